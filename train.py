@@ -1,0 +1,68 @@
+"""Train any model of the zoo on any of its data sets: ``python train.py model=cnn data=mnist``.
+
+Composing and checking the configuration imports neither torch nor Lightning, so that a mistake is answered at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from zoo import config as configuration
+from zoo.errors import ConfigError
+from zoo.tasks import sweep
+from zoo.tasks.command import command
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")
+def job(composed: DictConfig) -> float:
+    """One run. Returns the best value of the learner's monitor, for sweepers."""
+    settings = configuration.checked(composed)
+    resume = settings.pop("resume")
+    if resume:
+        settings = configuration.resumed(Path(resume), list(HydraConfig.get().overrides.task))
+    hydra_config = HydraConfig.get()
+    target = Path(hydra_config.sweep.dir) / _job_name(hydra_config) if hydra_config.mode == RunMode.MULTIRUN else None
+    # Lightning would start further processes through Hydra's output directory; ours read the run directory
+    HydraConfig.instance().cfg = None
+    from zoo.tasks.train import train
+
+    return train(settings, Path(resume) if resume else None, target)
+
+
+def _job_name(hydra_config: DictConfig) -> str:
+    """The number of a job in its multirun and what is special to it, such as ``003-cnn-seed2``, fit for a path."""
+    words = (re.sub(r"^.*?(\w+)=", r"\1", override) for override in hydra_config.overrides.task)
+    return "-".join(re.sub(r"[^\w.]+", "_", word) for word in (f"{hydra_config.job.num:03}", *words))[:80]
+
+
+@command
+def main() -> None:
+    worker = configuration.worker_run()
+    if worker is not None:  # one of several processes of a run that is already under way
+        from zoo.tasks.train import join
+
+        return join(worker)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are
+    configuration.add_user_models()
+    configuration.check_flags(sys.argv[1:])
+    try:
+        job()
+    except HydraException as error:
+        raise ConfigError(configuration.explain(error, sys.argv[1:], CONFIGS)) from error
+    finally:
+        sweep.print_table()
+
+
+if __name__ == "__main__":
+    main()

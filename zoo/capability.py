@@ -1,0 +1,259 @@
+"""What a model can be asked.
+
+A question is a function: ``zoo.classify(model, x)``, ``zoo.sample(model, n)``, … It takes the model's own method where
+the instance has one ("native"), else what follows mathematically from the methods it has ("derived"), else it raises a
+``ZooError`` that names the models that can. An instance that lacks a method its class has sets it to ``None``.
+
+Every function runs in eval mode without gradients, leaves the model in the mode it was in, works through long inputs
+in chunks of ``batch_size``, and returns tensors on the device of its input.
+
+What a model offers to be asked, natively:
+
+====================================  ===============================================================================
+``predict_log_proba(x)``              log p(y | x), ``(B, K)``; with a parameter ``observed``, from the seen pixels
+``log_prob(x, labels)``               log p(x | y), ``(B,)``; with ``labels`` optional, log p(x) too
+``log_prior``                         log p(y), ``(K,)``: says that ``log_prob`` is class-conditional
+``density``                           says what ``log_prob`` is: exact or a bound, and of what
+``sample(n, labels, generator)``      images ``(n, C, H, W)``
+``encode(x)``, ``features(x)``        codes ``(B, D)``
+``reconstruct(x)``                    images ``(B, C, H, W)``
+``impute(x, observed, n, generator)`` images ``(n, B, C, H, W)``
+``anomaly_score(x)``                  ``(B,)``, higher is stranger
+====================================  ===============================================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo import registry
+from zoo.errors import ZooError
+from zoo.spec import DataSpec
+
+# capability -> (native method, methods or attributes from which it is derived)
+_SOURCES: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
+    "classify": ("predict_log_proba", (("log_prob", "log_prior"),)),
+    "sample": ("sample", ()),
+    "log_prob": ("log_prob", ()),
+    "encode": ("encode", (("features",),)),
+    "reconstruct": ("reconstruct", ()),
+    "impute": ("impute", ()),
+    "classify_missing": ("predict_log_proba(observed)", (("predict_log_proba",),)),
+    "anomaly_score": ("anomaly_score", (("log_prob",), ("predict_log_proba",))),
+}
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """Eval mode and no gradients inside; the modes of all submodules are restored afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield model
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def support(model: nn.Module, capability: str) -> str:
+    """How this instance can be asked: ``"native"``, ``"derived"`` or ``"no"``."""
+    native, derivations = _SOURCES[capability]
+    if _has(model, native):
+        return "native"
+    return "derived" if any(all(_has(model, name) for name in names) for names in derivations) else "no"
+
+
+def _has(model: nn.Module, name: str) -> bool:
+    method, _, parameter = name.partition("(")
+    found = getattr(model, method, None)
+    return found is not None and (not parameter or parameter[:-1] in inspect.signature(found).parameters)
+
+
+class CapabilityTable(dict[str, dict[str, str]]):
+    """``table[model][capability]`` is ``"native"``, ``"derived"`` or ``"no"``; ``str(table)`` is a Markdown table."""
+
+    def __str__(self) -> str:
+        header = ["model", *(name.replace("_", " ") for name in _SOURCES)]
+        rows = [header, ["---"] * len(header), *([model, *row.values()] for model, row in self.items())]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+        lines = ("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows)
+        return "\n".join(lines).replace("| ---".ljust(widths[0] + 2), "| " + "-" * widths[0], 1)
+
+
+def capabilities(pattern: str = "*") -> CapabilityTable:
+    """The table model × capability, read off an instance of each model with its default options."""
+    table = CapabilityTable()
+    for name in registry.list_models(pattern):
+        model = registry.create(name, DataSpec())
+        table[name] = {capability: support(model, capability) for capability in _SOURCES}
+    return table
+
+
+def classify(
+    model: nn.Module,
+    x: Tensor,
+    observed: Tensor | None = None,
+    imputer: nn.Module | None = None,
+    batch_size: int = 1024,
+) -> Tensor:
+    """log p(y | x) in nats, ``(B, K)``.
+
+    Derived for class-conditional densities by Bayes' rule. Where pixels are missing, a model that marginalises them
+    does so; any other sees them filled in: with the mean of ``imputer``'s imputation, or the training mean.
+
+    Args:
+        model: the model to ask.
+        x: images ``(B, C, H, W)`` in [0, 1].
+        observed: bool, ``x``'s shape or broadcastable to it; False marks a missing pixel, whose value is never read.
+        imputer: a model that can :func:`impute`.
+        batch_size: images at a time.
+    """
+    if observed is None:
+        if _has(model, "predict_log_proba"):
+            return _chunked(model, model.predict_log_proba, x, batch_size=batch_size)
+        _require(model, "classify")
+        return _chunked(model, lambda part: _joint(model, part).log_softmax(1), x, batch_size=batch_size)
+    observed = observed.expand_as(x)
+    if _has(model, "predict_log_proba(observed)"):
+        return _chunked(model, model.predict_log_proba, x, observed, batch_size=batch_size)
+    _require(model, "classify_missing")
+    if imputer is not None:
+        filled = impute(imputer, x, observed, batch_size=batch_size).mean(0)
+    else:
+        mean = torch.tensor(model.spec.mean, dtype=x.dtype, device=x.device).view(1, -1, 1, 1)
+        filled = torch.where(observed, x, mean)
+    return classify(model, filled, batch_size=batch_size)
+
+
+def log_prob(model: nn.Module, x: Tensor, labels: Tensor | None = None, batch_size: int = 1024) -> Tensor:
+    """log p(x), or log p(x | labels), in nats a image, summed over pixels: ``(B,)``. ``model.density`` says of what.
+
+    A class-conditional density without labels is the mixture over classes, log sum_y p(y) p(x | y).
+    """
+    _require(model, "log_prob")
+    if labels is not None:
+        return _chunked(model, model.log_prob, x, labels, batch_size=batch_size)
+    if _has(model, "log_prior") and inspect.signature(model.log_prob).parameters["labels"].default is inspect._empty:
+        return _chunked(model, lambda part: _joint(model, part).logsumexp(1), x, batch_size=batch_size)
+    return _chunked(model, model.log_prob, x, batch_size=batch_size)
+
+
+def sample(
+    model: nn.Module, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None
+) -> Tensor:
+    """``n`` images ``(n, C, H, W)`` in [0, 1], of the given ``labels`` ``(n,)`` if any."""
+    _require(model, "sample")
+    with evaluating(model):
+        return model.sample(n, labels=labels, generator=generator)
+
+
+def encode(model: nn.Module, x: Tensor, batch_size: int = 1024) -> Tensor:
+    """Codes ``(B, D)``: latents or posteriors of a generative model, the penultimate features of a classifier."""
+    _require(model, "encode")
+    method = model.encode if _has(model, "encode") else model.features
+    return _chunked(model, method, x, batch_size=batch_size)
+
+
+def reconstruct(model: nn.Module, x: Tensor, batch_size: int = 1024) -> Tensor:
+    """What remains of ``x`` after encoding and decoding, ``(B, C, H, W)`` in [0, 1]."""
+    _require(model, "reconstruct")
+    return _chunked(model, model.reconstruct, x, batch_size=batch_size)
+
+
+def impute(
+    model: nn.Module,
+    x: Tensor,
+    observed: Tensor,
+    n: int = 1,
+    generator: torch.Generator | None = None,
+    batch_size: int = 1024,
+) -> Tensor:
+    """``n`` completions of each image, ``(n, B, C, H, W)``. Hidden values are never read, seen ones come back as given.
+
+    Args:
+        model: the model to ask.
+        x: images ``(B, C, H, W)`` in [0, 1].
+        observed: bool, ``x``'s shape or broadcastable to it; True = seen.
+        n: completions an image.
+        generator: where the random numbers come from.
+        batch_size: images at a time.
+    """
+    _require(model, "impute")
+    observed = observed.expand_as(x)
+    hidden_removed = torch.where(observed, x, torch.zeros((), dtype=x.dtype, device=x.device))
+
+    def complete(part: Tensor, seen: Tensor) -> Tensor:
+        images = model.impute(part, seen, n=n, generator=generator)
+        return torch.where(seen, part, images).transpose(0, 1)  # chunks are joined along images
+
+    return _chunked(model, complete, hidden_removed, observed, batch_size=batch_size).transpose(0, 1)
+
+
+def anomaly_score(model: nn.Module, x: Tensor, kind: str | None = None, batch_size: int = 1024) -> Tensor:
+    """How strange each image is to the model, ``(B,)``; higher is stranger.
+
+    Args:
+        model: the model to ask.
+        x: images ``(B, C, H, W)`` in [0, 1].
+        kind: ``"native"``: the model's own; ``"log_prob"``: -log p(x) in nats (densities); for classifiers
+            ``"max_softmax"``: 1 - max p(y | x) (Hendrycks & Gimpel 2017), ``"entropy"`` of p(y | x) in nats, or
+            ``"energy"``: -logsumexp of the logits (Liu et al. 2020). The first that the model has, if left out.
+        batch_size: images at a time.
+    """
+    _require(model, "anomaly_score")
+    scores = anomaly_scores(model)
+    if kind is None:
+        kind = next(iter(scores))
+    if kind not in scores:
+        raise ZooError(f"{_name(model)} has no anomaly score {kind!r}; it has {', '.join(scores)}")
+    return _chunked(model, scores[kind], x, batch_size=batch_size)
+
+
+def anomaly_scores(model: nn.Module) -> dict[str, Callable[[Tensor], Tensor]]:
+    """The anomaly scores that the model has, by kind; the preferred one first."""
+    scores: dict[str, Callable[[Tensor], Tensor]] = {}
+    if _has(model, "anomaly_score"):
+        scores["native"] = model.anomaly_score
+    if _has(model, "log_prob"):
+        scores["log_prob"] = lambda x: -log_prob(model, x, batch_size=len(x))
+    if _has(model, "predict_log_proba"):
+        scores["max_softmax"] = lambda x: 1 - model.predict_log_proba(x).amax(1).exp()
+        scores["entropy"] = lambda x: torch.special.entr(model.predict_log_proba(x).exp()).sum(1)
+        if _has(model, "head"):  # the model itself maps images to logits
+            scores["energy"] = lambda x: -model(x).logsumexp(1)
+    return scores
+
+
+def _joint(model: nn.Module, x: Tensor) -> Tensor:
+    """log p(x, y) for every class y, ``(B, K)``, in nats."""
+    prior = model.log_prior
+    columns = [model.log_prob(x, x.new_full((len(x),), label, dtype=torch.long)) for label in range(len(prior))]
+    return torch.stack(columns, 1) + prior
+
+
+def _chunked(model: nn.Module, function: Callable[..., Tensor], *inputs: Tensor, batch_size: int) -> Tensor:
+    """``function`` over slices of the inputs, on the model's device; the results joined on the inputs' device."""
+    home = inputs[0].device
+    device = next((tensor.device for tensor in [*model.parameters(), *model.buffers()]), home)
+    with evaluating(model):
+        parts = zip(*(tensor.split(batch_size) for tensor in inputs), strict=True)
+        return torch.cat([function(*(piece.to(device) for piece in part)).to(home) for part in parts])
+
+
+def _require(model: nn.Module, capability: str) -> None:
+    if support(model, capability) != "no":
+        return
+    able = [name for name, row in capabilities().items() if row[capability] != "no"]
+    question = {"classify_missing": "classify with missing pixels"}.get(capability, capability.replace("_", " "))
+    raise ZooError(f"{_name(model)} cannot {question}; models that can: {', '.join(able) or 'none yet'}")
+
+
+def _name(model: Any) -> str:
+    return getattr(model, "config", {}).get("name") or type(model).__name__

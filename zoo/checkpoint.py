@@ -1,0 +1,175 @@
+"""Reading and writing models. Only plain data goes in or out, and only known names become classes.
+
+Two layouts hold a model:
+
+- a training checkpoint, the ``.ckpt`` that Lightning writes: tensors, dicts, lists, strings and numbers, among them
+  ``checkpoint["zoo"] = {"format": 1, "model": {"name", "spec", "options"}}``;
+- a released model, a folder with ``model.safetensors``, ``config.json`` (the same entry) and a ``README.md``.
+
+Both are read without executing anything they contain: ``torch.load(weights_only=True)``, JSON and safetensors. The
+model is built by its registered name; no import path, class or function is taken from a file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo import registry
+from zoo.errors import CheckpointError, ZooError
+
+FORMAT = 1
+
+
+def describe(model: nn.Module) -> dict[str, Any]:
+    """The entry that makes a file a checkpoint of this zoo. ``model`` must come from ``zoo.create`` or ``zoo.load``."""
+    if not hasattr(model, "config"):
+        raise ZooError("only a model made by zoo.create or zoo.load can be saved: it knows how it was built")
+    return {"format": FORMAT, "model": model.config}
+
+
+def locate(path: str | Path) -> Path:
+    """The file to read for ``path``: itself, or in a run directory ``best.ckpt``, else ``last.ckpt``.
+
+    A released model's folder is returned as it is. Raises ``CheckpointError`` where there is nothing to read.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist")
+    if path.is_dir() and not (path / "config.json").is_file():
+        for name in ("best.ckpt", "last.ckpt"):
+            if (path / name).is_file():
+                return path / name
+        raise CheckpointError(f"{path} holds neither best.ckpt nor last.ckpt, nor a released model's config.json")
+    return path
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """A training checkpoint as plain data on the CPU, known to be of this zoo and of a known format.
+
+    Raises:
+        CheckpointError: missing, empty, truncated, not a checkpoint, of another program, of an unknown format, or one
+            that contains more than plain data (which is refused and never executed).
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size == 0:
+            raise CheckpointError(f"{path} is empty")
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if zipfile.is_zipfile(path):
+            raise CheckpointError(f"{path} is refused: it contains more than plain data, nothing of it was run") from error
+        raise CheckpointError(f"{path} is no checkpoint: it is not a file that PyTorch wrote") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError, TypeError, MemoryError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path} is no checkpoint, or a truncated or damaged one") from error
+    entry = checkpoint.get("zoo") if isinstance(checkpoint, dict) else None
+    if not isinstance(entry, dict) or not isinstance(checkpoint.get("state_dict"), dict):
+        raise CheckpointError(f"{path} is a PyTorch file of another program, not a checkpoint of this zoo")
+    _check(entry, path)
+    return checkpoint
+
+
+def _check(entry: dict[str, Any], path: Path) -> None:
+    if entry.get("format") != FORMAT:
+        raise CheckpointError(f"{path} has format {entry.get('format')!r}; this version of the zoo reads format {FORMAT}")
+    model = entry.get("model")
+    kinds = {"name": str, "spec": dict, "options": dict}
+    if not isinstance(model, dict) or any(not isinstance(model.get(key), kind) for key, kind in kinds.items()):
+        raise CheckpointError(f"{path} does not say which model it holds: it is damaged")
+
+
+def load(path: str | Path, ema: bool = True) -> nn.Module:
+    """Bring a model back, in eval mode, on the CPU, with neither its config nor its class given.
+
+    Args:
+        path: a ``.ckpt`` file, a run directory (its ``best.ckpt``, or ``last.ckpt`` where there is none), or the
+            folder of a released model.
+        ema: take the averaged weights where the checkpoint has them; False takes the raw ones.
+
+    Raises:
+        CheckpointError: see :func:`read`; also a model that is not registered, or weights that do not fit it.
+    """
+    path = locate(path)
+    entry, state = _read_released(path) if path.is_dir() else _read_training(path, ema)
+    try:
+        model = registry.create(entry["name"], entry["spec"], **entry["options"])
+    except ZooError as error:
+        if entry["name"] not in registry.list_models():
+            raise CheckpointError(
+                f"{path} holds a model {entry['name']!r}, which is not known here: import the module that registers "
+                "it, or name its directory in ZOO_MODELS"
+            ) from error
+        raise CheckpointError(f"{path} cannot be built: {error}") from error
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(f"the weights in {path} do not fit the model {entry['name']!r}: {error}") from error
+    return model.eval()
+
+
+def _read_training(path: Path, ema: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    checkpoint = read(path)
+    weights = checkpoint["state_dict"]
+    averaged = ema and any(key.startswith("ema.module.") for key in weights)
+    prefix = "ema.module." if averaged else "model."
+    state = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    return checkpoint["zoo"]["model"], state
+
+
+def _read_released(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        entry = json.loads((folder / "config.json").read_text())
+        state = load_file(folder / "model.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError(f"{folder} is no released model, or a damaged one: {error}") from error
+    if not isinstance(entry, dict):
+        raise CheckpointError(f"{folder / 'config.json'} does not describe a model")
+    _check(entry, folder)
+    return entry["model"], state
+
+
+def save(model: nn.Module, folder: str | Path, card: str = "") -> Path:
+    """Release a model: write ``model.safetensors``, ``config.json`` and ``README.md`` to a new ``folder``.
+
+    Args:
+        model: made by ``zoo.create`` or ``zoo.load``.
+        folder: must not exist yet; it appears whole or not at all.
+        card: Markdown for the README: what the model is, what it reaches, the command that trained it.
+
+    Returns:
+        The folder; ``zoo.load`` reads it.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder).expanduser()
+    entry = describe(model)
+    if folder.exists():
+        raise CheckpointError(f"{folder} exists already; a release is never overwritten")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+        save_file(state, temporary / "model.safetensors")
+        (temporary / "config.json").write_text(json.dumps(entry, indent=2) + "\n")
+        (temporary / "README.md").write_text(card or f"# {entry['model']['name']}\n\n`zoo.load(\"{folder.name}\")`\n")
+        os.chmod(temporary, 0o755)
+        os.rename(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder

@@ -1,0 +1,193 @@
+"""From the command line to a checked configuration, without importing torch.
+
+The YAML files are the schema. A key must stand in one of them, a value must have the type of the default there, and
+``_allowed_`` in the same file states what else must hold (see :mod:`zoo.schema`; ``self: open`` opens a whole group).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from zoo.errors import ConfigError, did_you_mean
+from zoo.registry import user_directories
+from zoo.schema import check_value
+
+GROUPS = ("data", "model", "learner", "trainer", "logger")
+OVERLAYS = ("recipe", "experiment")  # they only set values that a group has declared
+RULES = "_allowed_"
+
+
+def add_user_models() -> None:
+    """Make the YAML of each model in ``ZOO_MODELS`` an option of the group ``model``."""
+    for directory in user_directories():
+        for path in sorted(directory.glob("*.yaml")):
+            ConfigStore.instance().store(group="model", name=path.stem, node=OmegaConf.load(path), provider=str(path))
+
+
+def checked(config: DictConfig) -> dict[str, Any]:
+    """The composed configuration of the running job as plain data, once every key and value is known to be right.
+
+    Raises:
+        ConfigError: an unknown key, a value of the wrong type or outside its range, a value that cannot be resolved.
+    """
+    choices = HydraConfig.get().runtime.choices
+    selected = [f"{group}={choices[group]}" for group in GROUPS]
+    loader = GlobalHydra.instance().config_loader()
+    schema = loader.load_configuration("train", [*selected, *(f"~{overlay}" for overlay in OVERLAYS)], RunMode.RUN)
+    values, defaults = _plain(config), _plain(schema)
+    rules = dict(_rules(defaults))
+    _check(values, defaults, rules, "")
+    return {key: _without_rules(value) for key, value in values.items() if key not in ("hydra", RULES)}
+
+
+def resumed(run: Path, overrides: list[str]) -> dict[str, Any]:
+    """The configuration of an earlier run, with the ``trainer`` values of the command line.
+
+    Raises ``ConfigError`` where ``run`` is no run directory, or something other than ``trainer.*`` was given.
+    """
+    path = run / "config.yaml"
+    if not path.is_file() or not (run / "last.ckpt").is_file():
+        raise ConfigError(f"resume={run} is no run directory with a config.yaml and a last.ckpt")
+    config = OmegaConf.load(path)
+    for override in OverridesParser.create().parse_overrides(overrides):
+        key = override.key_or_group
+        if key == "resume":
+            continue
+        if not key.startswith("trainer.") or override.is_sweep_override():
+            raise ConfigError(f"a resumed run goes on as it was begun: beside resume=… only trainer.* fits, not {key}")
+        OmegaConf.update(config, key, override.value(), force_add=True)
+    return _plain(config)
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """Everything but Hydra's own part, resolved."""
+    config = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from error
+    assert isinstance(plain, dict)
+    return plain  # type: ignore[return-value]
+
+
+def _without_rules(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_rules(entry) for key, entry in value.items() if key != RULES}
+    return value
+
+
+def _rules(defaults: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """``("data.augment.erase", "[0, 1]")``, … from every ``_allowed_`` in the schema."""
+    for key, value in defaults.items():
+        if key == RULES:
+            yield from ((prefix.rstrip(".") if name == "self" else prefix + name, rule) for name, rule in value.items())
+        elif isinstance(value, dict):
+            yield from _rules(value, f"{prefix}{key}.")
+
+
+def _check(values: Mapping[str, Any], defaults: Mapping[str, Any], rules: Mapping[str, Any], prefix: str) -> None:
+    is_open = rules.get(prefix.rstrip(".")) == "open"
+    for key, value in values.items():
+        where = f"{prefix}{key}"
+        if key == RULES:
+            continue
+        if key not in defaults:
+            if is_open:
+                continue
+            hint = did_you_mean(key, set(defaults) - {RULES}, "valid keys")
+            raise ConfigError(f"unknown key {where!r}: {hint}")
+        if isinstance(defaults[key], dict):
+            if not isinstance(value, dict):
+                raise ConfigError(f"{where} holds {', '.join(defaults[key])}; it cannot be set to {value!r}")
+            _check(value, defaults[key], rules, f"{where}.")
+        else:
+            check_value(where, value, defaults[key], rules.get(where))
+
+
+FLAGS = (
+    "-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "--resolve", "-p", "--package", "-r", "--run", "-m",
+    "--multirun", "-sc", "--shell-completion", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir",
+    "--experimental-rerun", "-i", "--info",
+)  # fmt: skip
+
+
+def check_flags(arguments: list[str]) -> None:
+    """Raise ``ConfigError`` for a flag that is not Hydra's: it is most likely a value in another tool's spelling."""
+    for argument in arguments:
+        if argument.startswith("-") and argument.split("=")[0] not in FLAGS:
+            name = argument.lstrip("-").split("=")[0]
+            raise ConfigError(f"unknown flag {argument}: values are given as key=value ({name}=…); see --help")
+
+
+def explain(error: HydraException, arguments: list[str], configs: Path) -> str:
+    """What was wrong with the command line that Hydra refused, and what would be right."""
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, option = (error.missing_cfg_file or "").rpartition("/")
+        options = [name for name in error.options if not name.startswith("_")]
+        return f"unknown option {group}={option}: {did_you_mean(option, options, 'options')} (all: {', '.join(options)})"
+    if isinstance(error, OverrideParseException):
+        hint = "values are given as key=value" if "=" not in error.override else "quote it, or escape its special characters"
+        return f"{error.override!r} is not understood: {hint}"
+    match = re.search(r"Could not (?:override|append to config|delete)[^']*'([^']+)'", str(error))
+    if isinstance(error, ConfigCompositionException) and match:
+        return f"unknown key {match[1]!r}: {_nearest(match[1].split('@')[0], arguments, configs)}"
+    return str(error).splitlines()[0]
+
+
+def _nearest(key: str, arguments: list[str], configs: Path) -> str:
+    """Hint at keys of the configuration that the valid groups on the command line select."""
+    files = {group: _options(group, configs) for group in (*GROUPS, *OVERLAYS)}
+    choice = {"data": "digits", "model": "cnn", "learner": "classification", "trainer": "auto", "logger": "tensorboard"}
+    for argument in arguments:
+        group, _, option = argument.partition("=")
+        if option in files.get(group, {}):
+            choice[group] = option
+    keys = {*GROUPS, *OVERLAYS}
+    for group in GROUPS:
+        keys |= set(_keys(_read(files[group], choice[group]), f"{group}."))
+    keys |= set(_keys(yaml.safe_load((configs / "train.yaml").read_text()), "")) - {"defaults"}
+    opened = [group for group in ("trainer", "learner.optimizer", "learner.schedule") if key.startswith(f"{group}.")]
+    hint = did_you_mean(key, keys, "keys")
+    if hint.startswith("keys: "):  # none is near: those beside it, not all
+        beside = [known for known in keys if known.rpartition(".")[0] == key.rpartition(".")[0]]
+        hint = did_you_mean(key, beside or keys & {*GROUPS, *OVERLAYS, "seed", "resume", "runs"}, "valid are")
+    return hint + (f" (a further option of {opened[0]} is added with +{key}=…)" if opened else "")
+
+
+def _options(group: str, configs: Path) -> dict[str, Path]:
+    directories = [configs / group, *(user_directories() if group == "model" else [])]
+    return {path.stem: path for directory in directories for path in directory.glob("*.yaml")}
+
+
+def _read(files: Mapping[str, Path], name: str) -> dict[str, Any]:
+    """A group's file with the ones it extends."""
+    content = yaml.safe_load(files[name].read_text()) or {}
+    parents = [entry for entry in content.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+    return {key: value for parent in parents for key, value in _read(files, parent).items()} | content
+
+
+def _keys(node: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for key, value in node.items():
+        if key not in (RULES, "hydra"):
+            yield f"{prefix}{key}"
+            if isinstance(value, dict):
+                yield from _keys(value, f"{prefix}{key}.")
+
+
+def worker_run() -> Path | None:
+    """The run directory of the training this process was started for as one of several, else None."""
+    return Path(os.environ["ZOO_RUN"]) if "ZOO_RUN" in os.environ and "LOCAL_RANK" in os.environ else None

@@ -1,0 +1,1 @@
+"""Image sources, splits and in-memory batches; ``ImageDataModule`` hands them to Lightning."""

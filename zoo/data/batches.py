@@ -1,0 +1,172 @@
+"""Batches straight from one uint8 tensor: an index-select of a seeded permutation, converted and augmented at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoo.data.splits import Split
+from zoo.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random changes to training images, drawn anew for each image and epoch.
+
+    Attributes:
+        shift: move by up to that many pixels each way, black moving in.
+        flip: mirror left and right with probability one half.
+        erase: probability that a random rectangle (2–33 % of the area, aspect 0.3–3.3) becomes noise
+            (Zhong et al. 2020, Random Erasing Data Augmentation).
+
+    Raises:
+        ConfigError: a negative shift, or a probability that is none.
+    """
+
+    shift: int = 0
+    flip: bool = False
+    erase: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.shift < 0:
+            raise ConfigError(f"data.augment.shift must be at least 0 pixels, not {self.shift}")
+        if not 0 <= self.erase <= 1:
+            raise ConfigError(f"data.augment.erase is a probability, from 0 to 1, not {self.erase}")
+
+    def __bool__(self) -> bool:
+        return bool(self.shift or self.flip or self.erase)
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """uint8 ``(B, C, H, W)`` to the same; the random numbers come from ``generator`` alone."""
+        if self.flip:
+            mirrored = torch.rand(len(x), 1, 1, 1, generator=generator, device=x.device) < 0.5
+            x = torch.where(mirrored, x.flip(3), x)
+        if self.shift:
+            x = self._shifted(x, generator)
+        if self.erase:
+            x = self._erased(x, generator)
+        return x
+
+    def _shifted(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        batch, _, height, width = x.shape
+        reach = self.shift
+        padded = torch.nn.functional.pad(x, (reach,) * 4)
+        offsets = torch.randint(2 * reach + 1, (2, batch), generator=generator, device=x.device)
+        windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view: (B, C, 2r+1, 2r+1, H, W)
+        return windows[torch.arange(batch, device=x.device), :, offsets[0], offsets[1]]
+
+    def _erased(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        batch, _, height, width = x.shape
+        u = torch.rand(5, batch, generator=generator, device=x.device)
+        area = (0.02 + 0.31 * u[0]) * (height * width)
+        aspect = torch.exp(math.log(0.3) + (math.log(3.3) - math.log(0.3)) * u[1])
+        tall, wide = (area * aspect).sqrt().clamp(1, height), (area / aspect).sqrt().clamp(1, width)
+        top, left = u[2] * (height - tall), u[3] * (width - wide)
+        rows = torch.arange(height, device=x.device) + 0.5
+        columns = torch.arange(width, device=x.device) + 0.5
+        in_rows = (rows >= top[:, None]) & (rows < (top + tall)[:, None])
+        in_columns = (columns >= left[:, None]) & (columns < (left + wide)[:, None])
+        hit = (u[4] < self.erase)[:, None, None] & in_rows[:, :, None] & in_columns[:, None, :]
+        noise = torch.randint(256, x.shape, dtype=torch.uint8, generator=generator, device=x.device)
+        return torch.where(hit[:, None], noise, x)
+
+
+class Batches:
+    """An iterable of ``(images, labels)``: float32 ``(B, C, H, W)`` in [0, 1] and int64 ``(B,)``.
+
+    An epoch visits each image once. It is cut into ``ceil(N / batch_size)`` batches whose sizes differ by one at most,
+    so that there is no tiny last batch; several processes take every ``world_size``-th piece of a finer cut. Each
+    ``iter()`` starts from the first batch, but for the one after :meth:`load_state_dict`.
+
+    Order and augmentation are functions of ``(seed, epoch, batch)`` alone: they do not depend on what else draws random
+    numbers, and an interrupted epoch goes on where it stopped (:meth:`state_dict`).
+
+    Args:
+        split: uint8 images and labels, on the device where the batches are to be.
+        batch_size: largest batch of one process.
+        shuffle: a new random order each epoch.
+        augment: changes to the images, if any.
+        seed: of order and augmentation.
+        rank, world_size: this process and the number of processes.
+
+    Raises:
+        ConfigError: fewer images than processes.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        augment: Augment | None = None,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.split = split
+        self.shuffle = shuffle
+        self.augment = augment or Augment()
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        if 0 < len(split) < world_size:
+            raise ConfigError(f"{len(split)} images cannot be shared among {world_size} processes")
+        # as few batches as batch_size allows, yet none of them empty: its mean loss would be NaN
+        self.count = min(math.ceil(len(split) / (batch_size * world_size)), len(split) // world_size)
+        self.epoch = 0
+        self._first = 0  # where the next iteration starts
+        self._done = 0  # batches of the current epoch handed out so far
+
+    def __len__(self) -> int:
+        return self.count
+
+    batch_sampler = None  # Lightning asks for it wherever there is a sampler
+
+    @property
+    def sampler(self) -> Batches:
+        """Itself: Lightning announces each epoch to ``loader.sampler.set_epoch``."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the permutation of the epoch that starts next."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        images, labels = self.split.images, self.split.labels
+        order = torch.arange(len(labels))
+        if self.shuffle:
+            order = torch.randperm(len(labels), generator=self._generator(-1))
+        pieces = order.to(labels.device).tensor_split(max(self.count, 1) * self.world_size)[
+            self.rank :: self.world_size
+        ]
+        generator = self._generator(0, images.device) if self.augment else None
+        first, self._first = self._first, 0
+        for number in range(first, self.count):
+            self._done = number + 1
+            index = pieces[number]
+            x = images.index_select(0, index)
+            if generator is not None:
+                x = self.augment(x, generator.manual_seed(self._stream(number)))
+            yield x.div(255), labels.index_select(0, index)
+
+    def _stream(self, number: int) -> int:
+        """A seed of its own for each (seed, epoch, batch, process); -1 is the permutation, shared by all processes."""
+        stream = 0 if number < 0 else 1 + number * self.world_size + self.rank
+        return hash((self.seed, self.epoch, stream)) & (2**63 - 1)  # a tuple of ints hashes the same in every process
+
+    def _generator(self, number: int, device: torch.device | str = "cpu") -> torch.Generator:
+        return torch.Generator(device).manual_seed(self._stream(number))
+
+    def state_dict(self) -> dict[str, int]:
+        """Number of batches of the current epoch handed out so far. Lightning stores it with a checkpoint."""
+        return {"next": self._done}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Start the next iteration after the batches that an interrupted epoch has already seen."""
+        self._done = state["next"]
+        self._first = self._done % max(self.count, 1)  # after a whole epoch the next one starts at 0

@@ -1,0 +1,77 @@
+"""The one Lightning datamodule that serves every model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+
+from zoo.data.batches import Augment, Batches
+from zoo.data.splits import Split, Splits, load_splits
+from zoo.errors import ConfigError
+from zoo.spec import DataSpec
+
+
+class ImageDataModule(LightningDataModule):
+    """Train, validation and test batches of a named source.
+
+    The images stay one uint8 tensor in memory: on the training GPU where they take less than half of its free memory,
+    else on the host. See :class:`zoo.data.batches.Batches` for what a batch is, and
+    :func:`zoo.data.splits.load_splits` for the arguments that are not listed here.
+
+    Args:
+        name: ``digits``, ``mnist``, ``fashion_mnist`` or ``image_folder``.
+        batch_size: images a process sees at a time.
+        augment: options of :class:`zoo.data.batches.Augment`, for training images only.
+        seed: of data order and augmentation; the splits depend on ``split_seed`` alone.
+
+    Attributes:
+        spec: the ``DataSpec`` that a model needs.
+        splits: the tensors.
+    """
+
+    def __init__(
+        self,
+        name: str = "digits",
+        root: str | Path | None = None,
+        batch_size: int = 128,
+        val_size: float = 0,
+        train_size: int = 0,
+        split_seed: int = 0,
+        augment: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        **folder_options: Any,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ConfigError(f"data.batch_size must be at least 1, not {batch_size}")
+        self.batch_size = batch_size
+        self.augment = Augment(**(augment or {}))
+        self.seed = seed
+        self.splits: Splits = load_splits(name, root, val_size, train_size, split_seed, **folder_options)
+        self.spec: DataSpec = self.splits.spec
+
+    def _batches(self, split: Split, **options: Any) -> Batches:
+        rank, world_size = 0, 1
+        if self.trainer is not None:
+            split = _resident(split, self.trainer.strategy.root_device)
+            rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        return Batches(split, self.batch_size, seed=self.seed, rank=rank, world_size=world_size, **options)
+
+    def train_dataloader(self) -> Batches:
+        return self._batches(self.splits.train, shuffle=True, augment=self.augment)
+
+    def val_dataloader(self) -> Batches | list[Batches]:
+        return self._batches(self.splits.val) if len(self.splits.val) else []
+
+    def test_dataloader(self) -> Batches:
+        return self._batches(self.splits.test)
+
+
+def _resident(split: Split, device: torch.device) -> Split:
+    if device.type == "cuda" and split.images.numel() < torch.cuda.mem_get_info(device)[0] / 2:
+        return Split(split.images.to(device), split.labels.to(device))
+    return split

@@ -1,0 +1,242 @@
+"""A user's own pictures, one folder a class, decoded once into a cached uint8 memory map.
+
+    root/<class>/*.png                     a fixed stratified part becomes the test split
+    root/train/<class>/…, root/test/<class>/…      the split is the user's
+
+Pictures may have any size, mode and orientation. Each is turned upright as its EXIF tag says, laid on white where it
+is transparent, padded to the target's aspect with the median of its border, and resized.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from zoo.errors import ConfigError, DataError, did_you_mean
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+CHOICES = {"color": ("auto", "color", "grey"), "invert": ("auto", "always", "never")}
+CACHE_VERSION = 1  # part of the cache's key: raise it when decoding changes
+
+
+def read_image(path: Path, size: tuple[int, int], color: bool, invert: str = "never") -> np.ndarray:
+    """One picture as uint8 ``(C, H, W)``, C = 3 if ``color`` else 1.
+
+    Args:
+        path: PNG, JPEG or whatever Pillow reads; of an animation, the first frame.
+        size: ``(H, W)`` of the result.
+        color: three channels or one.
+        invert: ``"always"``, ``"never"``, or ``"auto"``: a grey picture is inverted if it is dark on light.
+
+    Raises:
+        DataError: the file cannot be read as an image.
+    """
+    try:
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file)
+            picture = _eight_bit(picture).convert("RGB" if color else "L")
+            picture = _fit(picture, size)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else "it is damaged or no image at all"
+        raise DataError(f"{path} cannot be read as an image: {reason}") from error
+    pixels = np.asarray(picture).reshape(*size, -1).transpose(2, 0, 1)
+    if invert == "always" or (invert == "auto" and not color and is_dark_on_light(pixels)):
+        pixels = 255 - pixels
+    return np.ascontiguousarray(pixels)
+
+
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    """Eight bits a channel, transparency laid on white."""
+    if picture.mode.startswith("I") or picture.mode == "F":
+        values = np.asarray(picture, np.float64)
+        peak = 65535.0
+        if not picture.mode.startswith("I;16") and values.max() <= 255:  # 32 bits do not say where white is
+            peak = 1.0 if picture.mode == "F" and values.max() <= 1 else 255.0
+        return Image.fromarray((values.clip(0, peak) * (255 / peak)).round().astype(np.uint8))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    return picture
+
+
+def _fit(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Resized to ``(H, W)`` in its own aspect, the rest filled with the median of its border."""
+    border = _border(np.asarray(picture).reshape(picture.height, picture.width, -1))
+    fill = tuple(int(value) for value in np.median(border, axis=0))
+    color = fill if len(fill) > 1 else fill[0]
+    return ImageOps.pad(picture, (size[1], size[0]), Image.Resampling.BICUBIC, color=color)
+
+
+def _border(pixels: np.ndarray) -> np.ndarray:
+    """The outermost pixels of ``(H, W, C)`` as ``(n, C)``."""
+    return np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
+
+
+def is_dark_on_light(pixels: np.ndarray) -> bool:
+    """Whether a grey picture ``(1, H, W)``, uint8, shows something dark on a light ground.
+
+    The ground is what the border shows: its median is in the upper half and above the picture's mean.
+    """
+    ground = float(np.median(_border(pixels.transpose(1, 2, 0))))
+    return ground > 127 and ground > float(pixels.mean())
+
+
+def list_images(folder: Path) -> list[Path]:
+    """All image files below ``folder``, sorted; recognised by their suffix, hidden ones left out."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def load(
+    path: Path, root: Path, image_size: int, color: str, invert: str
+) -> tuple[dict[str, tuple[Tensor, Tensor]], tuple[str, ...], str]:
+    """Decode a folder of images, or map the cache of an earlier decoding.
+
+    Args:
+        path: the folder.
+        root: the cache goes below ``root/cache``.
+        image_size: height and width of the result.
+        color: ``"color"``, ``"grey"``, or ``"auto"``: grey if no picture has a coloured pixel.
+        invert: see :func:`read_image`.
+
+    Returns:
+        ``{"train": (images, labels), "test": …}``, or ``{"all": …}`` where the user made no split; the class names;
+        and a fingerprint of the decoded content. Images are uint8 ``(N, C, H, W)``, mapped from disk.
+
+    Raises:
+        ConfigError: an impossible option.
+        DataError: no folder, no classes, an unreadable picture (named), splits with different classes, or a cache that
+            cannot be written.
+    """
+    if image_size < 1:
+        raise ConfigError(f"data.image_size must be at least 1, not {image_size}")
+    for option, value in (("color", color), ("invert", invert)):
+        if value not in CHOICES[option]:
+            raise ConfigError(f"data.{option}={value} is no choice: {did_you_mean(value, CHOICES[option], 'choices')}")
+    splits, names = _layout(path)
+    entries = [
+        (split, label, file)
+        for split, folder in splits.items()
+        for label, name in enumerate(names)
+        for file in list_images(folder / name)
+    ]
+    key = _key(path, entries, image_size, color, invert)
+    cache = root / "cache" / f"{path.resolve().name}-{key[:16]}"
+    if not cache.is_dir():
+        _decode(cache, [file for _, _, file in entries], image_size, color, invert)
+    images, content = _read_cache(cache, len(entries))
+    parts, start = {}, 0
+    for split in splits:
+        labels = torch.tensor([label for part, label, _ in entries if part == split])
+        parts[split] = (images[start : start + len(labels)], labels)
+        start += len(labels)
+    listing = json.dumps([content, names, [(split, label) for split, label, _ in entries]])
+    return parts, names, hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _layout(path: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """The folder of each split, and the class names they share."""
+    if not path.is_dir():
+        raise DataError(f"data.path={path} is no directory; it must hold one folder a class")
+    splits = {split: path / split for split in ("train", "test") if _folders(path / split)}
+    if len(splits) == 1:  # with val/ beside it, say: taken as classes, they would be learned without complaint
+        raise DataError(f"{path} has {next(iter(splits))}/ alone; call the splits train/ and test/, or have none")
+    splits = splits or {"all": path}
+    classes = {split: _classes(folder) for split, folder in splits.items()}
+    names = next(iter(classes.values()))
+    for split, found in classes.items():
+        if found != names:
+            different = ", ".join(sorted(set(found) ^ set(names)))
+            raise DataError(f"{path}/train and {path}/{split} have different classes: {different}")
+    return splits, names
+
+
+def _folders(path: Path) -> tuple[str, ...]:
+    """The sorted names of the folders in ``path``, hidden ones left out; none if there is no such directory."""
+    found = path.iterdir() if path.is_dir() else ()
+    return tuple(sorted(entry.name for entry in found if entry.is_dir() and not entry.name.startswith(".")))
+
+
+def _classes(folder: Path) -> tuple[str, ...]:
+    names = _folders(folder)
+    if len(names) < 2:
+        raise DataError(f"{folder} holds {len(names)} class folders; it must hold one folder a class, at least two")
+    for name in names:
+        if not list_images(folder / name):
+            raise DataError(f"{folder / name} holds no image ({', '.join(SUFFIXES)})")
+    return names
+
+
+def _key(path: Path, entries: Sequence[tuple[str, int, Path]], *options: Any) -> str:
+    digest = hashlib.sha256(json.dumps([CACHE_VERSION, *options]).encode())
+    for split, label, file in entries:
+        status = file.stat()
+        digest.update(f"{split}/{label}/{file.relative_to(path)}:{status.st_size}:{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _decode(cache: Path, files: Sequence[Path], image_size: int, color: str, invert: str) -> None:
+    """Write ``cache`` under another name and rename it: it appears whole, whoever else is writing it too."""
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=cache.parent, prefix=f".{cache.name}."))
+    except OSError as error:
+        raise DataError(
+            f"{cache.parent} cannot be written, where decoded pictures are kept: {error.strerror}\n"
+            "Name another directory with data.root=… or ZOO_DATA."
+        ) from error
+    content = hashlib.sha256()
+    try:
+        size, channels = (image_size, image_size), 1 if color == "grey" else 3
+        if color == "auto" and not any(_has_color(pixels) for pixels in _read_all(files, size, True, "never")):
+            channels = 1
+        images = open_memmap(temporary / "images.npy", "w+", np.uint8, (len(files), channels, *size))
+        for index, pixels in enumerate(_read_all(files, size, channels == 3, invert)):
+            images[index] = pixels
+            content.update(pixels)
+        images.flush()
+        meta = {"version": CACHE_VERSION, "shape": images.shape, "sha256": content.hexdigest()}
+        (temporary / "meta.json").write_text(json.dumps(meta))
+        os.chmod(temporary, 0o755)
+        try:
+            os.rename(temporary, cache)
+        except OSError:
+            if not cache.is_dir():  # else another process was first, with the same content
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _read_cache(cache: Path, count: int) -> tuple[Tensor, str]:
+    """The images, mapped from disk, and the hash of their content."""
+    try:
+        meta = json.loads((cache / "meta.json").read_text())
+        images = torch.from_numpy(np.load(cache / "images.npy", mmap_mode="c"))
+        if list(images.shape) != meta["shape"] or len(images) != count:
+            raise ValueError(f"shape {tuple(images.shape)}")
+        return images, meta["sha256"]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"the cache {cache} is damaged; delete it to have the pictures decoded again") from error
+
+
+def _read_all(files: Sequence[Path], size: tuple[int, int], color: bool, invert: str) -> Iterator[np.ndarray]:
+    with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
+        for start in range(0, len(files), 1024):
+            yield from pool.map(lambda file: read_image(file, size, color, invert), files[start : start + 1024])
+
+
+def _has_color(pixels: np.ndarray) -> bool:
+    return bool((pixels != pixels[:1]).any())

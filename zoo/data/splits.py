@@ -1,0 +1,201 @@
+"""From a named source to train, validation and test tensors and the ``DataSpec`` that describes them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.data import idx, image_folder
+from zoo.errors import ConfigError, DataError, did_you_mean
+from zoo.spec import DataSpec
+
+SOURCES = ("digits", "mnist", "fashion_mnist", "image_folder")
+CLASS_NAMES = {
+    "digits": tuple("0123456789"),
+    "mnist": tuple("0123456789"),
+    "fashion_mnist": (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    ),
+}  # fmt: skip
+FOLDER_OPTIONS: dict[str, Any] = {"path": None, "image_size": 28, "color": "auto", "invert": "auto"}
+TEST_SEED = 0  # the test split of a source without an official one is the same for ever
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images, uint8 ``(N, C, H, W)``, and their labels, int64 ``(N,)``."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: Tensor) -> Split:
+        return Split(self.images[index], self.labels[index])
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three splits of a source, what they look like, and a fingerprint of their content (hex)."""
+
+    train: Split
+    val: Split
+    test: Split
+    spec: DataSpec
+    fingerprint: str
+
+
+def default_root() -> Path:
+    """The directory ``ZOO_DATA`` names, else ``data`` below the working directory."""
+    return Path(os.environ.get("ZOO_DATA") or "data")
+
+
+def load_splits(
+    name: str,
+    root: str | Path | None = None,
+    val_size: float = 0,
+    train_size: int = 0,
+    split_seed: int = 0,
+    **folder_options: Any,
+) -> Splits:
+    """Load a source and split it.
+
+    The official test split stays apart; where a source has none (``digits``, a folder without ``test/``) a stratified
+    20 % is set apart with a fixed seed. Validation images are drawn from the rest, stratified.
+
+    Args:
+        name: ``digits``, ``mnist``, ``fashion_mnist`` or ``image_folder``.
+        root: where data lies or goes; :func:`default_root` if left out.
+        val_size: number of validation images, or a fraction of the training images if below 1; 0 for none.
+        train_size: keep that many training images, equally many of each class; 0 keeps all.
+        split_seed: draws the validation and the training subset.
+        **folder_options: ``path``, ``image_size``, ``color`` and ``invert`` of an ``image_folder``.
+
+    Raises:
+        ConfigError: unknown source or option, or a value out of range.
+        DataError: data missing or damaged, or too little of it for the sizes asked for.
+    """
+    if name not in SOURCES:
+        raise ConfigError(f"unknown data {name!r}: {did_you_mean(name, SOURCES, 'sources')}")
+    for key, size in (("val_size", val_size), ("train_size", train_size)):
+        if not size >= 0:
+            raise ConfigError(f"data.{key} must be at least 0, not {size}")
+    root = Path(root).expanduser() if root else default_root()
+    train, test, names, invert, fingerprint = _load(name, root, **folder_options)
+    count = round(val_size * len(train)) if 0 < val_size < 1 else int(val_size)
+    if count >= len(train):
+        raise DataError(f"data.val_size={val_size} leaves no training image of the {len(train)} there are")
+    generator = torch.Generator().manual_seed(split_seed)
+    rest, held_out = stratified(train.labels, count, generator)
+    val = train.take(held_out) if count else Split(train.images[:0], train.labels[:0])
+    if train_size:
+        rest = rest[balanced(train.labels[rest], train_size, len(names), generator)]
+    train = train if len(rest) == len(train) else train.take(rest)
+    mean, std = statistics(train.images)
+    spec = DataSpec(tuple(train.images.shape[1:]), len(names), names, mean, std, invert)
+    return Splits(train, val, test, spec, fingerprint)
+
+
+def _load(name: str, root: Path, **options: Any) -> tuple[Split, Split, tuple[str, ...], str, str]:
+    if name == "image_folder":
+        for option in options:
+            if option not in FOLDER_OPTIONS:
+                raise ConfigError(
+                    f"data={name} has no option {option!r}: {did_you_mean(option, FOLDER_OPTIONS, 'options')}"
+                )
+        chosen = FOLDER_OPTIONS | options
+        if not chosen["path"]:
+            raise ConfigError("data=image_folder needs the folder that holds one folder a class: data.path=…")
+        chosen["path"] = Path(chosen["path"]).expanduser()
+        parts, names, fingerprint = image_folder.load(root=root, **chosen)
+        if "all" in parts:
+            train, test = _set_test_apart(Split(*parts["all"]))
+        else:
+            train, test = Split(*parts["train"]), Split(*parts["test"])
+        return train, test, names, chosen["invert"], fingerprint
+    if options:
+        raise ConfigError(f"data={name} has no option {', '.join(map(repr, options))}")
+    if name == "digits":
+        images, labels = _digits()
+        train, test = _set_test_apart(Split(images, labels))
+    else:
+        tensors = idx.load(name, root)
+        train = Split(tensors[0][:, None], tensors[1].long())
+        test = Split(tensors[2][:, None], tensors[3].long())
+    fingerprint = hashlib.sha256()
+    for tensor in (train.images, train.labels, test.images, test.labels):
+        fingerprint.update(tensor.numpy().tobytes())
+    return train, test, CLASS_NAMES[name], "auto", fingerprint.hexdigest()
+
+
+def _digits() -> tuple[Tensor, Tensor]:
+    """scikit-learn's 1,797 handwritten digits (8×8, 17 grey levels), resized to 28×28."""
+    from sklearn.datasets import load_digits  # slow to import
+
+    digits = load_digits()
+    grey = torch.from_numpy(digits.images).float()[:, None] * (255 / 16)
+    resized = torch.nn.functional.interpolate(grey, size=(28, 28), mode="bicubic", align_corners=False)
+    return resized.round().clamp(0, 255).to(torch.uint8), torch.from_numpy(digits.target).long()
+
+
+def _set_test_apart(data: Split) -> tuple[Split, Split]:
+    count = max(round(0.2 * len(data)), 1)
+    rest, test = stratified(data.labels, count, torch.Generator().manual_seed(TEST_SEED))
+    return data.take(rest), data.take(test)
+
+
+def stratified(labels: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Indices ``(rest, part)``: ``part`` has ``count`` entries, its classes in the proportions of ``labels``."""
+    totals = labels.bincount()
+    exact = totals.double() * count / max(len(labels), 1)
+    counts = exact.floor().long()
+    remainder = (exact - counts).argsort(descending=True, stable=True)
+    counts[remainder[: count - int(counts.sum())]] += 1
+    part = _draw(labels, counts.tolist(), generator)
+    mask = torch.ones(len(labels), dtype=torch.bool)
+    mask[part] = False
+    return mask.nonzero()[:, 0], part
+
+
+def balanced(labels: Tensor, count: int, num_classes: int, generator: torch.Generator) -> Tensor:
+    """Indices of ``count`` entries, equally many a class; the first classes get one more where it does not divide."""
+    counts = [count // num_classes + (label < count % num_classes) for label in range(num_classes)]
+    available = labels.bincount(minlength=num_classes).tolist()
+    if any(want > have for want, have in zip(counts, available, strict=True)):
+        smallest = min(available)
+        largest = smallest * num_classes + available.index(smallest)  # the classes before it may have one more
+        raise DataError(
+            f"data.train_size={count} needs {max(counts)} training images of each class, but one has only {smallest}: "
+            f"at most {largest} images make a balanced subset, or 0 for all"
+        )
+    return _draw(labels, counts, generator)
+
+
+def _draw(labels: Tensor, counts: Sequence[int], generator: torch.Generator) -> Tensor:
+    """``counts[k]`` random indices of each class k, sorted."""
+    chosen = []
+    for label, count in enumerate(counts):
+        members = (labels == label).nonzero()[:, 0]
+        chosen.append(members[torch.randperm(len(members), generator=generator)[:count]])
+    return torch.cat(chosen).sort()[0]
+
+
+def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel's pixels in [0, 1]; exact, from counts of the 256 levels."""
+    counts = torch.zeros(images.shape[1], 256, dtype=torch.float64)
+    for chunk in images.split(8192):
+        for channel in range(len(counts)):
+            counts[channel] += chunk[:, channel].flatten().bincount(minlength=256)
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    weights = counts / counts.sum(1, keepdim=True)
+    mean = weights @ levels
+    std = (weights @ levels.square() - mean.square()).clamp_min(0).sqrt().clamp_min(1 / 255)
+    return tuple(mean.tolist()), tuple(std.tolist())

@@ -1,0 +1,34 @@
+"""The errors a user can cause. Each message says what is wrong, where, and what would be right.
+
+The command line prints them without a traceback and exits with status 2; in Python they are ``ValueError``s.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ZooError(ValueError):
+    """Something the caller asked for cannot be done as asked."""
+
+
+class ConfigError(ZooError):
+    """An unknown key, a value of the wrong type or out of range, or options that exclude each other."""
+
+
+class DataError(ZooError):
+    """Data that is missing, incomplete, corrupt or inconsistent."""
+
+
+class CheckpointError(ZooError):
+    """A file that is no checkpoint of this zoo, or one that is damaged or refused."""
+
+
+def did_you_mean(word: str, valid: Iterable[str], what: str = "valid") -> str:
+    """The nearest valid names, or all of them where none is near: a hint that ends an error message."""
+    names = sorted(valid)
+    near = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
+    if near:
+        return "did you mean " + " or ".join(repr(name) for name in near) + "?"
+    return f"{what}: " + (", ".join(names) or "none")

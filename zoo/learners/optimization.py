@@ -1,0 +1,71 @@
+"""Optimisers and schedules by the names of their torch classes, with the total number of steps filled in."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer, lr_scheduler
+
+from zoo.errors import ConfigError, did_you_mean
+
+Schedule = lr_scheduler.LRScheduler | lr_scheduler.ReduceLROnPlateau
+
+
+def build_optimizer(parameters: Iterable[Tensor], name: str, **options: Any) -> Optimizer:
+    """Any optimiser of ``torch.optim``; the fused kernel where there is one and nothing else is asked for.
+
+    Raises ``ConfigError`` for an unknown name or option, or a value that the optimiser refuses.
+    """
+    cls = _find(torch.optim, name, Optimizer, "learner.optimizer")
+    _check_options(cls, options, "learner.optimizer")
+    if "fused" in inspect.signature(cls).parameters and not {"fused", "foreach", "capturable"} & set(options):
+        options["fused"] = True
+    try:
+        return cls(parameters, **options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"learner.optimizer: {name}: {error}") from error
+
+
+def build_schedule(optimizer: Optimizer, total_steps: int, name: str, **options: Any) -> Schedule | None:
+    """Any schedule of ``torch.optim.lr_scheduler``, stepped once an optimiser step; ``"none"`` keeps the rate.
+
+    ``total_steps``, ``T_max`` and ``total_iters`` are filled in with the run's length, OneCycleLR's ``max_lr`` with the
+    optimiser's rate. ``ReduceLROnPlateau`` is stepped after each validation instead.
+
+    Raises ``ConfigError`` for an unknown name or option, or a value that the schedule refuses.
+    """
+    if name == "none":
+        return None
+    cls = _find(lr_scheduler, name, (lr_scheduler.LRScheduler, lr_scheduler.ReduceLROnPlateau), "learner.schedule")
+    _check_options(cls, options, "learner.schedule")
+    known = {
+        "total_steps": total_steps,
+        "T_max": total_steps,
+        "total_iters": total_steps,
+        "max_lr": [group["lr"] for group in optimizer.param_groups],
+    }
+    options = {key: value for key, value in known.items() if key in inspect.signature(cls).parameters} | options
+    if cls is lr_scheduler.OneCycleLR and not {"momentum", "betas"} & set(optimizer.defaults):
+        options.setdefault("cycle_momentum", False)
+    try:
+        return cls(optimizer, **options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"learner.schedule: {name}: {error}") from error
+
+
+def _find(module: Any, name: str, kind: Any, where: str) -> Any:
+    known = {key: value for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, kind)}
+    if name not in known:
+        raise ConfigError(f"{where}.name: unknown {name!r}: {did_you_mean(name, known, 'known')}")
+    return known[name]
+
+
+def _check_options(cls: type, options: Mapping[str, Any], where: str) -> None:
+    valid = [key for key in inspect.signature(cls).parameters if key not in ("params", "optimizer", "last_epoch")]
+    for key in options:
+        if key not in valid:
+            raise ConfigError(f"{where}: {cls.__name__} has no option {key!r}: {did_you_mean(key, valid, 'its options')}")

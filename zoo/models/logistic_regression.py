@@ -1,0 +1,31 @@
+"""Multinomial logistic regression: p(y | x) = softmax(W x + b).
+
+Linear in the pixels and convex, so it is the floor that every other classifier has to clear. An L2 penalty is the
+optimiser's weight decay.
+
+Reference: Bishop, Pattern Recognition and Machine Learning (2006), section 4.3.4.
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from zoo.models._classifier import Classifier
+from zoo.registry import register
+from zoo.spec import DataSpec
+
+
+@register("logistic_regression")
+class LogisticRegression(Classifier):
+    """Softmax over an affine map of the normalised pixels. Starts at the uniform prediction, W = 0."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        super().__init__(spec)
+        self.head = nn.Linear(math.prod(spec.shape), spec.num_classes)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.normalize(x).flatten(1)

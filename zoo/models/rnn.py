@@ -1,0 +1,82 @@
+"""Recurrent network: an image is read as a sequence, and the last state decides.
+
+    h_t = tanh(W x_t + U h_{t-1} + b)                           (vanilla; Elman 1990)
+
+with the gated cells GRU (Cho et al. 2014) and LSTM (Hochreiter & Schmidhuber 1997) in the same place. The sequence is
+the rows, the columns or the single pixels of the image. A bidirectional network reads it from both ends and joins
+the two last states.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from zoo.models._classifier import Classifier
+from zoo.registry import register
+from zoo.spec import DataSpec
+
+CELLS = {"vanilla": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+
+
+@register("rnn")
+class RNN(Classifier):
+    """Recurrent classifier.
+
+    Args:
+        spec: shape and classes of the data.
+        cell: ``"vanilla"``, ``"gru"`` or ``"lstm"``.
+        reads: ``"rows"`` (H steps of C·W values), ``"columns"`` (W steps of C·H) or ``"pixels"`` (H·W steps of C).
+        hidden_size: width of the state, per direction.
+        num_layers: stacked recurrent layers.
+        bidirectional: read from both ends.
+        dropout: probability of zeroing a feature between layers and before the head, in [0, 1).
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        cell: str = "gru",
+        reads: str = "rows",
+        hidden_size: int = 128,
+        num_layers: int = 1,
+        bidirectional: bool = True,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(spec)
+        if cell not in CELLS:
+            raise ValueError(f"cell must be one of {', '.join(CELLS)}, not {cell!r}")
+        channels, height, width = spec.shape
+        input_sizes = {"rows": channels * width, "columns": channels * height, "pixels": channels}
+        if reads not in input_sizes:
+            raise ValueError(f"reads must be one of {', '.join(input_sizes)}, not {reads!r}")
+        if hidden_size < 1 or num_layers < 1 or not 0 <= dropout < 1:
+            raise ValueError("hidden_size and num_layers must be at least 1 and dropout in [0, 1)")
+        self.reads = reads
+        self.cell = CELLS[cell](
+            input_sizes[reads],
+            hidden_size,
+            num_layers,
+            batch_first=True,
+            bidirectional=bidirectional,
+            dropout=dropout if num_layers > 1 else 0.0,
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(hidden_size * (2 if bidirectional else 1), spec.num_classes)
+        for name, parameter in self.cell.named_parameters():
+            if "weight_hh" in name:  # orthogonal recurrence keeps gradients alive over many steps (Saxe et al. 2014)
+                for gate in parameter.split(hidden_size):
+                    nn.init.orthogonal_(gate)
+
+    def sequence(self, x: Tensor) -> Tensor:
+        """Images ``(B, C, H, W)`` to the sequence the network reads, ``(B, steps, values)``."""
+        if self.reads == "pixels":
+            return x.flatten(2).transpose(1, 2)
+        axes = (0, 2, 1, 3) if self.reads == "rows" else (0, 3, 1, 2)
+        return x.permute(axes).flatten(2)
+
+    def features(self, x: Tensor) -> Tensor:
+        state = self.cell(self.sequence(self.normalize(x)))[1]
+        last = state[0] if isinstance(state, tuple) else state  # the LSTM returns (h, c)
+        ends = last[-2:] if self.cell.bidirectional else last[-1:]
+        return self.dropout(torch.cat(tuple(ends), 1))

@@ -1,0 +1,130 @@
+"""Names and the model classes behind them.
+
+A model is one file in ``zoo/models``; the file's name is the model's name. Files of your own are found in the
+directories that the environment variable ``ZOO_MODELS`` lists (separated as in ``PATH``): ``mynet.py`` with its
+``mynet.yaml`` beside it. A class defined elsewhere in Python is known as soon as its ``@register`` has run.
+Listing names imports nothing; a model's file is imported when the model is first asked for.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from zoo.errors import ZooError, did_you_mean
+from zoo.spec import DataSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_CLASSES: dict[str, type[nn.Module]] = {}
+_HOME = Path(__file__).parent / "models"
+_Model = TypeVar("_Model", bound="type[nn.Module]")
+
+
+def register(name: str) -> Callable[[_Model], _Model]:
+    """Class decorator that makes a model known by ``name``. The constructor takes a ``DataSpec`` and its options."""
+
+    def decorator(cls: _Model) -> _Model:
+        known = _CLASSES.get(name)
+        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ZooError(f"the name {name!r} is taken by {known.__module__}.{known.__qualname__}")
+        _CLASSES[name] = cls
+        return cls
+
+    return decorator
+
+
+def user_directories() -> list[Path]:
+    """The directories in ``ZOO_MODELS``. Raises ``ZooError`` where one does not exist."""
+    directories = [Path(entry).expanduser() for entry in os.environ.get("ZOO_MODELS", "").split(os.pathsep) if entry]
+    for directory in directories:
+        if not directory.is_dir():
+            raise ZooError(f"ZOO_MODELS names {str(directory)!r}, which is no directory")
+    return directories
+
+
+def _files() -> dict[str, Path]:
+    """Model files by model name; the zoo's own come first and cannot be replaced from outside."""
+    found: dict[str, Path] = {}
+    for directory in [_HOME, *user_directories()]:
+        for path in sorted(directory.glob("*.py")):
+            if not path.stem.startswith("_"):
+                found.setdefault(path.stem, path)
+    return found
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """The sorted names of all known models that match a shell-style ``pattern``, such as ``"*n"``."""
+    return sorted(fnmatch.filter({*_files(), *_CLASSES}, pattern))
+
+
+def model_class(name: str) -> type[nn.Module]:
+    """The class registered as ``name``. Raises ``ZooError`` with the nearest names if there is none."""
+    if name not in _CLASSES:
+        path = _files().get(name)
+        if path is None:
+            hint = did_you_mean(name, list_models(), "known models")
+            raise ZooError(f"unknown model {name!r}: {hint}")
+        if path.parent == _HOME:
+            importlib.import_module(f"zoo.models.{name}")
+        else:
+            _import_file(f"zoo_user_models.{name}", path)
+        if name not in _CLASSES:
+            raise ZooError(f'{path.name} defines no class decorated with @register("{name}")')
+    return _CLASSES[name]
+
+
+def _import_file(module_name: str, path: Path) -> None:
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[module_name]
+        raise
+
+
+def options(name: str) -> dict[str, Any]:
+    """The constructor options of a model with their defaults."""
+    parameters = list(inspect.signature(model_class(name)).parameters.values())[1:]
+    return {parameter.name: parameter.default for parameter in parameters}
+
+
+def create(name: str, spec: DataSpec | Mapping[str, Any] | None = None, **overrides: Any) -> nn.Module:
+    """Build a model by its registered name.
+
+    Args:
+        name: one of :func:`list_models`.
+        spec: shape, classes and statistics of the data; 1×28×28 pixels and ten classes if left out.
+        **overrides: the model's options, where they differ from its defaults.
+
+    Returns:
+        The model in training mode. Its ``config`` (plain data) is all that :func:`create` needs to build it again.
+
+    Raises:
+        ZooError: unknown name or option (with the nearest valid ones), or a value the model refuses.
+    """
+    cls = model_class(name)
+    if not isinstance(spec, DataSpec):
+        spec = DataSpec() if spec is None else DataSpec.from_dict(spec)
+    defaults = options(name)
+    for key in overrides:
+        if key not in defaults:
+            raise ZooError(f"model {name!r} has no option {key!r}: {did_you_mean(key, defaults, 'its options')}")
+    chosen = {key: list(value) if isinstance(value, tuple) else value for key, value in {**defaults, **overrides}.items()}
+    try:
+        model = cls(spec, **chosen)
+    except (TypeError, ValueError) as error:
+        raise ZooError(f"model {name!r}: {error}") from error
+    model.config = {"name": name, "spec": spec.to_dict(), "options": chosen}
+    return model

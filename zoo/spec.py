@@ -1,0 +1,63 @@
+"""What a model needs to know about its data, and all that it needs to know."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from zoo.errors import ZooError
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """Shape, classes and pixel statistics of a data set. Plain data: it travels inside every checkpoint.
+
+    Attributes:
+        shape: ``(C, H, W)`` of an image; pixels are float32 in ``[0, 1]``.
+        num_classes: number of labels, ``0 .. num_classes - 1``.
+        class_names: one name a class, in label order; the labels themselves if left out.
+        mean: per channel, over the training pixels; 0 if left out.
+        std: per channel, over the training pixels; 1 if left out.
+        invert: how an image file must be treated to look like the training images: ``"never"``, ``"always"``, or
+            ``"auto"`` (dark-on-light grey pictures are inverted, see ``zoo.data.image_folder.is_dark_on_light``).
+    """
+
+    shape: tuple[int, int, int] = (1, 28, 28)
+    num_classes: int = 10
+    class_names: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    invert: str = "auto"
+
+    def __post_init__(self) -> None:
+        shape = tuple(int(size) for size in self.shape)
+        if len(shape) != 3 or min(shape) < 1:
+            raise ZooError(f"shape must be (channels, height, width), all at least 1, not {self.shape}")
+        if self.num_classes < 1:
+            raise ZooError(f"num_classes must be at least 1, not {self.num_classes}")
+        object.__setattr__(self, "shape", shape)
+        names = tuple(self.class_names) or tuple(str(label) for label in range(self.num_classes))
+        mean = tuple(self.mean) or (0.0,) * shape[0]
+        std = tuple(self.std) or (1.0,) * shape[0]
+        for name, value, size in (("class_names", names, self.num_classes), ("mean", mean, shape[0]), ("std", std, shape[0])):
+            if len(value) != size:
+                raise ZooError(f"{name} has {len(value)} entries where {size} are needed")
+            object.__setattr__(self, name, value)
+        if not all(math.isfinite(m) and math.isfinite(s) and s > 0 for m, s in zip(mean, std, strict=True)):
+            raise ZooError(f"mean must be finite and std finite and positive, not {mean} and {std}")
+        if self.invert not in ("auto", "always", "never"):
+            raise ZooError(f"invert must be auto, always or never, not {self.invert!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As lists, strings and numbers, fit for a checkpoint or JSON."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DataSpec:
+        """The inverse of :meth:`to_dict`. Raises ``ZooError`` on unknown keys or impossible values."""
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ZooError(f"unknown entries in a data spec: {', '.join(sorted(unknown))}")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})

@@ -1,0 +1,81 @@
+"""What every command shares: ``key=value`` arguments for scripts, and errors without a traceback."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from zoo.errors import ConfigError, ZooError, did_you_mean
+from zoo.schema import check_value
+
+
+def command(function: Callable[[], None]) -> Callable[[], None]:
+    """Turn a user's mistake into ``error: …`` on stderr and exit status 2, an interrupt into status 130."""
+
+    @functools.wraps(function)
+    def run() -> None:
+        try:
+            function()
+        except ZooError as error:
+            sys.exit(_report(error))
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(130)
+        except BrokenPipeError:  # `… | head`: nobody reads on
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
+
+    return run
+
+
+def _report(error: ZooError) -> int:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    print("\n".join(["error: " + lines[0], *lines[1:5]]), file=sys.stderr)
+    return 2
+
+
+def parse(
+    arguments: Sequence[str], defaults: Mapping[str, Any], rules: Mapping[str, Any], usage: str
+) -> tuple[dict[str, Any], list[str]]:
+    """Read ``key=value`` words and bare file names.
+
+    Args:
+        arguments: the command line without the program.
+        defaults: every key with its default; a value must have its type. A default of ``...`` must be given.
+        rules: see :mod:`zoo.schema`.
+        usage: printed for ``-h`` and ``--help``, which end the program.
+
+    Returns:
+        The values, and the words that have no known key before a ``=``.
+
+    Raises:
+        ConfigError: an unknown key, a wrong value, or a missing one.
+    """
+    if {"-h", "--help"} & set(arguments):
+        print(usage.strip())
+        sys.exit(0)
+    values, files = dict(defaults), []
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
+        if not equals or os.path.exists(argument):
+            if argument.startswith("-"):
+                raise ConfigError(f"unknown flag {argument}: values are given as key=value; see --help")
+            files.append(argument)
+            continue
+        if key not in defaults:
+            raise ConfigError(f"unknown key {key!r}: {did_you_mean(key, defaults, 'valid keys')}")
+        if isinstance(defaults[key], str) or defaults[key] in (None, ...):
+            values[key] = text
+            check_value(key, text, "", rules.get(key))
+        else:
+            values[key] = yaml.safe_load(text)
+            check_value(key, values[key], defaults[key], rules.get(key))
+    for key, value in values.items():
+        if value is ...:
+            raise ConfigError(f"{key}=… must be given; see --help")
+    return values, files

@@ -1,0 +1,328 @@
+"""One training run: build, fit, test what was saved, write down what happened."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import inspect
+import json
+import logging
+import os
+import re
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from rich.console import Console
+
+from zoo import checkpoint, registry
+from zoo.data.datamodule import ImageDataModule
+from zoo.errors import ConfigError, ZooError, did_you_mean
+from zoo.inspect.figures import write_classifier
+from zoo.inspect.progress import EpochTable, ProgressBar
+from zoo.learners import learner_class
+from zoo.tasks import machine
+from zoo.tasks.evaluate import Evaluation, evaluate
+
+Settings = dict[str, Any]
+
+# Trainer arguments that this module sets, and those that have another place in the configuration
+OURS = ("callbacks", "logger", "default_root_dir", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+MOVED = {"gradient_clip_val": "learner.clip", "accumulate_grad_batches": "learner.accumulate"}
+NEEDLESS_WARNINGS = (
+    "The number of training batches",  # fewer batches than log_every_n_steps: the curve has an epoch's points
+    "The '\\w+_dataloader' does not have many workers",
+    "Checkpoint directory .* exists and is not empty",  # the run directory is ours
+    "`ModelCheckpoint\\(monitor=.*could not find the monitored key",  # no validation yet; last.ckpt is written
+    "`isinstance\\(treespec, LeafSpec\\)`",
+    "You called `self.log\\('.*', ..., logger=True\\)` but have no logger",
+)
+
+
+def train(settings: Settings, resume: Path | None = None, target: Path | None = None) -> float:
+    """Run a checked configuration from data to summary.
+
+    Args:
+        settings: the groups ``data``, ``model``, ``learner``, ``trainer``, ``logger``, and ``seed`` and ``runs``.
+        resume: a run directory to go on in.
+        target: where the run directory shall be; in ``runs`` under a name of its own if left out.
+
+    Returns:
+        The best value of the learner's monitor; the training loss of the last epoch where nothing was validated.
+
+    Raises:
+        ZooError: the configuration cannot be carried out, for a reason the message gives. What fails before the first
+            batch leaves no run directory.
+    """
+    console = Console(highlight=False)
+    started = time.perf_counter()
+    with quiet(), run_directory(settings, resume, target) as run:
+        learner, data, trainer = build(settings, run, console)
+        if resume:
+            _check_unfinished(resume, settings)
+        elif not trainer.fast_dev_run and trainer.is_global_zero:
+            write_text(run / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+        names = f"{settings['model']['name']} on {settings['data']['name']}"
+        size = sum(parameter.numel() for parameter in learner.model.parameters())
+        console.print(f"{names}: {len(data.splits.train):,} training images, {size:,} parameters")
+        setup = time.perf_counter()
+        fit(learner, data, trainer, run, resume is not None)
+        fitted = time.perf_counter()
+        value = float(trainer.callback_metrics.get(learner.monitor, trainer.callback_metrics["train/loss"]))
+        if trainer.fast_dev_run:
+            console.print("fast_dev_run: one batch went through everything; nothing was saved")
+        elif trainer.is_global_zero:
+            best = _best(run, learner, value)
+            evaluation = evaluate(checkpoint_model(run), data.splits.test)
+            seconds = {"setup": setup - started, "fit": fitted - setup, "test": time.perf_counter() - fitted}
+            summary = summarize(settings, learner, data, trainer, evaluation, seconds, _old_seconds(run, resume))
+            show_in_tensorboard(settings, trainer, data, run, evaluation)
+            write_text(run / "summary.json", json.dumps(summary, indent=2) + "\n")
+            report(console, run, summary)
+            value = best
+    return value
+
+
+def join(run: Path) -> None:
+    """Take part in a training that another process has begun and that uses several: this is one of the others."""
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    with quiet():
+        learner, data, trainer = build(settings, run, Console(quiet=True))
+        fit(learner, data, trainer, run, os.environ["ZOO_RESUME"] == "1")
+
+
+def build(settings: Settings, run: Path, console: Console) -> tuple[Any, ImageDataModule, L.Trainer]:
+    """Learner, data and trainer of a configuration. Raises ``ZooError`` for what cannot be built."""
+    L.seed_everything(settings["seed"], verbose=False)
+    data = ImageDataModule(**settings["data"], seed=settings["seed"])
+    options = dict(settings["model"])
+    model = registry.create(options.pop("name"), data.spec, **options)
+    options = dict(settings["learner"])
+    learner = learner_class(options.pop("name"))(model, **options)
+    callbacks = [ProgressBar(console), EpochTable(run / "metrics.csv")]
+    callbacks += checkpoints(run, learner, validated=len(data.splits.val) > 0)
+    trainer = build_trainer(settings, run, callbacks)
+    machine.prepare(trainer.strategy.root_device)
+    return learner, data, trainer
+
+
+def build_trainer(settings: Settings, run: Path, callbacks: list[L.Callback]) -> L.Trainer:
+    """Lightning's Trainer with this project's logger and callbacks. Raises ``ConfigError`` for what it refuses."""
+    options = dict(settings["trainer"])
+    valid = set(inspect.signature(L.Trainer).parameters) - set(OURS) - set(MOVED)
+    for key in options:
+        if key in MOVED:
+            raise ConfigError(f"trainer.{key} is called {MOVED[key]} here")
+        if key not in valid:
+            raise ConfigError(f"unknown key 'trainer.{key}': {did_you_mean(key, valid, 'valid')}")
+    if options["accelerator"] in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ConfigError("this machine has no GPU that PyTorch can use: trainer=cpu or trainer=auto")
+    logger = None
+    if settings["logger"]["name"] == "tensorboard":
+        logger = TensorBoardLogger(run, name="tensorboard", version="", default_hp_metric=False)
+    try:
+        return L.Trainer(
+            **{"num_sanity_val_steps": 0, **options},
+            logger=logger or False,
+            callbacks=callbacks,
+            default_root_dir=run,
+            enable_checkpointing=True,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise ConfigError(f"trainer: {error}") from error
+
+
+def checkpoints(run: Path, learner: Any, validated: bool) -> list[ModelCheckpoint]:
+    """``last.ckpt`` after each epoch, and ``best.ckpt`` by the learner's monitor where there is validation."""
+    options = {"dirpath": run, "enable_version_counter": False, "save_on_train_epoch_end": True}
+    last = ModelCheckpoint(filename="last", **options)
+    if not validated:
+        return [last]
+    return [ModelCheckpoint(filename="best", monitor=learner.monitor, mode=learner.mode, **options), last]
+
+
+def fit(learner: Any, data: ImageDataModule, trainer: L.Trainer, run: Path, resume: bool) -> None:
+    """Train. Raises ``ZooError`` where Lightning refuses the combination, or no checkpoint could be written."""
+    os.environ["ZOO_RUN"], os.environ["ZOO_RESUME"] = str(run), str(int(resume))  # read by further processes: join()
+    try:
+        trainer.fit(learner, data, ckpt_path=run / "last.ckpt" if resume else None, weights_only=True)
+    except MisconfigurationException as error:
+        raise ConfigError(str(error)) from error
+    finally:
+        del os.environ["ZOO_RUN"], os.environ["ZOO_RESUME"]
+    if not trainer.fast_dev_run and not (run / "last.ckpt").is_file():
+        raise ZooError(f"no checkpoint could be written to {run}: is the directory writable, the disk full?")
+
+
+def checkpoint_model(run: Path) -> torch.nn.Module:
+    """The run's model as a user will load it: what is reported is what is kept."""
+    return checkpoint.load(run)
+
+
+# The run directory
+
+
+@contextlib.contextmanager
+def run_directory(settings: Settings, resume: Path | None, target: Path | None) -> Iterator[Path]:
+    """A directory of this run's own, made without racing others; removed again if nothing was written into it."""
+    if resume:
+        yield resume
+        return
+    names = "-".join(re.sub(r"[^\w.]+", "_", settings[group]["name"]) for group in ("model", "data"))
+    wanted = target or Path(settings["runs"]) / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{names}"
+    run = _make_unique(wanted.parent, wanted.name)
+    try:
+        yield run
+    finally:
+        for directory in (run, run.parent):
+            with contextlib.suppress(OSError):  # it holds something
+                directory.rmdir()
+
+
+def _make_unique(parent: Path, stem: str) -> Path:
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 100_000):
+            run = parent / (stem if number == 1 else f"{stem}-{number}")
+            with contextlib.suppress(FileExistsError):
+                run.mkdir()
+                return run
+    except OSError as error:
+        raise ConfigError(f"no run directory can be made in {parent}: {error.strerror}") from error
+    raise ConfigError(f"{parent} is full of runs called {stem}")
+
+
+def _check_unfinished(run: Path, settings: Settings) -> None:
+    done = checkpoint.read(run / "last.ckpt")
+    epochs, steps = settings["trainer"]["max_epochs"], settings["trainer"]["max_steps"]
+    if done["epoch"] + 1 >= epochs and done["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]:
+        raise ConfigError(f"the run is complete at {epochs} epochs; to go on, add trainer.max_epochs={2 * epochs}")
+    if 0 <= steps <= done["global_step"]:
+        raise ConfigError(f"the run is complete at {steps} steps; to go on, add trainer.max_steps={2 * steps}")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that appears whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+# What happened
+
+
+def _best(run: Path, learner: Any, latest: float) -> float:
+    """The monitored value of the epoch that ``best.ckpt`` holds."""
+    with (run / "metrics.csv").open(newline="") as file:
+        values = [float(row[learner.monitor]) for row in csv.DictReader(file) if row.get(learner.monitor)]
+    return (max if learner.mode == "max" else min)(values, default=latest)
+
+
+def _old_seconds(run: Path, resume: Path | None) -> float:
+    path = run / "summary.json"
+    return json.loads(path.read_text())["seconds"]["fit"] if resume and path.is_file() else 0.0
+
+
+def summarize(
+    settings: Settings,
+    learner: Any,
+    data: ImageDataModule,
+    trainer: L.Trainer,
+    evaluation: Evaluation,
+    seconds: dict[str, float],
+    earlier: float,
+) -> dict[str, Any]:
+    """Everything needed to know what was run, on what, how long, and what came out. ``seconds`` are wall-clock."""
+    last = {key: float(value) for key, value in trainer.callback_metrics.items()}
+    return {
+        "format": 1,
+        "command": " ".join(["python", *sys.argv]),
+        "model": settings["model"]["name"],
+        "data": settings["data"]["name"],
+        "seed": settings["seed"],
+        "parameters": sum(parameter.numel() for parameter in learner.model.parameters()),
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "test": evaluation.metrics,
+        "last_epoch": last,
+        "seconds": {**{key: round(value, 3) for key, value in seconds.items()}, "fit": round(seconds["fit"] + earlier, 3)},
+        "fingerprint": data.splits.fingerprint,
+        "config": settings,
+        **machine.describe(trainer.strategy.root_device),
+    }
+
+
+def show_in_tensorboard(
+    settings: Settings, trainer: L.Trainer, data: ImageDataModule, run: Path, evaluation: Evaluation
+) -> None:
+    """Pictures of the test split, and the hyperparameters beside the final metrics."""
+    if not isinstance(trainer.logger, TensorBoardLogger):
+        return
+    options, writer = settings["logger"], trainer.logger.experiment
+    model = checkpoint_model(run)
+    write_classifier(
+        writer, trainer.global_step, model, data.splits.test, evaluation.log_proba, options["mistakes"], options["embeddings"]
+    )
+    metrics = {f"test/{key}": value for key, value in evaluation.metrics.items() if isinstance(value, float)}
+    for key, value in metrics.items():
+        writer.add_scalar(key, value, trainer.global_step)
+    trainer.logger.log_hyperparams(_flat(settings), metrics, step=trainer.global_step)
+    trainer.logger.finalize("success")
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif prefix or key == "seed":  # the run directory is no hyperparameter
+            flat[f"{prefix}{key}"] = value if isinstance(value, (int, float, str, bool)) else str(value)
+    return flat
+
+
+def report(console: Console, run: Path, summary: Mapping[str, Any]) -> None:
+    """The result, and three commands that can be pasted."""
+    test, fit_seconds = summary["test"], summary["seconds"]["fit"]
+    console.print(
+        f"test accuracy {test['accuracy']:.2%}  nll {test['nll']:.4f} nats  ece {test['ece']:.4f}  "
+        f"({fit_seconds:.1f} s of training)"
+    )
+    kept = checkpoint.locate(run)
+    for line in (
+        f"tensorboard --logdir {run}",
+        f"python scripts/evaluate.py ckpt={kept}",
+        f"python train.py resume={run} trainer.max_epochs={summary['epochs'] * 2}",
+    ):
+        console.print(line, soft_wrap=True)
+
+
+# Silence
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Lightning's advertisements and the warnings that mean nothing here are left out; all others come through."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for message in NEEDLESS_WARNINGS:
+            warnings.filterwarnings("ignore", message)
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
