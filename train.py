@@ -17,9 +17,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from zoo import config as configuration
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, ZooError
 from zoo.tasks import sweep
-from zoo.tasks.command import command
+from zoo.tasks.command import command, fail
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -27,23 +27,33 @@ CONFIGS = Path(__file__).parent / "configs"
 @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")
 def job(composed: DictConfig) -> float:
     """One run. Returns the best value of the learner's monitor, for sweepers."""
-    settings = configuration.checked(composed)
-    resume = settings.pop("resume")
-    if resume:
-        settings = configuration.resumed(Path(resume), list(HydraConfig.get().overrides.task))
     hydra_config = HydraConfig.get()
     target = Path(hydra_config.sweep.dir) / _job_name(hydra_config) if hydra_config.mode == RunMode.MULTIRUN else None
-    # Lightning would start further processes through Hydra's output directory; ours read the run directory
-    HydraConfig.instance().cfg = None
-    from zoo.tasks.train import train
+    try:
+        settings = configuration.checked(composed)
+        resume = settings.pop("resume")
+        if resume:
+            settings = configuration.resumed(Path(resume), list(hydra_config.overrides.task))
+        # Lightning would start further processes through Hydra's output directory; ours read the run directory
+        HydraConfig.instance().cfg = None
+        from zoo.tasks.train import train
 
-    return train(settings, Path(resume) if resume else None, target)
+        return train(settings, Path(resume) if resume else None, target)
+    except ZooError as error:
+        if target is None:
+            sys.exit(fail(error))
+        print(f"{target.name} failed: {error}", file=sys.stderr)
+        raise  # Hydra goes on with the other jobs, and then raises it again
 
 
 def _job_name(hydra_config: DictConfig) -> str:
     """The number of a job in its multirun and what is special to it, such as ``003-cnn-seed2``, fit for a path."""
-    words = (re.sub(r"^.*?(\w+)=", r"\1", override) for override in hydra_config.overrides.task)
-    return "-".join(re.sub(r"[^\w.]+", "_", word) for word in (f"{hydra_config.job.num:03}", *words))[:80]
+    words = [f"{hydra_config.job.num:03}"]
+    for override in hydra_config.overrides.task:
+        if override not in sys.argv:  # the same for all jobs otherwise
+            key, _, value = override.partition("=")
+            words.append(value if key in configuration.GROUPS else key.rpartition(".")[2] + value)
+    return "-".join(re.sub(r"[^\w.]+", "_", word) for word in words)[:80]
 
 
 @command

@@ -1,9 +1,39 @@
 """Fixtures that several test files share."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / "configs"
+
+
+def run_train(runs: Path | None, *overrides: str) -> Path:
+    """``python train.py`` in this process, with run directories in ``runs``; the directory of the run."""
+    import train
+
+    words = [*overrides, *([f"runs={runs}"] if runs else [])]
+    with mock.patch.object(sys, "argv", [str(ROOT / "train.py"), *words]):
+        train.main()
+    if runs is None:  # a resumed run names its own
+        return Path(next(word.partition("=")[2] for word in words if word.startswith("resume=")))
+    return max(runs.iterdir(), key=lambda run: run.stat().st_mtime_ns)
+
+
+def command(*words: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command as a user types it, such as ``command("train.py", "model=mlp")``, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / words[0]), *words[1:]],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "80", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -12,8 +42,8 @@ def real_data() -> Path:
 
     ``ZOO_DATA`` names it; else it is looked for beside the checkout.
     """
-    candidates = [Path(os.environ.get("ZOO_DATA") or "data"), Path(__file__).parents[2] / "shared" / "data"]
-    for directory in candidates:
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    for directory in (Path(os.environ.get("ZOO_DATA") or beside), beside):
         if all((directory / name / "train-images-idx3-ubyte.gz").is_file() for name in ("mnist", "fashion-mnist")):
             return directory.resolve()
     pytest.skip("neither ZOO_DATA nor ../shared/data holds mnist/ and fashion-mnist/")

@@ -4,8 +4,8 @@ A question is a function: ``zoo.classify(model, x)``, ``zoo.sample(model, n)``, 
 the instance has one ("native"), else what follows mathematically from the methods it has ("derived"), else it raises a
 ``ZooError`` that names the models that can. An instance that lacks a method its class has sets it to ``None``.
 
-Every function runs in eval mode without gradients, leaves the model in the mode it was in, works through long inputs
-in chunks of ``batch_size``, and returns tensors on the device of its input.
+Every function runs in eval mode without gradients, leaves the model in the mode it was in and the global random stream
+where it was, works through long inputs in chunks of ``batch_size``, and returns tensors on the device of its input.
 
 What a model offers to be asked, natively:
 
@@ -25,6 +25,7 @@ What a model offers to be asked, natively:
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -44,7 +45,7 @@ _SOURCES: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
     "encode": ("encode", (("features",),)),
     "reconstruct": ("reconstruct", ()),
     "impute": ("impute", ()),
-    "classify_missing": ("predict_log_proba(observed)", (("predict_log_proba",),)),
+    "classify_missing": ("predict_log_proba(observed)", (("predict_log_proba",), ("log_prob", "log_prior"))),
     "anomaly_score": ("anomaly_score", (("log_prob",), ("predict_log_proba",))),
 }
 
@@ -55,7 +56,7 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference_mode: what comes out may be trained on
             yield model
     finally:
         for module, training in modes:
@@ -81,19 +82,23 @@ class CapabilityTable(dict[str, dict[str, str]]):
 
     def __str__(self) -> str:
         header = ["model", *(name.replace("_", " ") for name in _SOURCES)]
-        rows = [header, ["---"] * len(header), *([model, *row.values()] for model, row in self.items())]
+        rows = [header, *([model, *row.values()] for model, row in self.items())]
         widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-        lines = ("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows)
-        return "\n".join(lines).replace("| ---".ljust(widths[0] + 2), "| " + "-" * widths[0], 1)
+        rows.insert(1, ["-" * width for width in widths])
+        lines = (" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+        return "\n".join(f"| {line} |" for line in lines)
 
 
 def capabilities(pattern: str = "*") -> CapabilityTable:
     """The table model × capability, read off an instance of each model with its default options."""
-    table = CapabilityTable()
-    for name in registry.list_models(pattern):
-        model = registry.create(name, DataSpec())
-        table[name] = {capability: support(model, capability) for capability in _SOURCES}
-    return table
+    return CapabilityTable({name: dict(_row(registry.model_class(name))) for name in registry.list_models(pattern)})
+
+
+@functools.cache
+def _row(cls: type[nn.Module]) -> tuple[tuple[str, str], ...]:
+    with torch.random.fork_rng(devices=[]):  # the weights are drawn, and thrown away
+        model = cls(DataSpec())
+    return tuple((capability, support(model, capability)) for capability in _SOURCES)
 
 
 def classify(
@@ -122,10 +127,11 @@ def classify(
         return _chunked(model, lambda part: _joint(model, part).log_softmax(1), x, batch_size=batch_size)
     observed = observed.expand_as(x)
     if _has(model, "predict_log_proba(observed)"):
-        return _chunked(model, model.predict_log_proba, x, observed, batch_size=batch_size)
+        return _chunked(model, model.predict_log_proba, _without_hidden(x, observed), observed, batch_size=batch_size)
     _require(model, "classify_missing")
     if imputer is not None:
-        filled = impute(imputer, x, observed, batch_size=batch_size).mean(0)
+        generator = torch.Generator(_device(imputer)).manual_seed(0)  # the same question has the same answer
+        filled = impute(imputer, x, observed, generator=generator, batch_size=batch_size).mean(0)
     else:
         mean = torch.tensor(model.spec.mean, dtype=x.dtype, device=x.device).view(1, -1, 1, 1)
         filled = torch.where(observed, x, mean)
@@ -133,7 +139,7 @@ def classify(
 
 
 def log_prob(model: nn.Module, x: Tensor, labels: Tensor | None = None, batch_size: int = 1024) -> Tensor:
-    """log p(x), or log p(x | labels), in nats a image, summed over pixels: ``(B,)``. ``model.density`` says of what.
+    """log p(x), or log p(x | labels), in nats an image, summed over pixels: ``(B,)``. ``model.density`` says of what.
 
     A class-conditional density without labels is the mixture over classes, log sum_y p(y) p(x | y).
     """
@@ -145,13 +151,14 @@ def log_prob(model: nn.Module, x: Tensor, labels: Tensor | None = None, batch_si
     return _chunked(model, model.log_prob, x, batch_size=batch_size)
 
 
-def sample(
-    model: nn.Module, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None
-) -> Tensor:
-    """``n`` images ``(n, C, H, W)`` in [0, 1], of the given ``labels`` ``(n,)`` if any."""
+def sample(model: nn.Module, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+    """``n`` images ``(n, C, H, W)`` in [0, 1], of the given ``labels`` ``(n,)`` if any; new ones at each call.
+
+    ``generator`` makes them repeatable; it lives on the model's device.
+    """
     _require(model, "sample")
     with evaluating(model):
-        return model.sample(n, labels=labels, generator=generator)
+        return model.sample(n, labels=labels, generator=generator or _fresh_generator(model))
 
 
 def encode(model: nn.Module, x: Tensor, batch_size: int = 1024) -> Tensor:
@@ -182,18 +189,18 @@ def impute(
         x: images ``(B, C, H, W)`` in [0, 1].
         observed: bool, ``x``'s shape or broadcastable to it; True = seen.
         n: completions an image.
-        generator: where the random numbers come from.
+        generator: where the random numbers come from, on the model's device; new ones at each call if left out.
         batch_size: images at a time.
     """
     _require(model, "impute")
     observed = observed.expand_as(x)
-    hidden_removed = torch.where(observed, x, torch.zeros((), dtype=x.dtype, device=x.device))
+    generator = generator or _fresh_generator(model)
 
     def complete(part: Tensor, seen: Tensor) -> Tensor:
         images = model.impute(part, seen, n=n, generator=generator)
         return torch.where(seen, part, images).transpose(0, 1)  # chunks are joined along images
 
-    return _chunked(model, complete, hidden_removed, observed, batch_size=batch_size).transpose(0, 1)
+    return _chunked(model, complete, _without_hidden(x, observed), observed, batch_size=batch_size).transpose(0, 1)
 
 
 def anomaly_score(model: nn.Module, x: Tensor, kind: str | None = None, batch_size: int = 1024) -> Tensor:
@@ -241,10 +248,26 @@ def _joint(model: nn.Module, x: Tensor) -> Tensor:
 def _chunked(model: nn.Module, function: Callable[..., Tensor], *inputs: Tensor, batch_size: int) -> Tensor:
     """``function`` over slices of the inputs, on the model's device; the results joined on the inputs' device."""
     home = inputs[0].device
-    device = next((tensor.device for tensor in [*model.parameters(), *model.buffers()]), home)
+    device = _device(model, home)
     with evaluating(model):
         parts = zip(*(tensor.split(batch_size) for tensor in inputs), strict=True)
         return torch.cat([function(*(piece.to(device) for piece in part)).to(home) for part in parts])
+
+
+def _device(model: nn.Module, default: torch.device | str = "cpu") -> torch.device:
+    return next((tensor.device for tensor in [*model.parameters(), *model.buffers()]), torch.device(default))
+
+
+def _fresh_generator(model: nn.Module) -> torch.Generator:
+    """Random numbers that are new at each call and not taken from the global stream, which belongs to training."""
+    generator = torch.Generator(_device(model))
+    generator.seed()
+    return generator
+
+
+def _without_hidden(x: Tensor, observed: Tensor) -> Tensor:
+    """``x`` with zeros where it was not observed: no model can read what it must not know."""
+    return torch.where(observed, x, torch.zeros((), dtype=x.dtype, device=x.device))
 
 
 def _require(model: nn.Module, capability: str) -> None:

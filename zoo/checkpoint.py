@@ -17,6 +17,7 @@ import os
 import pickle
 import shutil
 import tempfile
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -62,29 +63,35 @@ def read(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        if path.stat().st_size == 0:
-            raise CheckpointError(f"{path} is empty")
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if zipfile.is_zipfile(path):
-            raise CheckpointError(f"{path} is refused: it contains more than plain data, nothing of it was run") from error
-        raise CheckpointError(f"{path} is no checkpoint: it is not a file that PyTorch wrote") from error
+        with path.open("rb") as file:
+            empty = not file.read(1)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError, TypeError, MemoryError) as error:
-        if isinstance(error, CheckpointError):
-            raise
+    if empty:
+        raise CheckpointError(f"{path} is empty")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # on what the file might be; the error says what it is
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if zipfile.is_zipfile(path):
+            raise CheckpointError(
+                f"{path} is refused: it contains more than plain data, nothing of it was run"
+            ) from error
+        raise CheckpointError(f"{path} is no checkpoint: it is not a file that PyTorch wrote") from error
+    except Exception as error:  # damaged bytes can make the reader fail in any way
         raise CheckpointError(f"{path} is no checkpoint, or a truncated or damaged one") from error
     entry = checkpoint.get("zoo") if isinstance(checkpoint, dict) else None
-    if not isinstance(entry, dict) or not isinstance(checkpoint.get("state_dict"), dict):
+    weights = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
+    if not isinstance(entry, dict) or not isinstance(weights, dict) or not all(isinstance(key, str) for key in weights):
         raise CheckpointError(f"{path} is a PyTorch file of another program, not a checkpoint of this zoo")
     _check(entry, path)
     return checkpoint
 
 
 def _check(entry: dict[str, Any], path: Path) -> None:
-    if entry.get("format") != FORMAT:
-        raise CheckpointError(f"{path} has format {entry.get('format')!r}; this version of the zoo reads format {FORMAT}")
+    version = entry.get("format")
+    if not isinstance(version, int) or version != FORMAT:
+        raise CheckpointError(f"{path} has format {version!r}; this version of the zoo reads format {FORMAT}")
     model = entry.get("model")
     kinds = {"name": str, "spec": dict, "options": dict}
     if not isinstance(model, dict) or any(not isinstance(model.get(key), kind) for key, kind in kinds.items()):
@@ -106,7 +113,7 @@ def load(path: str | Path, ema: bool = True) -> nn.Module:
     entry, state = _read_released(path) if path.is_dir() else _read_training(path, ema)
     try:
         model = registry.create(entry["name"], entry["spec"], **entry["options"])
-    except ZooError as error:
+    except (ZooError, TypeError) as error:  # TypeError: an option whose name is no argument's
         if entry["name"] not in registry.list_models():
             raise CheckpointError(
                 f"{path} holds a model {entry['name']!r}, which is not known here: import the module that registers "
@@ -116,7 +123,11 @@ def load(path: str | Path, ema: bool = True) -> nn.Module:
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise CheckpointError(f"the weights in {path} do not fit the model {entry['name']!r}: {error}") from error
+        problems = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise CheckpointError(
+            f"the weights in {path} do not fit the model {entry['name']!r}: {problems[0]}{more}"
+        ) from error
     return model.eval()
 
 
@@ -134,9 +145,9 @@ def _read_released(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     from safetensors.torch import load_file
 
     try:
-        entry = json.loads((folder / "config.json").read_text())
+        entry = json.loads((folder / "config.json").read_text("utf-8"))
         state = load_file(folder / "model.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise CheckpointError(f"{folder} is no released model, or a damaged one: {error}") from error
     if not isinstance(entry, dict):
         raise CheckpointError(f"{folder / 'config.json'} does not describe a model")
@@ -164,10 +175,15 @@ def save(model: nn.Module, folder: str | Path, card: str = "") -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+        # copies: safetensors refuses tensors that share memory, such as tied weights
+        state = {
+            key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for key, value in model.state_dict().items()
+        }
         save_file(state, temporary / "model.safetensors")
-        (temporary / "config.json").write_text(json.dumps(entry, indent=2) + "\n")
-        (temporary / "README.md").write_text(card or f"# {entry['model']['name']}\n\n`zoo.load(\"{folder.name}\")`\n")
+        (temporary / "config.json").write_text(json.dumps(entry, indent=2) + "\n", "utf-8")
+        card = card or f'# {entry["model"]["name"]}\n\n`zoo.load("{folder.name}")`\n'
+        (temporary / "README.md").write_text(card, "utf-8")
         os.chmod(temporary, 0o755)
         os.rename(temporary, folder)
     finally:

@@ -28,7 +28,18 @@ from zoo.schema import check_value
 
 GROUPS = ("data", "model", "learner", "trainer", "logger")
 OVERLAYS = ("recipe", "experiment")  # they only set values that a group has declared
+IDENTITIES = tuple(f"{group}.name" for group in GROUPS)
 RULES = "_allowed_"
+MOVED = {  # names from elsewhere that users will try
+    "trainer.gradient_clip_val": "learner.clip",
+    "trainer.accumulate_grad_batches": "learner.accumulate",
+    "trainer.callbacks": "Python: Trainer(callbacks=…)",
+    "trainer.logger": "the group logger",
+    "model.lr": "learner.optimizer.lr",
+    "learner.lr": "learner.optimizer.lr",
+    "trainer.seed": "seed",
+    "data.seed": "seed, or data.split_seed",
+}
 
 
 def add_user_models() -> None:
@@ -106,10 +117,15 @@ def _check(values: Mapping[str, Any], defaults: Mapping[str, Any], rules: Mappin
         if key == RULES:
             continue
         if key not in defaults:
+            if where in MOVED:
+                raise ConfigError(f"unknown key {where!r}: it is called {MOVED[where]} here")
             if is_open:
                 continue
             hint = did_you_mean(key, set(defaults) - {RULES}, "valid keys")
             raise ConfigError(f"unknown key {where!r}: {hint}")
+        if where in IDENTITIES and value != defaults[key]:
+            group = prefix.rstrip(".")
+            raise ConfigError(f"{where} cannot be changed: {group}={value} chooses another option of the group")
         if isinstance(defaults[key], dict):
             if not isinstance(value, dict):
                 raise ConfigError(f"{where} holds {', '.join(defaults[key])}; it cannot be set to {value!r}")
@@ -138,9 +154,15 @@ def explain(error: HydraException, arguments: list[str], configs: Path) -> str:
     if isinstance(error, MissingConfigException) and error.options:
         group, _, option = (error.missing_cfg_file or "").rpartition("/")
         options = [name for name in error.options if not name.startswith("_")]
-        return f"unknown option {group}={option}: {did_you_mean(option, options, 'options')} (all: {', '.join(options)})"
+        return (
+            f"unknown option {group}={option}: {did_you_mean(option, options, 'options')} (all: {', '.join(options)})"
+        )
     if isinstance(error, OverrideParseException):
-        hint = "values are given as key=value" if "=" not in error.override else "quote it, or escape its special characters"
+        hint = (
+            "values are given as key=value"
+            if "=" not in error.override
+            else "quote it, or escape its special characters"
+        )
         return f"{error.override!r} is not understood: {hint}"
     match = re.search(r"Could not (?:override|append to config|delete)[^']*'([^']+)'", str(error))
     if isinstance(error, ConfigCompositionException) and match:
@@ -150,6 +172,8 @@ def explain(error: HydraException, arguments: list[str], configs: Path) -> str:
 
 def _nearest(key: str, arguments: list[str], configs: Path) -> str:
     """Hint at keys of the configuration that the valid groups on the command line select."""
+    if key in MOVED:
+        return f"it is called {MOVED[key]} here"
     files = {group: _options(group, configs) for group in (*GROUPS, *OVERLAYS)}
     choice = {"data": "digits", "model": "cnn", "learner": "classification", "trainer": "auto", "logger": "tensorboard"}
     for argument in arguments:

@@ -14,7 +14,7 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,6 +36,8 @@ def register(name: str) -> Callable[[_Model], _Model]:
         known = _CLASSES.get(name)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ZooError(f"the name {name!r} is taken by {known.__module__}.{known.__qualname__}")
+        if (_HOME / f"{name}.py").is_file() and cls.__module__ != f"zoo.models.{name}":  # not imported yet
+            raise ZooError(f"the name {name!r} is taken by zoo.models.{name}")
         _CLASSES[name] = cls
         return cls
 
@@ -84,7 +86,8 @@ def model_class(name: str) -> type[nn.Module]:
 
 def _import_file(module_name: str, path: Path) -> None:
     spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:
@@ -95,7 +98,7 @@ def _import_file(module_name: str, path: Path) -> None:
 
 
 def options(name: str) -> dict[str, Any]:
-    """The constructor options of a model with their defaults."""
+    """The constructor options of a model with their defaults; ``inspect.Parameter.empty`` where one must be given."""
     parameters = list(inspect.signature(model_class(name)).parameters.values())[1:]
     return {parameter.name: parameter.default for parameter in parameters}
 
@@ -121,10 +124,28 @@ def create(name: str, spec: DataSpec | Mapping[str, Any] | None = None, **overri
     for key in overrides:
         if key not in defaults:
             raise ZooError(f"model {name!r} has no option {key!r}: {did_you_mean(key, defaults, 'its options')}")
-    chosen = {key: list(value) if isinstance(value, tuple) else value for key, value in {**defaults, **overrides}.items()}
+    chosen = {**defaults, **overrides}
+    missing = [key for key, value in chosen.items() if value is inspect.Parameter.empty]
+    if missing:
+        raise ZooError(f"model {name!r} has no default for {', '.join(missing)}: a value must be given")
     try:
+        chosen = {key: _plain(value) for key, value in chosen.items()}
         model = cls(spec, **chosen)
-    except (TypeError, ValueError) as error:
-        raise ZooError(f"model {name!r}: {error}") from error
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        reason = (str(error) or repr(error)).splitlines()[0]  # torch adds stack traces and lists of signatures
+        raise ZooError(f"model {name!r}: {reason}") from error
     model.config = {"name": name, "spec": spec.to_dict(), "options": chosen}
     return model
+
+
+def _plain(value: Any) -> Any:
+    """``value`` as lists, dicts, strings and numbers, fit for a checkpoint or JSON. ``TypeError`` where it has more."""
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return [_plain(entry) for entry in value]
+    if hasattr(value, "item"):  # a number of numpy's or torch's
+        return value.item()
+    raise TypeError(f"{value!r} is not plain data: options are numbers, strings and lists or dicts of them")

@@ -53,7 +53,13 @@ def _same_type(value: Any, default: Any) -> bool:
 
 
 def _type_name(default: Any) -> str:
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", type(None): "a word or null"}
+    names = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a word",
+        type(None): "a word or null",
+    }
     return names[type(default)]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -32,16 +33,23 @@ class DataSpec:
     invert: str = "auto"
 
     def __post_init__(self) -> None:
-        shape = tuple(int(size) for size in self.shape)
-        if len(shape) != 3 or min(shape) < 1:
+        for name, convert in _CONVERSIONS.items():
+            try:
+                object.__setattr__(self, name, convert(getattr(self, name)))
+            except (TypeError, ValueError) as error:
+                raise ZooError(f"{name} of a data spec cannot be {getattr(self, name)!r}") from error
+        if len(self.shape) != 3 or min(self.shape) < 1:
             raise ZooError(f"shape must be (channels, height, width), all at least 1, not {self.shape}")
         if self.num_classes < 1:
             raise ZooError(f"num_classes must be at least 1, not {self.num_classes}")
-        object.__setattr__(self, "shape", shape)
-        names = tuple(self.class_names) or tuple(str(label) for label in range(self.num_classes))
-        mean = tuple(self.mean) or (0.0,) * shape[0]
-        std = tuple(self.std) or (1.0,) * shape[0]
-        for name, value, size in (("class_names", names, self.num_classes), ("mean", mean, shape[0]), ("std", std, shape[0])):
+        channels = self.shape[0]
+        names = self.class_names or tuple(str(label) for label in range(self.num_classes))
+        mean, std = self.mean or (0.0,) * channels, self.std or (1.0,) * channels
+        for name, value, size in (
+            ("class_names", names, self.num_classes),
+            ("mean", mean, channels),
+            ("std", std, channels),
+        ):
             if len(value) != size:
                 raise ZooError(f"{name} has {len(value)} entries where {size} are needed")
             object.__setattr__(self, name, value)
@@ -59,5 +67,21 @@ class DataSpec:
         """The inverse of :meth:`to_dict`. Raises ``ZooError`` on unknown keys or impossible values."""
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
-            raise ZooError(f"unknown entries in a data spec: {', '.join(sorted(unknown))}")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+            raise ZooError(f"unknown entries in a data spec: {', '.join(sorted(map(str, unknown)))}")
+        return cls(**values)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no string")
+    return value
+
+
+# to plain data, whatever kind of number or sequence comes in; TypeError or ValueError for what is none
+_CONVERSIONS: dict[str, Callable[[Any], Any]] = {
+    "shape": lambda sizes: tuple(operator.index(size) for size in sizes),
+    "num_classes": operator.index,
+    "class_names": lambda names: tuple(_text(name) for name in names),
+    "mean": lambda values: tuple(float(value) for value in values),
+    "std": lambda values: tuple(float(value) for value in values),
+}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -157,7 +158,7 @@ class Batches:
     def _stream(self, number: int) -> int:
         """A seed of its own for each (seed, epoch, batch, process); -1 is the permutation, shared by all processes."""
         stream = 0 if number < 0 else 1 + number * self.world_size + self.rank
-        return hash((self.seed, self.epoch, stream)) & (2**63 - 1)  # a tuple of ints hashes the same in every process
+        return int(np.random.SeedSequence((self.seed, self.epoch, stream)).generate_state(1, np.uint64)[0] >> 1)
 
     def _generator(self, number: int, device: torch.device | str = "cpu") -> torch.Generator:
         return torch.Generator(device).manual_seed(self._stream(number))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from lightning.pytorch import LightningDataModule
 
 from zoo.data.batches import Augment, Batches
 from zoo.data.splits import Split, Splits, load_splits
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, DataError
 from zoo.spec import DataSpec
 
 
@@ -49,9 +50,16 @@ class ImageDataModule(LightningDataModule):
         if batch_size < 1:
             raise ConfigError(f"data.batch_size must be at least 1, not {batch_size}")
         self.batch_size = batch_size
-        self.augment = Augment(**(augment or {}))
+        try:
+            self.augment = Augment(**(augment or {}))
+        except TypeError as error:
+            names = ", ".join(field.name for field in dataclasses.fields(Augment))
+            raise ConfigError(f"data.augment: its options are {names}, not {', '.join(augment or {})}") from error
         self.seed = seed
-        self.splits: Splits = load_splits(name, root, val_size, train_size, split_seed, **folder_options)
+        sizes: dict[str, Any] = {"val_size": val_size, "train_size": train_size, "split_seed": split_seed}
+        self.splits: Splits = load_splits(name, root, **sizes, **folder_options)
+        plain = {key: str(value) if isinstance(value, Path) else value for key, value in folder_options.items()}
+        self._source = {"name": name, **sizes, **plain}
         self.spec: DataSpec = self.splits.spec
 
     def _batches(self, split: Split, **options: Any) -> Batches:
@@ -69,6 +77,15 @@ class ImageDataModule(LightningDataModule):
 
     def test_dataloader(self) -> Batches:
         return self._batches(self.splits.test)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps: enough to load the same splits again, and the fingerprint of their content."""
+        return {**self._source, "fingerprint": self.splits.fingerprint}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Raises ``DataError`` where a run would go on with other images than it began with."""
+        if state_dict["fingerprint"] != self.splits.fingerprint:
+            raise DataError(f"{self._source['name']} has changed since the run began; a run goes on with the same data")
 
 
 def _resident(split: Split, device: torch.device) -> Split:

@@ -107,7 +107,7 @@ def load(
 
     Args:
         path: the folder.
-        root: the cache goes below ``root/cache``.
+        root: the cache goes below ``root/.cache``; hidden, so that it is no class where ``root`` is ``path``.
         image_size: height and width of the result.
         color: ``"color"``, ``"grey"``, or ``"auto"``: grey if no picture has a coloured pixel.
         invert: see :func:`read_image`.
@@ -134,7 +134,7 @@ def load(
         for file in list_images(folder / name)
     ]
     key = _key(path, entries, image_size, color, invert)
-    cache = root / "cache" / f"{path.resolve().name}-{key[:16]}"
+    cache = root / ".cache" / f"{path.resolve().name}-{key[:16]}"
     if not cache.is_dir():
         _decode(cache, [file for _, _, file in entries], image_size, color, invert)
     images, content = _read_cache(cache, len(entries))
@@ -206,7 +206,7 @@ def _decode(cache: Path, files: Sequence[Path], image_size: int, color: str, inv
         images = open_memmap(temporary / "images.npy", "w+", np.uint8, (len(files), channels, *size))
         for index, pixels in enumerate(_read_all(files, size, channels == 3, invert)):
             images[index] = pixels
-            content.update(pixels)
+            content.update(pixels.tobytes())
         images.flush()
         meta = {"version": CACHE_VERSION, "shape": images.shape, "sha256": content.hexdigest()}
         (temporary / "meta.json").write_text(json.dumps(meta))

@@ -100,7 +100,8 @@ def load_splits(
         rest = rest[balanced(train.labels[rest], train_size, len(names), generator)]
     train = train if len(rest) == len(train) else train.take(rest)
     mean, std = statistics(train.images)
-    spec = DataSpec(tuple(train.images.shape[1:]), len(names), names, mean, std, invert)
+    _, channels, height, width = train.images.shape
+    spec = DataSpec((channels, height, width), len(names), names, mean, std, invert)
     return Splits(train, val, test, spec, fingerprint)
 
 
@@ -130,10 +131,10 @@ def _load(name: str, root: Path, **options: Any) -> tuple[Split, Split, tuple[st
         tensors = idx.load(name, root)
         train = Split(tensors[0][:, None], tensors[1].long())
         test = Split(tensors[2][:, None], tensors[3].long())
-    fingerprint = hashlib.sha256()
+    digest = hashlib.sha256()
     for tensor in (train.images, train.labels, test.images, test.labels):
-        fingerprint.update(tensor.numpy().tobytes())
-    return train, test, CLASS_NAMES[name], "auto", fingerprint.hexdigest()
+        digest.update(tensor.numpy().tobytes())
+    return train, test, CLASS_NAMES[name], "auto", digest.hexdigest()
 
 
 def _digits() -> tuple[Tensor, Tensor]:

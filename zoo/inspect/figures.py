@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from zoo import capability
@@ -54,7 +53,7 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def confusion_figure(log_proba: Tensor, labels: Tensor, names: tuple[str, ...]) -> Figure:
-    """Shares of each true class (rows) by predicted class (columns); counts are written where there are ≤ 20 classes."""
+    """Shares of each true class (rows) by predicted class (columns); counts where ≤ 20 classes."""
     counts = confusion_matrix(log_proba, labels)
     share = (counts / counts.sum(1, keepdim=True).clamp_min(1)).numpy()
     size = 3.5 + 0.45 * min(len(names), 40)

@@ -58,21 +58,25 @@ class ClassificationLearner(LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.model = model if isinstance(model, nn.Module) else registry.create(
-            model["name"], model["spec"], **model["options"]
+        self.model = (
+            model if isinstance(model, nn.Module) else registry.create(model["name"], model["spec"], **model["options"])
         )
         if not hasattr(self.model, "loss") or not hasattr(self.model, "log_proba"):
             raise ConfigError(f"{type(self.model).__name__} is no classifier: it defines no loss(logits, labels)")
         if not (0 <= ema < 1 and 0 <= label_smoothing < 1 and clip >= 0 and accumulate >= 1):
             raise ConfigError("ema and label_smoothing must be in [0, 1), clip at least 0, accumulate at least 1")
         self.ema = AveragedModel(self.model, multi_avg_fn=averaging(ema)).requires_grad_(False) if ema else None
-        self.optimizer_options = dict(optimizer or {"name": "AdamW", "lr": 1e-3, "weight_decay": 0.01})
+        self.optimizer_options = dict(optimizer or {"name": "AdamW", "lr": 3e-3, "weight_decay": 0.01})
         self.schedule_options = dict(schedule or {"name": "OneCycleLR"})
         self.label_smoothing = label_smoothing
         self.clip = clip
         self.accumulate = accumulate
         self.monitor = monitor
         # a mistake in these is an error now, not after the run has begun
+        try:
+            self.model.loss(torch.zeros(1, self.model.spec.num_classes), torch.zeros(1).long(), label_smoothing)
+        except ValueError as error:
+            raise ConfigError(f"learner: {error}") from error
         build_schedule(build_optimizer(self.model.parameters(), **self.optimizer_options), 100, **self.schedule_options)
         self.save_hyperparameters(
             {
@@ -132,8 +136,12 @@ class ClassificationLearner(LightningModule):
         if self._rng is not None:  # the run is resumed: go on with the random numbers that were next
             restore_rng(self._rng, self.device)
             self._rng = None
+        self._begin_epoch()  # Lightning does not announce the epoch where a run goes on in the middle of one
 
     def on_train_epoch_start(self) -> None:
+        self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
         zero = torch.zeros((), device=self.device)
         self._totals = {"loss": zero.clone(), "right": zero.clone(), "seen": 0}
         self._window = (0.0, 0)  # loss and images at the last point of the loss curve
@@ -146,14 +154,14 @@ class ClassificationLearner(LightningModule):
         logits = self.model(x)
         loss = self.model.loss(logits, labels, self.label_smoothing)
         self.manual_backward(loss / self.accumulate if self.accumulate > 1 else loss)
-        if (batch_idx + 1) % self.accumulate == 0 or batch_idx + 1 == self._batches:
-            self._step()
         totals, size = self._totals, len(labels)
         totals["loss"].add_(loss.detach(), alpha=size)
         totals["right"].add_((logits.detach().argmax(1) == labels).sum())
         totals["seen"] += size
         if self._calibrates:
             self._remember(logits.detach(), labels)
+        if (batch_idx + 1) % self.accumulate == 0 or batch_idx + 1 == self._batches:
+            self._step()
 
     def _step(self) -> None:
         optimizer = self._optimizer
@@ -182,6 +190,9 @@ class ClassificationLearner(LightningModule):
         self._window = (loss, seen)
 
     def on_validation_start(self) -> None:
+        if self.trainer.world_size > 1:  # running statistics differ; those of rank 0 are saved, so they are validated
+            for buffer in self.buffers():
+                torch.distributed.broadcast(buffer, 0)
         if not self.trainer.sanity_checking and self.trainer.state.fn == "fit":
             self._seconds += time.perf_counter() - self._clock
 
@@ -197,7 +208,7 @@ class ClassificationLearner(LightningModule):
                 f"the training loss became {loss} in epoch {self.current_epoch}: "
                 f"lower learner.optimizer.lr (now {self.optimizer_options.get('lr')}) or set learner.clip"
             )
-        if self._recent and not self.trainer.enable_validation:
+        if self._recent and not any(self.trainer.num_val_batches):
             self._calibrate(*(torch.cat(parts) for parts in zip(*self._recent, strict=True)))
         self._recent.clear()
         values = {
@@ -205,7 +216,6 @@ class ClassificationLearner(LightningModule):
             "train/accuracy": float(totals["right"]) / max(totals["seen"], 1),
             "images_per_second": totals["seen"] * self.trainer.world_size / max(self._seconds, 1e-9),
         }
-        # torchmetrics' reductions would count these as images; they are means already
         self.log_dict(values, sync_dist=self.trainer.world_size > 1)
         if self._plateau and self.monitor in self.trainer.callback_metrics:
             self._schedule.step(self.trainer.callback_metrics[self.monitor])
@@ -237,7 +247,7 @@ class ClassificationLearner(LightningModule):
             self._calibrate(logits, labels)
         values = summarize(self.evaluated.log_proba(logits), labels)
         values["loss"] = float(self.evaluated.loss(logits, labels))
-        self.log_dict({f"{stage}/{key}": value for key, value in values.items()}, sync_dist=False, rank_zero_only=False)
+        self.log_dict({f"{stage}/{key}": value for key, value in values.items()}, sync_dist=self.trainer.world_size > 1)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._collect(batch)

@@ -68,4 +68,6 @@ def _check_options(cls: type, options: Mapping[str, Any], where: str) -> None:
     valid = [key for key in inspect.signature(cls).parameters if key not in ("params", "optimizer", "last_epoch")]
     for key in options:
         if key not in valid:
-            raise ConfigError(f"{where}: {cls.__name__} has no option {key!r}: {did_you_mean(key, valid, 'its options')}")
+            raise ConfigError(
+                f"{where}: {cls.__name__} has no option {key!r}: {did_you_mean(key, valid, 'its options')}"
+            )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 CALIBRATION_BINS = 15
 
@@ -20,12 +20,13 @@ def summarize(log_proba: Tensor, labels: Tensor) -> dict[str, float]:
         log_proba: log p(y | x), ``(N, K)``.
         labels: ``(N,)`` int64.
     """
-    classes = log_proba.shape[1]
-    ece = multiclass_calibration_error(log_proba.exp(), labels, classes, n_bins=CALIBRATION_BINS, norm="l1")
+    log_proba, labels = log_proba.cpu(), labels.cpu()  # not every accelerator has float64
+    confidence, accuracy, count = reliability(log_proba, labels)
     return {
         "accuracy": float((log_proba.argmax(1) == labels).double().mean()),
         "nll": float(F.nll_loss(log_proba.double(), labels)),
-        "ece": float(ece),
+        # not torchmetrics' function: it gives a confidence of exactly one a bin of its own
+        "ece": float(((accuracy - confidence).abs().nan_to_num() * count).sum() / count.sum()),
     }
 
 
@@ -40,10 +41,13 @@ def per_class_accuracy(confusion: Tensor) -> Tensor:
 
 
 def reliability(log_proba: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean confidence, accuracy and count of each bin of confidence, three ``(15,)``; NaN where a bin is empty."""
-    confidence, predicted = log_proba.exp().double().max(1)
+    """Mean confidence, accuracy and count of each bin of confidence, three ``(15,)`` on the CPU; NaN where it is empty.
+
+    Bin i holds the confidences in (i / 15, (i + 1) / 15].
+    """
+    confidence, predicted = log_proba.cpu().double().exp().max(1)
     index = (confidence * CALIBRATION_BINS).ceil().long().clamp(1, CALIBRATION_BINS) - 1
     count = torch.zeros(CALIBRATION_BINS, dtype=torch.float64).index_add(0, index, torch.ones_like(confidence))
     total = torch.zeros_like(count).index_add(0, index, confidence)
-    right = torch.zeros_like(count).index_add(0, index, (predicted == labels).double())
+    right = torch.zeros_like(count).index_add(0, index, (predicted == labels.cpu()).double())
     return total / count, right / count, count

@@ -8,6 +8,7 @@ References: Rumelhart, Hinton & Williams (1986); Ioffe & Szegedy (2015); Srivast
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ class MLP(Classifier):
             raise ValueError("hidden_sizes must be positive and dropout in [0, 1)")
         widths = [math.prod(spec.shape), *hidden_sizes]
         layers: list[nn.Module] = []
-        for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
+        for fan_in, fan_out in itertools.pairwise(widths):
             # the bias would be cancelled by the normalisation's mean
             layers += [nn.Linear(fan_in, fan_out, bias=False), nn.BatchNorm1d(fan_out), nn.ReLU(inplace=True)]
             layers += [nn.Dropout(dropout)] if dropout else []

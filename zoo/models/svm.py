@@ -76,7 +76,7 @@ class SVM(Classifier):
     def loss(self, logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """The multiclass hinge, averaged over the batch, in units of the margin."""
         if label_smoothing:
-            raise ValueError("the hinge has no label smoothing; set it to 0")
+            raise ValueError("the hinge has no label smoothing: learner.label_smoothing=0")
         return multiclass_hinge(logits, labels)
 
     def log_proba(self, logits: Tensor) -> Tensor:
@@ -86,15 +86,18 @@ class SVM(Classifier):
     def calibrate(self, logits: Tensor, labels: Tensor) -> None:
         """Set the temperature that minimises the negative log-likelihood of ``labels`` given ``logits``.
 
-        The objective is convex in 1 / T; bisection on the sign of its derivative finds the minimum.
+        The labels count as right with probability 1 - 1 / (N + 1) only, else as drawn from all classes (Platt 1999):
+        without that, N labels that are all predicted right would ask for a temperature of zero. The objective is
+        convex in 1 / T; bisection on the sign of its derivative finds the minimum.
         """
         logits = logits.double()
+        doubt = 1 / (len(labels) + 1)
+        target = (1 - doubt) * logits.gather(1, labels[:, None])[:, 0] + doubt * logits.mean(1)
         low, high = -6.0, 6.0  # log10 of the inverse temperature
-        for _ in range(50):
-            inverse = 10 ** ((low + high) / 2)
-            expected = (F.softmax(logits * inverse, 1) * logits).sum(1)
-            slope = (expected - logits.gather(1, labels[:, None])[:, 0]).mean()
-            low, high = (low, math.log10(inverse)) if slope > 0 else (math.log10(inverse), high)
+        for _ in range(50 if logits.any() else 0):  # equal logits say nothing
+            middle = (low + high) / 2
+            expected = (F.softmax(logits * 10**middle, 1) * logits).sum(1)
+            low, high = (low, middle) if (expected - target).mean() > 0 else (middle, high)
         self.temperature.fill_(10 ** (-(low + high) / 2))
 
 
@@ -111,14 +114,14 @@ def multiclass_hinge(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def random_fourier_features(dim: int, num_features: int, sigma: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Frequencies ``(dim, D)`` and phases ``(D,)`` of the RBF kernel with length scale ``sigma``, from ``seed`` alone."""
+    """Frequencies ``(dim, D)`` and phases ``(D,)`` of the RBF kernel of length scale ``sigma``, from ``seed`` alone."""
     generator = torch.Generator().manual_seed(seed)
     blocks = []
-    for _ in range(-(-num_features // dim)):
-        gaussian = torch.randn(dim, dim, generator=generator)
-        orthogonal = torch.linalg.qr(gaussian)[0]
-        norms = torch.randn(dim, dim, generator=generator).norm(dim=0)
+    for start in range(0, num_features, dim):
+        width = min(dim, num_features - start)
+        orthogonal = torch.linalg.qr(torch.randn(dim, width, generator=generator))[0]
+        norms = torch.randn(dim, width, generator=generator).norm(dim=0)
         blocks.append(orthogonal * norms)
-    frequencies = torch.cat(blocks, 1)[:, :num_features].contiguous() / sigma
+    frequencies = torch.cat(blocks, 1) / sigma
     phases = torch.rand(num_features, generator=generator) * (2 * math.pi)
     return frequencies, phases

@@ -22,9 +22,9 @@ def command(function: Callable[[], None]) -> Callable[[], None]:
         try:
             function()
         except ZooError as error:
-            sys.exit(_report(error))
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
+            sys.exit(fail(error))
+        except KeyboardInterrupt as stop:
+            print(str(stop) or "interrupted", file=sys.stderr)
             sys.exit(130)
         except BrokenPipeError:  # `… | head`: nobody reads on
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -33,7 +33,8 @@ def command(function: Callable[[], None]) -> Callable[[], None]:
     return run
 
 
-def _report(error: ZooError) -> int:
+def fail(error: ZooError) -> int:
+    """Print an error in at most five lines; returns the exit status."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     print("\n".join(["error: " + lines[0], *lines[1:5]]), file=sys.stderr)
     return 2

@@ -65,7 +65,9 @@ def revision() -> str | None:
     """The commit of the source, with ``+changes`` where the work tree differs; None outside a repository."""
     try:
         commit, status = (
-            subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.strip()
+            subprocess.run(
+                ["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True
+            ).stdout.strip()
             for arguments in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
         )
     except (OSError, subprocess.CalledProcessError):

@@ -8,7 +8,7 @@ from typing import Any
 
 from hydra.experimental.callback import Callback
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 _directories: list[Path] = []
 
@@ -21,9 +21,9 @@ class RememberSweep(Callback):
 
 
 def print_table() -> None:
-    """A row a job of the multirun that has just ended; nothing if there was none."""
+    """A row a job of the multirun that has just ended: validation and test accuracy, nats, calibration, seconds."""
     for directory in _directories:
-        table = Table("run", "val acc", "test acc", "nll", "ece", "seconds", title=str(directory), title_justify="left")
+        table = Table(Column("run", overflow="fold"), "val", "test", "nll", "ece", "s", title=str(directory))
         for run in sorted(path for path in directory.glob("*") if path.is_dir()):
             path = run / "summary.json"
             if not path.is_file():

@@ -33,17 +33,20 @@ from zoo.inspect.progress import EpochTable, ProgressBar
 from zoo.learners import learner_class
 from zoo.tasks import machine
 from zoo.tasks.evaluate import Evaluation, evaluate
+from zoo.tasks.files import write_json, write_text
 
 Settings = dict[str, Any]
 
-# Trainer arguments that this module sets, and those that have another place in the configuration
-OURS = ("callbacks", "logger", "default_root_dir", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
-MOVED = {"gradient_clip_val": "learner.clip", "accumulate_grad_batches": "learner.accumulate"}
+# Trainer arguments that this module sets
+OURS = (
+    "callbacks", "logger", "default_root_dir", "enable_checkpointing", "enable_progress_bar", "enable_model_summary",
+)  # fmt: skip
 NEEDLESS_WARNINGS = (
     "The number of training batches",  # fewer batches than log_every_n_steps: the curve has an epoch's points
     "The '\\w+_dataloader' does not have many workers",
     "Checkpoint directory .* exists and is not empty",  # the run directory is ours
     "`ModelCheckpoint\\(monitor=.*could not find the monitored key",  # no validation yet; last.ckpt is written
+    "Total length of `list` across ranks is zero",  # val_size=0
     "`isinstance\\(treespec, LeafSpec\\)`",
     "You called `self.log\\('.*', ..., logger=True\\)` but have no logger",
 )
@@ -70,7 +73,7 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
         learner, data, trainer = build(settings, run, console)
         if resume:
             _check_unfinished(resume, settings)
-        elif not trainer.fast_dev_run and trainer.is_global_zero:
+        if not trainer.fast_dev_run and trainer.is_global_zero:
             write_text(run / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
         names = f"{settings['model']['name']} on {settings['data']['name']}"
         size = sum(parameter.numel() for parameter in learner.model.parameters())
@@ -83,12 +86,17 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
             console.print("fast_dev_run: one batch went through everything; nothing was saved")
         elif trainer.is_global_zero:
             best = _best(run, learner, value)
-            evaluation = evaluate(checkpoint_model(run), data.splits.test)
-            seconds = {"setup": setup - started, "fit": fitted - setup, "test": time.perf_counter() - fitted}
-            summary = summarize(settings, learner, data, trainer, evaluation, seconds, _old_seconds(run, resume))
+            # what is reported is what is kept: the checkpoint as a user will load it
+            evaluation = evaluate(checkpoint.load(run), data.splits.test)
+            seconds = {
+                "setup": setup - started,
+                "fit": fitted - setup + (_earlier_seconds(run) if resume else 0),
+                "test": time.perf_counter() - fitted,
+            }
+            summary = summarize(settings, learner, data, trainer, evaluation, seconds)
             show_in_tensorboard(settings, trainer, data, run, evaluation)
-            write_text(run / "summary.json", json.dumps(summary, indent=2) + "\n")
-            report(console, run, summary)
+            write_json(run / "summary.json", summary)
+            report(console, run, summary, commands=target is None)
             value = best
     return value
 
@@ -119,10 +127,8 @@ def build(settings: Settings, run: Path, console: Console) -> tuple[Any, ImageDa
 def build_trainer(settings: Settings, run: Path, callbacks: list[L.Callback]) -> L.Trainer:
     """Lightning's Trainer with this project's logger and callbacks. Raises ``ConfigError`` for what it refuses."""
     options = dict(settings["trainer"])
-    valid = set(inspect.signature(L.Trainer).parameters) - set(OURS) - set(MOVED)
+    valid = set(inspect.signature(L.Trainer).parameters) - set(OURS)
     for key in options:
-        if key in MOVED:
-            raise ConfigError(f"trainer.{key} is called {MOVED[key]} here")
         if key not in valid:
             raise ConfigError(f"unknown key 'trainer.{key}': {did_you_mean(key, valid, 'valid')}")
     if options["accelerator"] in ("gpu", "cuda") and not torch.cuda.is_available():
@@ -160,15 +166,16 @@ def fit(learner: Any, data: ImageDataModule, trainer: L.Trainer, run: Path, resu
         trainer.fit(learner, data, ckpt_path=run / "last.ckpt" if resume else None, weights_only=True)
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
+    except SystemExit as end:
+        if not trainer.interrupted:
+            raise
+        kept = (run / "last.ckpt").is_file()
+        hint = f"to go on: python train.py resume={run}" if kept else "there is no checkpoint yet to go on from"
+        raise KeyboardInterrupt(f"interrupted; {hint}") from end  # which Lightning had turned into an exit
     finally:
         del os.environ["ZOO_RUN"], os.environ["ZOO_RESUME"]
     if not trainer.fast_dev_run and not (run / "last.ckpt").is_file():
         raise ZooError(f"no checkpoint could be written to {run}: is the directory writable, the disk full?")
-
-
-def checkpoint_model(run: Path) -> torch.nn.Module:
-    """The run's model as a user will load it: what is reported is what is kept."""
-    return checkpoint.load(run)
 
 
 # The run directory
@@ -205,19 +212,13 @@ def _make_unique(parent: Path, stem: str) -> Path:
 
 
 def _check_unfinished(run: Path, settings: Settings) -> None:
-    done = checkpoint.read(run / "last.ckpt")
+    state = checkpoint.read(run / "last.ckpt")
     epochs, steps = settings["trainer"]["max_epochs"], settings["trainer"]["max_steps"]
-    if done["epoch"] + 1 >= epochs and done["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]:
-        raise ConfigError(f"the run is complete at {epochs} epochs; to go on, add trainer.max_epochs={2 * epochs}")
-    if 0 <= steps <= done["global_step"]:
-        raise ConfigError(f"the run is complete at {steps} steps; to go on, add trainer.max_steps={2 * steps}")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file that appears whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    done = state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    if done >= epochs:
+        raise ConfigError(f"the run is complete with {done} epochs; to go on, add trainer.max_epochs={2 * done}")
+    if 0 <= steps <= state["global_step"]:
+        raise ConfigError(f"the run is complete with {steps} steps; to go on, add trainer.max_steps={2 * steps}")
 
 
 # What happened
@@ -230,9 +231,10 @@ def _best(run: Path, learner: Any, latest: float) -> float:
     return (max if learner.mode == "max" else min)(values, default=latest)
 
 
-def _old_seconds(run: Path, resume: Path | None) -> float:
+def _earlier_seconds(run: Path) -> float:
+    """Training time of the part of the run that had ended before; unknown, so 0, where it was interrupted."""
     path = run / "summary.json"
-    return json.loads(path.read_text())["seconds"]["fit"] if resume and path.is_file() else 0.0
+    return json.loads(path.read_text())["seconds"]["fit"] if path.is_file() else 0.0
 
 
 def summarize(
@@ -242,7 +244,6 @@ def summarize(
     trainer: L.Trainer,
     evaluation: Evaluation,
     seconds: dict[str, float],
-    earlier: float,
 ) -> dict[str, Any]:
     """Everything needed to know what was run, on what, how long, and what came out. ``seconds`` are wall-clock."""
     last = {key: float(value) for key, value in trainer.callback_metrics.items()}
@@ -257,7 +258,7 @@ def summarize(
         "steps": trainer.global_step,
         "test": evaluation.metrics,
         "last_epoch": last,
-        "seconds": {**{key: round(value, 3) for key, value in seconds.items()}, "fit": round(seconds["fit"] + earlier, 3)},
+        "seconds": {key: round(value, 3) for key, value in seconds.items()},
         "fingerprint": data.splits.fingerprint,
         "config": settings,
         **machine.describe(trainer.strategy.root_device),
@@ -270,15 +271,13 @@ def show_in_tensorboard(
     """Pictures of the test split, and the hyperparameters beside the final metrics."""
     if not isinstance(trainer.logger, TensorBoardLogger):
         return
-    options, writer = settings["logger"], trainer.logger.experiment
-    model = checkpoint_model(run)
-    write_classifier(
-        writer, trainer.global_step, model, data.splits.test, evaluation.log_proba, options["mistakes"], options["embeddings"]
-    )
+    options, writer, step = settings["logger"], trainer.logger.experiment, trainer.global_step
+    counts = options["mistakes"], options["embeddings"]
+    write_classifier(writer, step, checkpoint.load(run), data.splits.test, evaluation.log_proba, *counts)
     metrics = {f"test/{key}": value for key, value in evaluation.metrics.items() if isinstance(value, float)}
     for key, value in metrics.items():
-        writer.add_scalar(key, value, trainer.global_step)
-    trainer.logger.log_hyperparams(_flat(settings), metrics, step=trainer.global_step)
+        writer.add_scalar(key, value, step)
+    trainer.logger.log_hyperparams(_flat(settings), metrics, step=step)
     trainer.logger.finalize("success")
 
 
@@ -292,18 +291,20 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def report(console: Console, run: Path, summary: Mapping[str, Any]) -> None:
+def report(console: Console, run: Path, summary: Mapping[str, Any], commands: bool) -> None:
     """The result, and three commands that can be pasted."""
     test, fit_seconds = summary["test"], summary["seconds"]["fit"]
     console.print(
         f"test accuracy {test['accuracy']:.2%}  nll {test['nll']:.4f} nats  ece {test['ece']:.4f}  "
         f"({fit_seconds:.1f} s of training)"
     )
+    if not commands:
+        return
     kept = checkpoint.locate(run)
     for line in (
         f"tensorboard --logdir {run}",
         f"python scripts/evaluate.py ckpt={kept}",
-        f"python train.py resume={run} trainer.max_epochs={summary['epochs'] * 2}",
+        f"python -c \"import zoo; model = zoo.load('{run}')\"",
     ):
         console.print(line, soft_wrap=True)
 

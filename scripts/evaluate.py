@@ -1,0 +1,58 @@
+"""How well a checkpoint does on a test split, in all and for each class.
+
+python scripts/evaluate.py ckpt=<file or run directory> [data=…] [key=value …]
+
+  ckpt    a .ckpt file, a run directory or a released model's folder
+  data    digits, mnist, fashion_mnist or image_folder; what it was trained on if left out
+  path    the folder of data=image_folder
+  root    where data lies; ZOO_DATA, else data/, if left out
+  split   test (default), val or train: those of the training run
+  ema     true (default): averaged weights where there are any; false: the raw ones
+  json    a file to write the numbers to
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from zoo.tasks.command import command, parse
+
+DEFAULTS: dict[str, Any] = {
+    "ckpt": ..., "data": None, "path": None, "root": None, "split": "test", "ema": True, "json": None,
+}  # fmt: skip
+RULES = {"split": ["test", "val", "train"], "data": ["digits", "mnist", "fashion_mnist", "image_folder"]}
+
+
+@command
+def main() -> None:
+    options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    from rich.console import Console
+    from rich.table import Table
+
+    from zoo import checkpoint
+    from zoo.errors import ConfigError
+    from zoo.tasks.evaluate import evaluate, trained_on
+    from zoo.tasks.files import write_json
+
+    if files:
+        raise ConfigError(f"{files[0]!r} is not key=value; the checkpoint is given as ckpt={files[0]}")
+    model = checkpoint.load(options["ckpt"], ema=options["ema"])
+    splits = trained_on(options["ckpt"], options["data"], options["root"], options["path"])
+    split = getattr(splits, options["split"])
+    metrics = evaluate(model, split).metrics
+    table = Table("class", "images", "accuracy", title=f"{options['ckpt']} on {len(split):,} {options['split']} images")
+    for label, name in enumerate(model.spec.class_names):
+        if name in metrics["per_class"]:
+            table.add_row(name, f"{int((split.labels == label).sum()):,}", f"{metrics['per_class'][name]:.2%}")
+    console = Console()
+    console.print(table)
+    line = f"accuracy {metrics['accuracy']:.2%}  nll {metrics['nll']:.4f} nats  ece {metrics['ece']:.4f}"
+    console.print(line, highlight=False)
+    if options["json"]:
+        write_json(Path(options["json"]), {"ckpt": options["ckpt"], "split": options["split"], **metrics})
+
+
+if __name__ == "__main__":
+    main()

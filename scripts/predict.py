@@ -1,0 +1,52 @@
+"""Which class each picture belongs to.
+
+python scripts/predict.py ckpt=<file or run directory> <images or folders> [key=value …]
+
+  ckpt    a .ckpt file, a run directory or a released model's folder
+  top     how many classes to name for each picture (3)
+  invert  auto, always or never; as the training pictures were treated if left out
+  json    a file to write the answers to; - prints JSON in place of the table
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from zoo.tasks.command import command, parse
+
+DEFAULTS: dict[str, Any] = {"ckpt": ..., "top": 3, "invert": None, "json": None}
+RULES = {"top": "[1, inf)", "invert": ["auto", "always", "never"]}
+
+
+@command
+def main() -> None:
+    options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    from rich.console import Console
+    from rich.table import Table
+
+    from zoo import checkpoint
+    from zoo.errors import ConfigError
+    from zoo.tasks.files import write_json
+    from zoo.tasks.predict import find_images, predict
+
+    if not files:
+        raise ConfigError("no image was named; see --help")
+    paths = find_images(files)
+    answers = predict(checkpoint.load(options["ckpt"]), paths, options["top"], options["invert"])
+    if options["json"] == "-":
+        print(json.dumps(answers, indent=2))
+        return
+    table = Table("picture", "class", *(["then"] if options["top"] > 1 else []))
+    for answer in answers:
+        words = [f"{entry['name']} {entry['probability']:.1%}" for entry in answer["classes"]]
+        table.add_row(answer["file"], words[0], *([", ".join(words[1:])] if options["top"] > 1 else []))
+    Console().print(table)
+    if options["json"]:
+        write_json(Path(options["json"]), answers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,394 @@
+"""The command line: what is accepted, what is refused and how, and that no key is without effect."""
+
+import itertools
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from conftest import CONFIGS, ROOT, command, run_train
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+import zoo
+from zoo import schema
+from zoo.data.datamodule import ImageDataModule
+from zoo.learners.classification import ClassificationLearner
+
+OPTIONS = {
+    group: sorted(path.stem for path in (CONFIGS / group).glob("[!_]*.yaml")) for group in ("model", "data", "recipe")
+}
+
+
+def composed(*overrides: str) -> dict:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return OmegaConf.to_container(compose("train", list(overrides)), resolve=True)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["modle=cnn"], "did you mean 'model'"),
+        (["model=cn"], "did you mean 'cnn'"),
+        (["data=mnst"], "did you mean 'mnist'"),
+        (["model=rnn", "model.hiden_size=3"], "did you mean 'model.hidden_size'"),
+        (["+model.hiden_size=3", "model=rnn"], "did you mean 'hidden_size'"),
+        (["learner.lr=1"], "learner.optimizer.lr"),
+        (["trainer.gradient_clip_val=1"], "learner.clip"),
+        (["data.batch_size=abc"], "a whole number is needed"),
+        (["data.batch_size=1.5"], "a whole number is needed"),
+        (["data.batch_size=0"], "[1, inf)"),
+        (["data.augment.flip=2"], "true or false"),
+        (["data.augment.erase=1.1"], "[0, 1]"),
+        (["model.dropout=1"], "[0, 1)"),
+        (["model.dropout=nan"], "a number is needed"),
+        (["model.channels=[8,x]"], "a whole number is needed"),
+        (["model.channels=8"], "a list is needed"),
+        (["model=rnn", "model.cell=gruu"], "vanilla, gru, lstm"),
+        (["model.name=mlp"], "model=mlp"),
+        (["learner.monitor=val/acc"], "val/accuracy, val/loss, val/nll, val/ece"),
+        (["learner.optimizer=SGD"], "learner.optimizer"),
+        (["trainer.max_epochs=0"], "[1, inf)"),
+        (["trainer.precision=17"], "32-true"),
+        (["seed=-1"], "[0, inf)"),
+        (["picture.png"], "key=value"),
+        (["--model", "cnn"], "key=value"),
+        (["--help", "modle=cnn"], "did you mean 'model'"),
+        (["experiment=debgu"], "did you mean 'debug'"),
+        (["resume=nowhere"], "no run directory"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_refused_in_a_few_lines(words, expected, tmp_path):
+    """Exit status 2, at most five lines, no traceback, nothing written, and torch never imported."""
+    program = (
+        "import sys, atexit\n"
+        "atexit.register(lambda: print('TORCH' if 'torch' in sys.modules else 'quick'))\n"
+        f"sys.path.insert(0, {str(ROOT)!r}); sys.argv[:] = [{str(ROOT / 'train.py')!r}, *sys.argv[1:]]\n"
+        "import train; train.main()\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 2
+    assert expected in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.splitlines()) <= 5
+    assert result.stdout.split() == ["quick"]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["trainer=gpu"], "no GPU"),
+        (["learner.optimizer.name=Adamm"], "did you mean 'Adam'"),
+        (["+learner.optimizer.momntum=0.9"], "no option 'momntum'"),
+        (["learner.optimizer.name=SGD", "+learner.optimizer.nesterov=true"], "Nesterov"),
+        (["learner.schedule.name=OneCycle"], "did you mean 'OneCycleLR'"),
+        (["+trainer.max_epoch=3"], "did you mean 'max_epochs'"),
+        (["data.train_size=100000"], "images of each class"),
+        (["data.val_size=100000"], "no training image"),
+        (["data=image_folder"], "data.path"),
+        (["data=image_folder", "data.path=nowhere"], "no directory"),
+        (["model=svm", "model.num_features=8", "learner.label_smoothing=0.1"], "label smoothing"),
+        (
+            ["model=mlp", "learner.optimizer.lr=1e30", "learner.schedule.name=none", "logger=none"],
+            "lower learner.optimizer.lr",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_refused_before_anything_is_written(words, expected, tmp_path, capsys):
+    """Mistakes that need torch to be seen: still status 2, a few lines, and no run directory without a checkpoint."""
+    if words == ["trainer=gpu"] and torch.cuda.is_available():
+        pytest.skip("needs a machine without a gpu")
+    with pytest.raises(SystemExit) as exit_:
+        run_train(tmp_path / "runs", "model=mlp", "experiment=debug", *words)
+    assert exit_.value.code == 2
+    error = capsys.readouterr().err
+    assert expected in error
+    assert len(error.splitlines()) <= 5
+    if "1e30" not in "".join(words):  # which only the first epoch shows
+        assert not (tmp_path / "runs").exists()
+
+
+def test_help_and_config_are_quick_and_complete():
+    """``--help`` and ``--cfg job`` answer without torch, and show every group and key."""
+    text = command("train.py", "--help").stdout
+    for group in ("data", "model", "learner", "trainer", "logger", "recipe", "experiment"):
+        assert re.search(rf"^{group}: ", text, re.M), group
+    shown = yaml.safe_load(command("train.py", "model=rnn", "--cfg", "job").stdout)
+    assert shown["model"]["cell"] == "gru"
+
+
+@pytest.mark.parametrize(
+    ("value", "default", "rule", "good"),
+    [
+        (1, 2, "[1, 2]", True), (0, 2, "[1, 2]", False), (2, 2, "[1, 2)", False), (1, 2, "(1, 2]", False),
+        (True, 1, None, False), (1, True, None, False), (1, 1.0, None, True), (1.0, 1, None, False),
+        (float("inf"), 1.0, None, False), ("x", None, None, True), (None, None, None, True), (3, None, None, False),
+        ([1, 2], [3], "[1, inf)", True), ([0], [3], "[1, inf)", False), ([], [3], "[1, inf)", True), (3, [3], None, False),
+        ("b", "a", ["a", "b"], True), ("c", "a", ["a", "b"], False), (object(), 1, "any", True),
+    ],
+)  # fmt: skip
+def test_check_value(value, default, rule, good):
+    if good:
+        schema.check_value("key", value, default, rule)
+    else:
+        with pytest.raises(zoo.ConfigError, match="key"):
+            schema.check_value("key", value, default, rule)
+
+
+# What is accepted
+
+
+def test_learner_yaml_is_the_constructor():
+    values = yaml.safe_load((CONFIGS / "learner" / "classification.yaml").read_text())
+    values = {key: value for key, value in values.items() if key not in ("_allowed_", "name")}
+    learner = ClassificationLearner(zoo.create("mlp", hidden_sizes=[4]))
+    defaults = {key: value for key, value in learner.hparams.items() if key != "model"}
+    assert values == defaults
+
+
+@pytest.mark.parametrize("model", OPTIONS["model"])
+@pytest.mark.parametrize("data", OPTIONS["data"])
+def test_every_pair_composes(model, data):
+    """Any model with any data, and what the pair's recipe sets is a key of the schema with a value of its type."""
+    settings = composed(f"model={model}", f"data={data}")
+    plain = composed(f"model={model}", f"data={data}", "~recipe")
+    assert settings["model"]["name"] == model
+    assert settings["data"]["name"] == data
+    for group in ("model", "data", "learner", "trainer"):
+        rules = dict(plain[group].get("_allowed_", {}))
+        for key, value in _leaves(settings[group]):
+            default = dict(_leaves(plain[group])).get(key, value)
+            schema.check_value(f"{group}.{key}", value, default, rules.get(key))
+
+
+def test_every_recipe_belongs_to_a_pair():
+    pairs = {f"{model}-{data}" for model, data in itertools.product(OPTIONS["model"], OPTIONS["data"])}
+    assert set(OPTIONS["recipe"]) <= pairs
+
+
+def test_command_line_wins_over_recipe_and_experiment():
+    settings = composed("model=cnn", "data=digits", "experiment=debug", "data.batch_size=7", "trainer.max_epochs=9")
+    assert settings["data"]["batch_size"] == 7
+    assert settings["trainer"]["max_epochs"] == 9
+
+
+def _leaves(node: dict, prefix: str = ""):
+    for key, value in node.items():
+        if key == "_allowed_":
+            continue
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+# No key is without effect: for each, a changed value and what can be seen to change with it
+
+
+def _data(*overrides: str) -> ImageDataModule:
+    settings = composed("model=mlp", "data=digits", *overrides)
+    options = {key: value for key, value in settings["data"].items() if key != "_allowed_"}
+    return ImageDataModule(**options, seed=settings["seed"])
+
+
+def _first_batch(*overrides: str) -> torch.Tensor:
+    return next(iter(_data(*overrides).train_dataloader()))[0]
+
+
+def _weights(*overrides: str) -> dict:
+    """Names and shapes of a model's tensors, and its output in training mode, from the same random numbers."""
+    settings = composed(*overrides)
+    options = {key: value for key, value in settings["model"].items() if key not in ("_allowed_", "name")}
+    torch.manual_seed(settings["seed"])
+    model = zoo.create(settings["model"]["name"], zoo.DataSpec((3, 16, 24), 10), **options)
+    x = torch.rand(4, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+    for parameter in model.parameters():
+        torch.nn.init.uniform_(parameter, -0.1, 0.1, generator=torch.Generator().manual_seed(0))
+    shapes = {key: value.shape for key, value in model.state_dict().items()}
+    torch.manual_seed(1)
+    return {"shapes": shapes, "train": model(x).tolist(), "eval": model.eval()(x).tolist()}
+
+
+def _run(tmp_path, *overrides: str) -> dict:
+    """What a short run leaves: files, the rows of metrics.csv, the last checkpoint, the summary."""
+    run = run_train(
+        tmp_path,
+        "model=mlp",
+        "model.hidden_sizes=[8]",
+        "model.dropout=0",
+        "data=digits",
+        "experiment=debug",
+        *overrides,
+    )
+    rows = (run / "metrics.csv").read_text().splitlines()
+    last = torch.load(run / "last.ckpt", weights_only=True)
+    events = (
+        sorted(path.name.split(".")[0] for path in (run / "tensorboard").rglob("*") if path.is_file())
+        if (run / "tensorboard").is_dir()
+        else []
+    )
+    return {
+        "rows": len(rows) - 1,
+        "steps": last["global_step"],
+        "weights": [value.flatten()[:5].tolist() for value in last["state_dict"].values() if value.dim()],
+        "keys": sorted(last["state_dict"]),
+        "moments": last["optimizer_states"][0]["param_groups"][0].get("initial_lr"),
+        "files": sorted(path.name for path in run.iterdir()),
+        "events": events,
+        "validated": [row for row in csv_column(rows, "val/nll") if row],
+        "best": torch.load(run / "best.ckpt", weights_only=True)["epoch"] if (run / "best.ckpt").is_file() else None,
+        "monitor": next((state["monitor"] for key, state in last["callbacks"].items() if "val/" in key), None),
+        "parent": run.parent.name,
+    }
+
+
+def csv_column(rows: list[str], name: str) -> list[str]:
+    header = rows[0].split(",")
+    return [row.split(",")[header.index(name)] for row in rows[1:]] if name in header else []
+
+
+OBSERVED_IN_DATA = {
+    "data.batch_size": ("7", lambda m: len(m.train_dataloader())),
+    "data.val_size": ("100", lambda m: len(m.splits.val)),
+    "data.train_size": ("50", lambda m: len(m.splits.train)),
+    "data.split_seed": ("5", lambda m: m.splits.val.images.sum().item()),
+    "data.augment.shift": ("2", lambda m: next(iter(m.train_dataloader()))[0].tolist()),
+    "data.augment.flip": ("true", lambda m: next(iter(m.train_dataloader()))[0].tolist()),
+    "data.augment.erase": ("1", lambda m: next(iter(m.train_dataloader()))[0].tolist()),
+    "seed": ("5", lambda m: next(iter(m.train_dataloader()))[1].tolist()),
+}
+OBSERVED_IN_FOLDER = {  # of a folder with pictures dark on light, in two classes
+    "data.path": ("{folder}/train", lambda m: len(m.splits.train) + len(m.splits.test)),
+    "data.image_size": ("8", lambda m: m.spec.shape),
+    "data.color": ("color", lambda m: m.spec.shape),
+    "data.invert": ("never", lambda m: m.spec.mean[0] > 0.5),
+    "data.root": ("{folder}/elsewhere", lambda m: None),
+}
+OBSERVED_IN_MODEL = {
+    "svm.kernel": "linear", "svm.num_features": "64", "svm.bandwidth": "0.7", "svm.seed": "3",
+    "mlp.hidden_sizes": "[5]", "mlp.dropout": "0.9",
+    "cnn.channels": "[4]", "cnn.dropout": "0.9", "cnn.mirror": "true",
+    "rnn.cell": "lstm", "rnn.reads": "columns", "rnn.hidden_size": "7", "rnn.num_layers": "2",
+    "rnn.bidirectional": None, "rnn.dropout": "0.9",
+}  # fmt: skip
+OBSERVED_IN_RUN = {
+    "learner.optimizer.name": ("SGD", "weights"),
+    "learner.optimizer.lr": ("0.1", "weights"),
+    "learner.optimizer.weight_decay": ("0.5", "weights"),
+    "learner.schedule.name": ("none", "weights"),
+    "learner.ema": ("0.5", "keys"),
+    "learner.label_smoothing": ("0.5", "weights"),
+    "learner.clip": ("0.001", "weights"),
+    "learner.accumulate": ("5", "steps"),
+    "learner.monitor": ("val/ece", "monitor"),
+    "trainer.precision": ("64-true", "weights"),
+    "trainer.max_epochs": ("3", "rows"),
+    "trainer.max_steps": ("3", "steps"),
+    "trainer.limit_train_batches": ("3", "steps"),
+    "trainer.limit_val_batches": ("1", "validated"),
+    "trainer.check_val_every_n_epoch": ("2", "validated"),
+    "logger.embeddings": ("0", "events"),
+}
+OBSERVED_ELSEWHERE = {
+    "runs": "every run of these tests: run_train names it",
+    "resume": "test_contract.test_resumed_equals_straight",
+    "trainer.accelerator": "test_refused_before_anything_is_written: trainer=gpu",
+    "trainer.devices": "test_train.test_two_processes",
+    "trainer.strategy": "test_train.test_two_processes",
+    "trainer.num_nodes": "test_trainer_argument",
+    "trainer.deterministic": "test_trainer_argument",
+    "trainer.log_every_n_steps": "test_train.test_loss_curve_has_a_point_every_n_steps",
+    "trainer.fast_dev_run": "test_train.test_fast_dev_run_saves_nothing",
+    "logger.mistakes": "test_train.test_tensorboard_shows_the_run",
+}
+
+
+def test_every_key_has_a_row():
+    """A new key without a statement of what it changes fails here."""
+    keys = {"seed", "runs", "resume"}
+    for group in ("data", "learner", "trainer", "logger"):
+        for path in (CONFIGS / group).glob("*.yaml"):
+            content = {key: value for key, value in yaml.safe_load(path.read_text()).items() if key != "defaults"}
+            keys |= {f"{group}.{key}" for key, _ in _leaves(content)}
+    for name in OPTIONS["model"]:
+        content = yaml.safe_load((CONFIGS / "model" / f"{name}.yaml").read_text())
+        keys |= {f"{name}.{key}" for key, _ in _leaves(content) if key != "defaults"}
+    keys = {key for key in keys if not re.fullmatch(r"\w+\.name", key)}  # the option of the group itself
+    known = OBSERVED_IN_DATA | OBSERVED_IN_FOLDER | OBSERVED_IN_MODEL | OBSERVED_IN_RUN | OBSERVED_ELSEWHERE
+    assert keys == set(known)
+
+
+@pytest.mark.parametrize("key", OBSERVED_IN_DATA)
+def test_data_key_is_observed(key):
+    value, observe = OBSERVED_IN_DATA[key]
+    assert observe(_data(f"{key}={value}")) != observe(_data())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("pictures")
+    for split, name, number in itertools.product(("train", "test"), ("cats", "dogs"), range(6)):
+        path = folder / split / name / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture = Image.new("L", (30, 20), 250)
+        picture.paste(10 * number, (10, 5, 20, 15))
+        picture.save(path)
+    return folder
+
+
+@pytest.mark.parametrize("key", OBSERVED_IN_FOLDER)
+def test_folder_key_is_observed(key, folder, tmp_path):
+    value, observe = OBSERVED_IN_FOLDER[key]
+    options = ["data=image_folder", f"data.path={folder}", f"data.root={tmp_path}", "data.val_size=0"]
+    changed = _data(*options, f"{key}={value.format(folder=folder)}")
+    if key == "data.root":
+        assert list((folder / "elsewhere").rglob("images.npy"))
+    else:
+        assert observe(changed) != observe(_data(*options))
+
+
+@pytest.mark.parametrize("key", OBSERVED_IN_MODEL)
+def test_model_key_is_observed(key):
+    name, _, option = key.partition(".")
+    base = [f"model={name}", *(["model.num_features=32"] if name == "svm" else [])]
+    value = OBSERVED_IN_MODEL[key]
+    if value is None:  # the opposite of a boolean default
+        value = str(not composed(*base)["model"][option]).lower()
+    assert _weights(*base, f"model.{option}={value}") != _weights(*base)
+
+
+@pytest.fixture(scope="module")
+def plain_run(tmp_path_factory):
+    return _run(tmp_path_factory.mktemp("plain"))
+
+
+@pytest.mark.parametrize("key", OBSERVED_IN_RUN)
+def test_run_key_is_observed(key, plain_run, tmp_path):
+    value, what = OBSERVED_IN_RUN[key]
+    assert _run(tmp_path, f"{key}={value}")[what] != plain_run[what]
+
+
+@pytest.mark.parametrize(("key", "value"), [("num_nodes", 2), ("deterministic", True)])
+def test_trainer_argument(key, value, tmp_path):
+    """Arguments whose effect needs other machines reach Lightning's Trainer as they are."""
+    from zoo.tasks.train import build_trainer
+
+    settings = composed("model=mlp", "trainer=cpu", "logger=none", "trainer.strategy=ddp")
+    settings["trainer"].pop("_allowed_")
+    settings["trainer"][key] = value
+    trainer = build_trainer(settings, tmp_path, [])
+    seen = {"num_nodes": trainer.num_nodes, "deterministic": torch.are_deterministic_algorithms_enabled()}
+    torch.use_deterministic_algorithms(False)
+    assert seen[key] == value
