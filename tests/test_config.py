@@ -124,7 +124,7 @@ def test_help_and_config_are_quick_and_complete():
     for group in ("data", "model", "learner", "trainer", "logger", "recipe", "experiment"):
         assert re.search(rf"^{group}: ", text, re.M), group
     shown = yaml.safe_load(command("train.py", "model=rnn", "--cfg", "job").stdout)
-    assert shown["model"]["cell"] == "gru"
+    assert shown["model"]["cell"] == "lstm"
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ OBSERVED_IN_MODEL = {
     "svm.kernel": "linear", "svm.num_features": "64", "svm.bandwidth": "0.7", "svm.seed": "3",
     "mlp.hidden_sizes": "[5]", "mlp.dropout": "0.9",
     "cnn.channels": "[4]", "cnn.dropout": "0.9", "cnn.mirror": "true",
-    "rnn.cell": "lstm", "rnn.reads": "columns", "rnn.hidden_size": "7", "rnn.num_layers": "2",
+    "rnn.cell": "gru", "rnn.reads": "columns", "rnn.hidden_size": "7", "rnn.num_layers": "2",
     "rnn.bidirectional": None, "rnn.dropout": "0.9",
 }  # fmt: skip
 OBSERVED_IN_RUN = {

@@ -17,7 +17,7 @@ VARIANTS = [  # options that change the architecture; a model's defaults are alw
     ("mlp", {"hidden_sizes": []}),
     *(
         ("rnn", {"cell": cell, "reads": reads})
-        for cell, reads in itertools.product(("vanilla", "lstm"), ("rows", "columns"))
+        for cell, reads in itertools.product(("vanilla", "gru"), ("rows", "columns"))
     ),
     ("rnn", {"num_layers": 2, "bidirectional": False}),
 ]

@@ -36,7 +36,7 @@ class RNN(Classifier):
     def __init__(
         self,
         spec: DataSpec,
-        cell: str = "gru",
+        cell: str = "lstm",
         reads: str = "rows",
         hidden_size: int = 128,
         num_layers: int = 1,
