@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -46,7 +47,7 @@ def job(composed: DictConfig) -> float:
         raise  # Hydra goes on with the other jobs, and then raises it again
 
 
-def _job_name(hydra_config: DictConfig) -> str:
+def _job_name(hydra_config: Any) -> str:
     """The number of a job in its multirun and what is special to it, such as ``003-cnn-seed2``, fit for a path."""
     words = [f"{hydra_config.job.num:03}"]
     for override in hydra_config.overrides.task:

@@ -26,13 +26,14 @@ from zoo.tasks.command import command, parse
 
 DEFAULTS: dict[str, Any] = {"model": "mlp", "rounds": 5, "images": 55000, "batch": 128, "json": None}
 RULES = {"model": ["mlp", "cnn"], "rounds": "[1, inf)", "images": "[1000, inf)", "batch": "[1, inf)"}
-OPTIMIZER = {"lr": 1e-3, "weight_decay": 0.01}
+OPTIMIZER: dict[str, Any] = {"lr": 1e-3, "weight_decay": 0.01}
 
 
 def build(name: str) -> Any:
     import zoo
 
-    return zoo.create(name, **({"hidden_sizes": [64, 128, 64], "dropout": 0.0} if name == "mlp" else {}))
+    options: dict[str, Any] = {"hidden_sizes": [64, 128, 64], "dropout": 0.0} if name == "mlp" else {}
+    return zoo.create(name, **options)
 
 
 def by_hand(model: Any, train: Any, val: Any) -> float:
@@ -79,18 +80,17 @@ def by_lightning(model: Any, train: Any, val: Any) -> float:
     with tempfile.TemporaryDirectory() as directory, quiet():
         run, clock = Path(directory), Clock()
         learner = zoo.ClassificationLearner(model, {"name": "AdamW", **OPTIMIZER})
+        ours = ProgressBar(Console(quiet=True)), EpochTable(run / "metrics.csv")
         trainer = L.Trainer(
             max_epochs=1,
             accelerator="cpu",
             logger=TensorBoardLogger(run, name="tensorboard", version="", default_hp_metric=False),
-            callbacks=[
-                clock, ProgressBar(Console(quiet=True)), EpochTable(run / "metrics.csv"), *checkpoints(run, learner, True),
-            ],
+            callbacks=[clock, *ours, *checkpoints(run, learner, validated=True)],
             default_root_dir=run,
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
-        )  # fmt: skip
+        )
         trainer.fit(learner, train, val)
     return clock.seconds
 

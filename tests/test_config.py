@@ -133,7 +133,8 @@ def test_help_and_config_are_quick_and_complete():
         (1, 2, "[1, 2]", True), (0, 2, "[1, 2]", False), (2, 2, "[1, 2)", False), (1, 2, "(1, 2]", False),
         (True, 1, None, False), (1, True, None, False), (1, 1.0, None, True), (1.0, 1, None, False),
         (float("inf"), 1.0, None, False), ("x", None, None, True), (None, None, None, True), (3, None, None, False),
-        ([1, 2], [3], "[1, inf)", True), ([0], [3], "[1, inf)", False), ([], [3], "[1, inf)", True), (3, [3], None, False),
+        ([1, 2], [3], "[1, inf)", True), ([0], [3], "[1, inf)", False), ([], [3], "[1, inf)", True),
+        (3, [3], None, False),
         ("b", "a", ["a", "b"], True), ("c", "a", ["a", "b"], False), (object(), 1, "any", True),
     ],
 )  # fmt: skip

@@ -159,14 +159,16 @@ def test_capabilities_hold(name):
             continue
         answer = ask()
         assert len(answer.shape) == len(shape), key
-        assert all(size in (want, size if want is None else want) for size, want in zip(answer.shape, shape)), key
+        assert all(
+            size in (want, size if want is None else want) for size, want in zip(answer.shape, shape, strict=True)
+        ), key
         assert answer.isfinite().all(), key
         assert not answer.requires_grad, key
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_resumed_equals_straight(name, tmp_path):
-    """Two epochs and two resumed ones end where four end, bit for bit: weights, average, optimiser, data, randomness."""
+    """Two epochs and two resumed ones end where four end, bit for bit: weights, average, data order, randomness."""
     options = [
         f"model={name}",
         "experiment=debug",

@@ -112,7 +112,7 @@ def test_tensorboard_shows_the_run(run):
         ["_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info"]
     )
     assert (run / "tensorboard" / "projector_config.pbtxt").is_file()
-    assert len(list((run / "tensorboard").rglob("tensors.tsv"))[0].read_text().splitlines()) == 359
+    assert len(next((run / "tensorboard").rglob("tensors.tsv")).read_text().splitlines()) == 359
 
 
 def _bytes(data: bytes):

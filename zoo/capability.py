@@ -31,10 +31,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo import registry
 from zoo.errors import ZooError
+from zoo.models._model import Model
 from zoo.spec import DataSpec
 
 # capability -> (native method, methods or attributes from which it is derived)
@@ -51,7 +52,7 @@ _SOURCES: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
 
 
 @contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+def evaluating(model: Model) -> Iterator[Model]:
     """Eval mode and no gradients inside; the modes of all submodules are restored afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -63,7 +64,7 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
             module.training = training
 
 
-def support(model: nn.Module, capability: str) -> str:
+def support(model: Model, capability: str) -> str:
     """How this instance can be asked: ``"native"``, ``"derived"`` or ``"no"``."""
     native, derivations = _SOURCES[capability]
     if _has(model, native):
@@ -71,7 +72,7 @@ def support(model: nn.Module, capability: str) -> str:
     return "derived" if any(all(_has(model, name) for name in names) for names in derivations) else "no"
 
 
-def _has(model: nn.Module, name: str) -> bool:
+def _has(model: Model, name: str) -> bool:
     method, _, parameter = name.partition("(")
     found = getattr(model, method, None)
     return found is not None and (not parameter or parameter[:-1] in inspect.signature(found).parameters)
@@ -91,21 +92,22 @@ class CapabilityTable(dict[str, dict[str, str]]):
 
 def capabilities(pattern: str = "*") -> CapabilityTable:
     """The table model × capability, read off an instance of each model with its default options."""
-    return CapabilityTable({name: dict(_row(registry.model_class(name))) for name in registry.list_models(pattern)})
+    classes: dict[str, Any] = {name: registry.model_class(name) for name in registry.list_models(pattern)}
+    return CapabilityTable({name: dict(_row(cls)) for name, cls in classes.items()})
 
 
 @functools.cache
-def _row(cls: type[nn.Module]) -> tuple[tuple[str, str], ...]:
+def _row(cls: Any) -> tuple[tuple[str, str], ...]:
     with torch.random.fork_rng(devices=[]):  # the weights are drawn, and thrown away
         model = cls(DataSpec())
     return tuple((capability, support(model, capability)) for capability in _SOURCES)
 
 
 def classify(
-    model: nn.Module,
+    model: Model,
     x: Tensor,
     observed: Tensor | None = None,
-    imputer: nn.Module | None = None,
+    imputer: Model | None = None,
     batch_size: int = 1024,
 ) -> Tensor:
     """log p(y | x) in nats, ``(B, K)``.
@@ -138,7 +140,7 @@ def classify(
     return classify(model, filled, batch_size=batch_size)
 
 
-def log_prob(model: nn.Module, x: Tensor, labels: Tensor | None = None, batch_size: int = 1024) -> Tensor:
+def log_prob(model: Model, x: Tensor, labels: Tensor | None = None, batch_size: int = 1024) -> Tensor:
     """log p(x), or log p(x | labels), in nats an image, summed over pixels: ``(B,)``. ``model.density`` says of what.
 
     A class-conditional density without labels is the mixture over classes, log sum_y p(y) p(x | y).
@@ -151,7 +153,7 @@ def log_prob(model: nn.Module, x: Tensor, labels: Tensor | None = None, batch_si
     return _chunked(model, model.log_prob, x, batch_size=batch_size)
 
 
-def sample(model: nn.Module, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+def sample(model: Model, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
     """``n`` images ``(n, C, H, W)`` in [0, 1], of the given ``labels`` ``(n,)`` if any; new ones at each call.
 
     ``generator`` makes them repeatable; it lives on the model's device.
@@ -161,21 +163,21 @@ def sample(model: nn.Module, n: int, labels: Tensor | None = None, generator: to
         return model.sample(n, labels=labels, generator=generator or _fresh_generator(model))
 
 
-def encode(model: nn.Module, x: Tensor, batch_size: int = 1024) -> Tensor:
+def encode(model: Model, x: Tensor, batch_size: int = 1024) -> Tensor:
     """Codes ``(B, D)``: latents or posteriors of a generative model, the penultimate features of a classifier."""
     _require(model, "encode")
     method = model.encode if _has(model, "encode") else model.features
     return _chunked(model, method, x, batch_size=batch_size)
 
 
-def reconstruct(model: nn.Module, x: Tensor, batch_size: int = 1024) -> Tensor:
+def reconstruct(model: Model, x: Tensor, batch_size: int = 1024) -> Tensor:
     """What remains of ``x`` after encoding and decoding, ``(B, C, H, W)`` in [0, 1]."""
     _require(model, "reconstruct")
     return _chunked(model, model.reconstruct, x, batch_size=batch_size)
 
 
 def impute(
-    model: nn.Module,
+    model: Model,
     x: Tensor,
     observed: Tensor,
     n: int = 1,
@@ -203,7 +205,7 @@ def impute(
     return _chunked(model, complete, _without_hidden(x, observed), observed, batch_size=batch_size).transpose(0, 1)
 
 
-def anomaly_score(model: nn.Module, x: Tensor, kind: str | None = None, batch_size: int = 1024) -> Tensor:
+def anomaly_score(model: Model, x: Tensor, kind: str | None = None, batch_size: int = 1024) -> Tensor:
     """How strange each image is to the model, ``(B,)``; higher is stranger.
 
     Args:
@@ -223,7 +225,7 @@ def anomaly_score(model: nn.Module, x: Tensor, kind: str | None = None, batch_si
     return _chunked(model, scores[kind], x, batch_size=batch_size)
 
 
-def anomaly_scores(model: nn.Module) -> dict[str, Callable[[Tensor], Tensor]]:
+def anomaly_scores(model: Model) -> dict[str, Callable[[Tensor], Tensor]]:
     """The anomaly scores that the model has, by kind; the preferred one first."""
     scores: dict[str, Callable[[Tensor], Tensor]] = {}
     if _has(model, "anomaly_score"):
@@ -238,14 +240,14 @@ def anomaly_scores(model: nn.Module) -> dict[str, Callable[[Tensor], Tensor]]:
     return scores
 
 
-def _joint(model: nn.Module, x: Tensor) -> Tensor:
+def _joint(model: Model, x: Tensor) -> Tensor:
     """log p(x, y) for every class y, ``(B, K)``, in nats."""
     prior = model.log_prior
     columns = [model.log_prob(x, x.new_full((len(x),), label, dtype=torch.long)) for label in range(len(prior))]
     return torch.stack(columns, 1) + prior
 
 
-def _chunked(model: nn.Module, function: Callable[..., Tensor], *inputs: Tensor, batch_size: int) -> Tensor:
+def _chunked(model: Model, function: Callable[..., Tensor], *inputs: Tensor, batch_size: int) -> Tensor:
     """``function`` over slices of the inputs, on the model's device; the results joined on the inputs' device."""
     home = inputs[0].device
     device = _device(model, home)
@@ -254,11 +256,11 @@ def _chunked(model: nn.Module, function: Callable[..., Tensor], *inputs: Tensor,
         return torch.cat([function(*(piece.to(device) for piece in part)).to(home) for part in parts])
 
 
-def _device(model: nn.Module, default: torch.device | str = "cpu") -> torch.device:
+def _device(model: Model, default: torch.device | str = "cpu") -> torch.device:
     return next((tensor.device for tensor in [*model.parameters(), *model.buffers()]), torch.device(default))
 
 
-def _fresh_generator(model: nn.Module) -> torch.Generator:
+def _fresh_generator(model: Model) -> torch.Generator:
     """Random numbers that are new at each call and not taken from the global stream, which belongs to training."""
     generator = torch.Generator(_device(model))
     generator.seed()
@@ -270,7 +272,7 @@ def _without_hidden(x: Tensor, observed: Tensor) -> Tensor:
     return torch.where(observed, x, torch.zeros((), dtype=x.dtype, device=x.device))
 
 
-def _require(model: nn.Module, capability: str) -> None:
+def _require(model: Model, capability: str) -> None:
     if support(model, capability) != "no":
         return
     able = [name for name, row in capabilities().items() if row[capability] != "no"]

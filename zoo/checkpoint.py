@@ -23,15 +23,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo import registry
 from zoo.errors import CheckpointError, ZooError
+from zoo.models._model import Model
 
 FORMAT = 1
 
 
-def describe(model: nn.Module) -> dict[str, Any]:
+def describe(model: Model) -> dict[str, Any]:
     """The entry that makes a file a checkpoint of this zoo. ``model`` must come from ``zoo.create`` or ``zoo.load``."""
     if not hasattr(model, "config"):
         raise ZooError("only a model made by zoo.create or zoo.load can be saved: it knows how it was built")
@@ -98,7 +99,7 @@ def _check(entry: dict[str, Any], path: Path) -> None:
         raise CheckpointError(f"{path} does not say which model it holds: it is damaged")
 
 
-def load(path: str | Path, ema: bool = True) -> nn.Module:
+def load(path: str | Path, ema: bool = True) -> Model:
     """Bring a model back, in eval mode, on the CPU, with neither its config nor its class given.
 
     Args:
@@ -155,7 +156,7 @@ def _read_released(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return entry["model"], state
 
 
-def save(model: nn.Module, folder: str | Path, card: str = "") -> Path:
+def save(model: Model, folder: str | Path, card: str = "") -> Path:
     """Release a model: write ``model.safetensors``, ``config.json`` and ``README.md`` to a new ``folder``.
 
     Args:

@@ -16,13 +16,15 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from zoo.errors import ZooError, did_you_mean
 from zoo.spec import DataSpec
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from zoo.models._model import Model
 
 _CLASSES: dict[str, type[nn.Module]] = {}
 _HOME = Path(__file__).parent / "models"
@@ -103,7 +105,7 @@ def options(name: str) -> dict[str, Any]:
     return {parameter.name: parameter.default for parameter in parameters}
 
 
-def create(name: str, spec: DataSpec | Mapping[str, Any] | None = None, **overrides: Any) -> nn.Module:
+def create(name: str, spec: DataSpec | Mapping[str, Any] | None = None, **overrides: Any) -> Model:
     """Build a model by its registered name.
 
     Args:
@@ -130,7 +132,7 @@ def create(name: str, spec: DataSpec | Mapping[str, Any] | None = None, **overri
         raise ZooError(f"model {name!r} has no default for {', '.join(missing)}: a value must be given")
     try:
         chosen = {key: _plain(value) for key, value in chosen.items()}
-        model = cls(spec, **chosen)
+        model = cast("Model", cls(spec, **chosen))
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         reason = (str(error) or repr(error)).splitlines()[0]  # torch adds stack traces and lists of signatures
         raise ZooError(f"model {name!r}: {reason}") from error

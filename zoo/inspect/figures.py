@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo import capability
 from zoo.data.splits import Split
 from zoo.metrics.classification import confusion_matrix, reliability
-from zoo.spec import DataSpec
+from zoo.models._model import Model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def write_classifier(
-    writer: SummaryWriter, step: int, model: nn.Module, split: Split, log_proba: Tensor, mistakes: int, embeddings: int
+    writer: SummaryWriter, step: int, model: Model, split: Split, log_proba: Tensor, mistakes: int, embeddings: int
 ) -> None:
     """Confusion matrix, reliability diagram, worst mistakes and feature projector of a test split.
 
@@ -31,7 +31,7 @@ def write_classifier(
         mistakes: how many of the most confident errors to show.
         embeddings: how many images to send to the projector; 0 for none.
     """
-    spec: DataSpec = model.spec
+    spec = model.spec
     writer.add_figure("test/confusion", confusion_figure(log_proba, split.labels, spec.class_names), step)
     writer.add_figure("test/reliability", reliability_figure(log_proba, split.labels), step)
     if mistakes and bool((log_proba.argmax(1) != split.labels).any()):
@@ -67,7 +67,7 @@ def confusion_figure(log_proba: Tensor, labels: Tensor, names: tuple[str, ...]) 
     if len(names) <= 20:
         for row, column in np.argwhere(counts.numpy()):
             color = "white" if share[row, column] > 0.5 else "black"
-            axes.text(column, row, int(counts[row, column]), ha="center", va="center", fontsize=8, color=color)
+            axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", fontsize=8, color=color)
     return figure
 
 

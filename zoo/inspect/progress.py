@@ -80,7 +80,7 @@ class EpochTable(Checkpoint):
                 self._rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= trainer.current_epoch]
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.is_global_zero or trainer.fast_dev_run:
+        if not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
             return
         values = {key: f"{float(value):.6g}" for key, value in sorted(trainer.callback_metrics.items())}
         self._rows.append({"epoch": str(trainer.current_epoch + 1), "step": str(trainer.global_step), **values})

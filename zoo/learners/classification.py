@@ -6,7 +6,7 @@ import collections
 import math
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -18,6 +18,7 @@ from zoo import checkpoint, registry
 from zoo.errors import ConfigError, ZooError
 from zoo.learners.optimization import build_optimizer, build_schedule
 from zoo.metrics.classification import summarize
+from zoo.models._model import Model
 
 CALIBRATION_IMAGES = 5000  # how many recent training images calibrate a model where there is no validation split
 
@@ -47,7 +48,7 @@ class ClassificationLearner(LightningModule):
 
     def __init__(
         self,
-        model: nn.Module | Mapping[str, Any],
+        model: Model | Mapping[str, Any],
         optimizer: Mapping[str, Any] | None = None,
         schedule: Mapping[str, Any] | None = None,
         ema: float = 0.0,
@@ -101,9 +102,9 @@ class ClassificationLearner(LightningModule):
         return "max" if self.monitor.endswith("accuracy") else "min"
 
     @property
-    def evaluated(self) -> nn.Module:
+    def evaluated(self) -> Model:
         """The model that is validated, tested and loaded later: the average of the weights where there is one."""
-        return self.model if self.ema is None else self.ema.module
+        return self.model if self.ema is None else cast(Model, self.ema.module)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.evaluated(x)
@@ -112,7 +113,7 @@ class ClassificationLearner(LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.model.parameters(), **self.optimizer_options)
-        self._schedule = build_schedule(optimizer, self.total_steps(), **self.schedule_options)
+        self._schedule: Any = build_schedule(optimizer, self.total_steps(), **self.schedule_options)
         if self._schedule is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule}}
@@ -128,10 +129,10 @@ class ClassificationLearner(LightningModule):
         return max(int(steps), 2)  # OneCycleLR divides by steps - 1
 
     def on_train_start(self) -> None:
-        self._optimizer = self.optimizers()
+        self._optimizer: Any = self.optimizers()
         self._plateau = isinstance(self._schedule, torch.optim.lr_scheduler.ReduceLROnPlateau)
         self._calibrates = hasattr(self.model, "calibrate")
-        self._every = self.trainer.log_every_n_steps
+        self._every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         self._batches = self.trainer.num_training_batches
         if self._rng is not None:  # the run is resumed: go on with the random numbers that were next
             restore_rng(self._rng, self.device)
@@ -143,11 +144,11 @@ class ClassificationLearner(LightningModule):
 
     def _begin_epoch(self) -> None:
         zero = torch.zeros((), device=self.device)
-        self._totals = {"loss": zero.clone(), "right": zero.clone(), "seen": 0}
+        self._totals: dict[str, Any] = {"loss": zero.clone(), "right": zero.clone(), "seen": 0}
         self._window = (0.0, 0)  # loss and images at the last point of the loss curve
         self._seconds = 0.0
         self._clock = time.perf_counter()
-        self.optimizers().zero_grad()
+        self._optimizer.zero_grad()
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         x, labels = batch

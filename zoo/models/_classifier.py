@@ -6,11 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.models._model import Model
 from zoo.spec import DataSpec
 
 
 class Normalize(nn.Module):
     """Per channel ``(x - mean) / std`` with the statistics of the training pixels, as one multiply-add."""
+
+    scale: Tensor
+    shift: Tensor
 
     def __init__(self, spec: DataSpec) -> None:
         super().__init__()
@@ -22,7 +26,7 @@ class Normalize(nn.Module):
         return torch.addcmul(self.shift, x, self.scale)
 
 
-class Classifier(nn.Module):
+class Classifier(Model):
     """Base of the discriminative models, p(y | x).
 
     A subclass sets ``self.head`` and defines :meth:`features`; the head maps features to logits.

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo import capability, checkpoint
 from zoo.data.splits import Split, Splits, load_splits
 from zoo.errors import ConfigError, DataError
 from zoo.metrics.classification import confusion_matrix, per_class_accuracy, summarize
+from zoo.models._model import Model
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Evaluation:
     log_proba: Tensor
 
 
-def evaluate(model: nn.Module, split: Split, batch_size: int = 1024) -> Evaluation:
+def evaluate(model: Model, split: Split, batch_size: int = 1024) -> Evaluation:
     """Classify a split and summarise. Raises ``DataError`` where shape or number of classes do not fit the model."""
     spec = model.spec
     if tuple(split.images.shape[1:]) != spec.shape:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from zoo import capability
 from zoo.data.image_folder import SUFFIXES, list_images, read_image
 from zoo.errors import DataError
+from zoo.models._model import Model
 
 
 def find_images(names: Sequence[str]) -> list[Path]:
@@ -30,7 +30,7 @@ def find_images(names: Sequence[str]) -> list[Path]:
 
 
 def predict(
-    model: nn.Module, paths: Sequence[Path], top: int = 3, invert: str | None = None, batch_size: int = 256
+    model: Model, paths: Sequence[Path], top: int = 3, invert: str | None = None, batch_size: int = 256
 ) -> list[dict[str, Any]]:
     """The most probable classes of each picture.
 

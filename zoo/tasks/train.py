@@ -20,9 +20,9 @@ from typing import Any
 import lightning.pytorch as L
 import torch
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from zoo import checkpoint, registry
@@ -69,11 +69,12 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
     """
     console = Console(highlight=False)
     started = time.perf_counter()
+    dry = bool(settings["trainer"]["fast_dev_run"])
     with quiet(), run_directory(settings, resume, target) as run:
         learner, data, trainer = build(settings, run, console)
         if resume:
             _check_unfinished(resume, settings)
-        if not trainer.fast_dev_run and trainer.is_global_zero:
+        if not dry and trainer.is_global_zero:
             write_text(run / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
         names = f"{settings['model']['name']} on {settings['data']['name']}"
         size = sum(parameter.numel() for parameter in learner.model.parameters())
@@ -82,9 +83,11 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
         fit(learner, data, trainer, run, resume is not None)
         fitted = time.perf_counter()
         value = float(trainer.callback_metrics.get(learner.monitor, trainer.callback_metrics["train/loss"]))
-        if trainer.fast_dev_run:
+        if dry:
             console.print("fast_dev_run: one batch went through everything; nothing was saved")
         elif trainer.is_global_zero:
+            if not (run / "last.ckpt").is_file():  # Lightning goes on where a checkpoint cannot be written
+                raise ZooError(f"no checkpoint could be written to {run}: is it writable, is the disk full?")
             best = _best(run, learner, value)
             # what is reported is what is kept: the checkpoint as a user will load it
             evaluation = evaluate(checkpoint.load(run), data.splits.test)
@@ -117,7 +120,7 @@ def build(settings: Settings, run: Path, console: Console) -> tuple[Any, ImageDa
     model = registry.create(options.pop("name"), data.spec, **options)
     options = dict(settings["learner"])
     learner = learner_class(options.pop("name"))(model, **options)
-    callbacks = [ProgressBar(console), EpochTable(run / "metrics.csv")]
+    callbacks: list[L.Callback] = [ProgressBar(console), EpochTable(run / "metrics.csv")]
     callbacks += checkpoints(run, learner, validated=len(data.splits.val) > 0)
     trainer = build_trainer(settings, run, callbacks)
     machine.prepare(trainer.strategy.root_device)
@@ -152,7 +155,7 @@ def build_trainer(settings: Settings, run: Path, callbacks: list[L.Callback]) ->
 
 def checkpoints(run: Path, learner: Any, validated: bool) -> list[ModelCheckpoint]:
     """``last.ckpt`` after each epoch, and ``best.ckpt`` by the learner's monitor where there is validation."""
-    options = {"dirpath": run, "enable_version_counter": False, "save_on_train_epoch_end": True}
+    options: dict[str, Any] = {"dirpath": run, "enable_version_counter": False, "save_on_train_epoch_end": True}
     last = ModelCheckpoint(filename="last", **options)
     if not validated:
         return [last]
@@ -160,7 +163,7 @@ def checkpoints(run: Path, learner: Any, validated: bool) -> list[ModelCheckpoin
 
 
 def fit(learner: Any, data: ImageDataModule, trainer: L.Trainer, run: Path, resume: bool) -> None:
-    """Train. Raises ``ZooError`` where Lightning refuses the combination, or no checkpoint could be written."""
+    """Train. Raises ``ZooError`` where Lightning refuses the combination, or ends early."""
     os.environ["ZOO_RUN"], os.environ["ZOO_RESUME"] = str(run), str(int(resume))  # read by further processes: join()
     try:
         trainer.fit(learner, data, ckpt_path=run / "last.ckpt" if resume else None, weights_only=True)
@@ -174,8 +177,6 @@ def fit(learner: Any, data: ImageDataModule, trainer: L.Trainer, run: Path, resu
         raise KeyboardInterrupt(f"interrupted; {hint}") from end  # which Lightning had turned into an exit
     finally:
         del os.environ["ZOO_RUN"], os.environ["ZOO_RESUME"]
-    if not trainer.fast_dev_run and not (run / "last.ckpt").is_file():
-        raise ZooError(f"no checkpoint could be written to {run}: is the directory writable, the disk full?")
 
 
 # The run directory
