@@ -7,6 +7,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
@@ -47,3 +48,12 @@ def real_data() -> Path:
         if all((directory / name / "train-images-idx3-ubyte.gz").is_file() for name in ("mnist", "fashion-mnist")):
             return directory.resolve()
     pytest.skip("neither ZOO_DATA nor ../shared/data holds mnist/ and fashion-mnist/")
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Small tensors are faster on one thread, and sums are in the same order everywhere."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

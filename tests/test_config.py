@@ -177,6 +177,21 @@ def test_every_recipe_belongs_to_a_pair():
     assert set(OPTIONS["recipe"]) <= pairs
 
 
+def readme_commands() -> list[str]:
+    lines = (line.partition("#")[0].strip() for line in (ROOT / "README.md").read_text().splitlines())
+    return [line for line in lines if line.startswith("python train.py") and "resume=" not in line]
+
+
+@pytest.mark.parametrize("line", readme_commands())
+def test_readme_commands_compose(line):
+    """Each training command of the README is a valid configuration, for every job of a multirun."""
+    words = [word.split(",") for word in line.split()[2:] if word not in ("-m", "--help", "runs")]
+    for job in itertools.product(
+        *([f"{choices[0].partition('=')[0]}={c.rpartition('=')[2]}" for c in choices] for choices in words)
+    ):
+        assert composed(*job)["model"]["name"] in zoo.list_models()
+
+
 def test_command_line_wins_over_recipe_and_experiment():
     settings = composed("model=cnn", "data=digits", "experiment=debug", "data.batch_size=7", "trainer.max_epochs=9")
     assert settings["data"]["batch_size"] == 7

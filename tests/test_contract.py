@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 import yaml
-from conftest import CONFIGS, run_train
+from conftest import CONFIGS, ROOT, run_train
 
 import zoo
 from zoo import capability, registry
@@ -131,6 +131,10 @@ def test_yaml_is_the_constructor(name):
         key: list(value) if isinstance(value, tuple) else value for key, value in registry.options(name).items()
     }
     assert values == defaults
+
+
+def test_readme_shows_the_capabilities():
+    assert str(zoo.capabilities()) in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -18,14 +18,7 @@ from zoo.metrics.classification import CALIBRATION_BINS, confusion_matrix, per_c
 from zoo.models._classifier import Normalize
 from zoo.models.svm import multiclass_hinge, random_fourier_features
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Small tensors, and sums in the same order everywhere."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def generator(seed=0):
