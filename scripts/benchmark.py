@@ -67,10 +67,10 @@ def by_lightning(model: Any, train: Any, val: Any) -> float:
     from rich.console import Console
 
     import zoo
-    from zoo.inspect.progress import EpochTable, ProgressBar
+    from zoo.inspect.progress import Progress
     from zoo.tasks.train import checkpoints, quiet
 
-    class Clock(L.Callback):
+    class Clocked(Progress):  # train.py has as many callbacks, and each costs
         def on_train_epoch_start(self, *_: Any) -> None:
             self.start = time.perf_counter()
 
@@ -78,14 +78,14 @@ def by_lightning(model: Any, train: Any, val: Any) -> float:
             self.seconds = time.perf_counter() - self.start
 
     with tempfile.TemporaryDirectory() as directory, quiet():
-        run, clock = Path(directory), Clock()
+        run = Path(directory)
+        clock = Clocked(run / "metrics.csv", Console(quiet=True))
         learner = zoo.ClassificationLearner(model, {"name": "AdamW", **OPTIMIZER})
-        ours = ProgressBar(Console(quiet=True)), EpochTable(run / "metrics.csv")
         trainer = L.Trainer(
             max_epochs=1,
             accelerator="cpu",
             logger=TensorBoardLogger(run, name="tensorboard", version="", default_hp_metric=False),
-            callbacks=[clock, *ours, *checkpoints(run, learner, validated=True)],
+            callbacks=[clock, checkpoints(run, learner, validated=True)],
             default_root_dir=run,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -103,16 +103,17 @@ def main() -> None:
     from rich.table import Table
 
     from zoo.data.batches import Batches
+    from zoo.data.datamodule import EVALUATION_BATCH
     from zoo.data.splits import Split
+    from zoo.files import write_json
     from zoo.tasks import machine
-    from zoo.tasks.files import write_json
 
     machine.prepare(torch.device("cpu"))
     torch.manual_seed(0)
     pixels = torch.randint(256, (options["images"] + 5000, 1, 28, 28), dtype=torch.uint8)
     data = Split(pixels, torch.randint(10, (len(pixels),)))
     train = Batches(Split(data.images[5000:], data.labels[5000:]), options["batch"], shuffle=True)
-    val = Batches(Split(data.images[:5000], data.labels[:5000]), options["batch"])
+    val = Batches(Split(data.images[:5000], data.labels[:5000]), max(options["batch"], EVALUATION_BATCH))
     ways = {"hand-written loop": by_hand, "learner under Trainer": by_lightning}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(options["rounds"] + 1):

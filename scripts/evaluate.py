@@ -33,8 +33,8 @@ def main() -> None:
 
     from zoo import checkpoint
     from zoo.errors import ConfigError
+    from zoo.files import write_json
     from zoo.tasks.evaluate import evaluate, trained_on
-    from zoo.tasks.files import write_json
 
     if files:
         raise ConfigError(f"{files[0]!r} is not key=value; the checkpoint is given as ckpt={files[0]}")

@@ -29,7 +29,7 @@ def main() -> None:
 
     from zoo import checkpoint
     from zoo.errors import ConfigError
-    from zoo.tasks.files import write_json
+    from zoo.files import write_json
     from zoo.tasks.predict import find_images, predict
 
     if not files:

@@ -15,6 +15,8 @@ from zoo.data.splits import Split, Splits, load_splits
 from zoo.errors import ConfigError, DataError
 from zoo.spec import DataSpec
 
+EVALUATION_BATCH = 1000  # without gradients, more images fit, and fewer steps cost less
+
 
 class ImageDataModule(LightningDataModule):
     """Train, validation and test batches of a named source.
@@ -25,7 +27,7 @@ class ImageDataModule(LightningDataModule):
 
     Args:
         name: ``digits``, ``mnist``, ``fashion_mnist`` or ``image_folder``.
-        batch_size: images a process sees at a time.
+        batch_size: images a process trains on at a time; validation and test see 1,000 or more.
         augment: options of :class:`zoo.data.batches.Augment`, for training images only.
         seed: of data order and augmentation; the splits depend on ``split_seed`` alone.
 
@@ -62,21 +64,21 @@ class ImageDataModule(LightningDataModule):
         self._source = {"name": name, **sizes, **plain}
         self.spec: DataSpec = self.splits.spec
 
-    def _batches(self, split: Split, **options: Any) -> Batches:
+    def _batches(self, split: Split, batch_size: int, **options: Any) -> Batches:
         rank, world_size = 0, 1
         if self.trainer is not None:
             split = _resident(split, self.trainer.strategy.root_device)
             rank, world_size = self.trainer.global_rank, self.trainer.world_size
-        return Batches(split, self.batch_size, seed=self.seed, rank=rank, world_size=world_size, **options)
+        return Batches(split, batch_size, seed=self.seed, rank=rank, world_size=world_size, **options)
 
     def train_dataloader(self) -> Batches:
-        return self._batches(self.splits.train, shuffle=True, augment=self.augment)
+        return self._batches(self.splits.train, self.batch_size, shuffle=True, augment=self.augment)
 
     def val_dataloader(self) -> Batches | list[Batches]:
-        return self._batches(self.splits.val) if len(self.splits.val) else []
+        return self._batches(self.splits.val, max(self.batch_size, EVALUATION_BATCH)) if len(self.splits.val) else []
 
     def test_dataloader(self) -> Batches:
-        return self._batches(self.splits.test)
+        return self._batches(self.splits.test, max(self.batch_size, EVALUATION_BATCH))
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: enough to load the same splits again, and the fingerprint of their content."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,29 +11,48 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Progress_
+
+from zoo.files import write_text
 
 REFRESH_SECONDS = 0.2
+SHOWN = {"train/loss": "loss", "val/accuracy": "val accuracy", "val/nll": "val nll"}
 
 
-class ProgressBar(Checkpoint):  # Lightning calls these after the learner's own end of epoch, other callbacks before
-    """One Rich bar over all steps of the run; a line an epoch. Without a terminal only the lines, at most ten."""
+class Progress(Checkpoint):
+    """What a run shows while it goes on: a Rich bar, a line an epoch, and ``metrics.csv``, a row an epoch.
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console()
-        self._bar: Progress | None = None
+    Without a terminal there is no bar, and ten lines at most. A resumed run continues the table. It is one callback,
+    because Lightning walks through all of them five times a step; and a ``Checkpoint``, because those are called after
+    the learner's own end of epoch, other callbacks before.
+
+    Args:
+        path: the table.
+        console: where bar and lines go.
+    """
+
+    def __init__(self, path: Path, console: Console) -> None:
+        self.path = path
+        self.console = console
+        self._bar: Progress_ | None = None
         self._clock = 0.0
+        self._rows: list[dict[str, str]] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.is_global_zero or not self.console.is_terminal:
+        if not trainer.is_global_zero:
             return
-        columns = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("<"), TimeRemainingColumn())
-        self._bar = Progress(TextColumn("{task.description}"), *columns, console=self.console, auto_refresh=False)
-        batches = float(trainer.num_training_batches) * (trainer.max_epochs or 1)
-        if 0 < trainer.max_steps < batches or batches <= 0:
-            batches = trainer.max_steps
-        self._task = self._bar.add_task("training", total=batches, completed=trainer.global_step)
-        self._bar.start()
+        if self.path.is_file():
+            with self.path.open(newline="") as file:
+                self._rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= trainer.current_epoch]
+        if self.console.is_terminal:
+            columns = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("<"), TimeRemainingColumn())
+            self._bar = Progress_(TextColumn("{task.description}"), *columns, console=self.console, auto_refresh=False)
+            steps = float(trainer.num_training_batches) * (trainer.max_epochs or 1)
+            if 0 < trainer.max_steps < steps or steps <= 0:
+                steps = trainer.max_steps
+            self._task = self._bar.add_task("training", total=steps, completed=trainer.global_step)
+            self._bar.start()
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if self._bar is None or (now := time.monotonic()) - self._clock < REFRESH_SECONDS:
@@ -44,16 +62,24 @@ class ProgressBar(Checkpoint):  # Lightning calls these after the learner's own 
         self._bar.update(self._task, completed=done, description=f"epoch {trainer.current_epoch + 1}", refresh=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        epoch, last = trainer.current_epoch + 1, trainer.max_epochs or 0
-        if not trainer.is_global_zero or (self._bar is None and epoch % max(1, last // 10) and epoch != last):
+        if not trainer.is_global_zero:
             return
-        shown = {"train/loss": "loss", "val/accuracy": "val accuracy", "val/nll": "val nll"}
-        values = [
-            f"{label} {float(trainer.callback_metrics[key]):.4f}"
-            for key, label in shown.items()
-            if key in trainer.callback_metrics
-        ]
-        self.console.print(f"epoch {epoch:>3}  " + "  ".join(values), highlight=False)
+        epoch, last = trainer.current_epoch + 1, trainer.max_epochs or 0
+        values = {key: float(value) for key, value in sorted(trainer.callback_metrics.items())}
+        if self._bar is not None or epoch % max(1, last // 10) == 0 or epoch == last:
+            words = [f"{label} {values[key]:.4f}" for key, label in SHOWN.items() if key in values]
+            self.console.print(f"epoch {epoch:>3}  " + "  ".join(words), highlight=False)
+        if not getattr(trainer, "fast_dev_run", False):
+            texts = {key: f"{value:.6g}" for key, value in values.items()}
+            self._rows.append({"epoch": str(epoch), "step": str(trainer.global_step), **texts})
+            self._write()
+
+    def _write(self) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(dict.fromkeys(key for row in self._rows for key in row)))
+        writer.writeheader()
+        writer.writerows(self._rows)
+        write_text(self.path, text.getvalue())
 
     def _stop(self) -> None:
         if self._bar is not None:
@@ -65,29 +91,3 @@ class ProgressBar(Checkpoint):  # Lightning calls these after the learner's own 
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._stop()
-
-
-class EpochTable(Checkpoint):
-    """``metrics.csv``: a row an epoch with everything that was logged. A resumed run continues the table."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._rows: list[dict[str, str]] = []
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.is_global_zero and self.path.is_file():
-            with self.path.open(newline="") as file:
-                self._rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= trainer.current_epoch]
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
-            return
-        values = {key: f"{float(value):.6g}" for key, value in sorted(trainer.callback_metrics.items())}
-        self._rows.append({"epoch": str(trainer.current_epoch + 1), "step": str(trainer.global_step), **values})
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(dict.fromkeys(key for row in self._rows for key in row)))
-        writer.writeheader()
-        writer.writerows(self._rows)
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text(text.getvalue())
-        os.replace(temporary, self.path)

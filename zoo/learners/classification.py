@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import inspect
 import math
 import time
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.plugins.precision import Precision
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torchmetrics.utilities.distributed import gather_all_tensors
@@ -109,6 +111,12 @@ class ClassificationLearner(LightningModule):
     def forward(self, x: Tensor) -> Tensor:
         return self.evaluated(x)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_current_fx_name":  # a string that Lightning sets thirty times a step: no bookkeeping of modules
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     # Training
 
     def configure_optimizers(self) -> Any:
@@ -132,6 +140,9 @@ class ClassificationLearner(LightningModule):
         self._optimizer: Any = self.optimizers()
         self._plateau = isinstance(self._schedule, torch.optim.lr_scheduler.ReduceLROnPlateau)
         self._calibrates = hasattr(self.model, "calibrate")
+        # Lightning's backward is for several processes and scaled gradients; where there are none, it only costs
+        alone = self.trainer.world_size == 1 and type(self.trainer.precision_plugin) is Precision
+        self._backward = torch.Tensor.backward if alone else self.manual_backward
         self._every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         self._batches = self.trainer.num_training_batches
         if self._rng is not None:  # the run is resumed: go on with the random numbers that were next
@@ -154,7 +165,7 @@ class ClassificationLearner(LightningModule):
         x, labels = batch
         logits = self.model(x)
         loss = self.model.loss(logits, labels, self.label_smoothing)
-        self.manual_backward(loss / self.accumulate if self.accumulate > 1 else loss)
+        self._backward(loss / self.accumulate if self.accumulate > 1 else loss)
         totals, size = self._totals, len(labels)
         totals["loss"].add_(loss.detach(), alpha=size)
         totals["right"].add_((logits.detach().argmax(1) == labels).sum())
@@ -163,6 +174,9 @@ class ClassificationLearner(LightningModule):
             self._remember(logits.detach(), labels)
         if (batch_idx + 1) % self.accumulate == 0 or batch_idx + 1 == self._batches:
             self._step()
+
+    # Lightning looks at the signature each step; a stored one is found ten times faster
+    training_step.__signature__ = inspect.signature(training_step)  # type: ignore[attr-defined]
 
     def _step(self) -> None:
         optimizer = self._optimizer

@@ -28,12 +28,12 @@ from rich.console import Console
 from zoo import checkpoint, registry
 from zoo.data.datamodule import ImageDataModule
 from zoo.errors import ConfigError, ZooError, did_you_mean
+from zoo.files import write_json, write_text
 from zoo.inspect.figures import write_classifier
-from zoo.inspect.progress import EpochTable, ProgressBar
+from zoo.inspect.progress import Progress
 from zoo.learners import learner_class
 from zoo.tasks import machine
 from zoo.tasks.evaluate import Evaluation, evaluate
-from zoo.tasks.files import write_json, write_text
 
 Settings = dict[str, Any]
 
@@ -120,9 +120,8 @@ def build(settings: Settings, run: Path, console: Console) -> tuple[Any, ImageDa
     model = registry.create(options.pop("name"), data.spec, **options)
     options = dict(settings["learner"])
     learner = learner_class(options.pop("name"))(model, **options)
-    callbacks: list[L.Callback] = [ProgressBar(console), EpochTable(run / "metrics.csv")]
-    callbacks += checkpoints(run, learner, validated=len(data.splits.val) > 0)
-    trainer = build_trainer(settings, run, callbacks)
+    keeper = checkpoints(run, learner, validated=len(data.splits.val) > 0)
+    trainer = build_trainer(settings, run, [Progress(run / "metrics.csv", console), keeper])
     machine.prepare(trainer.strategy.root_device)
     return learner, data, trainer
 
@@ -153,13 +152,12 @@ def build_trainer(settings: Settings, run: Path, callbacks: list[L.Callback]) ->
         raise ConfigError(f"trainer: {error}") from error
 
 
-def checkpoints(run: Path, learner: Any, validated: bool) -> list[ModelCheckpoint]:
+def checkpoints(run: Path, learner: Any, validated: bool) -> ModelCheckpoint:
     """``last.ckpt`` after each epoch, and ``best.ckpt`` by the learner's monitor where there is validation."""
     options: dict[str, Any] = {"dirpath": run, "enable_version_counter": False, "save_on_train_epoch_end": True}
-    last = ModelCheckpoint(filename="last", **options)
     if not validated:
-        return [last]
-    return [ModelCheckpoint(filename="best", monitor=learner.monitor, mode=learner.mode, **options), last]
+        return ModelCheckpoint(filename="last", **options)
+    return ModelCheckpoint(filename="best", save_last=True, monitor=learner.monitor, mode=learner.mode, **options)
 
 
 def fit(learner: Any, data: ImageDataModule, trainer: L.Trainer, run: Path, resume: bool) -> None:
