@@ -311,7 +311,7 @@ OBSERVED_IN_RUN = {
     "trainer.max_epochs": ("3", "rows"),
     "trainer.max_steps": ("3", "steps"),
     "trainer.limit_train_batches": ("3", "steps"),
-    "trainer.limit_val_batches": ("1", "validated"),
+    "trainer.limit_val_batches": ("0", "validated"),
     "trainer.check_val_every_n_epoch": ("2", "validated"),
     "logger.embeddings": ("0", "events"),
 }

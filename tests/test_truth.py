@@ -342,16 +342,31 @@ def test_the_temperature_is_the_minimiser(scale):
     logits = scale * honest
     model = zoo.create("svm", zoo.DataSpec((1, 2, 2), 5), kernel="linear")
 
-    def nll(temperature):
-        return float(F.cross_entropy(logits.double() / temperature, labels))
+    def nll(temperature, doubt=0.0):
+        """With Platt's doubt: a label is drawn from all classes with that probability."""
+        log_proba = (logits.double() / temperature).log_softmax(1)
+        return float((1 - doubt) * F.nll_loss(log_proba, labels) - doubt * log_proba.mean())
 
     model.calibrate(logits, labels)
-    best = minimize_scalar(lambda log: nll(math.exp(log)), bounds=(-10, 10), method="bounded", options={"xatol": 1e-9})
+    doubt = 1 / (len(labels) + 1)
+    best = minimize_scalar(
+        lambda log: nll(math.exp(log), doubt), bounds=(-10, 10), method="bounded", options={"xatol": 1e-9}
+    )
     temperature = float(model.temperature)
     assert temperature == pytest.approx(math.exp(best.x), rel=1e-4)
     assert nll(temperature) <= nll(1.0) + 1e-9
     assert temperature == pytest.approx(scale, rel=0.2)
     assert float(F.nll_loss(model.log_proba(logits).double(), labels)) == pytest.approx(nll(temperature), rel=1e-5)
+
+
+def test_the_temperature_of_perfect_predictions_is_not_zero():
+    """All labels predicted right: confident, not certain. Equal logits say nothing."""
+    model = zoo.create("svm", zoo.DataSpec((1, 2, 2), 5), kernel="linear")
+    labels = torch.arange(500) % 5
+    model.calibrate(F.one_hot(labels, 5).float(), labels)
+    assert model.log_proba(F.one_hot(labels, 5).float()).exp().amax(1).mean() == pytest.approx(1 - 0.8 / 501, abs=1e-5)
+    model.calibrate(torch.zeros(500, 5), labels)
+    assert model.temperature == 1
 
 
 # --- average of the weights ------------------------------------------------------------------------------------------

@@ -96,7 +96,8 @@ class ClassificationLearner(LightningModule):
         )
         self._outputs: list[tuple[Tensor, Tensor]] = []  # logits and labels of a validation or test pass
         self._recent: collections.deque[tuple[Tensor, Tensor]] = collections.deque()
-        self._rng: Tensor | None = None
+        self._resumed: dict[str, Any] | None = None
+        self._totals: dict[str, Any] = {"batches": 0}  # of the current epoch
 
     @property
     def mode(self) -> str:
@@ -145,9 +146,11 @@ class ClassificationLearner(LightningModule):
         self._backward = torch.Tensor.backward if alone else self.manual_backward
         self._every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         self._batches = self.trainer.num_training_batches
-        if self._rng is not None:  # the run is resumed: go on with the random numbers that were next
-            restore_rng(self._rng, self.device)
-            self._rng = None
+        if self._resumed is not None:  # go on with the random numbers and the batch that were next
+            restore_rng(self._resumed["rng"], self.device)
+            if self._resumed["loader"] is not None:
+                self.trainer.train_dataloader.load_state_dict(self._resumed["loader"])
+            self._resumed = None
         self._begin_epoch()  # Lightning does not announce the epoch where a run goes on in the middle of one
 
     def on_train_epoch_start(self) -> None:
@@ -155,7 +158,7 @@ class ClassificationLearner(LightningModule):
 
     def _begin_epoch(self) -> None:
         zero = torch.zeros((), device=self.device)
-        self._totals: dict[str, Any] = {"loss": zero.clone(), "right": zero.clone(), "seen": 0}
+        self._totals = {"loss": zero.clone(), "right": zero.clone(), "seen": 0, "batches": 0}
         self._window = (0.0, 0)  # loss and images at the last point of the loss curve
         self._seconds = 0.0
         self._clock = time.perf_counter()
@@ -170,6 +173,7 @@ class ClassificationLearner(LightningModule):
         totals["loss"].add_(loss.detach(), alpha=size)
         totals["right"].add_((logits.detach().argmax(1) == labels).sum())
         totals["seen"] += size
+        totals["batches"] += 1
         if self._calibrates:
             self._remember(logits.detach(), labels)
         if (batch_idx + 1) % self.accumulate == 0 or batch_idx + 1 == self._batches:
@@ -232,6 +236,7 @@ class ClassificationLearner(LightningModule):
             "images_per_second": totals["seen"] * self.trainer.world_size / max(self._seconds, 1e-9),
         }
         self.log_dict(values, sync_dist=self.trainer.world_size > 1)
+        totals["batches"] = 0  # a checkpoint from here on begins with the next epoch
         if self._plateau and self.monitor in self.trainer.callback_metrics:
             self._schedule.step(self.trainer.callback_metrics[self.monitor])
 
@@ -281,9 +286,13 @@ class ClassificationLearner(LightningModule):
     def on_save_checkpoint(self, state: dict[str, Any]) -> None:
         state["zoo"] = checkpoint.describe(self.model)
         state["rng"] = rng(self.device)
+        # Lightning's own copy is not read again once configure_optimizers has asked for the number of steps
+        loader = self.trainer.train_dataloader
+        inside = self._totals["batches"] > 0 and hasattr(loader, "state_dict")
+        state["loader"] = loader.state_dict() if inside else None
 
     def on_load_checkpoint(self, state: dict[str, Any]) -> None:
-        self._rng = state.get("rng")
+        self._resumed = {"rng": state["rng"], "loader": state["loader"]}
         for schedule in state.get("lr_schedulers", []):
             # a run that is resumed with more epochs keeps its place, and has the new length before it
             for key in ("total_steps", "T_max", "total_iters", "_schedule_phases"):

@@ -120,8 +120,10 @@ def build(settings: Settings, run: Path, console: Console) -> tuple[Any, ImageDa
     model = registry.create(options.pop("name"), data.spec, **options)
     options = dict(settings["learner"])
     learner = learner_class(options.pop("name"))(model, **options)
-    keeper = checkpoints(run, learner, validated=len(data.splits.val) > 0)
-    trainer = build_trainer(settings, run, [Progress(run / "metrics.csv", console), keeper])
+    callbacks: list[L.Callback] = [Progress(run / "metrics.csv", console)]
+    if not settings["trainer"]["fast_dev_run"]:
+        callbacks.append(checkpoints(run, learner, validated=len(data.splits.val) > 0))
+    trainer = build_trainer(settings, run, callbacks)
     machine.prepare(trainer.strategy.root_device)
     return learner, data, trainer
 
