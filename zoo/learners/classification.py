@@ -148,8 +148,9 @@ class ClassificationLearner(LightningModule):
         self._batches = self.trainer.num_training_batches
         if self._resumed is not None:  # go on with the random numbers and the batch that were next
             restore_rng(self._resumed["rng"], self.device)
+            loader: Any = self.trainer.train_dataloader
             if self._resumed["loader"] is not None:
-                self.trainer.train_dataloader.load_state_dict(self._resumed["loader"])
+                loader.load_state_dict(self._resumed["loader"])
             self._resumed = None
         self._begin_epoch()  # Lightning does not announce the epoch where a run goes on in the middle of one
 
@@ -287,7 +288,7 @@ class ClassificationLearner(LightningModule):
         state["zoo"] = checkpoint.describe(self.model)
         state["rng"] = rng(self.device)
         # Lightning's own copy is not read again once configure_optimizers has asked for the number of steps
-        loader = self.trainer.train_dataloader
+        loader: Any = self.trainer.train_dataloader
         inside = self._totals["batches"] > 0 and hasattr(loader, "state_dict")
         state["loader"] = loader.state_dict() if inside else None
 
