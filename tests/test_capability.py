@@ -344,14 +344,16 @@ def test_imputation_leaves_what_was_seen(gaussian, x, observed):
 
 
 def test_a_refusal_names_the_models_that_can(mlp):
-    with pytest.raises(ZooError, match=r"^mlp cannot sample; models that can: gaussian, oracle$"):
+    with pytest.raises(
+        ZooError, match=r"^mlp cannot sample; models that can: gaussian, gmm, hmm, naive_bayes, oracle$"
+    ):
         zoo.sample(mlp, 3)
 
 
-def test_a_refusal_without_anyone_who_can(x, monkeypatch):
+def test_a_refusal_names_the_models_of_the_zoo(x, monkeypatch):
     for name in OURS:
         monkeypatch.delitem(registry._CLASSES, name)
-    with pytest.raises(ZooError, match=r"^Gaussian cannot reconstruct; models that can: none yet$"):
+    with pytest.raises(ZooError, match=r"^Gaussian cannot reconstruct; models that can: gmm, hmm$"):
         zoo.reconstruct(Gaussian(SPEC), x)
 
 
@@ -738,3 +740,29 @@ def test_a_users_directory_that_does_not_exist(directory, monkeypatch):
     monkeypatch.setenv("ZOO_MODELS", str(directory / "typo"))
     with pytest.raises(ZooError, match=r"ZOO_MODELS names .*typo.*, which is no directory"):
         zoo.list_models()
+
+
+# --- what densities with hidden pixels are asked ---------------------------------------------------------------------
+
+
+def test_hidden_pixels_are_integrated_out_where_the_model_can(gaussian, x, observed):
+    bayes = zoo.create("naive_bayes", SPEC, emission="gaussian")
+    everything = torch.ones_like(observed)
+    torch.testing.assert_close(zoo.log_prob(bayes, x, observed=everything), zoo.log_prob(bayes, x))
+    labels = torch.arange(7) % 3
+    given = zoo.log_prob(bayes, hide(x, observed), labels, observed)
+    assert torch.equal(given, bayes.log_prob(x, labels, observed).detach())
+    nothing = torch.zeros(1, dtype=torch.bool)
+    torch.testing.assert_close(zoo.log_prob(bayes, x, observed=nothing), torch.zeros(7))
+    with pytest.raises(ZooError, match="integrate hidden pixels out"):
+        zoo.log_prob(gaussian, x, observed=observed)
+
+
+def test_the_mean_completion(gaussian, x, observed):
+    bayes = zoo.create("naive_bayes", SPEC, emission="gaussian")
+    mean = zoo.impute(bayes, hide(x, observed), observed, mean=True)
+    assert mean.shape == (1, *x.shape)
+    assert torch.equal(mean[0][observed], x[observed])
+    assert torch.allclose(mean[0][~observed], torch.tensor(0.5))
+    with pytest.raises(ZooError, match="conditional mean"):
+        zoo.impute(gaussian, x, observed, mean=True)

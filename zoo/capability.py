@@ -11,13 +11,15 @@ What a model offers to be asked, natively:
 
 ====================================  ===============================================================================
 ``predict_log_proba(x)``              log p(y | x), ``(B, K)``; with a parameter ``observed``, from the seen pixels
-``log_prob(x, labels)``               log p(x | y), ``(B,)``; with ``labels`` optional, log p(x) too
+``log_prob(x, labels)``               log p(x | y), ``(B,)``; with ``labels`` optional, log p(x) too; with a parameter
+                                      ``observed``, of the seen pixels
 ``log_prior``                         log p(y), ``(K,)``: says that ``log_prob`` is class-conditional
 ``density``                           says what ``log_prob`` is: exact or a bound, and of what
 ``sample(n, labels, generator)``      images ``(n, C, H, W)``
 ``encode(x)``, ``features(x)``        codes ``(B, D)``
 ``reconstruct(x)``                    images ``(B, C, H, W)``
 ``impute(x, observed, n, generator)`` images ``(n, B, C, H, W)``
+``conditional_mean(x, observed)``     images ``(B, C, H, W)``: what :func:`impute` gives with ``mean=True``
 ``anomaly_score(x)``                  ``(B,)``, higher is stranger
 ====================================  ===============================================================================
 """
@@ -113,7 +115,8 @@ def classify(
     """log p(y | x) in nats, ``(B, K)``.
 
     Derived for class-conditional densities by Bayes' rule. Where pixels are missing, a model that marginalises them
-    does so; any other sees them filled in: with the mean of ``imputer``'s imputation, or the training mean.
+    does so; any other sees them filled in: with ``imputer``'s conditional mean (a single draw, where it has none), or
+    with the training mean.
 
     Args:
         model: the model to ask.
@@ -133,19 +136,39 @@ def classify(
     _require(model, "classify_missing")
     if imputer is not None:
         generator = torch.Generator(_device(imputer)).manual_seed(0)  # the same question has the same answer
-        filled = impute(imputer, x, observed, generator=generator, batch_size=batch_size).mean(0)
+        expected = _has(imputer, "conditional_mean")
+        filled = impute(imputer, x, observed, generator=generator, mean=expected, batch_size=batch_size)[0]
     else:
         mean = torch.tensor(model.spec.mean, dtype=x.dtype, device=x.device).view(1, -1, 1, 1)
         filled = torch.where(observed, x, mean)
     return classify(model, filled, batch_size=batch_size)
 
 
-def log_prob(model: Model, x: Tensor, labels: Tensor | None = None, batch_size: int = 1024) -> Tensor:
+def log_prob(
+    model: Model, x: Tensor, labels: Tensor | None = None, observed: Tensor | None = None, batch_size: int = 1024
+) -> Tensor:
     """log p(x), or log p(x | labels), in nats an image, summed over pixels: ``(B,)``. ``model.density`` says of what.
 
     A class-conditional density without labels is the mixture over classes, log sum_y p(y) p(x | y).
+
+    Args:
+        model: the model to ask.
+        x: images ``(B, C, H, W)`` in [0, 1].
+        labels: ``(B,)`` int64.
+        observed: bool, ``x``'s shape or broadcastable to it: the density of the seen pixels alone, the others
+            integrated out. Raises ``ZooError`` where the model cannot.
+        batch_size: images at a time.
     """
     _require(model, "log_prob")
+    if observed is not None:
+        if not _has(model, "log_prob(observed)"):
+            raise ZooError(f"{_name(model)} cannot integrate hidden pixels out")
+        observed = observed.expand_as(x)
+        x = _without_hidden(x, observed)
+        if labels is None:
+            return _chunked(model, lambda part, seen: model.log_prob(part, observed=seen), x, observed,
+                            batch_size=batch_size)  # fmt: skip
+        return _chunked(model, model.log_prob, x, labels, observed, batch_size=batch_size)
     if labels is not None:
         return _chunked(model, model.log_prob, x, labels, batch_size=batch_size)
     if _has(model, "log_prior") and inspect.signature(model.log_prob).parameters["labels"].default is inspect._empty:
@@ -182,6 +205,7 @@ def impute(
     observed: Tensor,
     n: int = 1,
     generator: torch.Generator | None = None,
+    mean: bool = False,
     batch_size: int = 1024,
 ) -> Tensor:
     """``n`` completions of each image, ``(n, B, C, H, W)``. Hidden values are never read, seen ones come back as given.
@@ -192,10 +216,17 @@ def impute(
         observed: bool, ``x``'s shape or broadcastable to it; True = seen.
         n: completions an image.
         generator: where the random numbers come from, on the model's device; new ones at each call if left out.
+        mean: give the expected image, ``(1, B, C, H, W)``, in place of ``n`` random ones. Raises ``ZooError`` where the
+            model cannot compute it.
         batch_size: images at a time.
     """
     _require(model, "impute")
     observed = observed.expand_as(x)
+    if mean:
+        if not _has(model, "conditional_mean"):
+            raise ZooError(f"{_name(model)} has no conditional mean: average some completions")
+        hidden = _without_hidden(x, observed)
+        return _chunked(model, model.conditional_mean, hidden, observed, batch_size=batch_size)[None]
     generator = generator or _fresh_generator(model)
 
     def complete(part: Tensor, seen: Tensor) -> Tensor:
@@ -277,7 +308,7 @@ def _require(model: Model, capability: str) -> None:
         return
     able = [name for name, row in capabilities().items() if row[capability] != "no"]
     question = {"classify_missing": "classify with missing pixels"}.get(capability, capability.replace("_", " "))
-    raise ZooError(f"{_name(model)} cannot {question}; models that can: {', '.join(able) or 'none yet'}")
+    raise ZooError(f"{_name(model)} cannot {question}; models that can: {', '.join(able)}")
 
 
 def _name(model: Any) -> str:

@@ -71,6 +71,23 @@ class DataSpec:
         return cls(**values)
 
 
+@dataclass(frozen=True)
+class Density:
+    """What a model's ``log_prob`` is, so that numbers of different kinds are never ranked together.
+
+    Attributes:
+        kind: ``"exact"`` or ``"lower bound"``.
+        of: ``"binary"``: the probability of the pixels thresholded at ``threshold``; ``"dequantised"``: the density of
+            the grey values in [0, 1] as real numbers, 1/255 apart, to which uniform noise of that width is added before
+            bits/dim are computed (Theis et al. 2016, A note on the evaluation of generative models, eq. 4–7).
+        threshold: grey value above which a binary pixel is on.
+    """
+
+    kind: str
+    of: str
+    threshold: float | None = None
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no string")

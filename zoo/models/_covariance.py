@@ -1,0 +1,275 @@
+"""The covariances S_k of Gaussian components: their parameters, whitening, M-step, marginals and samples.
+
+Components are counted by ``group`` and k, or by ``which`` = group · K + k, of any shape ``(...)``.
+Parameters are unconstrained: logarithms of variances, Cholesky factors with the logarithm of their diagonal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from zoo.models._gaussian import solve_observed
+
+Normal = Callable[[int], Tensor]  # size -> standard normal draws (..., size)
+Sums = dict[str, Tensor]
+
+
+class Diagonal(nn.Module):
+    """S_k = diag(s), or s I where ``spherical``."""
+
+    def __init__(self, groups: int, components: int, size: int, spherical: bool = False) -> None:
+        super().__init__()
+        self.size = size
+        self.spherical = spherical
+        self.log_variance = nn.Parameter(torch.zeros(groups, components, 1 if spherical else size))
+
+    def set_variance(self, group: int | slice, variance: Tensor) -> None:
+        """Give all components of a group the variances ``(d,)``."""
+        self.log_variance[group] = (variance.mean(0, keepdim=True) if self.spherical else variance).log()
+
+    # EM
+
+    def whiten(self, y: Tensor, mean: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Deviations of ``y`` ``(B, d)`` from ``mean`` ``(K, d)``.
+
+        Returns:
+            The deviations in units of S_k, ``(K, B, d)``; their Mahalanobis distances squared, ``(K, B)``; and
+            log |S_k|, ``(K,)``.
+        """
+        log_variance = self.log_variance[group]
+        white = (y - mean[:, None]) * (-0.5 * log_variance).exp()[:, None]
+        return white, white.square().sum(2), log_variance.expand_as(mean).sum(1)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of a group's second moments."""
+        components = self.log_variance.shape[1]
+        return {"second": (components, self.size)}
+
+    def moments(self, white: Tensor, weighted: Tensor, chosen: Tensor, group: int) -> Sums:
+        """Second moments of whitened deviations, ``chosen`` ``(K, B)`` their weights, ``weighted`` the product."""
+        return {"second": (weighted * white).sum(1, dtype=torch.float64)}
+
+    def maximize(self, sums: Sums, group: int, alive: Tensor, floor: float) -> Tensor:
+        """Set the most likely S_k of the ``alive`` components, ``floor`` added; their means' shift, ``(K, d)``."""
+        weight = sums["counts"][:, None]
+        first = sums["first"] / weight
+        scale = (0.5 * self.log_variance[group].double()).exp()
+        variance = (sums["second"] / weight - first.square()) * scale.square()
+        if self.spherical:
+            variance = variance.mean(1, keepdim=True)
+        self._set(group, alive, variance.clamp_min(0) + floor)
+        return first * scale
+
+    def _set(self, group: int, alive: Tensor, variance: Tensor) -> None:
+        self.log_variance[group, alive] = variance.log().to(self.log_variance.dtype)[alive]
+
+    # Marginals and conditionals
+
+    def _variance(self, which: Tensor) -> Tensor:
+        return self.log_variance.flatten(0, 1)[which].exp().expand(*which.shape, self.size)
+
+    def dense(self, which: Tensor) -> Tensor:
+        """S_k as matrices, ``(..., d, d)``."""
+        return torch.diag_embed(self._variance(which))
+
+    def solve(self, v: Tensor, observed: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+        """S_oo⁻¹ v_o, ``(..., d)`` with zeros at the hidden entries, and log |S_oo|, ``(...)``."""
+        variance = self._variance(which)
+        return torch.where(observed, v / variance, 0), torch.where(observed, variance.log(), 0).sum(-1)
+
+    def times(self, u: Tensor, which: Tensor) -> Tensor:
+        """S_k u, ``(..., d)``."""
+        return self._variance(which) * u
+
+    def noise(self, which: Tensor, normal: Normal) -> Tensor:
+        """Draws from N(0, S_k), ``(..., d)``."""
+        return self._variance(which).sqrt() * normal(self.size)
+
+
+class Dense(nn.Module):
+    """S_k = L Lᵀ, one for all components of a group where ``tied``. The methods are those of :class:`Diagonal`."""
+
+    def __init__(self, groups: int, components: int, size: int, tied: bool = False) -> None:
+        super().__init__()
+        self.size = size
+        self.components = components
+        self.tied = tied
+        self.factor = nn.Parameter(torch.zeros(groups, 1 if tied else components, size, size))
+
+    def set_variance(self, group: int | slice, variance: Tensor) -> None:
+        self.factor[group] = torch.diag_embed(0.5 * variance.log())
+
+    @staticmethod
+    def _lower(raw: Tensor) -> Tensor:
+        return raw.tril(-1) + torch.diag_embed(raw.diagonal(dim1=-2, dim2=-1).exp())
+
+    # EM
+
+    def whiten(self, y: Tensor, mean: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor]:
+        factor = self._lower(self.factor[group])
+        eye = torch.eye(self.size, dtype=y.dtype, device=y.device).expand_as(factor)
+        inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
+        offset = (inverse @ mean[..., None]).mT
+        if self.tied:
+            white = y @ inverse[0].T - offset
+        else:
+            white = torch.baddbmm(-offset, y.expand(len(mean), -1, -1), inverse.mT)
+        log_det = 2 * self.factor[group].diagonal(dim1=1, dim2=2).sum(1)
+        return white, white.square().sum(2), log_det
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"second": (self.size, self.size) if self.tied else (self.components, self.size, self.size)}
+
+    def moments(self, white: Tensor, weighted: Tensor, chosen: Tensor, group: int) -> Sums:
+        if self.tied:
+            white, weighted = white.flatten(0, 1), weighted.flatten(0, 1)
+        return {"second": (weighted.mT @ white).double()}
+
+    def maximize(self, sums: Sums, group: int, alive: Tensor, floor: float) -> Tensor:
+        counts = sums["counts"]
+        first = sums["first"] / counts[:, None]
+        if self.tied:
+            spread = ((sums["second"] - (counts[:, None] * first).T @ first) / counts.sum())[None]
+        else:
+            spread = sums["second"] / counts[:, None, None] - first[:, :, None] * first[:, None]
+        factor = self._lower(self.factor[group]).double()
+        covariance = factor @ spread @ factor.mT
+        eye = torch.eye(self.size, dtype=covariance.dtype, device=covariance.device)
+        new = torch.linalg.cholesky(0.5 * (covariance + covariance.mT) + floor * eye)
+        raw = (new.tril(-1) + torch.diag_embed(new.diagonal(dim1=1, dim2=2).log())).to(self.factor.dtype)
+        chosen = slice(None) if self.tied else alive
+        self.factor[group, chosen] = raw[chosen]
+        return (factor @ first[..., None])[..., 0]
+
+    # Marginals and conditionals
+
+    def _factor_of(self, which: Tensor) -> Tensor:
+        return self._lower(self.factor.flatten(0, 1)[which // self.components if self.tied else which])
+
+    def dense(self, which: Tensor) -> Tensor:
+        factor = self._factor_of(which)
+        return factor @ factor.mT
+
+    def solve(self, v: Tensor, observed: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+        return solve_observed(self.dense(which), observed, v)
+
+    def times(self, u: Tensor, which: Tensor) -> Tensor:
+        factor = self._factor_of(which)
+        return (factor @ (factor.mT @ u[..., None]))[..., 0]
+
+    def noise(self, which: Tensor, normal: Normal) -> Tensor:
+        return (self._factor_of(which) @ normal(self.size)[..., None])[..., 0]
+
+
+class LowRank(Diagonal):
+    """S_k = W Wᵀ + Ψ with W ``(d, q)`` and Ψ diagonal: factor analysis, y = m + W z + noise.
+
+    Reference: Ghahramani & Hinton (1996), The EM algorithm for mixtures of factor analyzers.
+    """
+
+    def __init__(self, groups: int, components: int, size: int, rank: int) -> None:
+        super().__init__(groups, components, size)
+        self.rank = rank
+        self.loadings = nn.Parameter(torch.zeros(groups, components, size, rank))
+
+    def start(self, group: int, points: Tensor, weights: Tensor, floor: float) -> Tensor:
+        """Set W and Ψ by the principal directions of ``points`` ``(n, d)`` under ``weights`` ``(n, K)``.
+
+        Without it z has no posterior to learn from. Returns the weighted means, ``(K, d)``.
+        """
+        means = []
+        rank = min(self.rank, self.size)
+        for k, weight in enumerate(weights.T):
+            weight = weight / weight.sum().clamp_min(1e-30)
+            means.append(weight @ points)
+            centred = (points - means[-1]) * weight.sqrt()[:, None]
+            values, vectors = torch.linalg.eigh((centred.T @ centred).double())
+            noise = values[: self.size - rank].mean() if rank < self.size else values.new_zeros(())
+            loadings = vectors[:, -rank:] * (values[-rank:] - noise).clamp_min(0).sqrt()
+            rest = centred.square().sum(0).double() - loadings.square().sum(1)
+            self.loadings[group, k].zero_()[:, :rank] = loadings.to(points.dtype)
+            self.log_variance[group, k] = (rest.clamp_min(0) + floor).log().to(points.dtype)
+        return torch.stack(means)
+
+    # EM
+
+    def whiten(self, y: Tensor, mean: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor]:
+        """As :meth:`Diagonal.whiten`, but deviations come back in units of y."""
+        v = y - mean[:, None]
+        log_noise = self.log_variance[group]
+        latent, projected, cholesky = self._latent(v, group)
+        distance = (v.square() @ (-log_noise).exp()[..., None])[..., 0] - (projected * latent).sum(2)
+        return v, distance, log_noise.sum(1) + 2 * cholesky.diagonal(dim1=1, dim2=2).log().sum(1)
+
+    def _latent(self, v: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor]:
+        """E[z | v] and Wᵀ Ψ⁻¹ v, ``(K, B, q)``, and the Cholesky factor of the precision of z given y."""
+        loadings = self.loadings[group]
+        scaled = loadings * (-self.log_variance[group]).exp()[..., None]
+        eye = torch.eye(self.rank, dtype=v.dtype, device=v.device)
+        cholesky = torch.linalg.cholesky(loadings.mT @ scaled + eye)
+        projected = v @ scaled
+        return torch.cholesky_solve(projected.mT, cholesky).mT, projected, cholesky
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        components, size, rank = self.loadings.shape[1:]
+        latent = {"latent": (components, rank), "latent_second": (components, rank, rank)}
+        return super().shapes() | latent | {"cross": (components, size, rank)}
+
+    def moments(self, white: Tensor, weighted: Tensor, chosen: Tensor, group: int) -> Sums:
+        latent = self._latent(white, group)[0]
+        mine = latent * chosen[..., None]
+        return super().moments(white, weighted, chosen, group) | {
+            "latent": mine.sum(1, dtype=torch.float64),
+            "latent_second": (mine.mT @ latent).double(),
+            "cross": (weighted.mT @ latent).double(),
+        }
+
+    def maximize(self, sums: Sums, group: int, alive: Tensor, floor: float) -> Tensor:
+        """As :meth:`Diagonal.maximize`: the regression of y − m_k on (z, 1) gives W and the shift at once."""
+        counts, rank = sums["counts"], self.rank
+        loadings = self.loadings[group].double()
+        scaled = loadings * (-self.log_variance[group].double()).exp()[..., None]
+        eye = torch.eye(rank, dtype=torch.float64, device=counts.device)
+        covariance = torch.linalg.inv(eye + loadings.mT @ scaled)  # of z given y
+        moments = covariance.new_zeros(len(counts), rank + 1, rank + 1)
+        moments[:, :rank, :rank] = sums["latent_second"] + counts[:, None, None] * covariance
+        moments[:, :rank, rank] = moments[:, rank, :rank] = sums["latent"]
+        moments[:, rank, rank] = counts
+        cross = torch.cat([sums["cross"], sums["first"][..., None]], 2)
+        weights = torch.linalg.solve(moments, cross, left=False)
+        noise = (sums["second"] - (weights * cross).sum(2)) / counts[:, None]
+        self._set(group, alive, noise.clamp_min(0) + floor)
+        self.loadings[group, alive] = weights[alive, :, :rank].to(self.loadings.dtype)
+        return weights[..., rank]
+
+    # Marginals and conditionals
+
+    def _loadings(self, which: Tensor) -> Tensor:
+        return self.loadings.flatten(0, 1)[which]
+
+    def dense(self, which: Tensor) -> Tensor:
+        loadings = self._loadings(which)
+        return super().dense(which) + loadings @ loadings.mT
+
+    def solve(self, v: Tensor, observed: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`Diagonal.solve`, by Woodbury's identity."""
+        solved, log_det = super().solve(v, observed, which)
+        loadings = self._loadings(which)
+        scaled = loadings * torch.where(observed, 1 / self._variance(which), 0)[..., None]
+        cholesky = torch.linalg.cholesky(loadings.mT @ scaled + torch.eye(self.rank, dtype=v.dtype, device=v.device))
+        inner = torch.cholesky_solve(loadings.mT @ solved[..., None], cholesky)
+        log_det = log_det + 2 * cholesky.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return solved - (scaled @ inner)[..., 0], log_det
+
+    def times(self, u: Tensor, which: Tensor) -> Tensor:
+        loadings = self._loadings(which)
+        return super().times(u, which) + (loadings @ (loadings.mT @ u[..., None]))[..., 0]
+
+    def noise(self, which: Tensor, normal: Normal) -> Tensor:
+        return super().noise(which, normal) + (self._loadings(which) @ normal(self.rank)[..., None])[..., 0]
+
+
+Covariance = Diagonal | Dense | LowRank

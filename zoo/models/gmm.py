@@ -1,0 +1,393 @@
+"""Gaussian mixture: p(x | y) = Σ_k π_k N(x; μ_k, Σ_k), one mixture a class, or one for all images.
+
+``covariance`` says what Σ_k is: ``spherical`` s I, ``diag``, ``full``, ``tied`` (one full matrix for all components of
+a mixture), or ``low_rank`` W Wᵀ + Ψ with diagonal Ψ: a mixture of factor analysers.
+
+``pca=d`` models the d principal directions U of the training pixels and makes the others one spherical Gaussian:
+
+    Σ_k = U S_k Uᵀ + s (I − U Uᵀ),   μ_k = c + U m_k,
+
+with S_k of the form above and s the mean variance that the principal directions leave over. That is still a density of
+all pixels, so likelihoods, marginals and conditionals are exact; classification is that of a mixture on the principal
+components, since the left-over term is the same for all classes.
+
+References: Dempster, Laird & Rubin (1977); Ghahramani & Hinton (1996), The EM algorithm for mixtures of factor
+analyzers; Tipping & Bishop (1999), Mixtures of probabilistic principal component analyzers; Arthur & Vassilvitskii
+(2007), k-means++. The updates are those of scikit-learn's ``GaussianMixture``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.models._covariance import Covariance, Dense, Diagonal, LowRank
+from zoo.models._density import Batches, DensityModel
+from zoo.models._gaussian import LOG_2PI
+from zoo.models._kmeans import kmeans, nearest
+from zoo.registry import register
+from zoo.spec import DataSpec, Density
+
+COVARIANCES: dict[str, Callable[[int, int, int, int], Covariance]] = {
+    "spherical": lambda groups, components, size, _: Diagonal(groups, components, size, spherical=True),
+    "diag": lambda groups, components, size, _: Diagonal(groups, components, size),
+    "full": lambda groups, components, size, _: Dense(groups, components, size),
+    "tied": lambda groups, components, size, _: Dense(groups, components, size, tied=True),
+    "low_rank": LowRank,
+}
+STARTS = ("kmeans", "k-means++", "random")
+START_IMAGES = 100_000  # how many images the start is found on, at most
+BLOCK = 1 << 19  # numbers worked on at a time: what stays in a core's cache
+LEAST = 1e-12  # of the variance of a pixel that never changes, in squared grey value
+DEAD = 1e-3  # a component with less than this share of its fair share is put elsewhere
+
+
+@register("gmm")
+class GMM(DensityModel):
+    """Gaussian mixture model.
+
+    Args:
+        spec: shape and classes of the data.
+        num_components: Gaussians a mixture.
+        covariance: ``"spherical"``, ``"diag"``, ``"full"``, ``"tied"`` or ``"low_rank"``.
+        rank: columns of W (``low_rank``).
+        pca: principal directions that are modelled in detail, at most the number of pixels; 0 models all pixels so.
+        per_class: a mixture for each class, a generative classifier; else one for all images.
+        init: how the first responsibilities are found: ``"kmeans"``, ``"k-means++"`` (its seeds alone) or ``"random"``.
+        restarts: k-means runs of which the one with the least squared distance is kept.
+        floor: variance added in each direction, in squared grey value (scikit-learn's ``reg_covar``).
+    """
+
+    centre: Tensor
+    basis: Tensor
+    residual: Tensor
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        num_components: int = 8,
+        covariance: str = "full",
+        rank: int = 8,
+        pca: int = 50,
+        per_class: bool = True,
+        init: str = "kmeans",
+        restarts: int = 1,
+        floor: float = 1e-3,
+    ) -> None:
+        super().__init__(spec, per_class)
+        pixels = math.prod(spec.shape)
+        if covariance not in COVARIANCES or init not in STARTS:
+            raise ValueError(f"covariance is one of {', '.join(COVARIANCES)} and init one of {', '.join(STARTS)}")
+        if min(num_components, restarts, rank) < 1 or not floor >= 0:
+            raise ValueError("num_components, restarts and rank must be at least 1, floor at least 0")
+        if not 0 <= pca <= pixels:
+            raise ValueError(f"pca must be from 0 to the {pixels} pixels of an image, not {pca}")
+        self.num_components, self.init, self.restarts = num_components, init, restarts
+        self.floor = max(floor, LEAST)
+        self.density = Density("exact", "dequantised")
+        self.size = size = pca or pixels
+        self.projected = 0 < pca < pixels
+        self.register_buffer("centre", torch.zeros(pixels))
+        if self.projected:
+            self.register_buffer("basis", torch.eye(pixels)[:, :size].contiguous())
+            self.register_buffer("residual", torch.ones(()))
+        self.logits = nn.Parameter(torch.zeros(self.groups, num_components))
+        self.mean = nn.Parameter(torch.zeros(self.groups, num_components, size))
+        self.covariance = COVARIANCES[covariance](self.groups, num_components, size, rank)
+
+    # Density
+
+    def log_prob_of(self, x: Tensor, group: int, observed: Tensor | None = None) -> Tensor:
+        x = x.flatten(1)
+        if observed is not None:
+            return self._log_components_observed(x, observed.flatten(1), group).logsumexp(1)
+        y, rest = self._project(x)
+        return torch.cat([self._log_components(part, group)[0].logsumexp(0) for part in y.split(self._rows)]) + rest
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Coordinates ``(B, d)`` of flat pixels, and the log density ``(B,)`` of what they leave over."""
+        x = x - self.centre
+        if not self.projected:
+            return x, x.new_zeros(len(x))
+        y = x @ self.basis
+        left = (x - y @ self.basis.T).square().sum(1)
+        free = x.shape[1] - self.size
+        return y, -0.5 * (left / self.residual + free * (LOG_2PI + self.residual.log()))
+
+    @property
+    def _rows(self) -> int:
+        """How many images to work on at a time."""
+        return max(64, BLOCK // (self.num_components * self.size))
+
+    def _log_components(self, y: Tensor, group: int) -> tuple[Tensor, Tensor]:
+        """log π_k N(y; m_k, S_k), ``(K, B)``, and the deviations from m_k that moments are taken of, ``(K, B, d)``."""
+        white, distance, log_det = self.covariance.whiten(y, self.mean[group], group)
+        constant = self.logits[group].log_softmax(0) - 0.5 * (log_det + self.size * LOG_2PI)
+        return constant[:, None] - 0.5 * distance, white
+
+    # EM
+
+    @torch.no_grad()
+    def initialize(self, batches: Batches, generator: torch.Generator) -> None:
+        """Principal directions; responsibilities, found on at most 100,000 images; then an M-step from those."""
+        count = self._find_directions(batches)
+        kept = [(x[:: -(-count // START_IMAGES)], labels[:: -(-count // START_IMAGES)]) for x, labels in batches]
+        y = torch.cat([self._project(x.flatten(1))[0] for x, _ in kept])
+        labels = torch.cat([part for _, part in kept])
+        self.mean.copy_(y.mean(0))
+        self.covariance.set_variance(slice(None), y.var(0, correction=0) + self.floor)
+        parts = []
+        for group, index in self.by_group(labels):
+            points, weights = y[index], self._first_responsibilities(y[index], generator)
+            if isinstance(self.covariance, LowRank):
+                self.mean[group] = self.covariance.start(group, points, weights, self.floor)
+            parts.append(self._statistics_of(points, group, weights))
+        self.maximize(self._gather(parts))
+        self.initialized.fill_(True)
+
+    def _find_directions(self, batches: Batches) -> int:
+        """Set the mean image, the principal directions and the variance they leave over; the number of images."""
+        pixels, device = len(self.centre), self.centre.device
+        first = torch.zeros(pixels, dtype=torch.float64, device=device)
+        second = torch.zeros(pixels, pixels if self.projected else 0, dtype=torch.float64, device=device)
+        middle, count = first, 0
+        for x, _ in batches:
+            values = x.flatten(1)
+            middle = middle if count else values.mean(0).double()
+            values = values - middle.to(x.dtype)  # near the mean, so that second moments lose no digits
+            first += values.sum(0, dtype=torch.float64)
+            if self.projected:
+                second += values.T @ values
+            count += len(x)
+        if not count:
+            raise ValueError("there is no image to start from")
+        first /= count
+        self.centre.copy_(middle.to(self.centre.dtype).double() + first)
+        if self.projected:
+            values, vectors = torch.linalg.eigh(second / count - torch.outer(first, first))
+            chosen = vectors[:, -self.size :].flip(1)
+            sign = chosen.gather(0, chosen.abs().argmax(0, keepdim=True)).sign()  # eigenvectors have none of their own
+            self.basis.copy_(chosen * sign)
+            self.residual.copy_(values[: -self.size].mean().clamp_min(self.floor))
+        return count
+
+    def _first_responsibilities(self, points: Tensor, generator: torch.Generator) -> Tensor:
+        if self.init == "random":
+            shape = (len(points), self.num_components)
+            weights = torch.rand(shape, generator=generator, dtype=points.dtype, device=points.device)
+            return weights / weights.sum(1, keepdim=True)
+        steps = 100 if self.init == "kmeans" else 0
+        centres = kmeans(points, self.num_components, generator, steps, self.restarts)
+        return nn.functional.one_hot(nearest(points, centres), self.num_components).to(points.dtype)
+
+    @torch.no_grad()
+    def statistics(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        y, rest = self._project(x.flatten(1))
+        total = self._gather([self._statistics_of(y[index], group) for group, index in self.by_group(labels)])
+        total["log_likelihood"] += rest.double().sum()
+        if self.log_prior is not None:
+            total["log_likelihood"] += self.log_prior[labels].double().sum()
+        return total
+
+    def _gather(self, parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Statistics of the groups that occur in a batch as ones of all groups, ``(M, …)``."""
+        K = self.num_components
+        shapes = {"counts": (K,), "first": (K, self.size), **self.covariance.shapes()}
+        zero = torch.zeros((), dtype=torch.float64, device=self.mean.device)
+        total = {key: zero.new_zeros(self.groups, *shape) for key, shape in shapes.items()}
+        for part in parts:
+            for key, sums in total.items():
+                sums[int(part["group"])] += part[key]
+        likelihood = sum((part["log_likelihood"] for part in parts), zero.clone())
+        return total | {"log_likelihood": likelihood, "images": total["counts"].sum()}
+
+    def _statistics_of(self, y: Tensor, group: int, weights: Tensor | None = None) -> dict[str, Tensor]:
+        """Statistics of the images of one group; ``weights`` ``(B, K)`` take the place of the responsibilities.
+
+        Moments are taken of deviations from the current means in units of the current covariance, where they have the
+        size of one: they lose no digits.
+        """
+        sums: dict[str, Tensor] = {}
+        for start in range(0, len(y), self._rows):
+            log_joint, white = self._log_components(y[start : start + self._rows], group)
+            likelihood = log_joint.logsumexp(0)
+            chosen = (log_joint - likelihood).exp() if weights is None else weights[start : start + self._rows].T
+            weighted = white * chosen[..., None]
+            new = {
+                "log_likelihood": likelihood.sum(dtype=torch.float64),
+                "counts": chosen.sum(1, dtype=torch.float64),
+                "first": weighted.sum(1, dtype=torch.float64),
+            }
+            new |= self.covariance.moments(white, weighted, chosen, group)
+            sums = {key: value + sums[key] if sums else value for key, value in new.items()}
+        return sums | {"group": torch.tensor(group)}
+
+    @torch.no_grad()
+    def maximize(self, statistics: dict[str, Tensor]) -> None:
+        counts = statistics["counts"]
+        self.set_prior(counts.sum(1))
+        for group in range(self.groups):
+            if counts[group].sum() > 0:  # a class without images keeps what it had
+                self._maximize_group({key: value[group] for key, value in statistics.items() if value.dim()}, group)
+
+    def _maximize_group(self, sums: dict[str, Tensor], group: int) -> None:
+        counts = sums["counts"].clamp_min(1e-300)
+        alive = counts > DEAD * counts.sum() / self.num_components
+        self.logits[group] = counts.log()
+        shift = self.covariance.maximize(sums | {"counts": counts}, group, alive, self.floor)
+        self.mean[group, alive] += shift.to(self.mean.dtype)[alive]
+        for dead in (~alive).nonzero()[:, 0].tolist():
+            self._split_heaviest(group, dead)
+
+    def _split_heaviest(self, group: int, dead: int) -> None:
+        """Put a component that explains nothing beside the heaviest one, a standard deviation along its main axis."""
+        heaviest = int(self.logits[group].argmax())
+        which = torch.tensor(group * self.num_components + heaviest, device=self.mean.device)
+        values, vectors = torch.linalg.eigh(self.covariance.dense(which).double())
+        step = (vectors[:, -1] * values[-1].sqrt()).to(self.mean.dtype)
+        self.logits[group, heaviest] -= math.log(2)
+        for parameter in self.parameters():
+            if parameter.shape[1] == self.num_components:  # all but the one factor of tied components
+                parameter[group, dead] = parameter[group, heaviest]
+        self.mean[group, dead] += step
+        self.mean[group, heaviest] -= step
+
+    # Marginals and conditionals
+
+    def _mean_images(self, which: Tensor) -> Tensor:
+        """μ_k as flat pixels, ``(..., D)``, of the components ``which`` ``(...)`` = group · K + k."""
+        mean = self.mean.flatten(0, 1)[which]
+        return self.centre + (mean @ self.basis.T if self.projected else mean)
+
+    def _solve(self, v: Tensor, observed: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+        """Σ_oo⁻¹ v_o, ``(..., D)`` with zeros at hidden pixels, and log |Σ_oo|, ``(...)``."""
+        if not self.projected:
+            return self.covariance.solve(v, observed, which)
+        # Woodbury's identity for Σ = s I + U (S − s I) Uᵀ
+        seen, v = observed.to(v.dtype), torch.where(observed, v, 0)
+        s = self.residual
+        eye = torch.eye(self.size, dtype=v.dtype, device=v.device)
+        pairs = (self.basis[:, :, None] * self.basis[:, None]).flatten(1)
+        inner = self.covariance.dense(which) - s * eye
+        core = s * eye + (seen @ pairs).unflatten(-1, (self.size, self.size)) @ inner
+        factors, pivots = torch.linalg.lu_factor(core)
+        solved = torch.linalg.lu_solve(factors, pivots, (v @ self.basis)[..., None])
+        log_det = factors.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1) - self.size * s.log()
+        correction = (inner @ solved)[..., 0] @ self.basis.T
+        return (v - seen * correction) / s, log_det + seen.sum(-1) * s.log()
+
+    def _times(self, u: Tensor, which: Tensor) -> Tensor:
+        """Σ_k u, ``(..., D)``."""
+        if not self.projected:
+            return self.covariance.times(u, which)
+        inside = u @ self.basis
+        return self.residual * u + (self.covariance.times(inside, which) - self.residual * inside) @ self.basis.T
+
+    def _noise(self, which: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Draws from N(0, Σ_k), ``(N, D)``."""
+
+        def normal(size: int) -> Tensor:
+            shape = (*which.shape, size)
+            return torch.randn(shape, generator=generator, dtype=self.mean.dtype, device=self.mean.device)
+
+        inside = self.covariance.noise(which, normal)
+        if not self.projected:
+            return inside
+        around = self.residual.sqrt() * normal(len(self.centre))
+        return inside @ self.basis.T + around - (around @ self.basis) @ self.basis.T
+
+    @property
+    def _few(self) -> int:
+        """How many images to work on at a time where each has covariances of its own."""
+        own = self.num_components * self.size * (self.size if self.projected else 8)
+        if isinstance(self.covariance, Dense):
+            own = self.num_components * self.size**2
+        return max(1, (1 << 23) // (own + self.num_components * len(self.centre)))
+
+    def _log_components_observed(self, x: Tensor, observed: Tensor, group: int) -> Tensor:
+        """log π_k N(x_o; μ_k, Σ_k), ``(B, K)``, of the seen pixels o of flat images."""
+        which = group * self.num_components + torch.arange(self.num_components, device=x.device)
+        results = []
+        for part, seen in zip(x.split(self._few), observed.split(self._few), strict=True):
+            v = torch.where(seen[:, None], part[:, None] - self._mean_images(which), 0)
+            solved, log_det = self._solve(v, seen[:, None], which)
+            results.append(
+                -0.5 * ((v * solved).sum(2) + log_det + seen.sum(1, keepdim=True, dtype=part.dtype) * LOG_2PI)
+            )
+        return torch.cat(results) + self.logits[group].log_softmax(0)
+
+    def _posterior(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """log p(y, k | x), ``(B, M · K)``, from the pixels that ``observed`` marks (all if left out)."""
+        x = x.flatten(1)
+        columns = []
+        for group in range(self.groups):
+            if observed is None:
+                parts = [self._log_components(y, group)[0].T for y in self._project(x)[0].split(self._rows)]
+                column = torch.cat(parts)
+            else:
+                column = self._log_components_observed(x, observed.flatten(1), group)
+            columns.append(column if self.log_prior is None else column + self.log_prior[group])
+        return torch.cat(columns, 1).log_softmax(1)
+
+    def _complete(self, x: Tensor, observed: Tensor, which: Tensor, generator: Any = None) -> Tensor:
+        """E[x | x_o, component], ``(N, D)``, or with a ``generator`` a sample of it, by Matheron's rule:
+
+        noise + Σ_·o Σ_oo⁻¹ (x_o − μ_o − noise_o) has the conditional distribution, if noise ~ N(0, Σ).
+        """
+        results = []
+        for part, seen, chosen in zip(*(t.split(self._few) for t in (x, observed, which)), strict=True):
+            mean = self._mean_images(chosen)
+            start = mean if generator is None else mean + self._noise(chosen, generator)
+            solved, _ = self._solve(part - start, seen, chosen)
+            results.append(torch.where(seen, part, start + self._times(solved, chosen)))
+        return torch.cat(results)
+
+    # Capabilities
+
+    def sample(self, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Images ``(n, C, H, W)``, clipped to [0, 1]."""
+        groups = self.draw_groups(n, labels, generator)
+        weights = self.logits.softmax(1)[groups]
+        parts = torch.multinomial(weights, 1, generator=generator)[:, 0] if n else groups
+        which = groups * self.num_components + parts
+        drawn = [self._mean_images(part) + self._noise(part, generator) for part in which.split(self._few)]
+        return torch.cat(drawn).clamp(0, 1).unflatten(1, self.spec.shape)
+
+    def impute(self, x: Tensor, observed: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
+        """Exact conditional samples ``(n, B, C, H, W)``, clipped to [0, 1]: a component, then its hidden pixels."""
+        posterior = self._posterior(x, observed).exp()
+        which = torch.multinomial(posterior, n, replacement=True, generator=generator).T.flatten()
+        generator = generator or torch.default_generator
+        flat, seen = (tensor.flatten(1).repeat(n, 1) for tensor in (x, observed))
+        drawn = self._complete(flat, seen, which, generator).clamp(0, 1).unflatten(0, (n, len(x)))
+        return torch.where(observed, x, drawn.unflatten(2, self.spec.shape))
+
+    def conditional_mean(self, x: Tensor, observed: Tensor) -> Tensor:
+        """E[x | seen pixels], ``(B, C, H, W)``, exact but for components of a probability below 1e-6."""
+        posterior = self._posterior(x, observed).exp()
+        posterior = torch.where(posterior < 1e-6, 0, posterior)
+        rows, which = posterior.nonzero(as_tuple=True)
+        means = self._complete(x.flatten(1)[rows], observed.flatten(1)[rows], which)
+        weights = (posterior / posterior.sum(1, keepdim=True))[rows, which]
+        total = torch.zeros_like(x.flatten(1)).index_add(0, rows, means * weights[:, None])
+        return torch.where(observed, x, total.unflatten(1, self.spec.shape))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Responsibilities p(y, k | x), ``(B, M · K)``."""
+        return self._posterior(x).exp()
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """The mean images weighted by the responsibilities, ``(B, C, H, W)`` in [0, 1]."""
+        which = torch.arange(self.groups * self.num_components, device=x.device)
+        return (self.encode(x) @ self._mean_images(which)).clamp(0, 1).unflatten(1, self.spec.shape)
+
+    def components(self) -> tuple[Tensor, Tensor]:
+        """Mean images ``(M, K, C, H, W)`` in [0, 1] and mixture weights ``(M, K)``."""
+        which = torch.arange(self.groups * self.num_components, device=self.mean.device)
+        images = self._mean_images(which).clamp(0, 1)
+        shape = (self.groups, self.num_components, *self.spec.shape)
+        return images.view(shape), self.logits.softmax(1)

@@ -1,0 +1,151 @@
+"""Naive Bayes: given the class, pixels are independent, p(x, y) = p(y) ∏_i p(x_i | y).
+
+A pixel is a coin, thrown once the image has been thresholded (``bernoulli``, with Laplace's rule of succession), or a
+Gaussian (``gaussian``). Both have closed-form maximum-likelihood estimates, so that EM converges in its first pass.
+
+References: Maron (1961), Automatic indexing; Ng & Jordan (2001). The estimates are scikit-learn's ``BernoulliNB`` and
+``GaussianNB``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.models._density import Batches, DensityModel
+from zoo.models._gaussian import LOG_2PI
+from zoo.registry import register
+from zoo.spec import DataSpec, Density
+
+TINY = 1e-12  # the least variance of a pixel that never changes; scikit-learn divides by zero there
+
+
+@register("naive_bayes")
+class NaiveBayes(DensityModel):
+    """Generative classifier with independent pixels.
+
+    Args:
+        spec: shape and classes of the data.
+        emission: ``"bernoulli"`` or ``"gaussian"``.
+        threshold: grey value above which a pixel is on (Bernoulli).
+        alpha: images of each class imagined with the pixel on, and as many with it off (Bernoulli), above 0.
+        var_smoothing: share of the largest pixel variance that is added to all variances (Gaussian).
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        emission: str = "bernoulli",
+        threshold: float = 0.5,
+        alpha: float = 1.0,
+        var_smoothing: float = 1e-9,
+    ) -> None:
+        super().__init__(spec, per_class=True)
+        if emission not in ("bernoulli", "gaussian"):
+            raise ValueError(f"emission is bernoulli or gaussian, not {emission!r}")
+        if not 0 <= threshold < 1 or not alpha > 0 or not var_smoothing >= 0:
+            raise ValueError("threshold must be in [0, 1), alpha above 0 and var_smoothing at least 0")
+        self.binary = emission == "bernoulli"
+        self.threshold, self.alpha, self.var_smoothing = threshold, alpha, var_smoothing
+        self.density = Density("exact", "binary", threshold) if self.binary else Density("exact", "dequantised")
+        size = (self.groups, math.prod(spec.shape))
+        if self.binary:
+            self.logits = nn.Parameter(torch.zeros(size))
+        else:
+            self.mean = nn.Parameter(torch.full(size, 0.5))
+            self.log_variance = nn.Parameter(torch.zeros(size))
+
+    def log_prob_of(self, x: Tensor, group: int, observed: Tensor | None = None) -> Tensor:
+        values = self._values(x)
+        if self.binary:
+            terms = -F.binary_cross_entropy_with_logits(self.logits[group].expand_as(values), values, reduction="none")
+        else:
+            log_variance = self.log_variance[group]
+            distance = (values - self.mean[group]).square() * (-log_variance).exp()
+            terms = -0.5 * (distance + log_variance + LOG_2PI)
+        return terms.sum(1) if observed is None else torch.where(observed.flatten(1), terms, 0).sum(1)
+
+    def _values(self, x: Tensor) -> Tensor:
+        """What is modelled: the flat pixels ``(B, D)``, 0 or 1 where they are coins."""
+        return (x.flatten(1) > self.threshold).to(x.dtype) if self.binary else x.flatten(1)
+
+    # Training
+
+    @torch.no_grad()
+    def initialize(self, batches: Batches, generator: torch.Generator) -> None:
+        """Coins are fair, Gaussians wide: the first pass finds the optimum from anywhere."""
+        self.initialized.fill_(True)
+
+    @torch.no_grad()
+    def statistics(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        values = self._values(x).double()
+        if not self.binary:
+            values = values - self._centre()
+        one_hot = F.one_hot(labels, self.groups).double()
+        return {
+            "images": one_hot.sum(),
+            "log_likelihood": self.log_likelihood(x, labels).double().sum(),
+            "counts": one_hot.sum(0),
+            "sums": one_hot.T @ values,
+            "squares": one_hot.T @ values.square(),
+        }
+
+    @torch.no_grad()
+    def maximize(self, statistics: dict[str, Tensor]) -> None:
+        counts, sums, squares = (statistics[key] for key in ("counts", "sums", "squares"))
+        self.set_prior(counts)
+        present = counts > 0  # a class without images keeps what it had
+        if self.binary:
+            on, off = sums + self.alpha, counts[:, None] - sums + self.alpha
+            self.logits.copy_((on / off).log())
+            return
+        mean = sums / counts[:, None]
+        variance = (squares / counts[:, None] - mean.square()).clamp_min(0)
+        of_all = squares.sum(0) / counts.sum() - (sums.sum(0) / counts.sum()).square()
+        variance = variance + max(self.var_smoothing * float(of_all.max()), TINY)
+        self.mean[present] = (mean + self._centre()).to(self.mean.dtype)[present]
+        self.log_variance[present] = variance.log().to(self.mean.dtype)[present]
+
+    def _centre(self) -> Tensor:
+        """Near the mean of the data, so that second moments about it lose no digits."""
+        _, height, width = self.spec.shape
+        centre = torch.tensor(self.spec.mean, dtype=torch.float64, device=self.mean.device)
+        return centre.repeat_interleave(height * width)
+
+    # Capabilities
+
+    def _means(self) -> Tensor:
+        return self.logits.sigmoid() if self.binary else self.mean
+
+    def sample(self, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Images ``(n, C, H, W)``: 0 or 1 where pixels are coins, else clipped to [0, 1]."""
+        return self._draw(self.draw_groups(n, labels, generator), generator).clamp(0, 1)
+
+    def _draw(self, groups: Tensor, generator: torch.Generator | None) -> Tensor:
+        mean = self._means()[groups]
+        if self.binary:
+            values = torch.bernoulli(mean, generator=generator)
+        else:
+            noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
+            values = mean + (self.log_variance[groups] / 2).exp() * noise
+        return values.unflatten(1, self.spec.shape)
+
+    def impute(self, x: Tensor, observed: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
+        """Exact conditional samples ``(n, B, C, H, W)``: the class by its posterior, hidden pixels given the class."""
+        posterior = self.predict_log_proba(x, observed).exp()
+        groups = torch.multinomial(posterior, n, replacement=True, generator=generator).T.flatten()
+        drawn = self._draw(groups, generator).clamp(0, 1).unflatten(0, (n, len(x)))
+        return torch.where(observed, x, drawn)
+
+    def conditional_mean(self, x: Tensor, observed: Tensor) -> Tensor:
+        """E[x | seen pixels], ``(B, C, H, W)``, exact."""
+        mean = self.predict_log_proba(x, observed).exp() @ self._means()
+        return torch.where(observed, x, mean.unflatten(1, self.spec.shape))
+
+    def components(self) -> tuple[Tensor, Tensor]:
+        """The mean image of each class, ``(K, 1, C, H, W)`` in [0, 1], and weight 1, ``(K, 1)``."""
+        means = self._means().clamp(0, 1).unflatten(1, self.spec.shape)[:, None]
+        return means, torch.ones(means.shape[:2], dtype=means.dtype, device=means.device)
