@@ -1,4 +1,4 @@
-"""How well a checkpoint does on a test split, in all and for each class.
+"""How well a checkpoint does on a test split: accuracy, in all and for each class, and likelihood.
 
 python scripts/evaluate.py ckpt=<file or run directory> [data=…] [key=value …]
 
@@ -6,7 +6,7 @@ python scripts/evaluate.py ckpt=<file or run directory> [data=…] [key=value �
   data    digits, mnist, fashion_mnist or image_folder; what it was trained on if left out
   path    the folder of data=image_folder
   root    where data lies; ZOO_DATA, else data/, if left out
-  split   test (default), val or train: those of the training run
+  split   test (default), val or train: those of the training run; another data= has no val
   ema     true (default): averaged weights where there are any; false: the raw ones
   json    a file to write the numbers to
 """
@@ -34,22 +34,26 @@ def main() -> None:
     from zoo import checkpoint
     from zoo.errors import ConfigError
     from zoo.files import write_json
-    from zoo.tasks.evaluate import evaluate, trained_on
+    from zoo.tasks.evaluate import describe, evaluate, splits_for
 
     if files:
         raise ConfigError(f"{files[0]!r} is not key=value; the checkpoint is given as ckpt={files[0]}")
-    model = checkpoint.load(options["ckpt"], ema=options["ema"])
-    splits = trained_on(options["ckpt"], options["data"], options["root"], options["path"])
+    model, source = checkpoint.load_with_source(options["ckpt"], options["ema"])
+    splits = splits_for(model.spec, source, options["data"], options["root"], options["path"])
     split = getattr(splits, options["split"])
     metrics = evaluate(model, split).metrics
-    table = Table("class", "images", "accuracy", title=f"{options['ckpt']} on {len(split):,} {options['split']} images")
-    for label, name in enumerate(model.spec.class_names):
-        if name in metrics["per_class"]:
-            table.add_row(name, f"{int((split.labels == label).sum()):,}", f"{metrics['per_class'][name]:.2%}")
-    console = Console()
-    console.print(table)
-    line = f"accuracy {metrics['accuracy']:.2%}  nll {metrics['nll']:.4f} nats  ece {metrics['ece']:.4f}"
-    console.print(line, highlight=False)
+    console = Console(highlight=False)
+    title = f"{options['ckpt']} on {len(split):,} {options['split']} images"
+    if "per_class" in metrics:
+        table = Table("class", "images", "accuracy", title=title)
+        for label, name in enumerate(model.spec.class_names):
+            if name in metrics["per_class"]:
+                table.add_row(name, f"{int((split.labels == label).sum()):,}", f"{metrics['per_class'][name]:.2%}")
+        console.print(table)
+    else:
+        console.print(title)
+    for line in describe(metrics):
+        console.print(line)
     if options["json"]:
         write_json(Path(options["json"]), {"ckpt": options["ckpt"], "split": options["split"], **metrics})
 

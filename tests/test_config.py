@@ -15,10 +15,12 @@ from omegaconf import OmegaConf
 import zoo
 from zoo import schema
 from zoo.data.datamodule import ImageDataModule
-from zoo.learners.classification import ClassificationLearner
+from zoo.learners import learner_class
+from zoo.models._density import DensityModel
 
 OPTIONS = {
-    group: sorted(path.stem for path in (CONFIGS / group).glob("[!_]*.yaml")) for group in ("model", "data", "recipe")
+    group: sorted(path.stem for path in (CONFIGS / group).glob("[!_]*.yaml"))
+    for group in ("model", "data", "learner", "recipe")
 }
 
 
@@ -40,6 +42,10 @@ def composed(*overrides: str) -> dict:
         (["+model.hiden_size=3", "model=rnn"], "did you mean 'hidden_size'"),
         (["learner.lr=1"], "learner.optimizer.lr"),
         (["trainer.gradient_clip_val=1"], "learner.clip"),
+        (["model=gmm", "learner.lr=1"], "has no optimizer.lr"),
+        (["model=gmm", "+trainer.gradient_clip_val=1"], "has no clip"),
+        (["model=gmm", "learner.tolerence=0"], "did you mean 'learner.tolerance'"),
+        (["model=gmm", "learner=likelihood", "learner.lr=1"], "learner.optimizer.lr"),
         (["data.batch_size=abc"], "a whole number is needed"),
         (["data.batch_size=1.5"], "a whole number is needed"),
         (["data.batch_size=0"], "[1, inf)"),
@@ -149,12 +155,20 @@ def test_check_value(value, default, rule, good):
 # What is accepted
 
 
-def test_learner_yaml_is_the_constructor():
-    values = yaml.safe_load((CONFIGS / "learner" / "classification.yaml").read_text())
+@pytest.mark.parametrize("name", OPTIONS["learner"])
+def test_learner_yaml_is_the_constructor(name):
+    values = yaml.safe_load((CONFIGS / "learner" / f"{name}.yaml").read_text())
     values = {key: value for key, value in values.items() if key not in ("_allowed_", "name")}
-    learner = ClassificationLearner(zoo.create("mlp", hidden_sizes=[4]))
+    model = zoo.create("mlp", hidden_sizes=[4]) if name == "classification" else zoo.create("naive_bayes")
+    learner = learner_class(name)(model)
     defaults = {key: value for key, value in learner.hparams.items() if key != "model"}
     assert values == defaults
+
+
+def test_a_model_picks_its_learner_and_the_command_line_wins():
+    assert composed("model=mlp")["learner"]["name"] == "classification"
+    assert composed("model=naive_bayes")["learner"]["name"] == "em"
+    assert composed("model=naive_bayes", "learner=likelihood")["learner"]["name"] == "likelihood"
 
 
 @pytest.mark.parametrize("model", OPTIONS["model"])
@@ -222,30 +236,41 @@ def _first_batch(*overrides: str) -> torch.Tensor:
 
 
 def _weights(*overrides: str) -> dict:
-    """Names and shapes of a model's tensors, and its output in training mode, from the same random numbers."""
+    """Names and shapes of a model's tensors, and what it answers.
+
+    A classifier has the same weights each time and is asked in training mode too; a density has seen some images once.
+    """
     settings = composed(*overrides)
     options = {key: value for key, value in settings["model"].items() if key not in ("_allowed_", "name")}
     torch.manual_seed(settings["seed"])
     model = zoo.create(settings["model"]["name"], zoo.DataSpec((3, 16, 24), 10), **options)
-    x = torch.rand(4, 3, 16, 24, generator=torch.Generator().manual_seed(0))
-    for parameter in model.parameters():
-        torch.nn.init.uniform_(parameter, -0.1, 0.1, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    if isinstance(model, DensityModel):
+        x, labels = torch.rand(60, 3, 16, 24, generator=generator), torch.arange(60) % 10
+        model.initialize([(x, labels)], generator)
+        model.maximize(model.statistics(x, labels))
+        answers = {"log_prob": zoo.log_prob(model, x[:4])}
+        assert answers["log_prob"].isfinite().all()
+    else:
+        x = torch.rand(4, 3, 16, 24, generator=generator)
+        for parameter in model.parameters():
+            torch.nn.init.uniform_(parameter, -0.1, 0.1, generator=torch.Generator().manual_seed(0))
+        torch.manual_seed(1)
+        answers = {"train": model(x), "eval": model.eval()(x)}
     shapes = {key: value.shape for key, value in model.state_dict().items()}
-    torch.manual_seed(1)
-    return {"shapes": shapes, "train": model(x).tolist(), "eval": model.eval()(x).tolist()}
+    return {"shapes": shapes, **{key: answer.tolist() for key, answer in answers.items()}}
 
 
-def _run(tmp_path, *overrides: str) -> dict:
+RUNS = {  # a short run of each learner
+    "classification": ("model=mlp", "model.hidden_sizes=[8]", "model.dropout=0"),
+    "likelihood": ("model=gmm", "model.num_components=2", "model.pca=3", "learner=likelihood"),
+    "em": ("model=gmm", "model.num_components=2", "model.pca=3", "trainer.max_epochs=3"),
+}
+
+
+def _run(tmp_path, learner: str, *overrides: str) -> dict:
     """What a short run leaves: files, the rows of metrics.csv, the last checkpoint, the summary."""
-    run = run_train(
-        tmp_path,
-        "model=mlp",
-        "model.hidden_sizes=[8]",
-        "model.dropout=0",
-        "data=digits",
-        "experiment=debug",
-        *overrides,
-    )
+    run = run_train(tmp_path, *RUNS[learner], "data=digits", "experiment=debug", *overrides)
     rows = (run / "metrics.csv").read_text().splitlines()
     last = torch.load(run / "last.ckpt", weights_only=True)
     events = (
@@ -258,7 +283,6 @@ def _run(tmp_path, *overrides: str) -> dict:
         "steps": last["global_step"],
         "weights": [value.flatten()[:5].tolist() for value in last["state_dict"].values() if value.dim()],
         "keys": sorted(last["state_dict"]),
-        "moments": last["optimizer_states"][0]["param_groups"][0].get("initial_lr"),
         "files": sorted(path.name for path in run.iterdir()),
         "events": events,
         "validated": [row for row in csv_column(rows, "val/nll") if row],
@@ -296,17 +320,42 @@ OBSERVED_IN_MODEL = {
     "cnn.channels": "[4]", "cnn.dropout": "0.9", "cnn.mirror": "true",
     "rnn.cell": "gru", "rnn.reads": "columns", "rnn.hidden_size": "7", "rnn.num_layers": "2",
     "rnn.bidirectional": None, "rnn.dropout": "0.9",
+    "naive_bayes.emission": "gaussian", "naive_bayes.threshold": "0.2", "naive_bayes.alpha": "7",
+    "naive_bayes.var_smoothing": "0.5",
+    "gmm.num_components": "3", "gmm.covariance": "diag", "gmm.rank": "1", "gmm.pca": "5", "gmm.per_class": None,
+    "gmm.init": "random", "gmm.restarts": "9", "gmm.floor": "0.1",
+    "hmm.num_states": "2", "hmm.reads": "columns", "hmm.emission": "bernoulli", "hmm.covariance": "diag",
+    "hmm.lags": "1", "hmm.topology": "ergodic", "hmm.per_class": None, "hmm.floor": "0.1", "hmm.ridge": "50",
+    "hmm.smoothing": "7",
 }  # fmt: skip
+SMALL = {  # sizes that are quick
+    "svm": ["model.num_features=32"],
+    "gmm": ["model.num_components=2", "model.pca=4", "model.rank=2"],
+    "hmm": ["model.num_states=3"],
+}
+CONTEXT = {  # what an option needs beside it to have an effect
+    "naive_bayes.var_smoothing": "emission=gaussian",
+    "gmm.rank": "covariance=low_rank",
+    "gmm.restarts": "per_class=false",
+    "hmm.ridge": "lags=1",
+    "hmm.smoothing": "emission=bernoulli",
+}
+OF_GRADIENT = {
+    "optimizer.name": ("SGD", "weights"),
+    "optimizer.lr": ("0.1", "weights"),
+    "optimizer.weight_decay": ("0.5", "weights"),
+    "schedule.name": ("none", "weights"),
+    "ema": ("0.5", "keys"),
+    "clip": ("0.001", "weights"),
+    "accumulate": ("5", "steps"),
+    "monitor": ("val/ece", "monitor"),
+}
 OBSERVED_IN_RUN = {
-    "learner.optimizer.name": ("SGD", "weights"),
-    "learner.optimizer.lr": ("0.1", "weights"),
-    "learner.optimizer.weight_decay": ("0.5", "weights"),
-    "learner.schedule.name": ("none", "weights"),
-    "learner.ema": ("0.5", "keys"),
-    "learner.label_smoothing": ("0.5", "weights"),
-    "learner.clip": ("0.001", "weights"),
-    "learner.accumulate": ("5", "steps"),
-    "learner.monitor": ("val/ece", "monitor"),
+    **{f"classification.{key}": row for key, row in OF_GRADIENT.items()},
+    "classification.label_smoothing": ("0.5", "weights"),
+    **{f"likelihood.{key}": row for key, row in OF_GRADIENT.items()},
+    "em.tolerance": ("0.9", "rows"),
+    "em.monitor": ("val/ece", "monitor"),
     "trainer.precision": ("64-true", "weights"),
     "trainer.max_epochs": ("3", "rows"),
     "trainer.max_steps": ("3", "steps"),
@@ -332,13 +381,11 @@ OBSERVED_ELSEWHERE = {
 def test_every_key_has_a_row():
     """A new key without a statement of what it changes fails here."""
     keys = {"seed", "runs", "resume"}
-    for group in ("data", "learner", "trainer", "logger"):
+    for group in ("data", "model", "learner", "trainer", "logger"):
         for path in (CONFIGS / group).glob("*.yaml"):
             content = {key: value for key, value in yaml.safe_load(path.read_text()).items() if key != "defaults"}
-            keys |= {f"{group}.{key}" for key, _ in _leaves(content)}
-    for name in OPTIONS["model"]:
-        content = yaml.safe_load((CONFIGS / "model" / f"{name}.yaml").read_text())
-        keys |= {f"{name}.{key}" for key, _ in _leaves(content) if key != "defaults"}
+            prefix = path.stem if group in ("model", "learner") else group
+            keys |= {f"{prefix}.{key}" for key, _ in _leaves(content)}
     keys = {key for key in keys if not re.fullmatch(r"\w+\.name", key)}  # the option of the group itself
     known = OBSERVED_IN_DATA | OBSERVED_IN_FOLDER | OBSERVED_IN_MODEL | OBSERVED_IN_RUN | OBSERVED_ELSEWHERE
     assert keys == set(known)
@@ -378,7 +425,7 @@ def test_folder_key_is_observed(key, folder, tmp_path):
 @pytest.mark.parametrize("key", OBSERVED_IN_MODEL)
 def test_model_key_is_observed(key):
     name, _, option = key.partition(".")
-    base = [f"model={name}", *(["model.num_features=32"] if name == "svm" else [])]
+    base = [f"model={name}", *SMALL.get(name, []), *([f"model.{CONTEXT[key]}"] if key in CONTEXT else [])]
     value = OBSERVED_IN_MODEL[key]
     if value is None:  # the opposite of a boolean default
         value = str(not composed(*base)["model"][option]).lower()
@@ -386,14 +433,17 @@ def test_model_key_is_observed(key):
 
 
 @pytest.fixture(scope="module")
-def plain_run(tmp_path_factory):
-    return _run(tmp_path_factory.mktemp("plain"))
+def plain_runs(tmp_path_factory):
+    return {learner: _run(tmp_path_factory.mktemp("plain"), learner) for learner in RUNS}
 
 
 @pytest.mark.parametrize("key", OBSERVED_IN_RUN)
-def test_run_key_is_observed(key, plain_run, tmp_path):
+def test_run_key_is_observed(key, plain_runs, tmp_path):
     value, what = OBSERVED_IN_RUN[key]
-    assert _run(tmp_path, f"{key}={value}")[what] != plain_run[what]
+    group, _, option = key.partition(".")
+    learner = group if group in RUNS else "classification"
+    word = f"learner.{option}={value}" if group in RUNS else f"{key}={value}"
+    assert _run(tmp_path, learner, word)[what] != plain_runs[learner][what]
 
 
 @pytest.mark.parametrize(("key", "value"), [("num_nodes", 2), ("deterministic", True)])

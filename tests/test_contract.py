@@ -9,6 +9,10 @@ from conftest import CONFIGS, ROOT, run_train
 
 import zoo
 from zoo import capability, registry
+from zoo.models._classifier import Classifier
+from zoo.models._density import DensityModel
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SHAPES = [(1, 28, 28), (1, 32, 32), (3, 32, 32)]
 MODELS = zoo.list_models()
@@ -20,14 +24,33 @@ VARIANTS = [  # options that change the architecture; a model's defaults are alw
         for cell, reads in itertools.product(("vanilla", "gru"), ("rows", "columns"))
     ),
     ("rnn", {"num_layers": 2, "bidirectional": False}),
+    ("naive_bayes", {"emission": "gaussian"}),
+    *(("gmm", {"covariance": covariance}) for covariance in ("spherical", "diag", "tied", "low_rank")),
+    ("gmm", {"pca": 0, "covariance": "diag"}),
+    ("gmm", {"per_class": False}),
+    ("hmm", {"reads": "columns", "covariance": "diag"}),
+    ("hmm", {"reads": "pixels", "topology": "ergodic"}),
+    ("hmm", {"emission": "bernoulli"}),
+    ("hmm", {"lags": 1}),
+    ("hmm", {"per_class": False}),
 ]
-SMALL = {"svm": {"num_features": 512}}  # where the default is too large for a quick test
+SMALL = {  # where the default is too large for a quick test
+    "svm": {"num_features": 512},
+    "gmm": {"num_components": 2, "pca": 6, "rank": 2},
+    "hmm": {"num_states": 3},
+}
 
 
-def build(name: str, shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, **options) -> torch.nn.Module:
+def shape_of(name: str) -> tuple[int, int, int]:
+    """What a model is tested on where the shape does not matter: small images if it works through all their pixels."""
+    return (1, 28, 28) if issubclass(registry.model_class(name), Classifier) else (3, 8, 10)
+
+
+def build(name: str, shape: tuple[int, int, int] | None = None, classes: int = 10, **options) -> torch.nn.Module:
     torch.manual_seed(0)
+    shape = shape or shape_of(name)
     spec = zoo.DataSpec(shape, classes, mean=(0.3,) * shape[0], std=(0.4,) * shape[0])
-    return zoo.create(name, spec, **SMALL.get(name, {}), **options)
+    return zoo.create(name, spec, **{**SMALL.get(name, {}), **options})
 
 
 def batch(shape: tuple[int, int, int], size: int = 8, classes: int = 10) -> tuple[torch.Tensor, torch.Tensor]:
@@ -35,46 +58,94 @@ def batch(shape: tuple[int, int, int], size: int = 8, classes: int = 10) -> tupl
     return torch.rand(size, *shape, generator=generator), torch.arange(size) % classes
 
 
-def cases():
-    yield from ((name, {}) for name in MODELS)
-    yield from VARIANTS
+def started(model: torch.nn.Module) -> torch.nn.Module:
+    """A model that can be asked: a density is initialised on some images and has seen them once."""
+    if isinstance(model, DensityModel):
+        x, labels = batch(model.spec.shape, 3 * model.spec.num_classes, model.spec.num_classes)
+        x = x.to(next(model.parameters()).dtype)
+        model.initialize([(x, labels)], torch.Generator().manual_seed(0))
+        model.maximize(model.statistics(x, labels))
+    return model
 
 
-@pytest.fixture(params=cases(), ids=lambda case: "-".join([case[0], *map(str, case[1].values())]))
+def asked(model: torch.nn.Module, x: torch.Tensor, **options) -> list[torch.Tensor]:
+    """Every answer that is a function of the images: log p(y | x), log p(x)."""
+    questions = {"classify": zoo.classify, "log_prob": zoo.log_prob}
+    answers = [ask(model, x, **options) for name, ask in questions.items() if capability.support(model, name) != "no"]
+    assert answers
+    return answers
+
+
+def cases(kind: type):
+    for name, options in ((name, {}) for name in MODELS):
+        if issubclass(registry.model_class(name), kind):
+            yield name, options
+    yield from (variant for variant in VARIANTS if issubclass(registry.model_class(variant[0]), kind))
+
+
+def params(kind: type) -> dict:
+    return {"params": cases(kind), "ids": lambda case: "-".join([case[0], *map(str, case[1].values())])}
+
+
+@pytest.fixture(**params(object))
 def case(request):
     return request.param
+
+
+@pytest.fixture(**params(Classifier))
+def classifier(request):
+    return request.param
+
+
+@pytest.fixture(**params(DensityModel))
+def density(request):
+    return request.param
+
+
+def test_every_model_is_a_classifier_or_a_density():
+    assert len([*cases(object)]) == len([*cases(Classifier)]) + len([*cases(DensityModel)])
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_any_shape_and_class_count(case, shape):
     name, options = case
+    if shape != SHAPES[0] and issubclass(registry.model_class(name), DensityModel):
+        shape = (shape[0], 12, 10)  # any size will do, and principal directions of 3,072 values take ten seconds
     for classes in (2, 7):
-        model = build(name, shape, classes, **options).eval()
-        log_proba = zoo.classify(model, batch(shape)[0])
-        assert log_proba.shape == (8, classes)
-        torch.testing.assert_close(log_proba.exp().sum(1), torch.ones(8))
+        model = started(build(name, shape, classes, **options)).eval()
+        x = batch(shape)[0]
+        if capability.support(model, "classify") != "no":
+            log_proba = zoo.classify(model, x)
+            assert log_proba.shape == (8, classes)
+            torch.testing.assert_close(log_proba.exp().sum(1), torch.ones(8))
+        if capability.support(model, "log_prob") != "no":
+            log_prob = zoo.log_prob(model, x)
+            assert log_prob.shape == (8,)
+            assert log_prob.isfinite().all()
 
 
 def test_gradient_reaches_every_parameter(case):
     name, options = case
-    model = build(name, **options)
+    model = started(build(name, **options))
     with torch.no_grad():  # a head that starts at zero sends no gradient back before its first step
         for parameter in model.parameters():
             parameter.add_(0.01 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
-    x, labels = batch((1, 28, 28))
-    model.loss(model(x), labels).backward()
+    x, labels = batch(model.spec.shape)
+    loss = model.loss(model(x), labels) if isinstance(model, Classifier) else -model.log_likelihood(x, labels).mean()
+    loss.backward()
     for key, parameter in model.named_parameters():
         assert parameter.grad is not None, key
+        assert parameter.grad.isfinite().all(), key
         assert parameter.grad.abs().max() > 0, key
 
 
-def test_no_gradient_crosses_the_batch(case):
+def test_no_gradient_crosses_the_batch(classifier):
     """In eval mode an image's logits depend on that image alone."""
-    name, options = case
+    name, options = classifier
     model = build(name, **options).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    x = batch((1, 28, 28), 4)[0].requires_grad_()
+    x = batch(model.spec.shape, 4)[0].requires_grad_()
     model(x)[1].square().sum().backward()
     assert x.grad[1].abs().max() > 0
     assert x.grad[[0, 2, 3]].abs().max() == 0
@@ -82,16 +153,16 @@ def test_no_gradient_crosses_the_batch(case):
 
 def test_independent_of_batch_size(case):
     name, options = case
-    model = build(name, **options)
-    x = batch((1, 28, 28))[0]
-    together = zoo.classify(model, x, batch_size=8)
-    torch.testing.assert_close(zoo.classify(model, x, batch_size=1), together, atol=1e-5, rtol=1e-4)
+    model = started(build(name, **options))
+    x = batch(model.spec.shape)[0]
+    for alone, together in zip(asked(model, x, batch_size=1), asked(model, x, batch_size=8), strict=True):
+        torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-4)
 
 
-def test_overfits_one_batch(case):
-    name, options = case
+def test_overfits_one_batch(classifier):
+    name, options = classifier
     model = build(name, **options)
-    x, labels = batch((1, 28, 28))
+    x, labels = batch(model.spec.shape)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for _ in range(300):
         optimizer.zero_grad()
@@ -105,21 +176,95 @@ def test_overfits_one_batch(case):
 
 def test_saved_and_loaded_is_the_same(case, tmp_path):
     name, options = case
-    model = build(name, (3, 32, 32), 5, **options)
-    for buffer_or_parameter in model.state_dict().values():
-        if buffer_or_parameter.is_floating_point():
-            buffer_or_parameter.add_(0.1 * torch.rand(buffer_or_parameter.shape))
-    x = batch((3, 32, 32))[0]
+    model = started(build(name, (3, 16, 12) if shape_of(name)[0] == 3 else (3, 32, 32), 5, **options))
+    if isinstance(model, Classifier):
+        for buffer_or_parameter in model.state_dict().values():
+            if buffer_or_parameter.is_floating_point():
+                buffer_or_parameter.add_(0.1 * torch.rand(buffer_or_parameter.shape))
+    x = batch(model.spec.shape)[0]
     again = zoo.load(zoo.save(model, tmp_path / "released"))
     assert type(again) is type(model)
     assert not again.training
-    assert torch.equal(zoo.classify(again, x), zoo.classify(model, x))
+    assert all(torch.equal(*pair) for pair in zip(asked(again, x), asked(model, x), strict=True))
 
 
 def test_same_seed_same_model(case):
     name, options = case
-    first, second = (build(name, **options).state_dict() for _ in range(2))
+    first, second = (started(build(name, **options)).state_dict() for _ in range(2))
     assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+# Densities
+
+
+def test_bayes_rule(density):
+    """log p(x) = logsumexp_y log p(x, y), and log p(x, y) = log p(x | y) + log p(y)."""
+    name, options = density
+    model = started(build(name, **options).double())
+    x, labels = batch(model.spec.shape)
+    x = x.double()
+    joint = model.log_joint(x)
+    torch.testing.assert_close(model.log_prob(x), joint.logsumexp(1))
+    own = joint[:, 0] if model.log_prior is None else joint.gather(1, labels[:, None])[:, 0]
+    torch.testing.assert_close(model.log_likelihood(x, labels), own)
+    if model.log_prior is not None:
+        torch.testing.assert_close(model.log_prob(x, labels) + model.log_prior[labels], own)
+        torch.testing.assert_close(zoo.classify(model, x), joint.log_softmax(1))
+
+
+def test_statistics_add_up(density):
+    """Those of two batches sum to those of both together, and hold the number of images and their likelihood."""
+    name, options = density
+    model = started(build(name, **options).double())
+    x, labels = batch(model.spec.shape, 12)
+    x = x.double()
+    together = model.statistics(x, labels)
+    parts = [model.statistics(x[index], labels[index]) for index in (slice(0, 5), slice(5, 12))]
+    for key, value in together.items():
+        assert value.dtype == torch.float64, key
+        torch.testing.assert_close(parts[0][key] + parts[1][key], value, rtol=1e-8, atol=1e-8)
+    assert float(together["images"]) == 12
+    torch.testing.assert_close(together["log_likelihood"], model.log_likelihood(x, labels).sum())
+
+
+def test_maximize_raises_the_likelihood(density):
+    """EM steps on a few images do not lower their likelihood, and the statistics given are left as they were.
+
+    As good as without the priors and floors that trade likelihood away.
+    """
+    name, options = density
+    priors = {key: 1e-6 for key in ("floor", "ridge", "smoothing", "alpha") if key in registry.options(name)}
+    model = started(build(name, **priors, **options).double())
+    x, labels = batch(model.spec.shape, 30)
+    x = x.double()
+    values = []
+    for _ in range(4):
+        statistics = model.statistics(x, labels)
+        kept = {key: value.clone() for key, value in statistics.items()}
+        values.append(float(statistics["log_likelihood"]))
+        model.maximize(statistics)
+        assert all(torch.equal(value, kept[key]) for key, value in statistics.items())
+    slack = 1e-3 * abs(values[0])
+    assert all(after >= before - slack for before, after in itertools.pairwise(values)), values
+
+
+def test_samples_are_repeatable(density):
+    name, options = density
+    model = started(build(name, (3, 8, 8), 3, **options))
+
+    def draw(n: int, labels: torch.Tensor | None = None, seed: int = 0) -> torch.Tensor:
+        return zoo.sample(model, n, labels, torch.Generator().manual_seed(seed))
+
+    torch.manual_seed(5)
+    x = draw(6)
+    assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(5)))  # nothing was taken
+    assert x.shape == (6, 3, 8, 8)
+    assert 0 <= x.min() < x.max() <= 1
+    assert torch.equal(x, draw(6))
+    assert not torch.equal(x, draw(6, seed=1))
+    assert draw(1).shape == (1, 3, 8, 8)
+    if model.log_prior is not None:
+        assert draw(2, torch.tensor([2, 0])).shape == (2, 3, 8, 8)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -140,17 +285,18 @@ def test_readme_shows_the_capabilities():
 @pytest.mark.parametrize("name", MODELS)
 def test_capabilities_hold(name):
     """What the table promises can be asked, and answers with the stated shape; the rest is refused."""
-    model = build(name)
-    x, _ = batch((1, 28, 28), 4)
+    shape = shape_of(name)
+    model = started(build(name))
+    x, _ = batch(shape, 4)
     observed = torch.rand(x.shape, generator=torch.Generator().manual_seed(3)) < 0.5
     questions = {
         "classify": (lambda: zoo.classify(model, x), (4, 10)),
         "classify_missing": (lambda: zoo.classify(model, x, observed), (4, 10)),
-        "sample": (lambda: zoo.sample(model, 4), (4, 1, 28, 28)),
+        "sample": (lambda: zoo.sample(model, 4), (4, *shape)),
         "log_prob": (lambda: zoo.log_prob(model, x), (4,)),
         "encode": (lambda: zoo.encode(model, x), (4, None)),
-        "reconstruct": (lambda: zoo.reconstruct(model, x), (4, 1, 28, 28)),
-        "impute": (lambda: zoo.impute(model, x, observed, n=2), (2, 4, 1, 28, 28)),
+        "reconstruct": (lambda: zoo.reconstruct(model, x), (4, *shape)),
+        "impute": (lambda: zoo.impute(model, x, observed, n=2), (2, 4, *shape)),
         "anomaly_score": (lambda: zoo.anomaly_score(model, x), (4,)),
     }
     row = zoo.capabilities(name)[name]
@@ -170,16 +316,28 @@ def test_capabilities_hold(name):
         assert not answer.requires_grad, key
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_resumed_equals_straight(name, tmp_path):
+AUGMENT = "data.augment={shift: 1, flip: true, erase: 0.5}"
+RESUMED = {  # by learner: what makes it remember as much as it can, and does not depend on the run's length
+    "classification": ("learner.ema=0.9", "learner.schedule.name=none", AUGMENT),
+    "likelihood": ("learner.ema=0.9", "learner.schedule.name=none", AUGMENT),
+    "em": ("learner.tolerance=0", "data.augment={shift: 1, flip: true}"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "learner"),
+    [*((name, None) for name in MODELS), ("gmm", "likelihood")],
+    ids=lambda value: value or "",
+)
+def test_resumed_equals_straight(name, learner, tmp_path):
     """Two epochs and two resumed ones end where four end, bit for bit: weights, average, data order, randomness."""
+    regime = learner or ("classification" if issubclass(registry.model_class(name), Classifier) else "em")
     options = [
         f"model={name}",
         "experiment=debug",
-        "data.augment={shift: 1, flip: true, erase: 0.5}",
-        "learner.ema=0.9",
-        "learner.schedule.name=none",
         "logger=none",
+        *([f"learner={learner}"] if learner else []),
+        *RESUMED[regime],
         *(f"model.{key}={value}" for key, value in SMALL.get(name, {}).items()),
     ]
     straight = run_train(tmp_path / "straight", *options, "trainer.max_epochs=4")

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from zoo.data.datamodule import ImageDataModule
     from zoo.errors import CheckpointError, ConfigError, DataError, ZooError
     from zoo.learners.classification import ClassificationLearner
+    from zoo.learners.em import EMLearner
+    from zoo.learners.likelihood import LikelihoodLearner
     from zoo.registry import create, list_models, register
     from zoo.spec import DataSpec
 
@@ -42,6 +44,8 @@ _HOMES = {
     "zoo.data.datamodule": ("ImageDataModule",),
     "zoo.errors": ("CheckpointError", "ConfigError", "DataError", "ZooError"),
     "zoo.learners.classification": ("ClassificationLearner",),
+    "zoo.learners.em": ("EMLearner",),
+    "zoo.learners.likelihood": ("LikelihoodLearner",),
     "zoo.registry": ("create", "list_models", "register"),
     "zoo.spec": ("DataSpec",),
 }  # fmt: skip
@@ -50,7 +54,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [  # noqa: RUF022 - in the order of use
     "create", "load", "save", "list_models", "capabilities", "register",
     "classify", "sample", "log_prob", "encode", "reconstruct", "impute", "anomaly_score",
-    "DataSpec", "ImageDataModule", "ClassificationLearner",
+    "DataSpec", "ImageDataModule", "ClassificationLearner", "LikelihoodLearner", "EMLearner",
     "ZooError", "ConfigError", "DataError", "CheckpointError",
 ]  # fmt: skip
 

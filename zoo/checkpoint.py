@@ -110,8 +110,16 @@ def load(path: str | Path, ema: bool = True) -> Model:
     Raises:
         CheckpointError: see :func:`read`; also a model that is not registered, or weights that do not fit it.
     """
+    return load_with_source(path, ema)[0]
+
+
+def load_with_source(path: str | Path, ema: bool = True) -> tuple[Model, dict[str, Any]]:
+    """As :func:`load`, and the ``ImageDataModule`` state of the training: what its splits are made from, {} if unknown.
+
+    The file is read once.
+    """
     path = locate(path)
-    entry, state = _read_released(path) if path.is_dir() else _read_training(path, ema)
+    entry, state, source = _read_released(path) if path.is_dir() else _read_training(path, ema)
     try:
         model = registry.create(entry["name"], entry["spec"], **entry["options"])
     except (ZooError, TypeError) as error:  # TypeError: an option whose name is no argument's
@@ -129,19 +137,19 @@ def load(path: str | Path, ema: bool = True) -> Model:
         raise CheckpointError(
             f"the weights in {path} do not fit the model {entry['name']!r}: {problems[0]}{more}"
         ) from error
-    return model.eval()
+    return model.eval(), source
 
 
-def _read_training(path: Path, ema: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read_training(path: Path, ema: bool) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
     checkpoint = read(path)
     weights = checkpoint["state_dict"]
     averaged = ema and any(key.startswith("ema.module.") for key in weights)
     prefix = "ema.module." if averaged else "model."
     state = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-    return checkpoint["zoo"]["model"], state
+    return checkpoint["zoo"]["model"], state, checkpoint.get("ImageDataModule", {})
 
 
-def _read_released(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read_released(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -153,7 +161,7 @@ def _read_released(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not isinstance(entry, dict):
         raise CheckpointError(f"{folder / 'config.json'} does not describe a model")
     _check(entry, folder)
-    return entry["model"], state
+    return entry["model"], state, {}
 
 
 def save(model: Model, folder: str | Path, card: str = "") -> Path:

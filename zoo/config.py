@@ -61,7 +61,7 @@ def checked(config: DictConfig) -> dict[str, Any]:
     schema = loader.load_configuration("train", [*selected, *(f"~{overlay}" for overlay in OVERLAYS)], RunMode.RUN)
     values, defaults = _plain(config), _plain(schema)
     rules = dict(_rules(defaults))
-    _check(values, defaults, rules, "")
+    _check(values, defaults, rules, set(_keys(defaults, "")), "")
     return {key: _without_rules(value) for key, value in values.items() if key not in ("hydra", RULES)}
 
 
@@ -110,7 +110,10 @@ def _rules(defaults: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield from _rules(value, f"{prefix}{key}.")
 
 
-def _check(values: Mapping[str, Any], defaults: Mapping[str, Any], rules: Mapping[str, Any], prefix: str) -> None:
+def _check(
+    values: Mapping[str, Any], defaults: Mapping[str, Any], rules: Mapping[str, Any], known: set[str], prefix: str
+) -> None:
+    """Compare ``values`` with the schema's ``defaults`` below ``prefix``; ``known`` are all keys of the schema."""
     is_open = rules.get(prefix.rstrip(".")) == "open"
     for key, value in values.items():
         where = f"{prefix}{key}"
@@ -118,7 +121,7 @@ def _check(values: Mapping[str, Any], defaults: Mapping[str, Any], rules: Mappin
             continue
         if key not in defaults:
             if where in MOVED:
-                raise ConfigError(f"unknown key {where!r}: it is called {MOVED[where]} here")
+                raise ConfigError(f"unknown key {where!r}: {_moved(where, known)}")
             if is_open:
                 continue
             hint = did_you_mean(key, set(defaults) - {RULES}, "valid keys")
@@ -129,9 +132,17 @@ def _check(values: Mapping[str, Any], defaults: Mapping[str, Any], rules: Mappin
         if isinstance(defaults[key], dict):
             if not isinstance(value, dict):
                 raise ConfigError(f"{where} holds {', '.join(defaults[key])}; it cannot be set to {value!r}")
-            _check(value, defaults[key], rules, f"{where}.")
+            _check(value, defaults[key], rules, known, f"{where}.")
         else:
             check_value(where, value, defaults[key], rules.get(where))
+
+
+def _moved(key: str, known: set[str]) -> str:
+    """What a name from elsewhere is called here, where the chosen learner has such a thing."""
+    target = MOVED[key]
+    if target.startswith("learner.") and target not in known:
+        return f"the chosen learner has no {target.partition('.')[2]}"
+    return f"it is called {target} here"
 
 
 FLAGS = (
@@ -172,24 +183,34 @@ def explain(error: HydraException, arguments: list[str], configs: Path) -> str:
 
 def _nearest(key: str, arguments: list[str], configs: Path) -> str:
     """Hint at keys of the configuration that the valid groups on the command line select."""
-    if key in MOVED:
-        return f"it is called {MOVED[key]} here"
     files = {group: _options(group, configs) for group in (*GROUPS, *OVERLAYS)}
-    choice = {"data": "digits", "model": "cnn", "learner": "classification", "trainer": "auto", "logger": "tensorboard"}
+    choice = {"data": "digits", "model": "cnn", "trainer": "auto", "logger": "tensorboard"}
     for argument in arguments:
         group, _, option = argument.partition("=")
         if option in files.get(group, {}):
             choice[group] = option
+    choice.setdefault("learner", _learner_of(files["model"][choice["model"]]))
     keys = {*GROUPS, *OVERLAYS}
     for group in GROUPS:
         keys |= set(_keys(_read(files[group], choice[group]), f"{group}."))
     keys |= set(_keys(yaml.safe_load((configs / "train.yaml").read_text()), "")) - {"defaults"}
+    if key in MOVED:
+        return _moved(key, keys)
     opened = [group for group in ("trainer", "learner.optimizer", "learner.schedule") if key.startswith(f"{group}.")]
+    opened = [group for group in opened if group in keys]
     hint = did_you_mean(key, keys, "keys")
     if hint.startswith("keys: "):  # none is near: those beside it, not all
         beside = [known for known in keys if known.rpartition(".")[0] == key.rpartition(".")[0]]
         hint = did_you_mean(key, beside or keys & {*GROUPS, *OVERLAYS, "seed", "resume", "runs"}, "valid are")
     return hint + (f" (a further option of {opened[0]} is added with +{key}=…)" if opened else "")
+
+
+def _learner_of(path: Path) -> str:
+    """The learner that a model's file picks, if none is named."""
+    for entry in (yaml.safe_load(path.read_text()) or {}).get("defaults", []):
+        if isinstance(entry, dict) and "override /learner@_global_.learner" in entry:
+            return str(entry["override /learner@_global_.learner"])
+    return "classification"
 
 
 def _options(group: str, configs: Path) -> dict[str, Path]:

@@ -12,9 +12,14 @@ from zoo.errors import ZooError
 
 def write_text(path: Path, text: str) -> None:
     """Write beside ``path`` and rename. Raises ``ZooError`` where that cannot be done."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """As :func:`write_text`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text)
+        temporary.write_bytes(content)
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

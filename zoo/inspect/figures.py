@@ -1,16 +1,21 @@
-"""Pictures of a classifier's behaviour, for TensorBoard."""
+"""Pictures of what a classifier gets wrong and of what a generative model has learnt."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from zoo import capability
 from zoo.data.splits import Split
 from zoo.metrics.classification import confusion_matrix, reliability
 from zoo.models._model import Model
+
+GROUPS, COMPONENTS = 10, 16  # classes, and components of a class, that are shown at most
+SAMPLES = 8  # in a row of samples
+TILE = 0.8  # inches an image is wide
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,7 +25,7 @@ if TYPE_CHECKING:
 def write_classifier(
     writer: SummaryWriter, step: int, model: Model, split: Split, log_proba: Tensor, mistakes: int, embeddings: int
 ) -> None:
-    """Confusion matrix, reliability diagram, worst mistakes and feature projector of a test split.
+    """Confusion matrix, reliability diagram, worst mistakes of a test split, and its codes in TensorBoard's projector.
 
     Args:
         writer: TensorBoard's writer.
@@ -29,7 +34,7 @@ def write_classifier(
         split: uint8 images and labels, in the order of ``log_proba``.
         log_proba: log p(y | x), ``(N, K)``.
         mistakes: how many of the most confident errors to show.
-        embeddings: how many images to send to the projector; 0 for none.
+        embeddings: how many images to send to the projector; 0 for none. A model that cannot encode sends none.
     """
     spec = model.spec
     writer.add_figure("test/confusion", confusion_figure(log_proba, split.labels, spec.class_names), step)
@@ -37,7 +42,7 @@ def write_classifier(
     if mistakes and bool((log_proba.argmax(1) != split.labels).any()):
         figure = mistakes_figure(split, log_proba, spec.class_names, mistakes)
         writer.add_figure("test/worst_mistakes", figure, step)
-    if embeddings:
+    if embeddings and capability.support(model, "encode") != "no":
         part = Split(split.images[:embeddings], split.labels[:embeddings])
         images = part.images.float() / 255
         features = capability.encode(model, images)
@@ -102,4 +107,142 @@ def mistakes_figure(split: Split, log_proba: Tensor, names: tuple[str, ...], lim
         true, guess = names[split.labels[index]], names[int(predicted[index])]
         axes.set_title(f"{true}\n→ {guess} {confidence[index]:.0%}", fontsize=9)
         axes.set_axis_off()
+    return figure
+
+
+# Generative models
+
+
+def generative_figures(model: Model, split: Split) -> dict[str, Figure]:
+    """What a model of p(x) has learnt, by name, as far as it can be asked; empty for a classifier.
+
+    ``samples``, the same ones at each call, of each class where there are classes; ``components``: mean images and
+    weights of a mixture; ``states``: the most probable state sequence of a few images of ``split``; ``transitions``:
+    between these states, a matrix a class. At most 10 classes with 16 components each are shown.
+    """
+
+    def can(method: str) -> bool:
+        return getattr(model, method, None) is not None
+
+    figures = {}
+    with capability.evaluating(model):
+        if capability.support(model, "sample") != "no":
+            figures["samples"] = samples_figure(model)
+        if can("components"):
+            images, weights = model.components()
+            figures["components"] = components_figure(images, weights, _group_names(model))
+        if can("viterbi"):
+            figures["states"] = states_figure(model, split)
+        if can("transition_matrix"):
+            figures["transitions"] = transitions_figure(model.transition_matrix(), _group_names(model))
+    return figures
+
+
+def _group_names(model: Model) -> tuple[str, ...]:
+    """Of the groups that a model has parameters for: its classes, or all images together."""
+    return model.spec.class_names if getattr(model, "log_prior", None) is not None else ("all images",)
+
+
+def samples_figure(model: Model, seed: int = 0) -> Figure:
+    """Eight samples of each of the first ten classes, a row a class; 8 × 8 where there are no classes."""
+    names = _group_names(model)[:GROUPS]
+    device = next((tensor.device for tensor in [*model.parameters(), *model.buffers()]), torch.device("cpu"))
+    generator = torch.Generator(device).manual_seed(seed)
+    if len(names) > 1:
+        labels = torch.arange(len(names)).repeat_interleave(SAMPLES)
+        x = capability.sample(model, len(labels), labels, generator)
+    else:
+        x = capability.sample(model, SAMPLES * SAMPLES, generator=generator)
+    return _grid(x.unflatten(0, (-1, SAMPLES)), rows=names if len(names) > 1 else ())
+
+
+def components_figure(images: Tensor, weights: Tensor, names: tuple[str, ...]) -> Figure:
+    """Mean images ``(M, K, C, H, W)`` in [0, 1], a row a group, the heaviest first, with weights ``(M, K)`` in %."""
+    images, weights = images[:GROUPS].cpu(), weights[:GROUPS].cpu()
+    if images.shape[1] == 1:  # there is nothing to weigh
+        return _grid(images.transpose(0, 1), titles=[list(names[:GROUPS])])
+    order = weights.argsort(dim=1, descending=True, stable=True)[:, :COMPONENTS]
+    chosen = torch.stack([group[index] for group, index in zip(images, order, strict=True)])
+    titles = [[f"{weight:.1%}" for weight in row] for row in weights.gather(1, order).tolist()]
+    return _grid(chosen, rows=names[:GROUPS] if len(images) > 1 else (), titles=titles)
+
+
+def states_figure(model: Model, split: Split) -> Figure:
+    """An image of each of the first ten classes beside its state sequence, a colour a state.
+
+    The colours stand right of the rows or below the columns that a model ``reads``, or are a map of its pixels. Blue
+    is the first state, red the last.
+    """
+    import matplotlib
+
+    labels = split.labels
+    first = [int((labels == label).nonzero()[0, 0]) for label in labels.unique()[:GROUPS]]
+    x, labels = split.images[first].float() / 255, labels[first]
+    device = model.initialized.device
+    classes = None if getattr(model, "log_prior", None) is None else labels.to(device)
+    paths = model.viterbi(x.to(device), classes).cpu()
+    states = model.transition_matrix().shape[1]
+    colors = torch.from_numpy(matplotlib.colormaps["turbo"](paths / max(states - 1, 1))[..., :3]).float()  # (B, T, 3)
+    height, width = x.shape[2:]
+    thickness = max(2, min(height, width) // 7)
+    if model.reads == "rows":
+        strip = colors[:, :, None].expand(-1, -1, thickness, -1)
+    elif model.reads == "columns":
+        strip = colors[:, None].expand(-1, thickness, -1, -1)
+    else:
+        strip = colors.unflatten(1, (height, width))
+    strip = strip.permute(0, 3, 1, 2)
+    gap = torch.ones_like(strip[:, :, :, :1] if model.reads != "columns" else strip[:, :, :1])
+    parts = [x.expand(-1, 3, -1, -1), gap, strip]
+    tiles = torch.cat(parts, 2 if model.reads == "columns" else 3)
+    columns = min(5, len(tiles))
+    missing = -len(tiles) % columns
+    tiles = torch.cat([tiles, torch.ones_like(tiles[:1]).expand(missing, -1, -1, -1)])
+    names = [model.spec.class_names[label] for label in labels.tolist()] + [""] * missing
+    titles = [names[start : start + columns] for start in range(0, len(names), columns)]
+    return _grid(tiles.unflatten(0, (-1, columns)), titles=titles, tile=2 * TILE)
+
+
+def transitions_figure(matrices: Tensor, names: tuple[str, ...]) -> Figure:
+    """P(next state = column | state = row), ``(M, S, S)``, a heat map for each of the first ten groups."""
+    matrices = matrices[:GROUPS].cpu()
+    columns = min(5, len(matrices))
+    rows = -(-len(matrices) // columns)
+    figure = _figure(2.0 * columns + 1.0, 2.2 * rows + 0.3)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, matrix, name in zip(grid.flat, matrices, names[:GROUPS], strict=False):
+        picture = axes.imshow(matrix.numpy(), cmap="Blues", vmin=0, vmax=1)
+        axes.set_title(name, fontsize=9)
+    figure.colorbar(picture, ax=grid, label="probability", shrink=0.8)
+    return figure
+
+
+def _grid(
+    images: Tensor, rows: tuple[str, ...] = (), titles: list[list[str]] | None = None, tile: float = TILE
+) -> Figure:
+    """Images ``(R, K, C, H, W)`` in [0, 1], ``tile`` inches wide, with a name a row and a title above each.
+
+    It is one picture on one pair of axes, because Matplotlib takes ten milliseconds for each.
+    """
+    count, _, channels, height, width = images.shape
+    gap, top = max(1, width // 14), height // 3 if titles else max(1, height // 14)
+    images = images.cpu().expand(-1, -1, 3 if channels == 3 else 1, -1, -1)
+    padded = torch.nn.functional.pad(images, (0, gap, top, 0), value=1.0)
+    canvas = padded.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)[:, :-gap].clamp(0, 1)
+    scale = tile / width
+    margin = 0.12 * max(map(len, rows), default=0) + 0.2
+    figure = _figure(max(canvas.shape[1] * scale + margin, 2.0), canvas.shape[0] * scale + 0.2)
+    axes = figure.add_subplot()
+    axes.imshow(canvas.squeeze(2).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_frame_on(False)
+    axes.set_xticks([])
+    middles = [number * (height + top) + top + height / 2 for number in range(count)]
+    axes.set_yticks(middles if rows else [], rows, fontsize=9)
+    axes.tick_params(length=0)
+    for number, names in enumerate(titles or []):
+        for column, name in enumerate(names):
+            x, y = column * (width + gap) + width / 2, number * (height + top) + top - 1.5
+            axes.text(x, y, name, ha="center", va="bottom", fontsize=7)
     return figure

@@ -17,7 +17,14 @@ from rich.progress import Progress as Progress_
 from zoo.files import write_text
 
 REFRESH_SECONDS = 0.2
-SHOWN = {"train/loss": "loss", "val/accuracy": "val accuracy", "val/nll": "val nll"}
+SHOWN = {
+    "train/loss": "loss",
+    "train/log_likelihood": "log-likelihood",
+    "val/log_likelihood": "val",
+    "val/accuracy": "val accuracy",
+    "val/nll": "val nll",
+}
+WIDTH = 80  # columns of a line, at most
 
 
 class Progress(Checkpoint):
@@ -66,9 +73,8 @@ class Progress(Checkpoint):
             return
         epoch, last = trainer.current_epoch + 1, trainer.max_epochs or 0
         values = {key: float(value) for key, value in sorted(trainer.callback_metrics.items())}
-        if self._bar is not None or epoch % max(1, last // 10) == 0 or epoch == last:
-            words = [f"{label} {values[key]:.4f}" for key, label in SHOWN.items() if key in values]
-            self.console.print(f"epoch {epoch:>3}  " + "  ".join(words), highlight=False)
+        if self._bar is not None or epoch % max(1, last // 10) == 0 or epoch == last or trainer.should_stop:
+            self.console.print(_line(epoch, values), highlight=False)
         if not getattr(trainer, "fast_dev_run", False):
             texts = {key: f"{value:.6g}" for key, value in values.items()}
             self._rows.append({"epoch": str(epoch), "step": str(trainer.global_step), **texts})
@@ -91,3 +97,14 @@ class Progress(Checkpoint):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._stop()
+
+
+def _line(epoch: int, values: dict[str, float]) -> str:
+    """The epoch's most important values, as many as fit."""
+    line = f"epoch {epoch:>3}"
+    for key, label in SHOWN.items():
+        if key in values:
+            digits = 4 if abs(values[key]) < 100 else 2  # log-likelihoods are summed over pixels
+            word = f"  {label} {values[key]:.{digits}f}"
+            line += word if len(line) + len(word) <= WIDTH else ""
+    return line

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ConfigError, did_you_mean
 
-_NAMES = ("classification",)
+if TYPE_CHECKING:
+    from zoo.learners._learner import Learner
+
+_CLASSES = {"classification": "ClassificationLearner", "likelihood": "LikelihoodLearner", "em": "EMLearner"}
 
 
-def learner_class(name: str) -> type[LightningModule]:
+def learner_class(name: str) -> type[Learner]:
     """The learner called ``name``. Raises ``ConfigError`` with the nearest names if there is none."""
-    if name not in _NAMES:
-        raise ConfigError(f"unknown learner {name!r}: {did_you_mean(name, _NAMES, 'known learners')}")
-    from zoo.learners.classification import ClassificationLearner
-
-    return {"classification": ClassificationLearner}[name]
+    if name not in _CLASSES:
+        raise ConfigError(f"unknown learner {name!r}: {did_you_mean(name, _CLASSES, 'known learners')}")
+    module: Any = importlib.import_module(f"zoo.learners.{name}")
+    return getattr(module, _CLASSES[name])

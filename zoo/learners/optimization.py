@@ -1,4 +1,4 @@
-"""Optimisers and schedules by the names of their torch classes, with the total number of steps filled in."""
+"""Optimisers and schedules by the names of their torch classes, with the run's length filled in; averaged weights."""
 
 from __future__ import annotations
 
@@ -55,6 +55,20 @@ def build_schedule(optimizer: Optimizer, total_steps: int, name: str, **options:
         return cls(optimizer, **options)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"learner.schedule: {name}: {error}") from error
+
+
+def averaging(decay: float) -> Any:
+    """The update of an exponential moving average that is not held back by its start.
+
+    ``average += (1 - d) (current - average)`` with ``d = min(decay, (1 + n) / (10 + n))`` after n updates.
+    """
+
+    @torch.no_grad()
+    def update(average: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
+        n = float(updates)
+        torch._foreach_lerp_(average, current, 1 - min(decay, (1 + n) / (10 + n)))
+
+    return update
 
 
 def _find(module: Any, name: str, kind: Any, where: str) -> Any:

@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from zoo import capability, checkpoint
+from zoo import capability
 from zoo.data.splits import Split, Splits, load_splits
-from zoo.errors import ConfigError, DataError
+from zoo.errors import ConfigError, DataError, ZooError
 from zoo.metrics.classification import confusion_matrix, per_class_accuracy, summarize
+from zoo.metrics.likelihood import dequantise, summarize_likelihood
 from zoo.models._model import Model
+from zoo.spec import DataSpec
+
+NOISE_SEED = 0  # of dequantisation: the same images have the same likelihood, in every evaluation
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Predictions of a split and what they amount to.
+    """What a model says of a split, and what that amounts to.
 
     Attributes:
-        metrics: accuracy, nll (nats), ece, and ``per_class``: accuracy by class name.
-        log_proba: log p(y | x), ``(N, K)``, in the order of the split.
+        metrics: of a model that classifies: accuracy, nll (nats), ece, and ``per_class``: accuracy by class name. Of a
+            density: ``log_prob`` (mean log p(x), nats an image), its standard error ``log_prob_se``, ``bits_per_dim``,
+            and ``density``: of what they are, in words.
+        log_proba: log p(y | x), ``(N, K)``, in the order of the split; None where the model does not classify.
     """
 
     metrics: dict[str, Any]
-    log_proba: Tensor
+    log_proba: Tensor | None
 
 
 def evaluate(model: Model, split: Split, batch_size: int = 1024) -> Evaluation:
-    """Classify a split and summarise. Raises ``DataError`` where shape or number of classes do not fit the model."""
+    """Ask a model for the classes of a split, and for its likelihood, as far as it can tell, and summarise.
+
+    Raises:
+        DataError: shape or number of classes do not fit the model.
+        ZooError: the model can neither classify nor tell a likelihood.
+    """
     spec = model.spec
     if tuple(split.images.shape[1:]) != spec.shape:
         raise DataError(f"the images are {_times(split.images.shape[1:])}, the model was made for {_times(spec.shape)}")
@@ -38,37 +50,83 @@ def evaluate(model: Model, split: Split, batch_size: int = 1024) -> Evaluation:
         raise DataError("there is no image to evaluate on")
     if int(split.labels.max()) >= spec.num_classes:
         raise DataError(f"the data has more classes than the {spec.num_classes} of the model")
-    chunks = split.images.split(batch_size)
-    log_proba = torch.cat([capability.classify(model, chunk.float().div(255)) for chunk in chunks])
-    metrics: dict[str, Any] = summarize(log_proba, split.labels)
-    recall = per_class_accuracy(confusion_matrix(log_proba, split.labels)).tolist()
-    metrics["per_class"] = {name: value for name, value in zip(spec.class_names, recall, strict=True) if value == value}
+    classifies, is_density = (capability.support(model, question) != "no" for question in ("classify", "log_prob"))
+    name = getattr(model, "config", {}).get("name", type(model).__name__)
+    if not classifies and not is_density:
+        raise ZooError(f"{name} can neither classify nor tell log p(x): there is nothing to evaluate on a data set")
+    metrics: dict[str, Any] = {}
+    log_proba = None
+    if classifies:
+        chunks = split.images.split(batch_size)
+        log_proba = torch.cat([capability.classify(model, chunk.float().div(255)) for chunk in chunks])
+        metrics |= summarize(log_proba, split.labels)
+        recall = per_class_accuracy(confusion_matrix(log_proba, split.labels)).tolist()
+        named = zip(spec.class_names, recall, strict=True)
+        metrics["per_class"] = {name: value for name, value in named if value == value}
+    if is_density:
+        if not hasattr(model, "density"):
+            raise ZooError(
+                f"{name} does not say what its log_prob is: its attribute density must be a zoo.spec.Density"
+            )
+        dequantised = model.density.of == "dequantised"
+        log_prob = _log_prob(model, split, dequantised, batch_size)
+        metrics |= summarize_likelihood(log_prob, math.prod(spec.shape), dequantised)
+        metrics["density"] = f"{model.density.kind} {model.density.of}"
     return Evaluation(metrics, log_proba)
 
 
-def trained_on(path: str | Path, data: str | None = None, root: str | None = None, folder: str | None = None) -> Splits:
-    """The splits a checkpoint was trained on, or those of another source with the same sizes and seeds.
+def _log_prob(model: Model, split: Split, dequantised: bool, batch_size: int) -> Tensor:
+    """log p(x), ``(N,)``, of grey values made real numbers by noise, or of the images as they are."""
+    generator = torch.Generator().manual_seed(NOISE_SEED)
+    parts = []
+    for chunk in split.images.split(batch_size):
+        x = dequantise(chunk, generator) if dequantised else chunk.float().div(255)
+        parts.append(capability.log_prob(model, x))
+    return torch.cat(parts)
+
+
+def describe(metrics: dict[str, Any]) -> list[str]:
+    """An evaluation's figures for people: a line about classes and a line about the likelihood, where there are any."""
+    lines = []
+    if "accuracy" in metrics:
+        accuracy, nll, ece = (metrics[key] for key in ("accuracy", "nll", "ece"))
+        lines.append(f"accuracy {accuracy:.2%}  nll {nll:.4f} nats  ece {ece:.4f}")
+    if "log_prob" in metrics:
+        error = f" ± {metrics['log_prob_se']:.1f}" if "log_prob_se" in metrics else ""
+        words = metrics["density"].replace(" ", ", ")
+        lines.append(
+            f"log p(x) {metrics['log_prob']:.1f}{error} nats ({words})  {metrics['bits_per_dim']:.3f} bits/dim"
+        )
+    return lines
+
+
+def splits_for(
+    spec: DataSpec,
+    source: Mapping[str, Any],
+    data: str | None = None,
+    root: str | None = None,
+    folder: str | None = None,
+) -> Splits:
+    """The splits a model was trained on, or another source's as they come: all its training images, no validation.
 
     Args:
-        path: what ``zoo.load`` takes.
+        spec: the model's; pictures of another folder are brought to its size and channels.
+        source: what the splits of the training were made from, see :func:`zoo.checkpoint.load_with_source`.
         data: another source; ``folder`` is its path where that is ``image_folder``.
         root: where data lies, if not in the default place.
 
     Raises:
-        ConfigError: the file does not say what it was trained on, and ``data`` is not given.
+        ConfigError: ``source`` is empty, and ``data`` is not given.
         DataError: see :func:`zoo.data.splits.load_splits`.
     """
-    file = checkpoint.locate(path)
-    stored = {} if file.is_dir() else checkpoint.read(file).get("ImageDataModule", {})
-    options = {key: value for key, value in stored.items() if key != "fingerprint"}
+    options = {key: value for key, value in source.items() if key != "fingerprint"}
     if data is not None and data != options.get("name"):
-        model = checkpoint.load(path)
         options = {"name": data}
         if data == "image_folder":
-            channels, size, _ = model.spec.shape
-            options |= {"image_size": size, "color": "grey" if channels == 1 else "color", "invert": model.spec.invert}
+            channels, size, _ = spec.shape
+            options |= {"image_size": size, "color": "grey" if channels == 1 else "color", "invert": spec.invert}
     if "name" not in options:
-        raise ConfigError(f"{path} does not say what it was trained on: give data=…")
+        raise ConfigError("the checkpoint does not say what it was trained on: give data=…")
     if folder is not None:
         options["path"] = folder
     return load_splits(**options, root=root)

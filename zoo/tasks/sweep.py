@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,36 @@ class RememberSweep(Callback):
 
 
 def print_table() -> None:
-    """A row a job of the multirun that has just ended: validation and test accuracy, nats, calibration, seconds."""
+    """A row a job of the multirun that has just ended: its figures on validation and test data, and its seconds."""
     for directory in _directories:
-        table = Table(Column("run", overflow="fold"), "val", "test", "nll", "ece", "s", title=str(directory))
-        for run in sorted(path for path in directory.glob("*") if path.is_dir()):
-            path = run / "summary.json"
-            if not path.is_file():
-                table.add_row(run.name, "failed")
-                continue
-            summary = json.loads(path.read_text())
-            test, val = summary["test"], summary["last_epoch"].get("val/accuracy")
-            table.add_row(
-                run.name,
-                "" if val is None else f"{val:.2%}",
-                f"{test['accuracy']:.2%}",
-                f"{test['nll']:.4f}",
-                f"{test['ece']:.4f}",
-                f"{summary['seconds']['fit']:.1f}",
-            )
+        runs = sorted(path for path in directory.glob("*") if path.is_dir())
+        read = [
+            json.loads((run / "summary.json").read_text()) if (run / "summary.json").is_file() else {} for run in runs
+        ]
+        # jobs that do not classify, or are no densities, leave columns empty; those that all leave so are not shown
+        columns = {name: [column(summary) for summary in read] for name, column in COLUMNS.items()}
+        columns = {name: cells for name, cells in columns.items() if any(cells)}
+        table = Table(Column("run", overflow="fold"), *columns, title=str(directory))
+        for row, run in enumerate(runs):
+            cells = [cells[row] for cells in columns.values()] if read[row] else ["failed"] if columns else []
+            table.add_row(run.name, *cells)
         Console().print(table)
+
+
+def _cell(group: str, key: str, form: str) -> Callable[[dict[str, Any]], str]:
+    def cell(summary: dict[str, Any]) -> str:
+        value = summary.get(group, {}).get(key)
+        return "" if value is None else format(value, form)
+
+    return cell
+
+
+COLUMNS = {
+    "val": _cell("last_epoch", "val/accuracy", ".2%"),
+    "test": _cell("test", "accuracy", ".2%"),
+    "nll": _cell("test", "nll", ".4f"),
+    "ece": _cell("test", "ece", ".4f"),
+    "log p(x)": _cell("test", "log_prob", ".1f"),
+    "bits/dim": _cell("test", "bits_per_dim", ".3f"),
+    "s": _cell("seconds", "fit", ".1f"),
+}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import csv
 import inspect
+import io
 import json
 import logging
 import os
 import re
+import shutil
 import sys
 import time
 import warnings
@@ -28,12 +30,13 @@ from rich.console import Console
 from zoo import checkpoint, registry
 from zoo.data.datamodule import ImageDataModule
 from zoo.errors import ConfigError, ZooError, did_you_mean
-from zoo.files import write_json, write_text
-from zoo.inspect.figures import write_classifier
+from zoo.files import write_bytes, write_json, write_text
+from zoo.inspect.figures import generative_figures, write_classifier
 from zoo.inspect.progress import Progress
 from zoo.learners import learner_class
+from zoo.models._model import Model
 from zoo.tasks import machine
-from zoo.tasks.evaluate import Evaluation, evaluate
+from zoo.tasks.evaluate import Evaluation, describe, evaluate
 
 Settings = dict[str, Any]
 
@@ -42,6 +45,7 @@ OURS = (
     "callbacks", "logger", "default_root_dir", "enable_checkpointing", "enable_progress_bar", "enable_model_summary",
 )  # fmt: skip
 NEEDLESS_WARNINGS = (
+    "`LightningModule.configure_optimizers` returned `None`",  # EM has none
     "The number of training batches",  # fewer batches than log_every_n_steps: the curve has an epoch's points
     "The '\\w+_dataloader' does not have many workers",
     "Checkpoint directory .* exists and is not empty",  # the run directory is ours
@@ -61,7 +65,8 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
         target: where the run directory shall be; in ``runs`` under a name of its own if left out.
 
     Returns:
-        The best value of the learner's monitor; the training loss of the last epoch where nothing was validated.
+        The best value of the learner's monitor; that of its ``fallback_monitor``, in the last epoch, where nothing was
+        validated.
 
     Raises:
         ZooError: the configuration cannot be carried out, for a reason the message gives. What fails before the first
@@ -82,7 +87,8 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
         setup = time.perf_counter()
         fit(learner, data, trainer, run, resume is not None)
         fitted = time.perf_counter()
-        value = float(trainer.callback_metrics.get(learner.monitor, trainer.callback_metrics["train/loss"]))
+        logged = trainer.callback_metrics
+        value = float(logged[learner.monitor if learner.monitor in logged else learner.fallback_monitor])
         if dry:
             console.print("fast_dev_run: one batch went through everything; nothing was saved")
         elif trainer.is_global_zero:
@@ -90,14 +96,15 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
                 raise ZooError(f"no checkpoint could be written to {run}: is it writable, is the disk full?")
             best = _best(run, learner, value)
             # what is reported is what is kept: the checkpoint as a user will load it
-            evaluation = evaluate(checkpoint.load(run), data.splits.test)
+            model = checkpoint.load(run)
+            evaluation = evaluate(model, data.splits.test)
             seconds = {
                 "setup": setup - started,
                 "fit": fitted - setup + (_earlier_seconds(run) if resume else 0),
                 "test": time.perf_counter() - fitted,
             }
             summary = summarize(settings, learner, data, trainer, evaluation, seconds)
-            show_in_tensorboard(settings, trainer, data, run, evaluation)
+            draw(settings, trainer, model, data, run, evaluation)
             write_json(run / "summary.json", summary)
             report(console, run, summary, commands=target is None)
             value = best
@@ -124,6 +131,7 @@ def build(settings: Settings, run: Path, console: Console) -> tuple[Any, ImageDa
     if not settings["trainer"]["fast_dev_run"]:
         callbacks.append(checkpoints(run, learner, validated=len(data.splits.val) > 0))
     trainer = build_trainer(settings, run, callbacks)
+    learner.check_trainer(trainer)
     machine.prepare(trainer.strategy.root_device)
     return learner, data, trainer
 
@@ -154,12 +162,21 @@ def build_trainer(settings: Settings, run: Path, callbacks: list[L.Callback]) ->
         raise ConfigError(f"trainer: {error}") from error
 
 
+class BestAndLast(ModelCheckpoint):
+    """Writes ``last.ckpt`` each epoch. Lightning does so with a new best alone: resumed runs would repeat epochs."""
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_train_epoch_end(trainer, pl_module)
+        if not self._should_skip_saving_checkpoint(trainer):  # nothing was written for this step
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
+
 def checkpoints(run: Path, learner: Any, validated: bool) -> ModelCheckpoint:
     """``last.ckpt`` after each epoch, and ``best.ckpt`` by the learner's monitor where there is validation."""
     options: dict[str, Any] = {"dirpath": run, "enable_version_counter": False, "save_on_train_epoch_end": True}
     if not validated:
         return ModelCheckpoint(filename="last", **options)
-    return ModelCheckpoint(filename="best", save_last=True, monitor=learner.monitor, mode=learner.mode, **options)
+    return BestAndLast(filename="best", save_last=True, monitor=learner.monitor, mode=learner.mode, **options)
 
 
 def fit(learner: Any, data: ImageDataModule, trainer: L.Trainer, run: Path, resume: bool) -> None:
@@ -184,7 +201,7 @@ def fit(learner: Any, data: ImageDataModule, trainer: L.Trainer, run: Path, resu
 
 @contextlib.contextmanager
 def run_directory(settings: Settings, resume: Path | None, target: Path | None) -> Iterator[Path]:
-    """A directory of this run's own, made without racing others; removed again if nothing was written into it."""
+    """A directory of this run's own, made without racing others; removed again if the run could not begin."""
     if resume:
         yield resume
         return
@@ -193,6 +210,10 @@ def run_directory(settings: Settings, resume: Path | None, target: Path | None) 
     run = _make_unique(wanted.parent, wanted.name)
     try:
         yield run
+    except ConfigError:
+        if not (run / "last.ckpt").is_file():
+            shutil.rmtree(run)
+        raise
     finally:
         for directory in (run, run.parent):
             with contextlib.suppress(OSError):  # it holds something
@@ -215,6 +236,8 @@ def _make_unique(parent: Path, stem: str) -> Path:
 def _check_unfinished(run: Path, settings: Settings) -> None:
     state = checkpoint.read(run / "last.ckpt")
     epochs, steps = settings["trainer"]["max_epochs"], settings["trainer"]["max_steps"]
+    if state.get("em", {}).get("converged"):
+        raise ConfigError("the run has converged; a new one with a smaller learner.tolerance would go on for longer")
     done = state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     if done >= epochs:
         raise ConfigError(f"the run is complete with {done} epochs; to go on, add trainer.max_epochs={2 * done}")
@@ -266,15 +289,25 @@ def summarize(
     }
 
 
-def show_in_tensorboard(
-    settings: Settings, trainer: L.Trainer, data: ImageDataModule, run: Path, evaluation: Evaluation
+def draw(
+    settings: Settings, trainer: L.Trainer, model: Model, data: ImageDataModule, run: Path, evaluation: Evaluation
 ) -> None:
-    """Pictures of the test split, and the hyperparameters beside the final metrics."""
+    """What a generative model has learnt, as files in ``run/figures``; in TensorBoard that, pictures of a classifier's
+    test split, and the hyperparameters beside the final metrics."""
+    figures = generative_figures(model, data.splits.test)
+    for name, figure in figures.items():
+        (run / "figures").mkdir(exist_ok=True)
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png")
+        write_bytes(run / "figures" / f"{name}.png", picture.getvalue())
     if not isinstance(trainer.logger, TensorBoardLogger):
         return
     options, writer, step = settings["logger"], trainer.logger.experiment, trainer.global_step
-    counts = options["mistakes"], options["embeddings"]
-    write_classifier(writer, step, checkpoint.load(run), data.splits.test, evaluation.log_proba, *counts)
+    for name, figure in figures.items():
+        writer.add_figure(f"model/{name}", figure, step)
+    if evaluation.log_proba is not None:
+        counts = options["mistakes"], options["embeddings"]
+        write_classifier(writer, step, model, data.splits.test, evaluation.log_proba, *counts)
     metrics = {f"test/{key}": value for key, value in evaluation.metrics.items() if isinstance(value, float)}
     for key, value in metrics.items():
         writer.add_scalar(key, value, step)
@@ -293,12 +326,15 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def report(console: Console, run: Path, summary: Mapping[str, Any], commands: bool) -> None:
-    """The result, and three commands that can be pasted."""
-    test, fit_seconds = summary["test"], summary["seconds"]["fit"]
-    console.print(
-        f"test accuracy {test['accuracy']:.2%}  nll {test['nll']:.4f} nats  ece {test['ece']:.4f}  "
-        f"({fit_seconds:.1f} s of training)"
-    )
+    """The result, in lines of at most 80 characters, and three commands that can be pasted."""
+    lines = [f"test {line}" for line in describe(summary["test"])]
+    seconds = f"({summary['seconds']['fit']:.1f} s of training)"
+    if len(lines[0]) + 2 + len(seconds) <= 80:
+        lines[0] += f"  {seconds}"
+    else:
+        lines.append(seconds)
+    for line in lines:
+        console.print(line)
     if not commands:
         return
     kept = checkpoint.locate(run)

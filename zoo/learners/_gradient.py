@@ -1,0 +1,162 @@
+"""Training by gradient: any optimiser and schedule of torch, averaged weights, a loss curve."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from lightning.pytorch.plugins.precision import Precision
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from zoo.errors import ConfigError, ZooError
+from zoo.learners._learner import Learner
+from zoo.learners.optimization import averaging, build_optimizer, build_schedule
+from zoo.models._model import Model
+
+
+class GradientLearner(Learner):
+    """Minimises :meth:`loss`. With ``accumulate`` > 1, ``global_step`` counts optimiser steps.
+
+    Validation and ``best.ckpt`` use the averaged weights where ``ema`` is on.
+
+    Args:
+        model: made by ``zoo.create``, or its ``config``.
+        optimizer: ``name`` of a ``torch.optim`` class and its options.
+        schedule: ``name`` of a ``torch.optim.lr_scheduler`` class, or ``"none"``, and its options.
+        ema: decay a step of the averaged weights, in [0, 1); 0 keeps no average.
+        clip: largest L2 norm of the gradient; 0 does not clip.
+        accumulate: batches whose gradients are averaged for one optimiser step.
+        monitor: the logged value that chooses ``best.ckpt`` and drives ``ReduceLROnPlateau``.
+        options: the subclass's other arguments, stored in checkpoints.
+
+    Logged every N steps: ``step/loss``, ``step/lr``.
+    """
+
+    def __init__(
+        self,
+        model: Model | Mapping[str, Any],
+        optimizer: Mapping[str, Any],
+        schedule: Mapping[str, Any],
+        ema: float,
+        clip: float,
+        accumulate: int,
+        monitor: str,
+        **options: Any,
+    ) -> None:
+        own = {"optimizer": dict(optimizer), "schedule": dict(schedule)}
+        super().__init__(model, monitor, {**own, "ema": ema, "clip": clip, "accumulate": accumulate, **options})
+        if not (0 <= ema < 1 and clip >= 0 and accumulate >= 1):
+            raise ConfigError("ema must be in [0, 1), clip at least 0, accumulate at least 1")
+        self.ema = AveragedModel(self.model, multi_avg_fn=averaging(ema)).requires_grad_(False) if ema else None
+        self.optimizer_options, self.schedule_options = own["optimizer"], own["schedule"]
+        self.clip = clip
+        self.accumulate = accumulate
+        # a mistake in these is an error now, not after the run has begun
+        build_schedule(build_optimizer(self.model.parameters(), **self.optimizer_options), 100, **self.schedule_options)
+
+    @property
+    def evaluated(self) -> Model:
+        """The model that is validated, tested and loaded later: the average of the weights where there is one."""
+        return self.model if self.ema is None else cast(Model, self.ema.module)
+
+    def loss(self, x: Tensor, labels: Tensor) -> Tensor:
+        """The training criterion of a batch, averaged over its images. A subclass adds up its own totals here."""
+        raise NotImplementedError
+
+    def configure_optimizers(self) -> Any:
+        optimizer = build_optimizer(self.model.parameters(), **self.optimizer_options)
+        self._schedule: Any = build_schedule(optimizer, self.total_steps(), **self.schedule_options)
+        if self._schedule is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule}}
+
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole run. Raises ``ConfigError`` where neither epochs nor steps are bounded."""
+        trainer = self.trainer
+        if math.isinf(trainer.estimated_stepping_batches):  # which also sets up the loader that is counted below
+            raise ConfigError("the schedule needs the run's length: set trainer.max_epochs or trainer.max_steps")
+        steps = math.ceil(trainer.num_training_batches / self.accumulate) * (trainer.max_epochs or 1)
+        if trainer.max_epochs is None or trainer.max_epochs < 0 or 0 <= trainer.max_steps < steps:
+            steps = trainer.max_steps
+        return max(int(steps), 2)  # OneCycleLR divides by steps - 1
+
+    def on_train_start(self) -> None:
+        self._optimizer: Any = self.optimizers()
+        self._plateau = isinstance(self._schedule, torch.optim.lr_scheduler.ReduceLROnPlateau)
+        # Lightning's backward is for several processes and scaled gradients; where there are none, it only costs
+        alone = self.trainer.world_size == 1 and type(self.trainer.precision_plugin) is Precision
+        self._backward = torch.Tensor.backward if alone else self.manual_backward
+        self._every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        super().on_train_start()
+
+    def begin_epoch(self) -> None:
+        super().begin_epoch()
+        self._totals["loss"] = torch.zeros((), device=self.device)
+        self._window = (0.0, 0)  # loss and images at the last point of the loss curve
+        self._optimizer.zero_grad()
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        x, labels = batch
+        loss = self.loss(x, labels)
+        self._backward(loss / self.accumulate if self.accumulate > 1 else loss)
+        totals, size = self._totals, len(labels)
+        totals["loss"].add_(loss.detach(), alpha=size)
+        totals["seen"] += size
+        totals["batches"] += 1
+        if (batch_idx + 1) % self.accumulate == 0 or batch_idx + 1 == self._batches:
+            self._step()
+
+    # Lightning looks at the signature each step; a stored one is found ten times faster
+    training_step.__signature__ = inspect.signature(training_step)  # type: ignore[attr-defined]
+
+    def _step(self) -> None:
+        optimizer = self._optimizer
+        if self.clip:
+            scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+            if scaler is not None:  # clip the gradients themselves, not their scaled copies
+                scaler.unscale_(optimizer.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        if self._schedule is not None and not self._plateau:
+            self._schedule.step()
+        if self.ema is not None:
+            self.ema.update_parameters(self.model)
+        if self.global_step % self._every == 0:
+            self._draw_loss_curve()
+
+    def _draw_loss_curve(self) -> None:
+        if self.logger is None:
+            return
+        loss, seen = float(self._totals["loss"]), self._totals["seen"]
+        if seen > self._window[1]:
+            mean = (loss - self._window[0]) / (seen - self._window[1])
+            rate = self._optimizer.param_groups[0]["lr"]
+            self.logger.log_metrics({"step/loss": mean, "step/lr": rate}, step=self.global_step)
+        self._window = (loss, seen)
+
+    def mean_loss(self) -> float:
+        """The mean loss of the epoch's images. Raises ``ZooError`` where it is not finite."""
+        loss = float(self._totals["loss"]) / max(self._totals["seen"], 1)
+        if not math.isfinite(loss):
+            raise ZooError(
+                f"the training loss became {loss} in epoch {self.current_epoch}: "
+                f"lower learner.optimizer.lr (now {self.optimizer_options.get('lr')}) or set learner.clip"
+            )
+        return loss
+
+    def step_plateau(self) -> None:
+        """Show ``ReduceLROnPlateau`` the epoch's value of ``monitor``."""
+        if self._plateau and self.monitor in self.trainer.callback_metrics:
+            self._schedule.step(self.trainer.callback_metrics[self.monitor])
+
+    def on_load_checkpoint(self, state: dict[str, Any]) -> None:
+        super().on_load_checkpoint(state)
+        for schedule in state.get("lr_schedulers", []):
+            # a run that is resumed with more epochs keeps its place, and has the new length before it
+            for key in ("total_steps", "T_max", "total_iters", "_schedule_phases"):
+                schedule.pop(key, None)
