@@ -7,6 +7,8 @@ python scripts/evaluate.py ckpt=<file or run directory> [data=â€¦] [key=value â€
   path    the folder of data=image_folder
   root    where data lies; ZOO_DATA, else data/, if left out
   split   test (default), val or train: those of the training run; another data= has no val
+  missing share of the pixels to hide at random, the same ones for every model (0): accuracy from the others
+  images  only that many, from the first on; 0 (default) for all
   ema     true (default): averaged weights where there are any; false: the raw ones
   json    a file to write the numbers to
 """
@@ -20,9 +22,15 @@ from typing import Any
 from zoo.tasks.command import command, parse
 
 DEFAULTS: dict[str, Any] = {
-    "ckpt": ..., "data": None, "path": None, "root": None, "split": "test", "ema": True, "json": None,
+    "ckpt": ..., "data": None, "path": None, "root": None, "split": "test", "missing": 0.0, "images": 0,
+    "ema": True, "json": None,
 }  # fmt: skip
-RULES = {"split": ["test", "val", "train"], "data": ["digits", "mnist", "fashion_mnist", "image_folder"]}
+RULES = {
+    "split": ["test", "val", "train"],
+    "data": ["digits", "mnist", "fashion_mnist", "image_folder"],
+    "missing": "[0, 1]",
+    "images": "[0, inf)",
+}
 
 
 @command
@@ -32,6 +40,7 @@ def main() -> None:
     from rich.table import Table
 
     from zoo import checkpoint
+    from zoo.data.splits import Split
     from zoo.errors import ConfigError
     from zoo.files import write_json
     from zoo.tasks.evaluate import describe, evaluate, splits_for
@@ -41,9 +50,12 @@ def main() -> None:
     model, source = checkpoint.load_with_source(options["ckpt"], options["ema"])
     splits = splits_for(model.spec, source, options["data"], options["root"], options["path"])
     split = getattr(splits, options["split"])
-    metrics = evaluate(model, split).metrics
+    if options["images"]:
+        split = Split(split.images[: options["images"]], split.labels[: options["images"]])
+    metrics = evaluate(model, split, missing=options["missing"]).metrics
     console = Console(highlight=False)
     title = f"{options['ckpt']} on {len(split):,} {options['split']} images"
+    title += f", {options['missing']:.0%} of the pixels missing" if options["missing"] else ""
     if "per_class" in metrics:
         table = Table("class", "images", "accuracy", title=title)
         for label, name in enumerate(model.spec.class_names):
@@ -55,7 +67,7 @@ def main() -> None:
     for line in describe(metrics):
         console.print(line)
     if options["json"]:
-        write_json(Path(options["json"]), {"ckpt": options["ckpt"], "split": options["split"], **metrics})
+        write_json(Path(options["json"]), {"options": options, **metrics})
 
 
 if __name__ == "__main__":

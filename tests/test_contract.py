@@ -320,7 +320,7 @@ AUGMENT = "data.augment={shift: 1, flip: true, erase: 0.5}"
 RESUMED = {  # by learner: what makes it remember as much as it can, and does not depend on the run's length
     "classification": ("learner.ema=0.9", "learner.schedule.name=none", AUGMENT),
     "likelihood": ("learner.ema=0.9", "learner.schedule.name=none", AUGMENT),
-    "em": ("learner.tolerance=0", "data.augment={shift: 1, flip: true}"),
+    "em": ("learner.tolerance=0", AUGMENT),
 }
 
 

@@ -14,6 +14,7 @@ from sklearn.naive_bayes import BernoulliNB, GaussianNB
 import zoo
 from zoo.data.splits import load_splits
 from zoo.models._kmeans import kmeans, nearest
+from zoo.tasks.evaluate import evaluate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -472,3 +473,18 @@ def test_a_dead_component_comes_back():
 def test_impossible_options(options, message):
     with pytest.raises(zoo.ZooError, match=message):
         zoo.create("gmm", zoo.DataSpec(SHAPE, 2), **{"pca": 0, **options})
+
+
+def test_evaluation_with_missing_pixels():
+    """All models are asked about the same hidden pixels, and for classes alone."""
+    splits = load_splits("digits")
+    model = zoo.create("naive_bayes", splits.spec)
+    em_step(model, splits.train.images / 255, splits.train.labels)
+    x = splits.test.images / 255
+    hidden = evaluate(model, splits.test, missing=0.5)
+    observed = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) >= 0.5
+    torch.testing.assert_close(hidden.log_proba, zoo.classify(model, x, observed))
+    assert "log_prob" not in hidden.metrics
+    assert "log_prob" in evaluate(model, splits.test).metrics
+    nothing = evaluate(model, splits.test, missing=1.0).log_proba
+    torch.testing.assert_close(nothing, model.log_prior.expand_as(nothing))

@@ -469,3 +469,11 @@ def test_fashion_class_names(real_data, tmp_path):
     summary = json.loads((run / "summary.json").read_text())
     assert set(summary["test"]["per_class"]) >= {"Trouser", "Ankle boot"}
     assert summary["test"]["accuracy"] > 0.75
+
+
+@pytest.mark.parametrize(("monitor", "mode"), [("val/accuracy", "max"), ("val/nll", "min")])
+def test_the_plateau_is_one_of_the_monitored_value(monitor, mode, tmp_path):
+    """A rate that falls when accuracy stops rising, not when it rises."""
+    run = run_train(tmp_path, *TINY, "learner.schedule.name=ReduceLROnPlateau", f"learner.monitor={monitor}")
+    (schedule,) = torch.load(run / "last.ckpt", weights_only=True)["lr_schedulers"]
+    assert schedule["mode"] == mode

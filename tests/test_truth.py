@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 import zoo
-from zoo.learners.classification import averaging
+from zoo.learners.optimization import averaging
 from zoo.metrics.classification import CALIBRATION_BINS, confusion_matrix, per_class_accuracy, reliability, summarize
 from zoo.models._classifier import Normalize
 from zoo.models.svm import multiclass_hinge, random_fourier_features

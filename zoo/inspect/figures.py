@@ -182,7 +182,9 @@ def states_figure(model: Model, split: Split) -> Figure:
     classes = None if getattr(model, "log_prior", None) is None else labels.to(device)
     paths = model.viterbi(x.to(device), classes).cpu()
     states = model.transition_matrix().shape[1]
-    colors = torch.from_numpy(matplotlib.colormaps["turbo"](paths / max(states - 1, 1))[..., :3]).float()  # (B, T, 3)
+    colors = torch.from_numpy(
+        matplotlib.colormaps["turbo"](paths.numpy() / max(states - 1, 1))[..., :3]
+    ).float()  # (B, T, 3)
     height, width = x.shape[2:]
     thickness = max(2, min(height, width) // 7)
     if model.reads == "rows":

@@ -69,7 +69,9 @@ class GradientLearner(Learner):
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.model.parameters(), **self.optimizer_options)
-        self._schedule: Any = build_schedule(optimizer, self.total_steps(), **self.schedule_options)
+        self._schedule: Any = build_schedule(
+            optimizer, self.total_steps(), monitored=self.mode, **self.schedule_options
+        )
         if self._schedule is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule}}

@@ -12,7 +12,6 @@ from torch import Tensor
 from zoo.errors import ConfigError
 from zoo.learners._gradient import GradientLearner
 from zoo.learners._learner import name_of
-from zoo.learners.optimization import averaging  # noqa: F401 - its former home
 from zoo.metrics.classification import summarize
 from zoo.models._model import Model
 

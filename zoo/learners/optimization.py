@@ -30,11 +30,14 @@ def build_optimizer(parameters: Iterable[Tensor], name: str, **options: Any) -> 
         raise ConfigError(f"learner.optimizer: {name}: {error}") from error
 
 
-def build_schedule(optimizer: Optimizer, total_steps: int, name: str, **options: Any) -> Schedule | None:
+def build_schedule(
+    optimizer: Optimizer, total_steps: int, name: str, monitored: str = "min", **options: Any
+) -> Schedule | None:
     """Any schedule of ``torch.optim.lr_scheduler``, stepped once an optimiser step; ``"none"`` keeps the rate.
 
     ``total_steps``, ``T_max`` and ``total_iters`` are filled in with the run's length, OneCycleLR's ``max_lr`` with the
-    optimiser's rate. ``ReduceLROnPlateau`` is stepped after each validation instead.
+    optimiser's rate. ``ReduceLROnPlateau`` is stepped after each validation instead; ``monitored`` says whether a
+    larger (``"max"``) or a smaller (``"min"``) value is better there.
 
     Raises ``ConfigError`` for an unknown name or option, or a value that the schedule refuses.
     """
@@ -51,6 +54,8 @@ def build_schedule(optimizer: Optimizer, total_steps: int, name: str, **options:
     options = {key: value for key, value in known.items() if key in inspect.signature(cls).parameters} | options
     if cls is lr_scheduler.OneCycleLR and not {"momentum", "betas"} & set(optimizer.defaults):
         options.setdefault("cycle_momentum", False)
+    if cls is lr_scheduler.ReduceLROnPlateau:
+        options.setdefault("mode", monitored)
     try:
         return cls(optimizer, **options)
     except (TypeError, ValueError) as error:

@@ -138,7 +138,11 @@ class Dense(nn.Module):
         factor = self._lower(self.factor[group]).double()
         covariance = factor @ spread @ factor.mT
         eye = torch.eye(self.size, dtype=covariance.dtype, device=covariance.device)
-        new = torch.linalg.cholesky(0.5 * (covariance + covariance.mT) + floor * eye)
+        new, failed = torch.linalg.cholesky_ex(0.5 * (covariance + covariance.mT) + floor * eye)
+        if failed.any():  # rounding has made moments of far outliers indefinite: the nearest that are not
+            values, vectors = torch.linalg.eigh(0.5 * (covariance + covariance.mT))
+            least = torch.finfo(self.factor.dtype).eps * values.abs().amax(-1, keepdim=True) + floor
+            new = torch.linalg.cholesky((vectors * values.clamp_min(0)[:, None]) @ vectors.mT + least[..., None] * eye)
         raw = (new.tril(-1) + torch.diag_embed(new.diagonal(dim1=1, dim2=2).log())).to(self.factor.dtype)
         chosen = slice(None) if self.tied else alive
         self.factor[group, chosen] = raw[chosen]

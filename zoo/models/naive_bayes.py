@@ -76,7 +76,11 @@ class NaiveBayes(DensityModel):
 
     @torch.no_grad()
     def initialize(self, batches: Batches, generator: torch.Generator) -> None:
-        """Coins are fair, Gaussians wide: the first pass finds the optimum from anywhere."""
+        """The prior. Coins are fair and Gaussians wide: the first pass of EM finds the optimum from anywhere."""
+        counts = torch.zeros(self.groups, dtype=torch.float64, device=self.initialized.device)
+        for _, labels in batches:
+            counts += torch.bincount(labels, minlength=self.groups)
+        self.set_prior(counts)
         self.initialized.fill_(True)
 
     @torch.no_grad()

@@ -19,6 +19,7 @@ from zoo.models._model import Model
 from zoo.spec import DataSpec
 
 NOISE_SEED = 0  # of dequantisation: the same images have the same likelihood, in every evaluation
+MASK_SEED = 0  # of missing pixels: all models see the same ones
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,15 @@ class Evaluation:
     log_proba: Tensor | None
 
 
-def evaluate(model: Model, split: Split, batch_size: int = 1024) -> Evaluation:
+def evaluate(model: Model, split: Split, batch_size: int = 1024, missing: float = 0.0) -> Evaluation:
     """Ask a model for the classes of a split, and for its likelihood, as far as it can tell, and summarise.
+
+    Args:
+        model: the model.
+        split: uint8 images and labels.
+        batch_size: images at a time.
+        missing: probability that a pixel is hidden, in all its channels, drawn for each pixel of each image from a
+            fixed seed. Above 0 the model is asked for classes alone, see :func:`zoo.classify`.
 
     Raises:
         DataError: shape or number of classes do not fit the model.
@@ -52,13 +60,18 @@ def evaluate(model: Model, split: Split, batch_size: int = 1024) -> Evaluation:
         raise DataError(f"the data has more classes than the {spec.num_classes} of the model")
     classifies, is_density = (capability.support(model, question) != "no" for question in ("classify", "log_prob"))
     name = getattr(model, "config", {}).get("name", type(model).__name__)
+    is_density = is_density and not missing
     if not classifies and not is_density:
         raise ZooError(f"{name} can neither classify nor tell log p(x): there is nothing to evaluate on a data set")
     metrics: dict[str, Any] = {}
     log_proba = None
     if classifies:
-        chunks = split.images.split(batch_size)
-        log_proba = torch.cat([capability.classify(model, chunk.float().div(255)) for chunk in chunks])
+        generator = torch.Generator().manual_seed(MASK_SEED)
+        parts = []
+        for chunk in split.images.split(batch_size):
+            observed = torch.rand(len(chunk), 1, *spec.shape[1:], generator=generator) >= missing if missing else None
+            parts.append(capability.classify(model, chunk.float().div(255), observed))
+        log_proba = torch.cat(parts)
         metrics |= summarize(log_proba, split.labels)
         recall = per_class_accuracy(confusion_matrix(log_proba, split.labels)).tolist()
         named = zip(spec.class_names, recall, strict=True)
