@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from zoo.models._gaussian import solve_observed
 
 Normal = Callable[[int], Tensor]  # size -> standard normal draws (..., size)
+Whiten = Callable[[Tensor], tuple[Tensor, Tensor]]
 Sums = dict[str, Tensor]
 
 
@@ -32,25 +33,31 @@ class Diagonal(nn.Module):
 
     # EM
 
-    def whiten(self, y: Tensor, mean: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Deviations of ``y`` ``(B, d)`` from ``mean`` ``(K, d)``.
+    def whitening(self, mean: Tensor, group: int) -> tuple[Whiten, Tensor]:
+        """How to measure deviations from ``mean`` ``(K, d)``.
 
         Returns:
-            The deviations in units of S_k, ``(K, B, d)``; their Mahalanobis distances squared, ``(K, B)``; and
-            log |S_k|, ``(K,)``.
+            A function of ``y`` ``(B, d)`` that gives the deviations in units of S_k, ``(K, B, d)``, and their
+            Mahalanobis distances squared, ``(K, B)``; and log |S_k|, ``(K,)``.
         """
         log_variance = self.log_variance[group]
-        white = (y - mean[:, None]) * (-0.5 * log_variance).exp()[:, None]
-        return white, white.square().sum(2), log_variance.expand_as(mean).sum(1)
+        scale = (-0.5 * log_variance).exp()[:, None]
+
+        def whiten(y: Tensor) -> tuple[Tensor, Tensor]:
+            white = (y - mean[:, None]) * scale
+            return white, torch.linalg.vector_norm(white, dim=2).square()
+
+        return whiten, log_variance.expand_as(mean).sum(1)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of a group's second moments."""
         components = self.log_variance.shape[1]
         return {"second": (components, self.size)}
 
-    def moments(self, white: Tensor, weighted: Tensor, chosen: Tensor, group: int) -> Sums:
-        """Second moments of whitened deviations, ``chosen`` ``(K, B)`` their weights, ``weighted`` the product."""
-        return {"second": (weighted * white).sum(1, dtype=torch.float64)}
+    def moments(self, white: Tensor, chosen: Tensor, group: int) -> Sums:
+        """Second moments of whitened deviations with weights ``chosen`` ``(K, B)``. Overwrites ``white``: that is what
+        makes a pass quick, since it stays in the cache."""
+        return {"second": (chosen[:, None] @ white.square_())[:, 0].double()}
 
     def maximize(self, sums: Sums, group: int, alive: Tensor, floor: float) -> Tensor:
         """Set the most likely S_k of the ``alive`` components, ``floor`` added; their means' shift, ``(K, d)``."""
@@ -108,25 +115,26 @@ class Dense(nn.Module):
 
     # EM
 
-    def whiten(self, y: Tensor, mean: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor]:
+    def whitening(self, mean: Tensor, group: int) -> tuple[Whiten, Tensor]:
         factor = self._lower(self.factor[group])
-        eye = torch.eye(self.size, dtype=y.dtype, device=y.device).expand_as(factor)
+        eye = torch.eye(self.size, dtype=mean.dtype, device=mean.device).expand_as(factor)
         inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
         offset = (inverse @ mean[..., None]).mT
-        if self.tied:
-            white = y @ inverse[0].T - offset
-        else:
-            white = torch.baddbmm(-offset, y.expand(len(mean), -1, -1), inverse.mT)
-        log_det = 2 * self.factor[group].diagonal(dim1=1, dim2=2).sum(1)
-        return white, white.square().sum(2), log_det
+
+        def whiten(y: Tensor) -> tuple[Tensor, Tensor]:
+            white = y @ inverse.mT  # (1, B, d) where tied
+            white = white - offset if self.tied else white.sub_(offset)
+            return white, torch.linalg.vector_norm(white, dim=2).square()
+
+        return whiten, 2 * self.factor[group].diagonal(dim1=1, dim2=2).sum(1)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {"second": (self.size, self.size) if self.tied else (self.components, self.size, self.size)}
 
-    def moments(self, white: Tensor, weighted: Tensor, chosen: Tensor, group: int) -> Sums:
-        if self.tied:
-            white, weighted = white.flatten(0, 1), weighted.flatten(0, 1)
-        return {"second": (weighted.mT @ white).double()}
+    def moments(self, white: Tensor, chosen: Tensor, group: int) -> Sums:
+        white *= chosen.sqrt()[..., None]
+        white = white.flatten(0, 1) if self.tied else white
+        return {"second": (white.mT @ white).double()}
 
     def maximize(self, sums: Sums, group: int, alive: Tensor, floor: float) -> Tensor:
         counts = sums["counts"]
@@ -200,35 +208,44 @@ class LowRank(Diagonal):
 
     # EM
 
-    def whiten(self, y: Tensor, mean: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor]:
-        """As :meth:`Diagonal.whiten`, but deviations come back in units of y."""
-        v = y - mean[:, None]
-        log_noise = self.log_variance[group]
-        latent, projected, cholesky = self._latent(v, group)
-        distance = (v.square() @ (-log_noise).exp()[..., None])[..., 0] - (projected * latent).sum(2)
-        return v, distance, log_noise.sum(1) + 2 * cholesky.diagonal(dim1=1, dim2=2).log().sum(1)
+    def whitening(self, mean: Tensor, group: int) -> tuple[Whiten, Tensor]:
+        """As :meth:`Diagonal.whitening`, but deviations come in units of y."""
+        log_noise, cholesky = self.log_variance[group], self._precision(group)[1]
+        inverse = (-log_noise).exp()[..., None]
 
-    def _latent(self, v: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor]:
-        """E[z | v] and Wᵀ Ψ⁻¹ v, ``(K, B, q)``, and the Cholesky factor of the precision of z given y."""
+        def whiten(y: Tensor) -> tuple[Tensor, Tensor]:
+            v = y - mean[:, None]
+            latent, projected = self._latent(v, group)
+            return v, (v.square() @ inverse)[..., 0] - (projected * latent).sum(2)
+
+        return whiten, log_noise.sum(1) + 2 * cholesky.diagonal(dim1=1, dim2=2).log().sum(1)
+
+    def _precision(self, group: int) -> tuple[Tensor, Tensor]:
+        """Ψ⁻¹ W, ``(K, d, q)``, and the Cholesky factor of the precision I + Wᵀ Ψ⁻¹ W of z given y, ``(K, q, q)``."""
         loadings = self.loadings[group]
         scaled = loadings * (-self.log_variance[group]).exp()[..., None]
-        eye = torch.eye(self.rank, dtype=v.dtype, device=v.device)
-        cholesky = torch.linalg.cholesky(loadings.mT @ scaled + eye)
+        eye = torch.eye(self.rank, dtype=scaled.dtype, device=scaled.device)
+        return scaled, torch.linalg.cholesky(loadings.mT @ scaled + eye)
+
+    def _latent(self, v: Tensor, group: int) -> tuple[Tensor, Tensor]:
+        """E[z | v] and Wᵀ Ψ⁻¹ v of deviations v ``(K, B, d)``, both ``(K, B, q)``."""
+        scaled, cholesky = self._precision(group)
         projected = v @ scaled
-        return torch.cholesky_solve(projected.mT, cholesky).mT, projected, cholesky
+        return torch.cholesky_solve(projected.mT, cholesky).mT, projected
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         components, size, rank = self.loadings.shape[1:]
         latent = {"latent": (components, rank), "latent_second": (components, rank, rank)}
         return super().shapes() | latent | {"cross": (components, size, rank)}
 
-    def moments(self, white: Tensor, weighted: Tensor, chosen: Tensor, group: int) -> Sums:
+    def moments(self, white: Tensor, chosen: Tensor, group: int) -> Sums:
         latent = self._latent(white, group)[0]
         mine = latent * chosen[..., None]
-        return super().moments(white, weighted, chosen, group) | {
-            "latent": mine.sum(1, dtype=torch.float64),
+        return {
+            "latent": mine.sum(1).double(),
             "latent_second": (mine.mT @ latent).double(),
-            "cross": (weighted.mT @ latent).double(),
+            "cross": (white.mT @ mine).double(),
+            **super().moments(white, chosen, group),  # the last to see them
         }
 
     def maximize(self, sums: Sums, group: int, alive: Tensor, floor: float) -> Tensor:

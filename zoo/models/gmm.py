@@ -106,7 +106,8 @@ class GMM(DensityModel):
         if observed is not None:
             return self._log_components_observed(x, observed.flatten(1), group).logsumexp(1)
         y, rest = self._project(x)
-        return torch.cat([self._log_components(part, group)[0].logsumexp(0) for part in y.split(self._rows)]) + rest
+        log_components = self._components_of(group)
+        return torch.cat([log_components(part)[0].logsumexp(0) for part in y.split(self._rows)]) + rest
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Coordinates ``(B, d)`` of flat pixels, and the log density ``(B,)`` of what they leave over."""
@@ -123,11 +124,16 @@ class GMM(DensityModel):
         """How many images to work on at a time."""
         return max(64, BLOCK // (self.num_components * self.size))
 
-    def _log_components(self, y: Tensor, group: int) -> tuple[Tensor, Tensor]:
-        """log π_k N(y; m_k, S_k), ``(K, B)``, and the deviations from m_k that moments are taken of, ``(K, B, d)``."""
-        white, distance, log_det = self.covariance.whiten(y, self.mean[group], group)
+    def _components_of(self, group: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """A function of y ``(B, d)`` that gives log π_k N(y; m_k, S_k), ``(K, B)``, and deviations ``(K, B, d)``."""
+        whiten, log_det = self.covariance.whitening(self.mean[group], group)
         constant = self.logits[group].log_softmax(0) - 0.5 * (log_det + self.size * LOG_2PI)
-        return constant[:, None] - 0.5 * distance, white
+
+        def log_components(y: Tensor) -> tuple[Tensor, Tensor]:
+            white, distance = whiten(y)
+            return constant[:, None] - 0.5 * distance, white
+
+        return log_components
 
     # EM
 
@@ -212,17 +218,19 @@ class GMM(DensityModel):
         size of one: they lose no digits.
         """
         sums: dict[str, Tensor] = {}
+        log_components = self._components_of(group)
         for start in range(0, len(y), self._rows):
-            log_joint, white = self._log_components(y[start : start + self._rows], group)
-            likelihood = log_joint.logsumexp(0)
-            chosen = (log_joint - likelihood).exp() if weights is None else weights[start : start + self._rows].T
-            weighted = white * chosen[..., None]
+            log_joint, white = log_components(y[start : start + self._rows])
+            chosen = log_joint.softmax(0)
+            likelihood = log_joint.amax(0) - chosen.amax(0).log()  # a quicker logsumexp
+            if weights is not None:
+                chosen = weights[start : start + self._rows].T
             new = {
                 "log_likelihood": likelihood.sum(dtype=torch.float64),
                 "counts": chosen.sum(1, dtype=torch.float64),
-                "first": weighted.sum(1, dtype=torch.float64),
+                "first": (chosen[:, None] @ white)[:, 0].double(),
             }
-            new |= self.covariance.moments(white, weighted, chosen, group)
+            new |= self.covariance.moments(white, chosen, group)
             sums = {key: value + sums[key] if sums else value for key, value in new.items()}
         return sums | {"group": torch.tensor(group)}
 
@@ -326,7 +334,8 @@ class GMM(DensityModel):
         columns = []
         for group in range(self.groups):
             if observed is None:
-                parts = [self._log_components(y, group)[0].T for y in self._project(x)[0].split(self._rows)]
+                log_components = self._components_of(group)
+                parts = [log_components(y)[0].T for y in self._project(x)[0].split(self._rows)]
                 column = torch.cat(parts)
             else:
                 column = self._log_components_observed(x, observed.flatten(1), group)
