@@ -2,11 +2,13 @@
 
 import itertools
 import math
+import re
 import warnings
 
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from scipy.stats import multivariate_normal
 from sklearn.mixture import GaussianMixture
 from sklearn.naive_bayes import BernoulliNB, GaussianNB
@@ -488,3 +490,19 @@ def test_evaluation_with_missing_pixels():
     assert "log_prob" in evaluate(model, splits.test).metrics
     nothing = evaluate(model, splits.test, missing=1.0).log_proba
     torch.testing.assert_close(nothing, model.log_prior.expand_as(nothing))
+
+
+def test_readme_shows_what_can_be_asked():
+    """The block of questions to a density runs, on a model in place of the loaded one."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    (block,) = (block for block in blocks if "zoo.impute(" in block)
+    model = zoo.create("naive_bayes", zoo.DataSpec(SHAPE, 10))
+    answers = []
+    lines = [line.partition("#")[0].strip() for line in block.splitlines()]
+    names = {"zoo": zoo, "torch": torch, "model": model, "images": clustered(5)[0].float()}
+    for line in lines[1:]:
+        if line.startswith("zoo."):
+            answers.append(eval(line, names))
+        else:
+            exec(line, names)
+    assert [tuple(answer.shape) for answer in answers] == [(5, 10), (5,), (3, 5, *SHAPE), (8, *SHAPE)]

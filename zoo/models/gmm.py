@@ -43,6 +43,7 @@ STARTS = ("kmeans", "k-means++", "random")
 START_IMAGES = 100_000  # how many images the start is found on, at most
 BLOCK = 1 << 19  # numbers worked on at a time: what stays in a core's cache
 LEAST = 1e-12  # of the variance of a pixel that never changes, in squared grey value
+QUANTISATION = 1 / (12 * 255**2)  # variance of the grey values that round to one level: the least that is left over
 DEAD = 1e-3  # a component with less than this share of its fair share is put elsewhere
 
 
@@ -151,7 +152,7 @@ class GMM(DensityModel):
             points, weights = y[index], self._first_responsibilities(y[index], generator)
             if isinstance(self.covariance, LowRank):
                 self.mean[group] = self.covariance.start(group, points, weights, self.floor)
-            parts.append(self._statistics_of(points, group, weights))
+            parts.append((group, self._statistics_of(points, group, weights)))
         self.maximize(self._gather(parts))
         self.initialized.fill_(True)
 
@@ -178,7 +179,7 @@ class GMM(DensityModel):
             chosen = vectors[:, -self.size :].flip(1)
             sign = chosen.gather(0, chosen.abs().argmax(0, keepdim=True)).sign()  # eigenvectors have none of their own
             self.basis.copy_(chosen * sign)
-            self.residual.copy_(values[: -self.size].mean().clamp_min(self.floor))
+            self.residual.copy_(values[: -self.size].mean().clamp_min(QUANTISATION))
         return count
 
     def _first_responsibilities(self, points: Tensor, generator: torch.Generator) -> Tensor:
@@ -193,22 +194,22 @@ class GMM(DensityModel):
     @torch.no_grad()
     def statistics(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
         y, rest = self._project(x.flatten(1))
-        total = self._gather([self._statistics_of(y[index], group) for group, index in self.by_group(labels)])
+        total = self._gather([(group, self._statistics_of(y[index], group)) for group, index in self.by_group(labels)])
         total["log_likelihood"] += rest.double().sum()
         if self.log_prior is not None:
             total["log_likelihood"] += self.log_prior[labels].double().sum()
         return total
 
-    def _gather(self, parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    def _gather(self, parts: list[tuple[int, dict[str, Tensor]]]) -> dict[str, Tensor]:
         """Statistics of the groups that occur in a batch as ones of all groups, ``(M, …)``."""
         K = self.num_components
         shapes = {"counts": (K,), "first": (K, self.size), **self.covariance.shapes()}
         zero = torch.zeros((), dtype=torch.float64, device=self.mean.device)
         total = {key: zero.new_zeros(self.groups, *shape) for key, shape in shapes.items()}
-        for part in parts:
+        for group, part in parts:
             for key, sums in total.items():
-                sums[int(part["group"])] += part[key]
-        likelihood = sum((part["log_likelihood"] for part in parts), zero.clone())
+                sums[group] += part[key]
+        likelihood = sum((part["log_likelihood"] for _, part in parts), zero.clone())
         return total | {"log_likelihood": likelihood, "images": total["counts"].sum()}
 
     def _statistics_of(self, y: Tensor, group: int, weights: Tensor | None = None) -> dict[str, Tensor]:
@@ -232,7 +233,7 @@ class GMM(DensityModel):
             }
             new |= self.covariance.moments(white, chosen, group)
             sums = {key: value + sums[key] if sums else value for key, value in new.items()}
-        return sums | {"group": torch.tensor(group)}
+        return sums
 
     @torch.no_grad()
     def maximize(self, statistics: dict[str, Tensor]) -> None:
