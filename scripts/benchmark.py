@@ -13,7 +13,8 @@ mlp, cnn: both sides train the same network on the same batches with the same fu
 and accuracy, and validate on 5,000 images after the epoch. The learner also writes TensorBoard's loss curve,
 metrics.csv and two checkpoints an epoch, as train.py does.
 gmm: 8 full covariances in 50 dimensions. hmm: an ergodic chain of 8 states over 28 rows of 28 pixels, full covariances.
-Both start from the same parameters; the iteration is the difference between fits of six iterations and of one.
+gmm starts from the same parameters on both sides, hmm from the same means; an iteration is a fifth of what six take
+more than one.
 """
 
 from __future__ import annotations
@@ -217,10 +218,13 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from zoo.errors import ConfigError
     from zoo.files import write_json
     from zoo.tasks import machine
 
     name = options["model"]
+    if 0 < options["images"] < 1000:
+        raise ConfigError("images must be at least 1000, or 0 for the usual number")
     images, batch = (options[key] or size for key, size in zip(("images", "batch"), SIZES[name], strict=True))
     machine.prepare(torch.device("cpu"))
     torch.manual_seed(0)

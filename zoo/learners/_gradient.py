@@ -65,7 +65,7 @@ class GradientLearner(Learner):
 
     def loss(self, x: Tensor, labels: Tensor) -> Tensor:
         """The training criterion of a batch, averaged over its images. A subclass adds up its own totals here."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} defines no loss")
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.model.parameters(), **self.optimizer_options)

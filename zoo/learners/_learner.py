@@ -119,11 +119,11 @@ class Learner(LightningModule):
 
     def outputs(self, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         """What a batch contributes to :meth:`measure`: tensors with a row an image."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} defines no outputs")
 
     def measure(self, stage: str, *parts: Tensor) -> dict[str, float]:
         """Values to log after a pass over ``"val"`` or ``"test"``, from the joined :meth:`outputs` of all images."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} defines no measure")
 
     def _collect(self, batch: tuple[Tensor, Tensor]) -> None:
         self._outputs.append(self.outputs(*batch))

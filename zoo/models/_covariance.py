@@ -145,10 +145,11 @@ class Dense(nn.Module):
             spread = sums["second"] / counts[:, None, None] - first[:, :, None] * first[:, None]
         factor = self._lower(self.factor[group]).double()
         covariance = factor @ spread @ factor.mT
+        covariance = 0.5 * (covariance + covariance.mT)
         eye = torch.eye(self.size, dtype=covariance.dtype, device=covariance.device)
-        new, failed = torch.linalg.cholesky_ex(0.5 * (covariance + covariance.mT) + floor * eye)
+        new, failed = torch.linalg.cholesky_ex(covariance + floor * eye)
         if failed.any():  # rounding has made moments of far outliers indefinite: the nearest that are not
-            values, vectors = torch.linalg.eigh(0.5 * (covariance + covariance.mT))
+            values, vectors = torch.linalg.eigh(covariance)
             least = torch.finfo(self.factor.dtype).eps * values.abs().amax(-1, keepdim=True) + floor
             new = torch.linalg.cholesky((vectors * values.clamp_min(0)[:, None]) @ vectors.mT + least[..., None] * eye)
         raw = (new.tril(-1) + torch.diag_embed(new.diagonal(dim1=1, dim2=2).log())).to(self.factor.dtype)
@@ -210,15 +211,15 @@ class LowRank(Diagonal):
 
     def whitening(self, mean: Tensor, group: int) -> tuple[Whiten, Tensor]:
         """As :meth:`Diagonal.whitening`, but deviations come in units of y."""
-        log_noise, cholesky = self.log_variance[group], self._precision(group)[1]
+        log_noise, precision = self.log_variance[group], self._precision(group)
         inverse = (-log_noise).exp()[..., None]
 
         def whiten(y: Tensor) -> tuple[Tensor, Tensor]:
             v = y - mean[:, None]
-            latent, projected = self._latent(v, group)
+            latent, projected = self._latent(v, precision)
             return v, (v.square() @ inverse)[..., 0] - (projected * latent).sum(2)
 
-        return whiten, log_noise.sum(1) + 2 * cholesky.diagonal(dim1=1, dim2=2).log().sum(1)
+        return whiten, log_noise.sum(1) + 2 * precision[1].diagonal(dim1=1, dim2=2).log().sum(1)
 
     def _precision(self, group: int) -> tuple[Tensor, Tensor]:
         """Ψ⁻¹ W, ``(K, d, q)``, and the Cholesky factor of the precision I + Wᵀ Ψ⁻¹ W of z given y, ``(K, q, q)``."""
@@ -227,9 +228,10 @@ class LowRank(Diagonal):
         eye = torch.eye(self.rank, dtype=scaled.dtype, device=scaled.device)
         return scaled, torch.linalg.cholesky(loadings.mT @ scaled + eye)
 
-    def _latent(self, v: Tensor, group: int) -> tuple[Tensor, Tensor]:
-        """E[z | v] and Wᵀ Ψ⁻¹ v of deviations v ``(K, B, d)``, both ``(K, B, q)``."""
-        scaled, cholesky = self._precision(group)
+    @staticmethod
+    def _latent(v: Tensor, precision: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """E[z | v] and Wᵀ Ψ⁻¹ v of deviations v ``(K, B, d)``, both ``(K, B, q)``, from :meth:`_precision`."""
+        scaled, cholesky = precision
         projected = v @ scaled
         return torch.cholesky_solve(projected.mT, cholesky).mT, projected
 
@@ -239,7 +241,7 @@ class LowRank(Diagonal):
         return super().shapes() | latent | {"cross": (components, size, rank)}
 
     def moments(self, white: Tensor, chosen: Tensor, group: int) -> Sums:
-        latent = self._latent(white, group)[0]
+        latent = self._latent(white, self._precision(group))[0]
         mine = latent * chosen[..., None]
         return {
             "latent": mine.sum(1).double(),
