@@ -1,4 +1,4 @@
-"""How well a checkpoint does on a test split: accuracy, in all and for each class, and likelihood.
+"""How well a checkpoint does on a test split: accuracy, in all and for each class, likelihood, quality of samples.
 
 python scripts/evaluate.py ckpt=<file or run directory> [data=…] [key=value …]
 
@@ -9,6 +9,12 @@ python scripts/evaluate.py ckpt=<file or run directory> [data=…] [key=value �
   split   test (default), val or train: those of the training run; another data= has no val
   missing share of the pixels to hide at random, the same ones for every model (0): accuracy from the others
   images  only that many, from the first on; 0 (default) for all
+  samples how many samples of a generative model to compare with the test images (10000); 0 for none, and none where
+          split or missing is given
+  synthetic
+          true: train a classifier on samples of each class, and test it on real images; takes minutes (false)
+  importance
+          samples an image for a likelihood that is a bound, which more of them raise; 0 (default): the model's number
   ema     true (default): averaged weights where there are any; false: the raw ones
   json    a file to write the numbers to
 """
@@ -23,26 +29,30 @@ from zoo.tasks.command import command, parse
 
 DEFAULTS: dict[str, Any] = {
     "ckpt": ..., "data": None, "path": None, "root": None, "split": "test", "missing": 0.0, "images": 0,
-    "ema": True, "json": None,
+    "samples": 10_000, "synthetic": False, "importance": 0, "ema": True, "json": None,
 }  # fmt: skip
 RULES = {
     "split": ["test", "val", "train"],
     "data": ["digits", "mnist", "fashion_mnist", "image_folder"],
     "missing": "[0, 1]",
     "images": "[0, inf)",
+    "samples": "[0, inf)",
+    "importance": "[0, inf)",
 }
 
 
 @command
 def main() -> None:
     options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    import torch
     from rich.console import Console
     from rich.table import Table
 
-    from zoo import checkpoint
+    from zoo import capability, checkpoint
     from zoo.data.splits import Split
     from zoo.errors import ConfigError
     from zoo.files import write_json
+    from zoo.tasks import machine, sample_quality
     from zoo.tasks.evaluate import describe, evaluate, splits_for
 
     if files:
@@ -52,8 +62,24 @@ def main() -> None:
     split = getattr(splits, options["split"])
     if options["images"]:
         split = Split(split.images[: options["images"]], split.labels[: options["images"]])
-    metrics = evaluate(model, split, missing=options["missing"]).metrics
     console = Console(highlight=False)
+    can = {question: capability.support(model, question) != "no" for question in ("classify", "log_prob", "sample")}
+    samples = options["samples"] if can["sample"] and options["split"] == "test" and not options["missing"] else 0
+    # a model that can only sample has nothing to say of a split's images
+    only_samples = samples and not can["classify"] and not can["log_prob"]
+    metrics = (
+        {}
+        if only_samples
+        else evaluate(model, split, missing=options["missing"], importance=options["importance"] or None).metrics
+    )
+    data = options["data"] or source["name"]
+    if samples and sample_quality.extractor(data) is not None:
+        metrics |= sample_quality.evaluate_samples(model, splits, data, samples)
+    elif samples:
+        console.print(sample_quality.missing(data), soft_wrap=True)
+    if options["synthetic"]:
+        machine.prepare(torch.device("cpu"))  # a training: it takes half as long
+        metrics["synthetic_accuracy"] = sample_quality.synthetic_accuracy(model, splits.test)
     title = f"{options['ckpt']} on {len(split):,} {options['split']} images"
     title += f", {options['missing']:.0%} of the pixels missing" if options["missing"] else ""
     if "per_class" in metrics:
@@ -64,7 +90,7 @@ def main() -> None:
         console.print(table)
     else:
         console.print(title)
-    for line in describe(metrics):
+    for line in [*describe(metrics), *sample_quality.describe(metrics)]:
         console.print(line)
     if options["json"]:
         write_json(Path(options["json"]), {"options": options, **metrics})

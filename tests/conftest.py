@@ -7,6 +7,10 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core, with the commands it starts: a thread each
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 import torch
 
 ROOT = Path(__file__).parents[1]

@@ -17,6 +17,8 @@ from zoo import schema
 from zoo.data.datamodule import ImageDataModule
 from zoo.learners import learner_class
 from zoo.models._density import DensityModel
+from zoo.models.dcgan import DCGAN
+from zoo.models.vae import VAE
 
 OPTIONS = {
     group: sorted(path.stem for path in (CONFIGS / group).glob("[!_]*.yaml"))
@@ -45,6 +47,7 @@ def composed(*overrides: str) -> dict:
         (["model=gmm", "learner.lr=1"], "has no optimizer.lr"),
         (["model=gmm", "+trainer.gradient_clip_val=1"], "has no clip"),
         (["model=gmm", "learner.tolerence=0"], "did you mean 'learner.tolerance'"),
+        (["model=dcgan", "learner.accumulate=2"], "has no accumulate: it sums no gradients"),
         (["model=gmm", "learner=likelihood", "learner.lr=1"], "learner.optimizer.lr"),
         (["data.batch_size=abc"], "a whole number is needed"),
         (["data.batch_size=1.5"], "a whole number is needed"),
@@ -159,7 +162,8 @@ def test_check_value(value, default, rule, good):
 def test_learner_yaml_is_the_constructor(name):
     values = yaml.safe_load((CONFIGS / "learner" / f"{name}.yaml").read_text())
     values = {key: value for key, value in values.items() if key not in ("_allowed_", "name")}
-    model = zoo.create("mlp", hidden_sizes=[4]) if name == "classification" else zoo.create("naive_bayes")
+    trained = {"classification": "logistic_regression", "adversarial": "dcgan"}.get(name, "naive_bayes")
+    model = zoo.create(trained)
     learner = learner_class(name)(model)
     defaults = {key: value for key, value in learner.hparams.items() if key != "model"}
     assert values == defaults
@@ -238,7 +242,8 @@ def _first_batch(*overrides: str) -> torch.Tensor:
 def _weights(*overrides: str) -> dict:
     """Names and shapes of a model's tensors, and what it answers.
 
-    A classifier has the same weights each time and is asked in training mode too; a density has seen some images once.
+    A classifier has the same weights each time and is asked in training mode too; a density has seen some images once;
+    a model with a latent is asked for its criterion too.
     """
     settings = composed(*overrides)
     options = {key: value for key, value in settings["model"].items() if key not in ("_allowed_", "name")}
@@ -251,6 +256,17 @@ def _weights(*overrides: str) -> dict:
         model.maximize(model.statistics(x, labels))
         answers = {"log_prob": zoo.log_prob(model, x[:4])}
         assert answers["log_prob"].isfinite().all()
+    elif isinstance(model, VAE):
+        x, labels = torch.rand(4, 3, 16, 24, generator=generator), torch.arange(4)
+        torch.manual_seed(1)
+        answers = {"terms": model.terms(x, labels, 0.5)["loss"], "log_prob": zoo.log_prob(model, x)}
+    elif isinstance(model, DCGAN):
+        real, labels = torch.rand(4, 3, 16, 24, generator=generator), torch.arange(4)
+        classes = None if model.log_prior is None else labels
+        fake = model.generator(model.noise(4, generator), classes)
+        torch.manual_seed(1)
+        terms = [sum(model.discriminator_terms(real, fake, classes, step)[0].values()) for step in range(2)]
+        answers = {"discriminator": torch.stack(terms), "generator": model.generator_loss(fake, classes)}
     else:
         x = torch.rand(4, 3, 16, 24, generator=generator)
         for parameter in model.parameters():
@@ -265,6 +281,7 @@ RUNS = {  # a short run of each learner
     "classification": ("model=mlp", "model.hidden_sizes=[8]", "model.dropout=0"),
     "likelihood": ("model=gmm", "model.num_components=2", "model.pca=3", "learner=likelihood"),
     "em": ("model=gmm", "model.num_components=2", "model.pca=3", "trainer.max_epochs=3"),
+    "adversarial": ("model=dcgan", "model.channels=4"),
 }
 
 
@@ -318,6 +335,7 @@ OBSERVED_IN_MODEL = {
     "svm.kernel": "linear", "svm.num_features": "64", "svm.bandwidth": "0.7", "svm.seed": "3",
     "mlp.hidden_sizes": "[5]", "mlp.dropout": "0.9",
     "cnn.channels": "[4]", "cnn.dropout": "0.9", "cnn.mirror": "true",
+    "lenet.channels": "[4, 6]", "lenet.num_features": "30", "lenet.dropout": "0.9",
     "rnn.cell": "gru", "rnn.reads": "columns", "rnn.hidden_size": "7", "rnn.num_layers": "2",
     "rnn.bidirectional": None, "rnn.dropout": "0.9",
     "naive_bayes.emission": "gaussian", "naive_bayes.threshold": "0.2", "naive_bayes.alpha": "7",
@@ -327,11 +345,19 @@ OBSERVED_IN_MODEL = {
     "hmm.num_states": "2", "hmm.reads": "columns", "hmm.emission": "bernoulli", "hmm.covariance": "diag",
     "hmm.lags": "1", "hmm.topology": "ergodic", "hmm.per_class": None, "hmm.floor": "0.1", "hmm.ridge": "50",
     "hmm.smoothing": "7",
+    "dcgan.latent_dim": "5", "dcgan.channels": "6", "dcgan.conditional": None, "dcgan.loss": "hinge",
+    "dcgan.gradient_penalty": "3", "dcgan.r1": "7", "dcgan.r1_every": "1", "dcgan.spectral_norm": None,
+    "vae.network": "conv", "vae.latent_dim": "2", "vae.hidden_sizes": "[5]", "vae.channels": "[3]", "vae.blocks": "0",
+    "vae.likelihood": "discretized_logistic", "vae.prior": "realnvp", "vae.flow_layers": "3", "vae.flow_width": "5",
+    "vae.conditional": None, "vae.beta": "0.5", "vae.num_samples": "2", "vae.free_bits": "3", "vae.warmup": "2",
+    "vae.importance_samples": "3",
 }  # fmt: skip
 SMALL = {  # sizes that are quick
     "svm": ["model.num_features=32"],
     "gmm": ["model.num_components=2", "model.pca=4", "model.rank=2"],
     "hmm": ["model.num_states=3"],
+    "dcgan": ["model.channels=4"],
+    "vae": ["model.latent_dim=3", "model.hidden_sizes=[8]", "model.channels=[4]", "model.importance_samples=2"],
 }
 CONTEXT = {  # what an option needs beside it to have an effect
     "naive_bayes.var_smoothing": "emission=gaussian",
@@ -339,6 +365,10 @@ CONTEXT = {  # what an option needs beside it to have an effect
     "gmm.restarts": "per_class=false",
     "hmm.ridge": "lags=1",
     "hmm.smoothing": "emission=bernoulli",
+    "vae.channels": "network=conv",
+    "vae.blocks": "network=conv",
+    "vae.flow_layers": "prior=realnvp",
+    "vae.flow_width": "prior=realnvp",
 }
 OF_GRADIENT = {
     "optimizer.name": ("SGD", "weights"),
@@ -354,6 +384,13 @@ OBSERVED_IN_RUN = {
     **{f"classification.{key}": row for key, row in OF_GRADIENT.items()},
     "classification.label_smoothing": ("0.5", "weights"),
     **{f"likelihood.{key}": row for key, row in OF_GRADIENT.items()},
+    **{f"adversarial.{key}": OF_GRADIENT[key] for key in ("optimizer.lr", "clip")},
+    "adversarial.optimizer.name": ("NAdam", "weights"),
+    "adversarial.optimizer.betas": ("[0.8, 0.9]", "weights"),
+    "adversarial.schedule.name": ("OneCycleLR", "weights"),
+    "adversarial.lr_ratio": ("3", "weights"),
+    "adversarial.n_critic": ("2", "weights"),
+    "adversarial.ema": ("0", "keys"),
     "em.tolerance": ("0.9", "rows"),
     "em.monitor": ("val/ece", "monitor"),
     "trainer.precision": ("64-true", "weights"),

@@ -9,7 +9,9 @@ from conftest import CONFIGS, ROOT, run_train
 
 import zoo
 from zoo import capability, registry
+from zoo.config import _learner_of
 from zoo.models._classifier import Classifier
+from zoo.models._conditional import Generative
 from zoo.models._density import DensityModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -33,11 +35,16 @@ VARIANTS = [  # options that change the architecture; a model's defaults are alw
     ("hmm", {"emission": "bernoulli"}),
     ("hmm", {"lags": 1}),
     ("hmm", {"per_class": False}),
+    ("dcgan", {"conditional": True, "spectral_norm": True}),
+    ("vae", {"network": "conv", "prior": "realnvp"}),
+    ("vae", {"conditional": True, "num_samples": 3, "likelihood": "discretized_logistic"}),
 ]
 SMALL = {  # where the default is too large for a quick test
     "svm": {"num_features": 512},
     "gmm": {"num_components": 2, "pca": 6, "rank": 2},
     "hmm": {"num_states": 3},
+    "dcgan": {"channels": 4},
+    "vae": {"latent_dim": 4, "hidden_sizes": [32], "channels": [4, 8], "flow_layers": 2, "flow_width": 8},
 }
 
 
@@ -59,21 +66,35 @@ def batch(shape: tuple[int, int, int], size: int = 8, classes: int = 10) -> tupl
 
 
 def started(model: torch.nn.Module) -> torch.nn.Module:
-    """A model that can be asked: a density is initialised on some images and has seen them once."""
-    if isinstance(model, DensityModel):
+    """A model that can be asked: a density is initialised on some images and, with EM, has seen them once."""
+    if hasattr(model, "initialize"):
         x, labels = batch(model.spec.shape, 3 * model.spec.num_classes, model.spec.num_classes)
         x = x.to(next(model.parameters()).dtype)
         model.initialize([(x, labels)], torch.Generator().manual_seed(0))
-        model.maximize(model.statistics(x, labels))
+        if isinstance(model, DensityModel):
+            model.maximize(model.statistics(x, labels))
     return model
 
 
 def asked(model: torch.nn.Module, x: torch.Tensor, **options) -> list[torch.Tensor]:
     """Every answer that is a function of the images: log p(y | x), log p(x)."""
     questions = {"classify": zoo.classify, "log_prob": zoo.log_prob}
+    if hasattr(model, "discriminate"):
+        questions["anomaly_score"] = zoo.anomaly_score
     answers = [ask(model, x, **options) for name, ask in questions.items() if capability.support(model, name) != "no"]
     assert answers
     return answers
+
+
+def criterion(model: torch.nn.Module, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """What training minimises; of two players, the sum of what each does."""
+    if isinstance(model, Classifier):
+        return model.loss(model(x), labels)
+    if hasattr(model, "terms"):
+        return model.terms(x, labels, 1.0)["loss"]
+    classes = None if model.log_prior is None else labels
+    fake = model.generator(model.noise(len(x), torch.Generator().manual_seed(3)), classes)
+    return sum(model.discriminator_terms(x, fake, classes, 0)[0].values()) + model.generator_loss(fake, classes)
 
 
 def cases(kind: type):
@@ -102,14 +123,19 @@ def density(request):
     return request.param
 
 
-def test_every_model_is_a_classifier_or_a_density():
-    assert len([*cases(object)]) == len([*cases(Classifier)]) + len([*cases(DensityModel)])
+@pytest.fixture(**params(Generative))
+def generative(request):
+    return request.param
+
+
+def test_every_model_is_a_classifier_or_generative():
+    assert len([*cases(object)]) == len([*cases(Classifier)]) + len([*cases(Generative)])
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_any_shape_and_class_count(case, shape):
     name, options = case
-    if shape != SHAPES[0] and issubclass(registry.model_class(name), DensityModel):
+    if shape != SHAPES[0] and issubclass(registry.model_class(name), Generative):
         shape = (shape[0], 12, 10)  # any size will do, and principal directions of 3,072 values take ten seconds
     for classes in (2, 7):
         model = started(build(name, shape, classes, **options)).eval()
@@ -131,8 +157,7 @@ def test_gradient_reaches_every_parameter(case):
         for parameter in model.parameters():
             parameter.add_(0.01 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
     x, labels = batch(model.spec.shape)
-    loss = model.loss(model(x), labels) if isinstance(model, Classifier) else -model.log_likelihood(x, labels).mean()
-    loss.backward()
+    criterion(model, x, labels).backward()
     for key, parameter in model.named_parameters():
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
@@ -248,8 +273,8 @@ def test_maximize_raises_the_likelihood(density):
     assert all(after >= before - slack for before, after in itertools.pairwise(values)), values
 
 
-def test_samples_are_repeatable(density):
-    name, options = density
+def test_samples_are_repeatable(generative):
+    name, options = generative
     model = started(build(name, (3, 8, 8), 3, **options))
 
     def draw(n: int, labels: torch.Tensor | None = None, seed: int = 0) -> torch.Tensor:
@@ -296,6 +321,7 @@ def test_capabilities_hold(name):
         "log_prob": (lambda: zoo.log_prob(model, x), (4,)),
         "encode": (lambda: zoo.encode(model, x), (4, None)),
         "reconstruct": (lambda: zoo.reconstruct(model, x), (4, *shape)),
+        "interpolate": (lambda: zoo.interpolate(model, 2, steps=3), (2, 3, *shape)),
         "impute": (lambda: zoo.impute(model, x, observed, n=2), (2, 4, *shape)),
         "anomaly_score": (lambda: zoo.anomaly_score(model, x), (4,)),
     }
@@ -321,6 +347,7 @@ RESUMED = {  # by learner: what makes it remember as much as it can, and does no
     "classification": ("learner.ema=0.9", "learner.schedule.name=none", AUGMENT),
     "likelihood": ("learner.ema=0.9", "learner.schedule.name=none", AUGMENT),
     "em": ("learner.tolerance=0", AUGMENT),
+    "adversarial": ("learner.ema=0.9", "learner.schedule.name=none", "learner.n_critic=2", AUGMENT),
 }
 
 
@@ -331,7 +358,7 @@ RESUMED = {  # by learner: what makes it remember as much as it can, and does no
 )
 def test_resumed_equals_straight(name, learner, tmp_path):
     """Two epochs and two resumed ones end where four end, bit for bit: weights, average, data order, randomness."""
-    regime = learner or ("classification" if issubclass(registry.model_class(name), Classifier) else "em")
+    regime = learner or _learner_of(CONFIGS / "model" / f"{name}.yaml")
     options = [
         f"model={name}",
         "experiment=debug",

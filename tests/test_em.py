@@ -252,7 +252,7 @@ def test_summary_and_evaluation(run, tmp_path):
     assert reported["log_prob_se"] == pytest.approx(log_prob.std().item() / math.sqrt(len(x)), rel=1e-6)
     bits = -log_prob.mean().item() / (784 * math.log(2)) + math.log2(255)
     assert reported["bits_per_dim"] == pytest.approx(bits, rel=1e-6)
-    assert reported["density"] == "exact dequantised"
+    assert reported["density"] == "exact, dequantised"
     right = zoo.classify(model, test.images.float() / 255).argmax(1) == test.labels
     assert reported["accuracy"] == pytest.approx(right.double().mean().item())
     result = command("scripts/evaluate.py", f"ckpt={run}", f"json={tmp_path / 'out.json'}")
@@ -473,12 +473,12 @@ def test_refused_before_anything_is_written(words, expected, tmp_path, capsys):
 
 def test_bits_per_dim():
     """A uniform density of grey values costs log2 255 bits a pixel, a fair coin one; the mean's error is that of it."""
-    uniform = summarize_likelihood(torch.zeros(5), 10, dequantised=True)
+    uniform = summarize_likelihood(torch.zeros(5), 10, "dequantised")
     assert uniform == {"log_prob": 0, "log_prob_se": 0, "bits_per_dim": math.log2(255)}
-    coins = summarize_likelihood(torch.full((1,), -10 * math.log(2)), 10, dequantised=False)
+    coins = summarize_likelihood(torch.full((1,), -10 * math.log(2)), 10, "binary")
     assert coins == {"log_prob": pytest.approx(-6.931, abs=1e-3), "bits_per_dim": pytest.approx(1)}
     values = torch.tensor([-3.0, -1.0, -2.0, -6.0])
-    assert summarize_likelihood(values, 2, False)["log_prob_se"] == pytest.approx(values.std().item() / 2)
+    assert summarize_likelihood(values, 2, "binary")["log_prob_se"] == pytest.approx(values.std().item() / 2)
 
 
 def test_dequantised_density_bounds_the_probability_of_levels():
@@ -507,7 +507,7 @@ def test_evaluate_asks_what_the_model_can_tell():
     only_classes = evaluate(zoo.create("mlp", hidden_sizes=[4]), split)
     assert "log_prob" not in only_classes.metrics
     both = evaluate(zoo.create("naive_bayes"), split).metrics
-    assert both["density"] == "exact binary"
+    assert both["density"] == "exact, binary"
     assert both["bits_per_dim"] == pytest.approx(1)  # fair coins
     assert [line.split()[0] for line in describe(both)] == ["accuracy", "log"]
     with pytest.raises(zoo.ZooError, match="Mute can neither classify nor tell"):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         classify,
         encode,
         impute,
+        interpolate,
         log_prob,
         reconstruct,
         sample,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from zoo.checkpoint import load, save
     from zoo.data.datamodule import ImageDataModule
     from zoo.errors import CheckpointError, ConfigError, DataError, ZooError
+    from zoo.learners.adversarial import AdversarialLearner
     from zoo.learners.classification import ClassificationLearner
     from zoo.learners.em import EMLearner
     from zoo.learners.likelihood import LikelihoodLearner
@@ -38,11 +40,13 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "zoo.capability": (
-        "anomaly_score", "capabilities", "classify", "encode", "impute", "log_prob", "reconstruct", "sample",
+        "anomaly_score", "capabilities", "classify", "encode", "impute", "interpolate", "log_prob", "reconstruct",
+        "sample",
     ),
     "zoo.checkpoint": ("load", "save"),
     "zoo.data.datamodule": ("ImageDataModule",),
     "zoo.errors": ("CheckpointError", "ConfigError", "DataError", "ZooError"),
+    "zoo.learners.adversarial": ("AdversarialLearner",),
     "zoo.learners.classification": ("ClassificationLearner",),
     "zoo.learners.em": ("EMLearner",),
     "zoo.learners.likelihood": ("LikelihoodLearner",),
@@ -53,8 +57,8 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [  # noqa: RUF022 - in the order of use
     "create", "load", "save", "list_models", "capabilities", "register",
-    "classify", "sample", "log_prob", "encode", "reconstruct", "impute", "anomaly_score",
-    "DataSpec", "ImageDataModule", "ClassificationLearner", "LikelihoodLearner", "EMLearner",
+    "classify", "sample", "log_prob", "encode", "reconstruct", "interpolate", "impute", "anomaly_score",
+    "DataSpec", "ImageDataModule", "ClassificationLearner", "LikelihoodLearner", "EMLearner", "AdversarialLearner",
     "ZooError", "ConfigError", "DataError", "CheckpointError",
 ]  # fmt: skip
 

@@ -12,12 +12,14 @@ What a model offers to be asked, natively:
 ====================================  ===============================================================================
 ``predict_log_proba(x)``              log p(y | x), ``(B, K)``; with a parameter ``observed``, from the seen pixels
 ``log_prob(x, labels)``               log p(x | y), ``(B,)``; with ``labels`` optional, log p(x) too; with a parameter
-                                      ``observed``, of the seen pixels
+                                      ``observed``, of the seen pixels; with ``num_samples``, a bound from so many
+                                      importance samples
 ``log_prior``                         log p(y), ``(K,)``: says that ``log_prob`` is class-conditional
 ``density``                           says what ``log_prob`` is: exact or a bound, and of what
 ``sample(n, labels, generator)``      images ``(n, C, H, W)``
 ``encode(x)``, ``features(x)``        codes ``(B, D)``
 ``reconstruct(x)``                    images ``(B, C, H, W)``
+``interpolate(n, steps, ends, …)``    images ``(n, steps, C, H, W)``; with :meth:`encode`, between ``ends`` too
 ``impute(x, observed, n, generator)`` images ``(n, B, C, H, W)``
 ``conditional_mean(x, observed)``     images ``(B, C, H, W)``: what :func:`impute` gives with ``mean=True``
 ``anomaly_score(x)``                  ``(B,)``, higher is stranger
@@ -47,6 +49,7 @@ _SOURCES: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
     "log_prob": ("log_prob", ()),
     "encode": ("encode", (("features",),)),
     "reconstruct": ("reconstruct", ()),
+    "interpolate": ("interpolate", ()),
     "impute": ("impute", ()),
     "classify_missing": ("predict_log_proba(observed)", (("predict_log_proba",), ("log_prob", "log_prior"))),
     "anomaly_score": ("anomaly_score", (("log_prob",), ("predict_log_proba",))),
@@ -145,7 +148,12 @@ def classify(
 
 
 def log_prob(
-    model: Model, x: Tensor, labels: Tensor | None = None, observed: Tensor | None = None, batch_size: int = 1024
+    model: Model,
+    x: Tensor,
+    labels: Tensor | None = None,
+    observed: Tensor | None = None,
+    num_samples: int | None = None,
+    batch_size: int = 1024,
 ) -> Tensor:
     """log p(x), or log p(x | labels), in nats an image, summed over pixels: ``(B,)``. ``model.density`` says of what.
 
@@ -157,23 +165,31 @@ def log_prob(
         labels: ``(B,)`` int64.
         observed: bool, ``x``'s shape or broadcastable to it: the density of the seen pixels alone, the others
             integrated out. Raises ``ZooError`` where the model cannot.
+        num_samples: importance samples an image where ``model.density`` is a lower bound, which more of them raise; the
+            model's own number if left out. Raises ``ZooError`` where the model takes none.
         batch_size: images at a time.
     """
     _require(model, "log_prob")
-    if observed is not None:
-        if not _has(model, "log_prob(observed)"):
-            raise ZooError(f"{_name(model)} cannot integrate hidden pixels out")
-        observed = observed.expand_as(x)
-        x = _without_hidden(x, observed)
-        if labels is None:
-            return _chunked(model, lambda part, seen: model.log_prob(part, observed=seen), x, observed,
-                            batch_size=batch_size)  # fmt: skip
-        return _chunked(model, model.log_prob, x, labels, observed, batch_size=batch_size)
-    if labels is not None:
-        return _chunked(model, model.log_prob, x, labels, batch_size=batch_size)
-    if _has(model, "log_prior") and inspect.signature(model.log_prob).parameters["labels"].default is inspect._empty:
+    for name, value in (("observed", observed), ("num_samples", num_samples)):
+        if value is not None and not _has(model, f"log_prob({name})"):
+            reason = "cannot integrate hidden pixels out" if name == "observed" else "takes no importance samples"
+            raise ZooError(f"{_name(model)} {reason}")
+    extra = {} if num_samples is None else {"num_samples": num_samples}
+    if labels is None and _has(model, "log_prior") and _needs_labels(model):
         return _chunked(model, lambda part: _joint(model, part).logsumexp(1), x, batch_size=batch_size)
-    return _chunked(model, model.log_prob, x, batch_size=batch_size)
+    inputs = {"labels": labels, "observed": None if observed is None else observed.expand_as(x)}
+    if inputs["observed"] is not None:
+        x = _without_hidden(x, inputs["observed"])
+    given = {key: value for key, value in inputs.items() if value is not None}
+
+    def ask(part: Tensor, *rest: Tensor) -> Tensor:
+        return model.log_prob(part, **dict(zip(given, rest, strict=True)), **extra)
+
+    return _chunked(model, ask, x, *given.values(), batch_size=batch_size)
+
+
+def _needs_labels(model: Model) -> bool:
+    return inspect.signature(model.log_prob).parameters["labels"].default is inspect.Parameter.empty
 
 
 def sample(model: Model, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
@@ -197,6 +213,45 @@ def reconstruct(model: Model, x: Tensor, batch_size: int = 1024) -> Tensor:
     """What remains of ``x`` after encoding and decoding, ``(B, C, H, W)`` in [0, 1]."""
     _require(model, "reconstruct")
     return _chunked(model, model.reconstruct, x, batch_size=batch_size)
+
+
+def interpolate(
+    model: Model,
+    n: int | None = None,
+    steps: int = 8,
+    ends: tuple[Tensor, Tensor] | None = None,
+    labels: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Paths from image to image through the latent space of a model, ``(n, steps, C, H, W)`` in [0, 1].
+
+    Args:
+        model: the model to ask.
+        n: how many paths; 8 if left out, or as many as there are ``ends``.
+        steps: images a path, both ends among them.
+        ends: images ``(n, C, H, W)`` in [0, 1] to begin with and to end with, by way of their codes: a path's own ends
+            are their reconstructions. Between random images if left out.
+        labels: the class of all images of a path, ``(n,)``; drawn from p(y) for random images if left out.
+        generator: where the random images come from, on the model's device; new ones at each call if left out.
+
+    Raises:
+        ZooError: fewer than 2 steps, or ends whose number or shape do not fit.
+    """
+    _require(model, "interpolate")
+    if steps < 2:
+        raise ZooError(f"a path has 2 steps at least, its ends; not {steps}")
+    device = _device(model)
+    if ends is None:
+        n = 8 if n is None else n
+    else:
+        n = len(ends[0]) if n is None else n
+        if any(tuple(end.shape) != (n, *model.spec.shape) for end in ends):
+            given = " and ".join(str(tuple(end.shape)) for end in ends)
+            raise ZooError(f"ends must be two tensors of shape {(n, *model.spec.shape)}, a row a path, not {given}")
+    with evaluating(model):
+        inputs = None if ends is None else (ends[0].to(device), ends[1].to(device))
+        images = model.interpolate(n, steps, inputs, labels, generator or _fresh_generator(model))
+    return images if ends is None else images.to(ends[0].device)
 
 
 def impute(

@@ -143,9 +143,9 @@ def load_with_source(path: str | Path, ema: bool = True) -> tuple[Model, dict[st
 def _read_training(path: Path, ema: bool) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
     checkpoint = read(path)
     weights = checkpoint["state_dict"]
-    averaged = ema and any(key.startswith("ema.module.") for key in weights)
-    prefix = "ema.module." if averaged else "model."
-    state = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+    state: dict[str, Tensor] = {}
+    for prefix in ("model.", "ema.module.") if ema else ("model.",):  # the average may be of a part of the model
+        state |= {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
     return checkpoint["zoo"]["model"], state, checkpoint.get("ImageDataModule", {})
 
 

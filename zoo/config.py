@@ -33,6 +33,7 @@ RULES = "_allowed_"
 MOVED = {  # names from elsewhere that users will try
     "trainer.gradient_clip_val": "learner.clip",
     "trainer.accumulate_grad_batches": "learner.accumulate",
+    "learner.accumulate": "learner.accumulate",
     "trainer.callbacks": "Python: Trainer(callbacks=…)",
     "trainer.logger": "the group logger",
     "model.lr": "learner.optimizer.lr",
@@ -141,7 +142,8 @@ def _moved(key: str, known: set[str]) -> str:
     """What a name from elsewhere is called here, where the chosen learner has such a thing."""
     target = MOVED[key]
     if target.startswith("learner.") and target not in known:
-        return f"the chosen learner has no {target.partition('.')[2]}"
+        why = ": it sums no gradients over batches, data.batch_size is what counts" if "accumulate" in target else ""
+        return f"the chosen learner has no {target.partition('.')[2]}{why}"
     return f"it is called {target} here"
 
 

@@ -77,9 +77,12 @@ class Density:
 
     Attributes:
         kind: ``"exact"`` or ``"lower bound"``.
-        of: ``"binary"``: the probability of the pixels thresholded at ``threshold``; ``"dequantised"``: the density of
-            the grey values in [0, 1] as real numbers, 1/255 apart, to which uniform noise of that width is added before
-            bits/dim are computed (Theis et al. 2016, A note on the evaluation of generative models, eq. 4–7).
+        of: ``"binary"``: the probability of the pixels thresholded at ``threshold``; ``"binarised"``: that of binary
+            pixels drawn with the grey value as probability, from a fixed seed; ``"discrete"``: that of 256 grey levels;
+            ``"dequantised"``: the density of the grey values in [0, 1] as real numbers, 1/255 apart, to which uniform
+            noise of that width is added before bits/dim are computed (Theis et al. 2016, A note on the evaluation of
+            generative models, eq. 4–7); ``"continuous"``: the density of the grey values in [0, 1] as they are, which
+            amounts to no bits/dim.
         threshold: grey value above which a binary pixel is on.
     """
 

@@ -20,6 +20,8 @@ REFRESH_SECONDS = 0.2
 SHOWN = {
     "train/loss": "loss",
     "train/log_likelihood": "log-likelihood",
+    "train/d_loss": "discriminator",
+    "train/g_loss": "generator",
     "val/log_likelihood": "val",
     "val/accuracy": "val accuracy",
     "val/nll": "val nll",

@@ -10,7 +10,12 @@ from zoo.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from zoo.learners._learner import Learner
 
-_CLASSES = {"classification": "ClassificationLearner", "likelihood": "LikelihoodLearner", "em": "EMLearner"}
+_CLASSES = {
+    "classification": "ClassificationLearner",
+    "likelihood": "LikelihoodLearner",
+    "em": "EMLearner",
+    "adversarial": "AdversarialLearner",
+}
 
 
 def learner_class(name: str) -> type[Learner]:

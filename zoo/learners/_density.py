@@ -20,23 +20,24 @@ OF_CLASSES = ("val/accuracy", "val/nll", "val/ece")
 
 
 class DensityLearner(Learner):
-    """Trains a :class:`zoo.models._density.DensityModel`.
+    """Trains a :class:`zoo.models._density.DensityModel`, or a model that has a bound in place of its density.
 
     A model that has ``initialize`` and is not ``initialized`` yet is initialised on the whole training split, in its
     stored order and without augmentation, before the first batch. Random numbers for it are a function of the run's
     seed alone: the global stream stays where it was, and every regime starts from the same parameters.
 
-    Logged an epoch: ``val/log_likelihood``, the mean of the model's ``log_likelihood`` in nats an image, and where the
-    model has classes ``val/accuracy``, ``val/nll`` (nats) and ``val/ece``.
+    Logged an epoch: ``val/log_likelihood``, the mean log p(x, y), or log p(x) where there are no classes, in nats an
+    image, or a bound of it; where the model has classes ``val/accuracy``, ``val/nll`` (nats) and ``val/ece``; and what
+    else its ``validate`` gives.
     """
 
     fallback_monitor = "train/log_likelihood"
 
     def check_model(self) -> None:
         model = self.model
-        if not hasattr(model, "log_likelihood") or not hasattr(model, "log_joint"):
+        if not hasattr(model, "validate") or not hasattr(model, "log_joint"):
             raise ConfigError(
-                f"{name_of(model)} is no density: it defines no log_likelihood(x, labels); "
+                f"{name_of(model)} is no density: it defines no log_joint(x) and validate(x, labels); "
                 "classifiers are trained by learner=classification"
             )
         if model.log_prior is None and self.monitor in OF_CLASSES:
@@ -79,15 +80,19 @@ class DensityLearner(Learner):
     # Validation and test
 
     def outputs(self, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        return self.evaluated.log_joint(x), labels
+        values = self.evaluated.validate(x, labels)
+        joint = values.pop("log_joint")
+        self._names = list(values)
+        return joint, labels, *values.values()
 
     def measure(self, stage: str, *parts: Tensor) -> dict[str, float]:
-        joint, labels = (part.cpu() for part in parts)  # not every accelerator has float64
+        joint, labels, *others = (part.cpu() for part in parts)  # not every accelerator has float64
+        means = {name: float(part.double().mean()) for name, part in zip(self._names, others, strict=True)}
         joint = joint.double()
         if self.evaluated.log_prior is None:
-            return {"log_likelihood": float(joint.mean())}
+            return {"log_likelihood": float(joint.mean()), **means}
         likelihood = float(joint.gather(1, labels[:, None]).mean())
-        return {"log_likelihood": likelihood, **summarize(joint.log_softmax(1), labels)}
+        return {"log_likelihood": likelihood, **summarize(joint.log_softmax(1), labels), **means}
 
 
 class _Moved:

@@ -29,9 +29,9 @@ class GradientLearner(Learner):
         schedule: ``name`` of a ``torch.optim.lr_scheduler`` class, or ``"none"``, and its options.
         ema: decay a step of the averaged weights, in [0, 1); 0 keeps no average.
         clip: largest L2 norm of the gradient; 0 does not clip.
-        accumulate: batches whose gradients are averaged for one optimiser step.
-        monitor: the logged value that chooses ``best.ckpt`` and drives ``ReduceLROnPlateau``.
-        options: the subclass's other arguments, stored in checkpoints.
+        monitor: the logged value that chooses ``best.ckpt`` and drives ``ReduceLROnPlateau``; None for none.
+        options: the subclass's other arguments, stored in checkpoints; among them may be ``accumulate``, the number of
+            batches whose gradients are averaged for one optimiser step.
 
     Logged every N steps: ``step/loss``, ``step/lr``.
     """
@@ -43,20 +43,24 @@ class GradientLearner(Learner):
         schedule: Mapping[str, Any],
         ema: float,
         clip: float,
-        accumulate: int,
-        monitor: str,
+        monitor: str | None,
         **options: Any,
     ) -> None:
         own = {"optimizer": dict(optimizer), "schedule": dict(schedule)}
-        super().__init__(model, monitor, {**own, "ema": ema, "clip": clip, "accumulate": accumulate, **options})
-        if not (0 <= ema < 1 and clip >= 0 and accumulate >= 1):
+        super().__init__(model, monitor, {**own, "ema": ema, "clip": clip, **options})
+        self.accumulate = options.get("accumulate", 1)
+        if not (0 <= ema < 1 and clip >= 0 and self.accumulate >= 1):
             raise ConfigError("ema must be in [0, 1), clip at least 0, accumulate at least 1")
-        self.ema = AveragedModel(self.model, multi_avg_fn=averaging(ema)).requires_grad_(False) if ema else None
+        self.ema = AveragedModel(self.averaged, multi_avg_fn=averaging(ema)).requires_grad_(False) if ema else None
         self.optimizer_options, self.schedule_options = own["optimizer"], own["schedule"]
         self.clip = clip
-        self.accumulate = accumulate
         # a mistake in these is an error now, not after the run has begun
         build_schedule(build_optimizer(self.model.parameters(), **self.optimizer_options), 100, **self.schedule_options)
+
+    @property
+    def averaged(self) -> nn.Module:
+        """What ``ema`` averages."""
+        return self.model
 
     @property
     def evaluated(self) -> Model:
@@ -81,13 +85,16 @@ class GradientLearner(Learner):
         trainer = self.trainer
         if math.isinf(trainer.estimated_stepping_batches):  # which also sets up the loader that is counted below
             raise ConfigError("the schedule needs the run's length: set trainer.max_epochs or trainer.max_steps")
-        steps = math.ceil(trainer.num_training_batches / self.accumulate) * (trainer.max_epochs or 1)
-        if trainer.max_epochs is None or trainer.max_epochs < 0 or 0 <= trainer.max_steps < steps:
-            steps = trainer.max_steps
+        steps = trainer.max_steps
+        if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+            whole = math.ceil(trainer.num_training_batches / self.accumulate) * trainer.max_epochs
+            steps = whole if steps < 0 else min(steps, whole)
         return max(int(steps), 2)  # OneCycleLR divides by steps - 1
 
     def on_train_start(self) -> None:
-        self._optimizer: Any = self.optimizers()
+        optimizers: Any = self.optimizers()
+        self._optimizers: list[Any] = optimizers if isinstance(optimizers, list) else [optimizers]
+        self._optimizer = self._optimizers[0]
         self._plateau = isinstance(self._schedule, torch.optim.lr_scheduler.ReduceLROnPlateau)
         # Lightning's backward is for several processes and scaled gradients; where there are none, it only costs
         alone = self.trainer.world_size == 1 and type(self.trainer.precision_plugin) is Precision
@@ -99,7 +106,8 @@ class GradientLearner(Learner):
         super().begin_epoch()
         self._totals["loss"] = torch.zeros((), device=self.device)
         self._window = (0.0, 0)  # loss and images at the last point of the loss curve
-        self._optimizer.zero_grad()
+        for optimizer in self._optimizers:
+            optimizer.zero_grad()
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         x, labels = batch
@@ -117,11 +125,7 @@ class GradientLearner(Learner):
 
     def _step(self) -> None:
         optimizer = self._optimizer
-        if self.clip:
-            scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-            if scaler is not None:  # clip the gradients themselves, not their scaled copies
-                scaler.unscale_(optimizer.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        self.clip_gradient(optimizer)
         optimizer.step()
         optimizer.zero_grad()
         if self._schedule is not None and not self._plateau:
@@ -130,6 +134,15 @@ class GradientLearner(Learner):
             self.ema.update_parameters(self.model)
         if self.global_step % self._every == 0:
             self._draw_loss_curve()
+
+    def clip_gradient(self, optimizer: Any) -> None:
+        """Bring the gradient of what ``optimizer`` steps to a norm of ``clip`` at most."""
+        if self.clip:
+            scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+            if scaler is not None:  # clip the gradients themselves, not their scaled copies
+                scaler.unscale_(optimizer.optimizer)
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.clip)
 
     def _draw_loss_curve(self) -> None:
         if self.logger is None:

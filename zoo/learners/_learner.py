@@ -28,7 +28,7 @@ class Learner(LightningModule):
 
     Args:
         model: made by ``zoo.create``, or its ``config``.
-        monitor: the logged value that chooses ``best.ckpt``.
+        monitor: the logged value that chooses ``best.ckpt``; None: no value tells, and the last epoch is what is kept.
         options: the subclass's other arguments, stored in checkpoints.
 
     Attributes:
@@ -37,7 +37,7 @@ class Learner(LightningModule):
 
     fallback_monitor = "train/loss"
 
-    def __init__(self, model: Model | Mapping[str, Any], monitor: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, model: Model | Mapping[str, Any], monitor: str | None, options: Mapping[str, Any]) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model = (
@@ -45,8 +45,9 @@ class Learner(LightningModule):
         )
         self.monitor = monitor
         self.check_model()
+        chosen = {} if monitor is None else {"monitor": monitor}
         self.save_hyperparameters(
-            {"model": checkpoint.describe(self.model)["model"], **options, "monitor": monitor}, logger=False
+            {"model": checkpoint.describe(self.model)["model"], **options, **chosen}, logger=False
         )
         self._outputs: list[tuple[Tensor, ...]] = []  # of a validation or test pass
         self._resumed: dict[str, Any] | None = None
@@ -61,7 +62,7 @@ class Learner(LightningModule):
     @property
     def mode(self) -> str:
         """Whether a larger (``"max"``) or a smaller (``"min"``) value of ``monitor`` is better."""
-        return "max" if self.monitor.endswith(LARGER_IS_BETTER) else "min"
+        return "max" if self.monitor is not None and self.monitor.endswith(LARGER_IS_BETTER) else "min"
 
     @property
     def evaluated(self) -> Model:

@@ -45,7 +45,8 @@ class ClassificationLearner(GradientLearner):
         schedule = schedule or {"name": "OneCycleLR"}
         if not 0 <= label_smoothing < 1:
             raise ConfigError("label_smoothing must be in [0, 1)")
-        super().__init__(model, optimizer, schedule, ema, clip, accumulate, monitor, label_smoothing=label_smoothing)
+        options = {"accumulate": accumulate, "label_smoothing": label_smoothing}
+        super().__init__(model, optimizer, schedule, ema, clip, monitor, **options)
         self.label_smoothing = label_smoothing
         try:  # a mistake here is an error now, not after the run has begun
             self.model.loss(torch.zeros(1, self.model.spec.num_classes), torch.zeros(1).long(), label_smoothing)

@@ -1,4 +1,4 @@
-"""Training of p(x, y) or p(x) by gradient: the likelihood itself is the criterion."""
+"""Training of p(x, y) or p(x) by gradient: the likelihood itself, or a bound of it, is the criterion."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from zoo.models._model import Model
 
 
 class LikelihoodLearner(DensityLearner, GradientLearner):
-    """Minimises −log-likelihood, the mean of a batch in nats an image, from the start that EM has.
+    """Minimises the model's own ``terms(x, labels, epoch)["loss"]``, from the start that EM has.
+
+    That is −log-likelihood, the mean of a batch in nats an image, where it can be computed, and for a variational
+    autoencoder the bound that its options choose.
 
     Args:
         model: a density made by ``zoo.create``, or its ``config``.
         optimizer, schedule, ema, clip, accumulate, monitor: see :class:`zoo.learners._gradient.GradientLearner`.
 
-    Logged an epoch: ``train/log_likelihood`` (nats an image, over the epoch, while the parameters changed),
-    ``images_per_second``, and validation as for :class:`zoo.learners._density.DensityLearner`; every N steps
-    ``step/loss`` (−log-likelihood), ``step/lr``.
+    Logged an epoch: ``train/loss`` and the model's other terms, such as ``train/log_likelihood`` (nats an image, over
+    the epoch, while the parameters changed), ``train/recon`` and ``train/kl``; ``images_per_second``; validation as for
+    :class:`zoo.learners._density.DensityLearner`; every N steps ``step/loss``, ``step/lr``.
     """
 
     def __init__(
@@ -36,7 +39,7 @@ class LikelihoodLearner(DensityLearner, GradientLearner):
     ) -> None:
         optimizer = optimizer or {"name": "AdamW", "lr": 3e-3, "weight_decay": 0.0}
         schedule = schedule or {"name": "OneCycleLR"}
-        super().__init__(model, optimizer, schedule, ema, clip, accumulate, monitor)
+        super().__init__(model, optimizer, schedule, ema, clip, monitor, accumulate=accumulate)
 
     def initialize(self) -> None:
         super().initialize()
@@ -44,11 +47,23 @@ class LikelihoodLearner(DensityLearner, GradientLearner):
         if self.ema is not None and not bool(getattr(self.evaluated, "initialized", True)):
             self.evaluated.load_state_dict(self.model.state_dict())
 
+    def begin_epoch(self) -> None:
+        super().begin_epoch()
+        self._terms: dict[str, Tensor] = {}  # sums over the epoch's images
+
     def loss(self, x: Tensor, labels: Tensor) -> Tensor:
-        return -self.model.log_likelihood(x, labels).mean()
+        terms = self.model.terms(x, labels, self.current_epoch + self._totals["batches"] / self._batches)
+        loss = terms.pop("loss")
+        for key, value in terms.items():
+            if key in self._terms:
+                self._terms[key].add_(value, alpha=len(labels))
+            else:
+                self._terms[key] = value * len(labels)
+        return loss
 
     def on_train_epoch_end(self) -> None:
         speed = self.end_epoch()
-        values = {"train/log_likelihood": -self.mean_loss(), "images_per_second": speed}
+        values = {"train/loss": self.mean_loss(), "images_per_second": speed}
+        values |= {f"train/{key}": float(value) / max(self._totals["seen"], 1) for key, value in self._terms.items()}
         self.log_dict(values, sync_dist=self.trainer.world_size > 1)
         self.step_plateau()

@@ -21,28 +21,29 @@ def dequantise(images: Tensor, generator: torch.Generator) -> Tensor:
     return (images.float() + (noise - 0.5)) / (LEVELS - 1)
 
 
-def summarize_likelihood(log_prob: Tensor, dimensions: int, dequantised: bool) -> dict[str, float]:
+def summarize_likelihood(log_prob: Tensor, dimensions: int, of: str) -> dict[str, float]:
     """Mean log-likelihood in nats an image, its standard error, and bits a dimension.
 
-    Bits/dim is −log p / (D ln 2), the code length of a pixel, for probabilities of binary pixels. A density of
-    dequantised grey values in [0, 1] is a factor 255 a dimension larger than that of the same values in [0, 255], whose
-    expectation bounds the log probability of the levels: + log2 255 makes it an (upper bound on the) code length of a
-    level, to be compared with that of other models of 256 levels (Theis, van den Oord & Bethge 2016, A note on the
+    Bits/dim is −log p / (D ln 2), the code length of a pixel, for probabilities of binary pixels or levels. A density
+    of dequantised grey values in [0, 1] is a factor 255 a dimension larger than that of the same values in [0, 255],
+    whose expectation bounds the log probability of the levels: + log2 255 makes it an (upper bound on the) code length
+    of a level, to be compared with that of other models of 256 levels (Theis, van den Oord & Bethge 2016, A note on the
     evaluation of generative models, section 3.1).
 
     Args:
         log_prob: log p(x), ``(N,)``, in nats, summed over pixels.
         dimensions: D, the number of channels times pixels.
-        dequantised: whether ``log_prob`` is the density of dequantised grey values in [0, 1]; else the probability of
-            binary pixels.
+        of: what ``log_prob`` is of, see :class:`zoo.spec.Density`.
 
     Returns:
-        ``log_prob``, ``bits_per_dim``, and, of two images or more, ``log_prob_se``.
+        ``log_prob``, ``bits_per_dim`` but for ``"continuous"`` values, and, of two images or more, ``log_prob_se``.
     """
     log_prob = log_prob.cpu().double()  # not every accelerator has float64
     mean = float(log_prob.mean())
     values = {"log_prob": mean}
     if len(log_prob) > 1:
         values["log_prob_se"] = float(log_prob.std()) / math.sqrt(len(log_prob))
-    offset = math.log2(LEVELS - 1) if dequantised else 0.0
+    if of == "continuous":
+        return values
+    offset = math.log2(LEVELS - 1) if of == "dequantised" else 0.0
     return {**values, "bits_per_dim": -mean / (dimensions * math.log(2)) + offset}

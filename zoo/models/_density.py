@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-from zoo.errors import ZooError
-from zoo.models._model import Model
+from zoo.models._conditional import Generative
 from zoo.spec import DataSpec, Density
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
 
-class DensityModel(Model):
+class DensityModel(Generative):
     """Base of the models of p(x, y) = p(y) p(x | y), or of p(x) alone, whose density can be computed.
 
     A subclass defines :meth:`log_prob_of` for one of its ``groups`` of parameters: one a class where ``per_class``, a
@@ -28,20 +26,16 @@ class DensityModel(Model):
 
     Attributes:
         density: what ``log_prob`` is.
-        log_prior: log p(y), ``(K,)``; None where there are no classes.
         initialized: whether :meth:`initialize` has run, or has been loaded.
     """
 
     density: Density
-    log_prior: Tensor | None
     initialized: Tensor
+    option = "per_class"
 
     def __init__(self, spec: DataSpec, per_class: bool) -> None:
-        super().__init__()
-        self.spec = spec
-        self.groups = spec.num_classes if per_class else 1
+        super().__init__(spec, per_class)
         self.register_buffer("initialized", torch.tensor(False))
-        self.register_buffer("log_prior", torch.full((self.groups,), -math.log(self.groups)) if per_class else None)
         if not per_class:
             self.predict_log_proba = None  # type: ignore[assignment]
 
@@ -94,6 +88,18 @@ class DensityModel(Model):
             return self.log_prob(x)
         return self.log_prob(x, labels) + self.log_prior[labels]
 
+    def terms(self, x: Tensor, labels: Tensor, epoch: float) -> dict[str, Tensor]:
+        """The criterion of training by gradient, ``loss``, and ``log_likelihood``: means of a batch, in nats an image.
+
+        ``epoch``, the number of epochs done so far, is for models whose criterion changes.
+        """
+        mean = self.log_likelihood(x, labels).mean()
+        return {"loss": -mean, "log_likelihood": mean.detach()}
+
+    def validate(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """What a validation pass looks at, a row an image: ``log_joint``, and in other models values to be averaged."""
+        return {"log_joint": self.log_joint(x)}
+
     def predict_log_proba(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """log p(y | x) in nats, ``(B, K)``, by Bayes' rule, from the pixels that ``observed`` marks."""
         return self.log_joint(x, observed).log_softmax(1)
@@ -104,28 +110,3 @@ class DensityModel(Model):
             return [(0, torch.arange(len(labels), device=labels.device))] if len(labels) else []
         pairs = [(group, (labels == group).nonzero()[:, 0]) for group in range(self.groups)]
         return [(group, index) for group, index in pairs if len(index)]
-
-    def draw_groups(self, n: int, labels: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        """The groups of ``n`` images to sample, ``(n,)`` int64: ``labels`` if given, else drawn from p(y).
-
-        Raises ``ZooError`` where labels are given to a model without classes, or not ``n`` of them.
-        """
-        device = self.initialized.device
-        if labels is not None:
-            self.require_classes()
-            if labels.shape != (n,) or (n and not 0 <= int(labels.min()) <= int(labels.max()) < self.groups):
-                raise ZooError(f"labels must be {n} whole numbers from 0 to {self.groups - 1}")
-            return labels.to(device)
-        if self.log_prior is None:
-            return torch.zeros(n, dtype=torch.long, device=device)
-        return torch.multinomial(self.log_prior.exp(), max(n, 1), replacement=True, generator=generator)[:n]
-
-    def set_prior(self, counts: Tensor) -> None:
-        """log p(y) from the number of images of each class, ``(K,)``; a class without images gets probability zero."""
-        if self.log_prior is not None:
-            self.log_prior.copy_((counts / counts.sum()).log())
-
-    def require_classes(self) -> None:
-        """Raise ``ZooError`` where the model has no classes."""
-        if self.log_prior is None:
-            raise ZooError("this model has one density for all images (per_class=false): it takes no labels")

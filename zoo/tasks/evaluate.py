@@ -28,8 +28,8 @@ class Evaluation:
 
     Attributes:
         metrics: of a model that classifies: accuracy, nll (nats), ece, and ``per_class``: accuracy by class name. Of a
-            density: ``log_prob`` (mean log p(x), nats an image), its standard error ``log_prob_se``, ``bits_per_dim``,
-            and ``density``: of what they are, in words.
+            density: ``log_prob`` (mean log p(x), nats an image), its standard error over images ``log_prob_se``,
+            ``bits_per_dim`` where the likelihood has them, and ``density``: of what they are, in words.
         log_proba: log p(y | x), ``(N, K)``, in the order of the split; None where the model does not classify.
     """
 
@@ -37,7 +37,9 @@ class Evaluation:
     log_proba: Tensor | None
 
 
-def evaluate(model: Model, split: Split, batch_size: int = 1024, missing: float = 0.0) -> Evaluation:
+def evaluate(
+    model: Model, split: Split, batch_size: int = 1024, missing: float = 0.0, importance: int | None = None
+) -> Evaluation:
     """Ask a model for the classes of a split, and for its likelihood, as far as it can tell, and summarise.
 
     Args:
@@ -46,6 +48,7 @@ def evaluate(model: Model, split: Split, batch_size: int = 1024, missing: float 
         batch_size: images at a time.
         missing: probability that a pixel is hidden, in all its channels, drawn for each pixel of each image from a
             fixed seed. Above 0 the model is asked for classes alone, see :func:`zoo.classify`.
+        importance: importance samples an image of a likelihood that is a bound; the model's own number if left out.
 
     Raises:
         DataError: shape or number of classes do not fit the model.
@@ -81,20 +84,20 @@ def evaluate(model: Model, split: Split, batch_size: int = 1024, missing: float 
             raise ZooError(
                 f"{name} does not say what its log_prob is: its attribute density must be a zoo.spec.Density"
             )
-        dequantised = model.density.of == "dequantised"
-        log_prob = _log_prob(model, split, dequantised, batch_size)
-        metrics |= summarize_likelihood(log_prob, math.prod(spec.shape), dequantised)
-        metrics["density"] = f"{model.density.kind} {model.density.of}"
+        log_prob = _log_prob(model, split, batch_size, importance)
+        metrics |= summarize_likelihood(log_prob, math.prod(spec.shape), model.density.of)
+        samples = importance or getattr(model, "importance_samples", None)
+        metrics["density"] = ", ".join([model.density.kind, model.density.of, *([f"K = {samples}"] if samples else [])])
     return Evaluation(metrics, log_proba)
 
 
-def _log_prob(model: Model, split: Split, dequantised: bool, batch_size: int) -> Tensor:
+def _log_prob(model: Model, split: Split, batch_size: int, importance: int | None) -> Tensor:
     """log p(x), ``(N,)``, of grey values made real numbers by noise, or of the images as they are."""
     generator = torch.Generator().manual_seed(NOISE_SEED)
     parts = []
     for chunk in split.images.split(batch_size):
-        x = dequantise(chunk, generator) if dequantised else chunk.float().div(255)
-        parts.append(capability.log_prob(model, x))
+        x = dequantise(chunk, generator) if model.density.of == "dequantised" else chunk.float().div(255)
+        parts.append(capability.log_prob(model, x, num_samples=importance))
     return torch.cat(parts)
 
 
@@ -105,11 +108,9 @@ def describe(metrics: dict[str, Any]) -> list[str]:
         accuracy, nll, ece = (metrics[key] for key in ("accuracy", "nll", "ece"))
         lines.append(f"accuracy {accuracy:.2%}  nll {nll:.4f} nats  ece {ece:.4f}")
     if "log_prob" in metrics:
-        error = f" ± {metrics['log_prob_se']:.1f}" if "log_prob_se" in metrics else ""
-        words = metrics["density"].replace(" ", ", ")
-        lines.append(
-            f"log p(x) {metrics['log_prob']:.1f}{error} nats ({words})  {metrics['bits_per_dim']:.3f} bits/dim"
-        )
+        error = f" ± {metrics['log_prob_se']:.2f}" if "log_prob_se" in metrics else ""
+        bits = f"  {metrics['bits_per_dim']:.3f} bits/dim" if "bits_per_dim" in metrics else ""
+        lines.append(f"log p(x) {metrics['log_prob']:.2f}{error} nats ({metrics['density']}){bits}")
     return lines
 
 

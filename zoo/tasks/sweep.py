@@ -53,5 +53,6 @@ COLUMNS = {
     "ece": _cell("test", "ece", ".4f"),
     "log p(x)": _cell("test", "log_prob", ".1f"),
     "bits/dim": _cell("test", "bits_per_dim", ".3f"),
+    "Fréchet / floor": _cell("test", "frechet_ratio", ".2f"),
     "s": _cell("seconds", "fit", ".1f"),
 }

@@ -27,15 +27,17 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
-from zoo import checkpoint, registry
+from zoo import capability, checkpoint, registry
 from zoo.data.datamodule import ImageDataModule
 from zoo.errors import ConfigError, ZooError, did_you_mean
 from zoo.files import write_bytes, write_json, write_text
 from zoo.inspect.figures import generative_figures, write_classifier
+from zoo.inspect.latents import LatentPictures, draw_latents
 from zoo.inspect.progress import Progress
 from zoo.learners import learner_class
+from zoo.models._latent import LatentModel
 from zoo.models._model import Model
-from zoo.tasks import machine
+from zoo.tasks import machine, sample_quality
 from zoo.tasks.evaluate import Evaluation, describe, evaluate
 
 Settings = dict[str, Any]
@@ -97,7 +99,10 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
             best = _best(run, learner, value)
             # what is reported is what is kept: the checkpoint as a user will load it
             model = checkpoint.load(run)
-            evaluation = evaluate(model, data.splits.test)
+            tells = any(capability.support(model, question) != "no" for question in ("classify", "log_prob"))
+            evaluation = evaluate(model, data.splits.test) if tells else Evaluation({}, None)
+            if isinstance(model, LatentModel):
+                evaluation.metrics.update(sample_quality.sample_metrics(model, data.splits, settings["data"]["name"]))
             seconds = {
                 "setup": setup - started,
                 "fit": fitted - setup + (_earlier_seconds(run) if resume else 0),
@@ -106,7 +111,7 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
             summary = summarize(settings, learner, data, trainer, evaluation, seconds)
             draw(settings, trainer, model, data, run, evaluation)
             write_json(run / "summary.json", summary)
-            report(console, run, summary, commands=target is None)
+            report(console, run, summary, model, commands=target is None)
             value = best
     return value
 
@@ -129,11 +134,20 @@ def build(settings: Settings, run: Path, console: Console) -> tuple[Any, ImageDa
     learner = learner_class(options.pop("name"))(model, **options)
     callbacks: list[L.Callback] = [Progress(run / "metrics.csv", console)]
     if not settings["trainer"]["fast_dev_run"]:
+        if isinstance(model, LatentModel):  # before Progress, which writes down what it logs
+            callbacks.insert(0, latent_pictures(settings, data, run, console))
         callbacks.append(checkpoints(run, learner, validated=len(data.splits.val) > 0))
     trainer = build_trainer(settings, run, callbacks)
     learner.check_trainer(trainer)
     machine.prepare(trainer.strategy.root_device)
     return learner, data, trainer
+
+
+def latent_pictures(settings: Settings, data: ImageDataModule, run: Path, console: Console) -> LatentPictures:
+    """Shows a latent space on validation images, or training images where there are none."""
+    measure = sample_quality.extractor(settings["data"]["name"])
+    classify = None if measure is None else lambda images: measure(images)[1]
+    return LatentPictures(run / "figures", data.splits.val or data.splits.train, console, classify)
 
 
 def build_trainer(settings: Settings, run: Path, callbacks: list[L.Callback]) -> L.Trainer:
@@ -172,9 +186,9 @@ class BestAndLast(ModelCheckpoint):
 
 
 def checkpoints(run: Path, learner: Any, validated: bool) -> ModelCheckpoint:
-    """``last.ckpt`` after each epoch, and ``best.ckpt`` by the learner's monitor where there is validation."""
+    """``last.ckpt`` after each epoch, and ``best.ckpt`` where the learner has a monitor and there is validation."""
     options: dict[str, Any] = {"dirpath": run, "enable_version_counter": False, "save_on_train_epoch_end": True}
-    if not validated:
+    if not validated or learner.monitor is None:
         return ModelCheckpoint(filename="last", **options)
     return BestAndLast(filename="best", save_last=True, monitor=learner.monitor, mode=learner.mode, **options)
 
@@ -294,7 +308,11 @@ def draw(
 ) -> None:
     """What a generative model has learnt, as files in ``run/figures``; in TensorBoard that, pictures of a classifier's
     test split, and the hyperparameters beside the final metrics."""
-    figures = generative_figures(model, data.splits.test)
+    figures = {}
+    if isinstance(model, LatentModel):  # TensorBoard has had these each epoch; the files are to show what is kept
+        draw_latents(model, data.splits.val or data.splits.train, run / "figures")
+    else:
+        figures = generative_figures(model, data.splits.test)
     for name, figure in figures.items():
         (run / "figures").mkdir(exist_ok=True)
         picture = io.BytesIO()
@@ -325,11 +343,11 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def report(console: Console, run: Path, summary: Mapping[str, Any], commands: bool) -> None:
-    """The result, in lines of at most 80 characters, and three commands that can be pasted."""
-    lines = [f"test {line}" for line in describe(summary["test"])]
+def report(console: Console, run: Path, summary: Mapping[str, Any], model: Model, commands: bool) -> None:
+    """The result, in lines of at most 80 characters, and commands that can be pasted."""
+    lines = [f"test {line}" for line in describe(summary["test"])] + sample_quality.describe(summary["test"])
     seconds = f"({summary['seconds']['fit']:.1f} s of training)"
-    if len(lines[0]) + 2 + len(seconds) <= 80:
+    if lines and len(lines[0]) + 2 + len(seconds) <= 80:
         lines[0] += f"  {seconds}"
     else:
         lines.append(seconds)
@@ -341,6 +359,7 @@ def report(console: Console, run: Path, summary: Mapping[str, Any], commands: bo
     for line in (
         f"tensorboard --logdir {run}",
         f"python scripts/evaluate.py ckpt={kept}",
+        *([f"python scripts/sample.py ckpt={kept}"] if capability.support(model, "sample") != "no" else []),
         f"python -c \"import zoo; model = zoo.load('{run}')\"",
     ):
         console.print(line, soft_wrap=True)

@@ -1,0 +1,88 @@
+"""Release a trained classifier as the extractor by which samples of its data set are measured.
+
+python train.py model=lenet data=mnist
+python scripts/release_features.py run=<its run directory> [key=value …]
+
+  run     the run directory
+  to      the folder to make; pretrained/features-<data> if left out
+  root    where data lies; ZOO_DATA, else data/, if left out
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zoo.tasks.command import command, parse
+
+DEFAULTS: dict[str, Any] = {"run": ..., "to": None, "root": None}
+CARD = """# Features of {data}
+
+A {model} of {parameters:,} parameters, by whose features samples of {data} are measured: Fréchet and kernel distance,
+precision and recall, density and coverage (`zoo.tasks.sample_quality`). Its predictions tell which classes samples fall
+into. These figures have a scale of their own: compare them with those of the same weights, and never with FID.
+
+| | |
+|---|---|
+| test accuracy | {accuracy:.2%} |
+| test nll | {nll:.4f} nats |
+| data | sha256 {fingerprint} |
+| model.safetensors | sha256 {digest} |
+
+`python train.py model={model} data={data}` trained it, with these settings; validation images chose the epoch.
+
+```yaml
+{settings}```
+
+`statistics.safetensors` holds what the figures need to know of the real images. It says which weights and images it
+belongs to, and is computed anew where those differ.
+"""
+
+
+@command
+def main() -> None:
+    options, files = parse(sys.argv[1:], DEFAULTS, {}, __doc__ or "")
+    from zoo import checkpoint
+    from zoo.errors import ConfigError
+    from zoo.files import write_text
+    from zoo.tasks import sample_quality
+    from zoo.tasks.evaluate import evaluate, splits_for
+
+    if files:
+        raise ConfigError(f"{files[0]!r} is not key=value; the run directory is given as run={files[0]}")
+    run = Path(options["run"])
+    model, source = checkpoint.load_with_source(run)
+    if not (run / "config.yaml").is_file() or not hasattr(model, "features"):
+        raise ConfigError(f"run={run} is no run directory of a classifier: it must hold config.yaml and features")
+    splits = splits_for(model.spec, source, root=options["root"])
+    accuracy = evaluate(model, splits.test).metrics
+    data = source["name"]
+    folder = checkpoint.save(model, options["to"] or sample_quality.PRETRAINED / f"features-{data}")
+    for path in folder.iterdir():
+        path.chmod(0o644)
+    measure = sample_quality.read_extractor(folder)
+    sample_quality.keep_reference(measure, splits)
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    settings["data"].pop("root")
+    chosen = {key: settings[key] for key in ("seed", "data", "model", "learner")}
+    chosen["trainer"] = {key: settings["trainer"][key] for key in ("max_epochs", "precision")}
+    card = CARD.format(
+        model=model.config["name"],
+        data=data,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        accuracy=accuracy["accuracy"],
+        nll=accuracy["nll"],
+        fingerprint=splits.fingerprint,
+        digest=hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+        settings=yaml.safe_dump(chosen, sort_keys=False, default_flow_style=None),
+    )
+    write_text(folder / "README.md", card)
+    print(f"{folder}: features {measure.digest}, test accuracy {accuracy['accuracy']:.2%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Draw images from a generative model: a grid as PNG, and an .npz with all of them.
+
+python scripts/sample.py ckpt=<file or run directory> [n=64] [label=3] [seed=0] [key=value …]
+
+  ckpt    a .ckpt file, a run directory or a released model's folder
+  n       how many images (64)
+  label   a class, by name or number; classes drawn from p(y) if left out
+  seed    the same seed gives the same images (0)
+  out     what the files are called before .png and .npz, or the folder they are
+          put into: samples-seed<seed>, or samples-<class>-seed<seed> with a
+          label; the folder of the weights if left out
+  ema     true (default): averaged weights where there are any; false: the raw ones
+
+The .npz holds images (uint8, n × channels × height × width), labels (int64, of a
+model with classes), seed and n.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from zoo.tasks.command import command, parse
+
+DEFAULTS: dict[str, Any] = {"ckpt": ..., "n": 64, "label": None, "seed": 0, "out": None, "ema": True}
+RULES = {"n": "[1, inf)", "seed": "[0, 9223372036854775807]"}
+
+
+@command
+def main() -> None:
+    options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    from zoo import checkpoint
+    from zoo.errors import ConfigError
+    from zoo.tasks.sample import class_number, draw_samples, write_samples
+
+    if files:
+        raise ConfigError(f"{files[0]!r} is not key=value; the checkpoint is given as ckpt={files[0]}")
+    model = checkpoint.load(options["ckpt"], options["ema"])
+    text, seed = options["label"], options["seed"]
+    label = None if text is None else class_number(model.spec, text)
+    words = ["samples", *([] if label is None else [re.sub(r"\W+", "_", model.spec.class_names[label])])]
+    kept = checkpoint.locate(options["ckpt"])
+    out = Path(options["out"] or (kept if kept.is_dir() else kept.parent)).expanduser()
+    if out.is_dir():
+        out /= "-".join([*words, f"seed{seed}"])
+    elif out.suffix in (".png", ".npz"):
+        out = out.with_suffix("")
+    if not out.parent.is_dir():
+        raise ConfigError(f"out={options['out']}: the folder {out.parent} does not exist")
+    for path in write_samples(draw_samples(model, options["n"], label, seed), out):
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

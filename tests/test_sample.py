@@ -1,0 +1,166 @@
+"""scripts/sample.py: images of any generative model, as a picture and as numbers."""
+
+import contextlib
+import io
+import runpy
+import sys
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, command, run_train
+from PIL import Image
+
+import zoo
+from zoo.errors import ZooError
+from zoo.tasks.sample import class_number, draw_samples, write_samples
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+TINY = ("data=digits", "experiment=debug", "logger=none", "trainer.max_epochs=1")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    return run_train(tmp_path_factory.mktemp("runs"), "model=naive_bayes", *TINY)
+
+
+def sample(*words: str) -> list[Path]:
+    """The command in this process; the files that it says it has written."""
+    with mock.patch.object(sys, "argv", ["sample.py", *words]), contextlib.redirect_stdout(io.StringIO()) as said:
+        runpy.run_path(str(ROOT / "scripts" / "sample.py"), run_name="__main__")
+    return [Path(line) for line in said.getvalue().splitlines()]
+
+
+def refused(capsys, *words: str) -> str:
+    with pytest.raises(SystemExit) as end:
+        sample(*words)
+    assert end.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_command(run, tmp_path):
+    """As typed: beside the weights, without Lightning or Matplotlib, the model's own samples."""
+    (tmp_path / "typed.py").write_text(
+        "import runpy, sys\n"
+        f"runpy.run_path({str(ROOT / 'scripts' / 'sample.py')!r}, run_name='__main__')\n"
+        "assert not {'lightning', 'matplotlib'} & set(sys.modules)\n"
+    )
+    result = command(str(tmp_path / "typed.py"), f"ckpt={run}", "n=10", "seed=3", cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == [str(run / "samples-seed3.png"), str(run / "samples-seed3.npz")]
+    kept = np.load(run / "samples-seed3.npz", allow_pickle=False)
+    assert set(kept) == {"images", "labels", "seed", "n"}
+    assert (kept["images"].shape, kept["images"].dtype) == ((10, 1, 28, 28), np.uint8)
+    assert kept["labels"].dtype == np.int64
+    assert (int(kept["seed"]), int(kept["n"])) == (3, 10)
+    # the classes are drawn from p(y), then the images given them, all from one stream
+    model, generator = zoo.load(run), torch.Generator().manual_seed(3)
+    labels = torch.multinomial(model.log_prior.exp(), 10, replacement=True, generator=generator)
+    assert torch.equal(torch.from_numpy(kept["labels"]), labels)
+    images = zoo.sample(model, 10, labels, generator).mul(255).round().byte()
+    assert torch.equal(torch.from_numpy(kept["images"]), images)
+
+
+def test_same_seed_same_files(run, tmp_path):
+    (tmp_path / "again").mkdir()
+    first = sample(f"ckpt={run}", "n=7", f"out={tmp_path / 'first.png'}")
+    again = sample(f"ckpt={run / 'best.ckpt'}", "n=7", f"out={tmp_path / 'again'}")
+    other = sample(f"ckpt={run}", "n=7", "seed=1", f"out={tmp_path / 'other'}")
+    assert [path.name for path in first] == ["first.png", "first.npz"]
+    assert again == [tmp_path / "again" / "samples-seed0.png", tmp_path / "again" / "samples-seed0.npz"]
+    for left, right, different in zip(first, again, other, strict=True):
+        assert left.read_bytes() == right.read_bytes()
+        assert left.read_bytes() != different.read_bytes()
+
+
+def test_grid_shows_the_images(tmp_path):
+    """Five images are a grid of 3 × 2 with an empty place; each pixel of theirs is in it, enlarged twice."""
+    samples = draw_samples(started("naive_bayes", (1, 28, 28)), 5)
+    picture, _ = write_samples(samples, tmp_path / "five")
+    with Image.open(picture) as image:
+        pixels = torch.from_numpy(np.array(image))
+    assert pixels.shape == (4 + 2 * 56 + 2 + 4, 4 + 3 * 56 + 2 * 2 + 4)
+    for number in range(6):
+        row, column = divmod(number, 3)
+        top, left = 4 + row * 58, 4 + column * 58
+        shown = pixels[top : top + 56, left : left + 56]
+        wanted = samples.images[number, 0] if number < 5 else torch.full((28, 28), 255, dtype=torch.uint8)
+        assert torch.equal(shown, wanted.repeat_interleave(2, 0).repeat_interleave(2, 1))
+
+
+def started(name: str, shape: tuple[int, int, int], **options) -> torch.nn.Module:
+    model = zoo.create(name, zoo.DataSpec(shape, 3, ("T-shirt", "shoe", "bag")), **options)
+    generator = torch.Generator().manual_seed(0)
+    x, labels = torch.rand(30, *shape, generator=generator), torch.arange(30) % 3
+    model.initialize([(x, labels)], generator)
+    if hasattr(model, "maximize"):
+        model.maximize(model.statistics(x, labels))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("naive_bayes", {}),
+        ("gmm", {"num_components": 2, "pca": 4}),
+        ("gmm", {"num_components": 2, "pca": 4, "per_class": False}),
+        ("hmm", {"num_states": 2}),
+        ("vae", {"latent_dim": 2, "hidden_sizes": [8]}),
+        ("vae", {"latent_dim": 2, "hidden_sizes": [8], "conditional": True}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
+)
+def test_every_generative_model(name, options):
+    model = started(name, (3, 6, 5), **options)
+    classes = model.log_prior is not None
+    one = draw_samples(model, 1)
+    assert one.images.shape == (1, 3, 6, 5)
+    assert one.images.dtype == torch.uint8
+    assert (one.labels is not None) == classes
+    assert torch.equal(draw_samples(model, 4).images, draw_samples(model, 4).images)
+    if classes:
+        assert draw_samples(model, 4, label=2).labels.tolist() == [2] * 4
+    else:
+        with pytest.raises(ZooError, match="knows no classes"):
+            draw_samples(model, 4, label=2)
+
+
+def test_labels_mean_classes(run, capsys):
+    """A class by name or number, in the file's name too; the samples are of that class."""
+    spec = zoo.DataSpec((1, 2, 2), 3, ("T-shirt", "2", "bag"))
+    assert [class_number(spec, word) for word in ("T-shirt", "2", "bag", "0")] == [0, 1, 2, 0]
+    for word in ("3", "-1", "shirt", ""):
+        with pytest.raises(ZooError, match="knows no class"):
+            class_number(spec, word)
+    picture, numbers = sample(f"ckpt={run}", "label=4", "n=20")
+    assert picture.name == "samples-4-seed0.png"
+    kept = np.load(numbers)
+    assert kept["labels"].tolist() == [4] * 20
+    said = zoo.classify(zoo.load(run), torch.from_numpy(kept["images"]).float() / 255).argmax(1)
+    assert (said == 4).float().mean() > 0.8
+
+
+def test_averaged_or_raw_weights(tmp_path):
+    run = run_train(tmp_path / "runs", "model=vae", "model.hidden_sizes=[8]", *TINY, "learner.ema=0.999")
+    averaged, raw = (
+        np.load(sample(f"ckpt={run}", "n=2", f"ema={ema}", f"out={tmp_path / ema}")[1])["images"]
+        for ema in ("true", "false")
+    )
+    assert not np.array_equal(averaged, raw)
+    assert np.array_equal(averaged, draw_samples(zoo.load(run), 2).images.numpy())
+    assert np.array_equal(raw, draw_samples(zoo.load(run, ema=False), 2).images.numpy())
+
+
+def test_refusals(run, tmp_path, capsys):
+    classifier = zoo.save(zoo.create("logistic_regression"), tmp_path / "released")
+    said = refused(capsys, f"ckpt={classifier}")
+    assert "logistic_regression cannot sample; models that can: " in said
+    assert all(name in said for name in ("gmm", "hmm", "naive_bayes", "vae"))
+    assert not list(classifier.glob("samples*"))
+    assert "'11'" in refused(capsys, f"ckpt={run}", "label=11")
+    assert "must be in [1" in refused(capsys, f"ckpt={run}", "n=0")
+    assert "does not exist" in refused(capsys, f"ckpt={run}", f"out={tmp_path / 'nowhere' / 'x'}")
+    assert "ckpt=" in refused(capsys, str(run))

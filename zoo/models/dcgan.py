@@ -1,0 +1,287 @@
+"""Deep convolutional generative adversarial network.
+
+A generator turns noise z ~ N(0, I) into an image, a discriminator D tells images of the data from generated ones, and
+each is trained against the other: D to raise, the generator to lower
+
+    V = E[log σ(D(x))] + E[log(1 − σ(D(G(z))))]
+
+or one of its relatives, by name (:func:`discriminator_loss`, :func:`generator_loss`). There is no density.
+
+Radford's architecture scaled down: transposed 4×4 convolutions that double the size, strided 4×4 convolutions that
+halve it, no pooling. Three things differ. The generator normalises groups of
+channels of one image in place of the batch: an image is a function of its noise and label alone, in training as
+afterwards, and averaged weights need no statistics of their own. The discriminator has no normalisation, because a
+gradient penalty is one of a function of single images (Gulrajani et al. 2017, §4). After its convolutions it has a wide
+hidden layer: projected from the maps themselves, a class is little more than a template, which the generator learns in
+place of the class's variety.
+
+References: Goodfellow et al. (2014), Generative adversarial nets; Radford, Metz & Chintala (2016), Unsupervised
+representation learning with deep convolutional generative adversarial networks; Miyato & Koyama (2018), cGANs with
+projection discriminator.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm as spectrally_normalized
+
+from zoo.models._latent import LatentModel
+from zoo.registry import register
+from zoo.spec import DataSpec
+
+LOSSES = ("non_saturating", "minimax", "hinge", "wasserstein", "least_squares")
+LOGITS = ("non_saturating", "minimax")  # whose D is a log odds, so that σ(D) is a probability
+SMALLEST = 8  # height and width of the maps that the generator starts from, at most
+GROUP = 16  # channels that are normalised together
+WIDE = 8  # units of the discriminator's last layer, in multiples of its channels
+
+CANDIDATES, STARTS, STEPS, RATE = 512, 4, 100, 0.05  # of the latent search
+SEEN_STD = 0.1  # of grey values around the generated ones, in the latent search
+
+
+# Losses. The logits are D's, (B,); a loss is a mean over the batch.
+
+
+def discriminator_loss(loss: str, real: Tensor, fake: Tensor) -> Tensor:
+    """What the discriminator minimises, given its values for images of the data and for generated ones.
+
+    ``non_saturating``, ``minimax``: −V, cross-entropy in nats (Goodfellow et al. 2014, eq. 1). ``hinge``: Lim & Ye
+    (2017). ``wasserstein``: Arjovsky et al. (2017), with ``gradient_penalty`` that of Gulrajani et al. (2017).
+    ``least_squares``: Mao et al. (2017), eq. 9.
+    """
+    if loss in LOGITS:
+        return F.softplus(-real).mean() + F.softplus(fake).mean()
+    if loss == "hinge":
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+    if loss == "wasserstein":
+        return fake.mean() - real.mean()
+    return ((real - 1).square().mean() + fake.square().mean()) / 2
+
+
+def generator_loss(loss: str, fake: Tensor) -> Tensor:
+    """What the generator minimises.
+
+    ``minimax`` is E[log(1 − σ(D))] itself, whose gradient vanishes where D is sure of itself; ``non_saturating``
+    −E[log σ(D)], whose gradient is largest there.
+    """
+    if loss == "non_saturating":
+        return F.softplus(-fake).mean()
+    if loss == "minimax":
+        return -F.softplus(fake).mean()
+    if loss == "least_squares":
+        return (fake - 1).square().mean() / 2
+    return -fake.mean()
+
+
+def gradient_norms(discriminator: nn.Module, x: Tensor, labels: Tensor | None) -> Tensor:
+    """‖∂D/∂x‖² of each image, over all its pixels, ``(B,)``; the result can be differentiated."""
+    x = x.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(discriminator(x, labels).sum(), x, create_graph=True)
+    return gradient.flatten(1).square().sum(1)
+
+
+def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor, labels: Tensor | None) -> Tensor:
+    """E(‖∂D/∂x‖ − 1)² on lines between real and generated images, one random place a line (Gulrajani et al. 2017)."""
+    place = torch.rand(len(real), 1, 1, 1, dtype=real.dtype, device=real.device)
+    squared = gradient_norms(discriminator, torch.lerp(real, fake.detach().to(real.dtype), place), labels)
+    return (squared.clamp_min(1e-12).sqrt() - 1).square().mean()
+
+
+def r1_penalty(discriminator: nn.Module, real: Tensor, labels: Tensor | None) -> Tensor:
+    """½ E‖∂D/∂x‖² on images of the data (Mescheder et al. 2018, eq. 9, without its γ)."""
+    return gradient_norms(discriminator, real, labels).mean() / 2
+
+
+# Networks
+
+
+class Generator(nn.Module):
+    """Noise ``(B, D)``, and labels ``(B,)`` where there are ``classes``, to images ``(B, C, H, W)`` in [-1, 1].
+
+    ``stages`` transposed convolutions each double a map that begins with ⌈size / 2^stages⌉; what is too much for the
+    image is cut off.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], classes: int, latent_dim: int, channels: int, stages: int) -> None:
+        super().__init__()
+        self.size = shape[1:]
+        count, height, width = channels * 2 ** (stages - 1), *start_size(shape, stages)
+        self.embedding = nn.Embedding(classes, latent_dim) if classes else None
+        layers: list[nn.Module] = [nn.Linear(latent_dim * (2 if classes else 1), count * height * width)]
+        layers += [nn.Unflatten(1, (count, height, width))]
+        for stage in range(stages):
+            layers += [nn.GroupNorm(max(1, count // GROUP), count), nn.ReLU(inplace=True)]
+            out = count // 2 if stage + 1 < stages else shape[0]
+            layers += [nn.ConvTranspose2d(count, out, 4, 2, 1)]
+            count = out
+        self.layers = nn.Sequential(*layers, nn.Tanh())
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.embedding is not None:
+            z = torch.cat([z, self.embedding(labels)], 1)
+        height, width = self.size
+        return self.layers(z)[:, :, :height, :width]
+
+
+class Discriminator(nn.Module):
+    """Images ``(B, C, H, W)`` in [-1, 1], and labels ``(B,)`` where there are ``classes``, to ``(B,)``.
+
+    With classes D(x, y) = w·h(x) + e_y·h(x) (projection); without labels it is the largest of its values over y.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int], classes: int, channels: int, stages: int, spectral_norm: bool
+    ) -> None:
+        super().__init__()
+        normalize = spectrally_normalized if spectral_norm else lambda module: module
+        start = start_size(shape, stages)
+        height, width = (size * 2**stages for size in start)
+        self.padding = (0, width - shape[2], 0, height - shape[1])
+        layers: list[nn.Module] = []
+        count = shape[0]
+        for stage in range(stages):
+            out = channels * 2**stage
+            layers += [normalize(nn.Conv2d(count, out, 4, 2, 1)), nn.LeakyReLU(0.2, inplace=True)]
+            count = out
+        features = WIDE * channels
+        layers += [nn.Flatten(), normalize(nn.Linear(count * start[0] * start[1], features)), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers)
+        self.head = normalize(nn.Linear(features, 1))
+        self.classes = normalize(nn.Linear(features, classes, bias=False)) if classes else None
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        features = self.layers(F.pad(x, self.padding, value=-1.0) if any(self.padding) else x)
+        common = self.head(features)[:, 0]
+        if self.classes is None:
+            return common
+        of_classes = self.classes(features)
+        return common + (of_classes.amax(1) if labels is None else of_classes.gather(1, labels[:, None])[:, 0])
+
+
+def start_size(shape: tuple[int, int, int], stages: int) -> tuple[int, int]:
+    """Height and width of the smallest maps."""
+    return -(-shape[1] // 2**stages), -(-shape[2] // 2**stages)
+
+
+@register("dcgan")
+class DCGAN(LatentModel):
+    """Generator and discriminator for any channel count and any size.
+
+    Args:
+        spec: shape and classes of the data.
+        latent_dim: length of z.
+        channels: feature maps of both networks at half the image's size; twice as many with each halving.
+        conditional: p(x | y): the class is embedded beside the noise, and the discriminator projects onto it.
+        loss: one of ``LOSSES``.
+        gradient_penalty: weight of :func:`gradient_penalty`; 0 leaves it out.
+        r1: γ, the weight of :func:`r1_penalty`; 0 leaves it out.
+        r1_every: it is added to every so manieth batch alone, with so much more weight (Karras et al. 2020, App. B).
+        spectral_norm: divide the discriminator's weights by their largest singular value (Miyato et al. 2018).
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        latent_dim: int = 64,
+        channels: int = 32,
+        conditional: bool = False,
+        loss: str = "non_saturating",
+        gradient_penalty: float = 0.0,
+        r1: float = 1.0,
+        r1_every: int = 4,
+        spectral_norm: bool = False,
+    ) -> None:
+        super().__init__(spec, latent_dim, conditional)
+        if loss not in LOSSES:
+            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, not {loss!r}")
+        if min(latent_dim, channels, r1_every) < 1 or min(gradient_penalty, r1) < 0:
+            raise ValueError("latent_dim, channels and r1_every must be at least 1, gradient_penalty and r1 at least 0")
+        self.loss, self.gradient_penalty, self.r1, self.r1_every = loss, gradient_penalty, r1, r1_every
+        classes = spec.num_classes if conditional else 0
+        stages = max(1, math.ceil(math.log2(max(spec.shape[1:]) / SMALLEST)))
+        self.generator = Generator(spec.shape, classes, latent_dim, channels, stages)
+        self.discriminator = Discriminator(spec.shape, classes, channels, stages, spectral_norm)
+
+    # Training: what a step of each player minimises. Images are as the networks see them, in [-1, 1].
+
+    def discriminator_terms(
+        self, real: Tensor, fake: Tensor, labels: Tensor | None, step: int
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """The terms of the discriminator's loss in batch ``step``, whose sum it minimises, and its values for ``real``
+        and ``fake`` images, ``(B,)`` each. Both sets have the same ``labels``; no gradient reaches ``fake``.
+        """
+        both = None if labels is None else torch.cat([labels, labels])
+        of_real, of_fake = self.discriminator(torch.cat([real, fake.detach()]), both).chunk(2)
+        terms = {"loss": discriminator_loss(self.loss, of_real, of_fake)}
+        if self.gradient_penalty:
+            terms["gradient_penalty"] = self.gradient_penalty * gradient_penalty(self.discriminator, real, fake, labels)
+        if self.r1 and step % self.r1_every == 0:
+            terms["r1"] = self.r1 * self.r1_every * r1_penalty(self.discriminator, real, labels)
+        return terms, of_real, of_fake
+
+    def generator_loss(self, fake: Tensor, labels: Tensor | None) -> Tensor:
+        """What the generator minimises, for the images ``fake`` it made."""
+        return generator_loss(self.loss, self.discriminator(fake, labels))
+
+    # What can be asked
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return (self.generator(z, labels) + 1) / 2
+
+    def discriminate(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """D of images in [0, 1], ``(B,)``, of their ``labels`` or else the largest over the classes; higher is more
+        like the data. Log odds that an image is real where the loss is one of ``LOGITS``."""
+        return self.discriminator(signed(x), labels if self.log_prior is not None else None)
+
+    def anomaly_score(self, x: Tensor) -> Tensor:
+        """−D, ``(B,)``; higher is stranger."""
+        return -self.discriminate(x)
+
+    def impute(self, x: Tensor, observed: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
+        """``n`` completions of each image, ``(n, B, C, H, W)``, by a search for the noise whose image fits the seen
+        pixels (Yeh et al. 2017): the largest log p(z) + log N(seen pixels; G(z), ``SEEN_STD``²) that gradient ascent
+        reaches from the best ``STARTS`` of ``CANDIDATES`` draws of z and, where there are classes, y.
+
+        Each completion begins with draws of its own. Hidden values are never read.
+        """
+        x = torch.where(observed, x, torch.zeros((), dtype=x.dtype, device=x.device))
+        found = [self._search(x, observed, generator) for _ in range(n)]
+        return torch.stack([torch.where(observed, x, image) for image in found])
+
+    def _search(self, x: Tensor, observed: Tensor, generator: torch.Generator | None) -> Tensor:
+        """The images, ``(B, C, H, W)``, of the noise that fits best."""
+        seen = observed.to(x.dtype)
+        with torch.no_grad():
+            bank = self.noise(CANDIDATES, generator)
+            classes = self.draw_groups(CANDIDATES, None, generator)
+            images = self.generate(bank, classes).flatten(1)
+            # squared distances of seen pixels, but for a constant of each image
+            distance = seen.flatten(1) @ images.square().T - 2 * x.flatten(1) @ images.T
+            chosen = distance.topk(STARTS, largest=False).indices  # (B, STARTS)
+        labels = None if self.log_prior is None else classes[chosen.flatten()]
+        z = bank[chosen.flatten()].requires_grad_()
+        x, seen = x.repeat_interleave(STARTS, 0), seen.repeat_interleave(STARTS, 0)
+        optimizer = torch.optim.Adam([z], RATE)
+
+        def energy() -> tuple[Tensor, Tensor]:
+            image = self.decode(z, labels)
+            misfit = ((image - x) * seen).square().flatten(1).sum(1) / SEEN_STD**2
+            return image, (misfit + z.square().sum(1)) / 2
+
+        with torch.enable_grad():
+            for _ in range(STEPS):
+                (z.grad,) = torch.autograd.grad(energy()[1].sum(), z)  # of z alone: no parameter gets a gradient
+                optimizer.step()
+        with torch.no_grad():
+            image, value = energy()
+        best = value.view(-1, STARTS).argmin(1)
+        return image.unflatten(0, (-1, STARTS))[torch.arange(len(best), device=best.device), best]
+
+
+def signed(x: Tensor) -> Tensor:
+    """Images in [0, 1] to [-1, 1], as the networks see them."""
+    return 2 * x - 1

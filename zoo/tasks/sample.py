@@ -1,0 +1,83 @@
+"""Images drawn from a trained model, as a picture and as numbers."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo import capability
+from zoo.errors import ZooError, did_you_mean
+from zoo.files import write_bytes
+from zoo.inspect.grids import grid, png
+from zoo.models._model import Model
+from zoo.spec import DataSpec
+
+AT_ONCE = 1000  # images drawn at a time
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images ``(n, C, H, W)`` uint8, their classes ``(n,)`` int64 where the model has any, and their seed."""
+
+    images: Tensor
+    labels: Tensor | None
+    seed: int
+
+
+def draw_samples(model: Model, n: int, label: int | None = None, seed: int = 0) -> Samples:
+    """``n`` images of p(x), or of p(x | label), the same ones for the same seed. Of a model with classes each image's
+    class is drawn from p(y) and told.
+
+    Raises ``ZooError`` where the model cannot sample, or a label is given to one without classes.
+    """
+    tensors = [*model.parameters(), *model.buffers()]
+    generator = torch.Generator(tensors[0].device if tensors else "cpu").manual_seed(seed)
+    prior = getattr(model, "log_prior", None)
+    labels = None
+    if label is not None:
+        labels = torch.full((n,), label, device=generator.device)
+    elif prior is not None and capability.support(model, "sample") != "no":
+        labels = torch.multinomial(prior.exp(), n, replacement=True, generator=generator)
+    parts = []
+    for start in range(0, n, AT_ONCE):
+        part = None if labels is None else labels[start : start + AT_ONCE]
+        images = capability.sample(model, min(AT_ONCE, n - start), part, generator)
+        parts.append(images.float().clamp(0, 1).mul(255).round().byte().cpu())
+    return Samples(torch.cat(parts), None if labels is None else labels.cpu(), seed)
+
+
+def class_number(spec: DataSpec, text: str) -> int:
+    """The class that a name, or else a number, means. Raises ``ZooError`` where there is none."""
+    if text in spec.class_names:
+        return spec.class_names.index(text)
+    if text.isdecimal() and int(text) < spec.num_classes:
+        return int(text)
+    hint = did_you_mean(text, spec.class_names, "its classes")
+    raise ZooError(f"the model knows no class {text!r}, and has numbers from 0 to {spec.num_classes - 1}: {hint}")
+
+
+def write_samples(samples: Samples, stem: Path) -> tuple[Path, Path]:
+    """Write ``<stem>.png``, a grid, and ``<stem>.npz``: ``images``, ``seed``, ``n``, and ``labels`` if there are any.
+
+    The same samples give the same bytes. Raises ``ZooError`` where a file cannot be written.
+    """
+    count, columns = len(samples.images), math.ceil(math.sqrt(len(samples.images)))
+    missing = -count % columns
+    images = torch.cat([samples.images.float() / 255, torch.ones(missing, *samples.images.shape[1:])])
+    picture = Path(f"{stem}.png")
+    write_bytes(picture, png(grid(images.unflatten(0, (-1, columns)))))
+    arrays: dict[str, Any] = {"images": samples.images.numpy(), "seed": np.int64(samples.seed), "n": np.int64(count)}
+    if samples.labels is not None:
+        arrays["labels"] = samples.labels.numpy()
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    numbers = Path(f"{stem}.npz")
+    write_bytes(numbers, content.getvalue())
+    return picture, numbers

@@ -1,0 +1,374 @@
+"""How good a generative model's samples are: sharp, varied, of all classes, and no copies of the training images.
+
+Samples are compared with the test images by the features of a frozen classifier of the same data set, an
+:class:`Extractor`, which is shipped in ``pretrained/features-<data>``. Figures of different extractors cannot be
+compared, so every result names the weights that it was computed with. What a Fréchet distance is worth is told by its
+floor: that of as many real training images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo import capability, checkpoint, registry
+from zoo.data.batches import Batches
+from zoo.data.splits import Split, Splits, statistics
+from zoo.errors import DataError, ZooError
+from zoo.files import write_bytes
+from zoo.learners.optimization import build_optimizer, build_schedule
+from zoo.metrics.frechet import frechet_distance, moments
+from zoo.metrics.kernel import kernel_distance
+from zoo.metrics.modes import class_divergence, class_shares, modes_covered
+from zoo.metrics.neighbours import (
+    DENSITY_K,
+    PRECISION_K,
+    copies,
+    density_coverage,
+    nearest_two,
+    precision_recall,
+    radii,
+)  # fmt: skip
+from zoo.models._model import Model
+from zoo.spec import DataSpec
+from zoo.tasks.machine import REPOSITORY
+
+PRETRAINED = REPOSITORY / "pretrained"
+STATISTICS = "statistics.safetensors"
+SAMPLES = 10_000
+NEAREST = 2_000  # images that are compared with all training images, pixel by pixel
+CHUNK = 2_000  # images in float32 at a time
+
+# the classifier that learns from samples alone
+SYNTHETIC_IMAGES = 50_000
+SYNTHETIC_STEPS, SYNTHETIC_BATCH = 2_000, 128
+SYNTHETIC_MODEL: dict[str, Any] = {"name": "lenet", "dropout": 0.5}
+SYNTHETIC_OPTIMIZER: dict[str, Any] = {"name": "AdamW", "lr": 2e-3, "weight_decay": 0.01}
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A frozen classifier whose features images are compared by.
+
+    Attributes:
+        model: with ``features`` and ``head``.
+        digest: the first 12 hex digits of the sha256 of its weights' file.
+        folder: where it was released.
+    """
+
+    model: Model
+    digest: str
+    folder: Path
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images ``(N, C, H, W)``, uint8 or float32 in [0, 1], to features ``(N, D)`` and classes ``(N,)`` int64.
+
+        Both on the CPU, wherever the images are.
+        """
+        parts = [capability.encode(self.model, _real(chunk.cpu())) for chunk in images.split(CHUNK)]
+        features = torch.cat(parts)
+        with capability.evaluating(self.model):
+            return features, self.model.head(features).argmax(1)
+
+
+def extractor(data_name: str) -> Extractor | None:
+    """The extractor of a data set, by the data's name; None where the zoo has none.
+
+    Raises ``CheckpointError`` where it is damaged.
+    """
+    folder = PRETRAINED / f"features-{data_name}"
+    return read_extractor(folder) if folder.is_dir() else None
+
+
+def read_extractor(folder: Path) -> Extractor:
+    """The extractor in a folder, see ``scripts/release_features.py``. Raises ``CheckpointError`` if it is damaged."""
+    with torch.random.fork_rng(devices=[]):  # building it draws weights, from the stream that belongs to training
+        model = checkpoint.load(folder)
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    return Extractor(model, digest[:12], folder)
+
+
+# What the figures need to know of the real images
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Statistics of the test images, and what real images of the training split would be given.
+
+    Attributes:
+        mean, covariance: of the features of the test images, ``(D,)`` and ``(D, D)``.
+        precision_radii, density_radii: see :func:`zoo.metrics.neighbours.radii`, ``(N,)``.
+        shares: of the classes that the test images are taken for, ``(K,)``.
+        floor: Fréchet distance of random training images to the test images, ``()``.
+        nearest: median distance, in pixel space, of random test images to their nearest training image, ``()``.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+    precision_radii: Tensor
+    density_radii: Tensor
+    shares: Tensor
+    floor: Tensor
+    nearest: Tensor
+
+
+def reference(measure: Extractor, splits: Splits, features: Tensor, predicted: Tensor, n: int, seed: int) -> Reference:
+    """The statistics of a data set, those shipped with the extractor if they are of these very images and weights.
+
+    Args:
+        measure: the extractor.
+        splits: the real images.
+        features, predicted: what ``measure`` says of the test images.
+        n: training images that the floor is taken from.
+        seed: chooses them.
+    """
+    path, key = measure.folder / STATISTICS, reference_key(measure, splits, n, seed)
+    return read_reference(path, key) or compute_reference(measure, splits, features, predicted, n, seed)
+
+
+def compute_reference(
+    measure: Extractor, splits: Splits, features: Tensor, predicted: Tensor, n: int, seed: int
+) -> Reference:
+    """As :func:`reference`, from the images."""
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(splits.train), generator=generator)[:n]
+    held_out = torch.randperm(len(splits.test), generator=generator)[:NEAREST]
+    mean, covariance = moments(features)
+    training = moments(measure(splits.train.images[chosen])[0])
+    distances = nearest_two(_real(splits.test.images[held_out]), splits.train.images)
+    return Reference(
+        mean=mean,
+        covariance=covariance,
+        precision_radii=radii(features, PRECISION_K),
+        density_radii=radii(features, DENSITY_K),
+        shares=class_shares(predicted, splits.spec.num_classes),
+        floor=torch.tensor(frechet_distance(training, (mean, covariance)), dtype=torch.float64),
+        nearest=distances[:, 0].median().double(),
+    )
+
+
+def keep_reference(measure: Extractor, splits: Splits) -> None:
+    """Compute the statistics for the default number of samples and seed, and keep them beside the weights."""
+    n = min(SAMPLES, len(splits.train))
+    values = compute_reference(measure, splits, *measure(splits.test.images), n, 0)
+    write_reference(measure.folder / STATISTICS, values, reference_key(measure, splits, n, 0))
+
+
+def write_reference(path: Path, values: Reference, key: dict[str, str]) -> None:
+    """Keep statistics in a file, with the ``key`` that says what they are of and a checksum."""
+    from safetensors.torch import save
+
+    tensors = {field.name: getattr(values, field.name).contiguous() for field in fields(Reference)}
+    write_bytes(path, save(tensors, {**key, "content": _content(tensors)}))
+
+
+def read_reference(path: Path, key: dict[str, str]) -> Reference | None:
+    """The statistics in a file; None where there is none, where it is of something else than ``key``, or damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+    except (OSError, SafetensorError):
+        return None
+    if {field.name for field in fields(Reference)} != set(tensors):
+        return None
+    return Reference(**tensors) if metadata == {**key, "content": _content(tensors)} else None
+
+
+def reference_key(measure: Extractor, splits: Splits, n: int, seed: int) -> dict[str, str]:
+    """What statistics depend on."""
+    images = {"train": splits.train.images, "test": splits.test.images}
+    return {
+        "features": measure.digest,
+        **{name: hashlib.sha256(part.numpy().tobytes()).hexdigest() for name, part in images.items()},
+        "n": str(n),
+        "seed": str(seed),
+    }
+
+
+def _content(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()
+
+
+# The figures
+
+
+def evaluate_samples(
+    model: Model, splits: Splits, data_name: str, n: int = SAMPLES, seed: int = 0, synthetic: bool = False
+) -> dict[str, float | int | str]:
+    """Compare samples of a model with the test images of its data set.
+
+    Args:
+        model: one that can sample.
+        splits: of the data set; the training images tell the floor, and whether samples are copies.
+        data_name: the data set's name, which has an extractor.
+        n: number of samples; as many as there are training images at most.
+        seed: of the samples, and of the training images for the floor.
+        synthetic: train a classifier on samples, too; takes a minute or two.
+
+    Returns:
+        ``frechet_distance``; ``frechet_floor``, that of as many training images, and ``frechet_ratio`` of the two;
+        ``kernel_distance``; ``precision``, ``recall``, ``sample_density`` and ``coverage``, from as many samples as
+        there are test images at most; ``modes``, the number of classes that samples fall into, and ``class_kl``, of
+        their histogram from that of the test images, in nats; ``copies``, the share of samples that are copies of a
+        training image, and ``nearest_ratio``: the median distance in pixel space to the nearest training image, over
+        that of test images (far below 1: the training images are remembered), both of the first 2,000 samples;
+        ``features``: which weights the features are from; ``samples``: how many there were. With ``synthetic``,
+        ``synthetic_accuracy``: see the function.
+
+    Raises:
+        ZooError: no extractor for the data, a model that cannot sample, too few samples, or with ``synthetic`` a model
+            without classes.
+        DataError: images of another shape than the model's.
+    """
+    measure = extractor(data_name)
+    if measure is None:
+        raise ZooError(missing(data_name))
+    if not tuple(splits.test.images.shape[1:]) == model.spec.shape == measure.model.spec.shape:
+        raise DataError(
+            f"the model makes images of shape {model.spec.shape}, {data_name} has "
+            f"{tuple(splits.test.images.shape[1:])} and its extractor takes {measure.model.spec.shape}"
+        )
+    if synthetic:
+        _require_classes(model)
+    n = min(n, len(splits.train))
+    images = capability.sample(model, n, generator=_generator(model, seed)).cpu()
+    features, predicted = measure(images)
+    real_features, real_predicted = measure(splits.test.images)
+    real = reference(measure, splits, real_features, real_predicted, n, seed)
+    distance = frechet_distance(moments(features), (real.mean, real.covariance))
+    as_many = features[: len(real_features)]
+    precision, recall = precision_recall(real_features, as_many, real_radii=real.precision_radii)
+    density, coverage = density_coverage(real_features, as_many, real_radii=real.density_radii)
+    shares = class_shares(predicted, measure.model.spec.num_classes)
+    nearest = nearest_two(images[:NEAREST], splits.train.images)
+    metrics: dict[str, float | int | str] = {
+        "frechet_distance": distance,
+        "frechet_floor": float(real.floor),
+        "frechet_ratio": distance / float(real.floor),
+        "kernel_distance": kernel_distance(real_features, features),
+        "precision": precision,
+        "recall": recall,
+        "sample_density": density,  # "density" says what a likelihood is of
+        "coverage": coverage,
+        "modes": modes_covered(shares, real.shares),
+        "class_kl": class_divergence(shares, real.shares),
+        "copies": copies(nearest),
+        "nearest_ratio": float(nearest[:, 0].median() / real.nearest),
+        "features": measure.digest,
+        "samples": n,
+    }
+    if synthetic:
+        metrics["synthetic_accuracy"] = synthetic_accuracy(model, splits.test, seed=seed)
+    return metrics
+
+
+def sample_metrics(
+    model: Model, splits: Splits, data_name: str, n: int = SAMPLES, seed: int = 0
+) -> dict[str, float | int | str]:
+    """As :func:`evaluate_samples`; {} where the model cannot sample, or the data set has no extractor."""
+    if n == 0 or capability.support(model, "sample") == "no" or extractor(data_name) is None:
+        return {}
+    return evaluate_samples(model, splits, data_name, n, seed)
+
+
+def missing(data_name: str) -> str:
+    """Why there are no figures for a data set without an extractor, in one line."""
+    known = sorted(path.name.removeprefix("features-") for path in PRETRAINED.glob("features-*"))
+    return (
+        f"samples are measured by features, which data={data_name} has none of; there are some for {', '.join(known)}"
+    )
+
+
+def describe(metrics: dict[str, Any]) -> list[str]:
+    """The figures for people, in lines of at most 80 characters."""
+    m, lines = metrics, []
+    if "frechet_distance" in m:
+        lines += [
+            f"Fréchet {m['frechet_distance']:.4g} = {m['frechet_ratio']:.2f} × floor {m['frechet_floor']:.3g}  "
+            f"kernel {m['kernel_distance']:.3g}  (features {m['features']})",
+            f"precision {m['precision']:.3f}  recall {m['recall']:.3f}  "
+            f"density {m['sample_density']:.3f}  coverage {m['coverage']:.3f}",
+            f"modes {m['modes']}  class KL {m['class_kl']:.3f} nats  "
+            f"copies {m['copies']:.1%}  nearest {m['nearest_ratio']:.2f} × test",
+        ]
+    if "synthetic_accuracy" in m:
+        lines.append(f"a classifier trained on samples alone: accuracy {m['synthetic_accuracy']:.2%}")
+    return lines
+
+
+# Train on samples, test on real images
+
+
+def synthetic_accuracy(model: Model, test: Split, n: int = SYNTHETIC_IMAGES, seed: int = 0) -> float:
+    """The accuracy in [0, 1], on real test images, of a classifier that has seen ``n`` samples and no real image.
+
+    Samples are of each class in equal numbers. The classifier and its training are the same for all models, and nothing
+    is chosen by any real image (Ravuri & Vinyals 2019, Classification Accuracy Score for Conditional Generative
+    Models). Raises ``ZooError`` where the model has no classes.
+    """
+    _require_classes(model)
+    generator = _generator(model, seed)
+    labels = torch.arange(n) % model.spec.num_classes
+    device = generator.device
+    parts = []
+    for chunk in labels.split(CHUNK):
+        images = capability.sample(model, len(chunk), chunk.to(device), generator)
+        parts.append((images * 255).round().clamp(0, 255).to(torch.uint8))
+    student = _student(Split(torch.cat(parts), labels.to(device)), model.spec, seed)
+    right = 0
+    for images, truth in zip(test.images.split(CHUNK), test.labels.split(CHUNK), strict=True):
+        right += int((capability.classify(student, _real(images)).argmax(1) == truth).sum())
+    return right / len(test)
+
+
+def _require_classes(model: Model) -> None:
+    if getattr(model, "log_prior", None) is None:
+        raise ZooError("only samples of a class-conditional model have classes to learn; this model has none")
+
+
+def _student(samples: Split, spec: DataSpec, seed: int) -> Model:
+    """A classifier trained on uint8 samples, on the device where they are."""
+    device = samples.images.device
+    mean, std = statistics(samples.images.cpu())
+    seen = DataSpec(spec.shape, spec.num_classes, spec.class_names, mean, std)  # nothing of real images
+    options = dict(SYNTHETIC_MODEL)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        student = registry.create(options.pop("name"), seen, **options).to(device)
+        optimizer = build_optimizer(student.parameters(), **SYNTHETIC_OPTIMIZER)
+        schedule = build_schedule(optimizer, SYNTHETIC_STEPS, "OneCycleLR")
+        batches = Batches(samples, SYNTHETIC_BATCH, shuffle=True, seed=seed)
+        steps = 0
+        while steps < SYNTHETIC_STEPS:
+            batches.set_epoch(batches.epoch + 1)
+            for x, labels in batches:
+                optimizer.zero_grad()
+                student.loss(student(x), labels).backward()
+                optimizer.step()
+                schedule.step()  # type: ignore[union-attr]
+                steps += 1
+                if steps == SYNTHETIC_STEPS:
+                    break
+    return student.eval()
+
+
+def _generator(model: Model, seed: int) -> torch.Generator:
+    tensors = [*model.parameters(), *model.buffers()]
+    return torch.Generator(tensors[0].device if tensors else "cpu").manual_seed(seed)
+
+
+def _real(images: Tensor) -> Tensor:
+    """uint8 grey levels as float32 in [0, 1]; others as they are."""
+    return images.float().div(255) if images.dtype == torch.uint8 else images
