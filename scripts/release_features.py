@@ -62,8 +62,6 @@ def main() -> None:
     accuracy = evaluate(model, splits.test).metrics
     data = source["name"]
     folder = checkpoint.save(model, options["to"] or sample_quality.PRETRAINED / f"features-{data}")
-    for path in folder.iterdir():
-        path.chmod(0o644)
     measure = sample_quality.read_extractor(folder)
     sample_quality.keep_reference(measure, splits)
     settings = yaml.safe_load((run / "config.yaml").read_text())

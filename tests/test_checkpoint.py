@@ -519,6 +519,7 @@ def test_a_release_may_be_moved(tmp_path, released, images):
 
 def test_others_may_read_a_release(released):
     assert released.stat().st_mode & 0o777 == 0o755
+    assert {path.stat().st_mode & 0o777 for path in released.iterdir()} == {0o644}
 
 
 def test_a_release_tells_how_to_load_it(released):

@@ -193,6 +193,8 @@ def save(model: Model, folder: str | Path, card: str = "") -> Path:
         (temporary / "config.json").write_text(json.dumps(entry, indent=2) + "\n", "utf-8")
         card = card or f'# {entry["model"]["name"]}\n\n`zoo.load("{folder.name}")`\n'
         (temporary / "README.md").write_text(card, "utf-8")
+        for path in temporary.iterdir():
+            path.chmod(0o644)  # safetensors makes files that their owner alone can read
         os.chmod(temporary, 0o755)
         os.rename(temporary, folder)
     finally:

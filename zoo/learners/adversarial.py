@@ -151,8 +151,8 @@ class AdversarialLearner(GradientLearner):
     def _descend(self, player: int, loss: Tensor) -> None:
         """A step of the discriminator (0) or the generator (1).
 
-        Gradients are computed for its own parameters alone: those of the other player stay as they are, and a third of
-        the generator's backward pass, that through the discriminator's weights, is left out.
+        Gradients are computed for its own parameters alone: those of the other player stay as they are, and the
+        generator's step does not pay for those of the discriminator's weights.
         """
         optimizer, schedule = self._optimizers[player], self._schedules[player]
         parameters = optimizer.param_groups[0]["params"]

@@ -8,12 +8,10 @@ each is trained against the other: D to raise, the generator to lower
 or one of its relatives, by name (:func:`discriminator_loss`, :func:`generator_loss`). There is no density.
 
 Radford's architecture scaled down: transposed 4×4 convolutions that double the size, strided 4×4 convolutions that
-halve it, no pooling. Three things differ. The generator normalises groups of
-channels of one image in place of the batch: an image is a function of its noise and label alone, in training as
-afterwards, and averaged weights need no statistics of their own. The discriminator has no normalisation, because a
-gradient penalty is one of a function of single images (Gulrajani et al. 2017, §4). After its convolutions it has a wide
-hidden layer: projected from the maps themselves, a class is little more than a template, which the generator learns in
-place of the class's variety.
+halve it, no pooling. Two things differ. The generator normalises groups of channels of one image in place of the
+batch: an image is a function of its noise and label alone, in training as afterwards, and averaged weights need no
+statistics of their own. The discriminator has no normalisation, because a gradient penalty is one of a function of
+single images (Gulrajani et al. 2017, §4).
 
 References: Goodfellow et al. (2014), Generative adversarial nets; Radford, Metz & Chintala (2016), Unsupervised
 representation learning with deep convolutional generative adversarial networks; Miyato & Koyama (2018), cGANs with
@@ -37,7 +35,6 @@ LOSSES = ("non_saturating", "minimax", "hinge", "wasserstein", "least_squares")
 LOGITS = ("non_saturating", "minimax")  # whose D is a log odds, so that σ(D) is a probability
 SMALLEST = 8  # height and width of the maps that the generator starts from, at most
 GROUP = 16  # channels that are normalised together
-WIDE = 8  # units of the discriminator's last layer, in multiples of its channels
 
 CANDIDATES, STARTS, STEPS, RATE = 512, 4, 100, 0.05  # of the latent search
 SEEN_STD = 0.1  # of grey values around the generated ones, in the latent search
@@ -147,9 +144,8 @@ class Discriminator(nn.Module):
             out = channels * 2**stage
             layers += [normalize(nn.Conv2d(count, out, 4, 2, 1)), nn.LeakyReLU(0.2, inplace=True)]
             count = out
-        features = WIDE * channels
-        layers += [nn.Flatten(), normalize(nn.Linear(count * start[0] * start[1], features)), nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.Sequential(*layers, nn.Flatten())
+        features = count * start[0] * start[1]
         self.head = normalize(nn.Linear(features, 1))
         self.classes = normalize(nn.Linear(features, classes, bias=False)) if classes else None
 
@@ -191,7 +187,7 @@ class DCGAN(LatentModel):
         conditional: bool = False,
         loss: str = "non_saturating",
         gradient_penalty: float = 0.0,
-        r1: float = 1.0,
+        r1: float = 5.0,
         r1_every: int = 4,
         spectral_norm: bool = False,
     ) -> None:

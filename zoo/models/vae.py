@@ -513,11 +513,7 @@ class VAE(LatentModel):
         index = chosen[..., None].expand(-1, -1, z.shape[-1])
         latents = z.gather(0, index).flatten(0, 1)
         classes = None if labels is None else labels.gather(0, chosen).flatten()
-        parts = [
-            self.decode(part, None if classes is None else classes[start : start + AT_ONCE])
-            for start, part in ((start, latents[start : start + AT_ONCE]) for start in range(0, len(latents), AT_ONCE))
-        ]
-        return torch.cat(parts).unflatten(0, chosen.shape)
+        return self.decode_all(latents, classes).unflatten(0, chosen.shape)
 
     def conditional_mean(self, x: Tensor, observed: Tensor) -> Tensor:
         """The expected image given the observed pixels, ``(B, C, H, W)``, by self-normalised importance sampling."""

@@ -110,7 +110,10 @@ def describe(metrics: dict[str, Any]) -> list[str]:
     if "log_prob" in metrics:
         error = f" ± {metrics['log_prob_se']:.2f}" if "log_prob_se" in metrics else ""
         bits = f"  {metrics['bits_per_dim']:.3f} bits/dim" if "bits_per_dim" in metrics else ""
-        lines.append(f"log p(x) {metrics['log_prob']:.2f}{error} nats ({metrics['density']}){bits}")
+        bound = "lower bound, " in metrics["density"]
+        words = metrics["density"].removeprefix("lower bound, ")
+        value = f"{'≥' if bound else '='} {metrics['log_prob']:.2f}{error} nats"
+        lines.append(f"log p(x) {value}{bits}  ({words})")
     return lines
 
 
