@@ -353,7 +353,7 @@ def test_a_refusal_names_the_models_that_can(mlp):
 def test_a_refusal_names_the_models_of_the_zoo(x, monkeypatch):
     for name in OURS:
         monkeypatch.delitem(registry._CLASSES, name)
-    with pytest.raises(ZooError, match=r"^Gaussian cannot reconstruct; models that can: gmm, hmm$"):
+    with pytest.raises(ZooError, match=r"^Gaussian cannot reconstruct; models that can: gmm, hmm, vae$"):
         zoo.reconstruct(Gaussian(SPEC), x)
 
 

@@ -258,7 +258,7 @@ def test_summary_and_evaluation(run, tmp_path):
     result = command("scripts/evaluate.py", f"ckpt={run}", f"json={tmp_path / 'out.json'}")
     assert result.returncode == 0, result.stderr
     assert f"accuracy {reported['accuracy']:.2%}" in result.stdout
-    assert re.search(r"log p\(x\) .* nats \(exact, dequantised\)  [\d.]+ bits/dim", result.stdout)
+    assert re.search(r"log p\(x\) = .* nats  [\d.]+ bits/dim  \(exact, dequantised\)", result.stdout)
     again = json.loads((tmp_path / "out.json").read_text())["bits_per_dim"]
     assert again == pytest.approx(reported["bits_per_dim"], rel=1e-6)  # the threads of another process
 
@@ -269,7 +269,7 @@ def test_no_classes_from_end_to_end(tmp_path, capsys):
     run = run_train(tmp_path, *TINY, *options)
     out = capsys.readouterr().out
     assert "accuracy" not in out
-    lines = out.splitlines()[:-3]
+    lines = out.splitlines()[:-4]  # commands to paste
     assert any(line.startswith("test log p(x) ") for line in lines)
     assert max(map(len, lines)) <= 80
     summary = json.loads((run / "summary.json").read_text())
@@ -392,7 +392,7 @@ def test_likelihood_by_gradient():
 def test_a_run_by_gradient(tmp_path):
     run = run_train(tmp_path, *TINY, "learner=likelihood", "experiment=debug", "trainer.log_every_n_steps=5")
     assert set(rows(run)[0]) == {
-        "epoch", "step", "images_per_second", "train/log_likelihood",
+        "epoch", "step", "images_per_second", "train/loss", "train/log_likelihood",
         "val/log_likelihood", "val/accuracy", "val/nll", "val/ece",
     }  # fmt: skip
     shown = EventAccumulator(str(run / "tensorboard")).Reload()
