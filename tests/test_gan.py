@@ -367,7 +367,7 @@ def test_two_processes(tmp_path):
         "model = zoo.create('dcgan', data.spec, channels=2, conditional=True)\n"
         "learner = zoo.AdversarialLearner(model, n_critic=2, ema=0.5)\n"
         "trainer = L.Trainer(accelerator='cpu', devices=2, strategy='ddp', max_epochs=1, logger=False,\n"
-        "                    enable_checkpointing=False, enable_progress_bar=False)\n"
+        "                    enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)\n"
         "trainer.fit(learner, data)\n"
         "state = {**learner.state_dict(), 'steps': torch.tensor(trainer.global_step)}\n"
         f"torch.save(state, {str(tmp_path)!r} + f'/rank{{trainer.global_rank}}.pt')\n"

@@ -192,6 +192,12 @@ def _needs_labels(model: Model) -> bool:
     return inspect.signature(model.log_prob).parameters["labels"].default is inspect.Parameter.empty
 
 
+def log_joint(model: Model, x: Tensor, num_samples: int | None = None, batch_size: int = 1024) -> Tensor:
+    """log p(x, y) for every class y, ``(B, K)``, in nats, of a model that has the method; see :func:`log_prob`."""
+    extra = {} if num_samples is None else {"num_samples": num_samples}
+    return _chunked(model, lambda part: model.log_joint(part, **extra), x, batch_size=batch_size)
+
+
 def sample(model: Model, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
     """``n`` images ``(n, C, H, W)`` in [0, 1], of the given ``labels`` ``(n,)`` if any; new ones at each call.
 

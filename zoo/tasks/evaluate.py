@@ -67,14 +67,23 @@ def evaluate(
     if not classifies and not is_density:
         raise ZooError(f"{name} can neither classify nor tell log p(x): there is nothing to evaluate on a data set")
     metrics: dict[str, Any] = {}
-    log_proba = None
+    log_proba = log_prob = None
+    # where the classes and the likelihood are asked about the same pixels, one pass over them answers both
+    joint = classifies and is_density and hasattr(model, "log_joint") and model.density.of != "dequantised"
     if classifies:
         generator = torch.Generator().manual_seed(MASK_SEED)
         parts = []
         for chunk in split.images.split(batch_size):
             observed = torch.rand(len(chunk), 1, *spec.shape[1:], generator=generator) >= missing if missing else None
-            parts.append(capability.classify(model, chunk.float().div(255), observed))
+            x = chunk.float().div(255)
+            if joint:
+                parts.append(capability.log_joint(model, x, importance))
+            else:
+                parts.append(capability.classify(model, x, observed))
         log_proba = torch.cat(parts)
+        if joint:
+            log_prob = log_proba.logsumexp(1)
+            log_proba = log_proba.log_softmax(1)
         metrics |= summarize(log_proba, split.labels)
         recall = per_class_accuracy(confusion_matrix(log_proba, split.labels)).tolist()
         named = zip(spec.class_names, recall, strict=True)
@@ -84,7 +93,8 @@ def evaluate(
             raise ZooError(
                 f"{name} does not say what its log_prob is: its attribute density must be a zoo.spec.Density"
             )
-        log_prob = _log_prob(model, split, batch_size, importance)
+        if log_prob is None:
+            log_prob = _log_prob(model, split, batch_size, importance)
         metrics |= summarize_likelihood(log_prob, math.prod(spec.shape), model.density.of)
         samples = importance or getattr(model, "importance_samples", None)
         metrics["density"] = ", ".join([model.density.kind, model.density.of, *([f"K = {samples}"] if samples else [])])
