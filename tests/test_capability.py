@@ -19,7 +19,8 @@ from zoo.errors import ZooError
 
 SPEC = zoo.DataSpec((1, 2, 3), 3, mean=(0.3,), std=(0.5,))
 CAPABILITIES = [
-    "classify", "sample", "log_prob", "encode", "reconstruct", "impute", "classify_missing", "anomaly_score",
+    "classify", "sample", "log_prob", "encode", "reconstruct", "interpolate", "impute", "classify_missing",
+    "anomaly_score",
 ]  # fmt: skip
 
 
@@ -79,6 +80,9 @@ class Oracle(Gaussian):
 
     def reconstruct(self, x):
         return self.body(x) / 2
+
+    def interpolate(self, n, steps, ends=None, labels=None, generator=None):
+        return self.sample(n * steps, generator=generator).unflatten(0, (n, steps))
 
     def anomaly_score(self, x):
         return self.body(x).flatten(1).sum(1)
@@ -507,12 +511,13 @@ def test_the_table_has_a_row_a_model(table):
         "log_prob": "native",
         "encode": "no",
         "reconstruct": "no",
+        "interpolate": "no",
         "impute": "native",
         "classify_missing": "derived",
         "anomaly_score": "derived",
     }
     for name in ("cnn", "logistic_regression", "mlp", "rnn", "svm"):
-        answers = ["native", "no", "no", "derived", "no", "no", "derived", "derived"]
+        answers = ["native", "no", "no", "derived", "no", "no", "no", "derived", "derived"]
         assert table[name] == dict(zip(CAPABILITIES, answers, strict=True))
 
 
