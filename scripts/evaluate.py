@@ -53,7 +53,7 @@ def main() -> None:
     from zoo.errors import ConfigError
     from zoo.files import write_json
     from zoo.tasks import machine, sample_quality
-    from zoo.tasks.evaluate import describe, evaluate, splits_for
+    from zoo.tasks.evaluate import describe, evaluate, splits_for, tells
 
     if files:
         raise ConfigError(f"{files[0]!r} is not key=value; the checkpoint is given as ckpt={files[0]}")
@@ -63,19 +63,16 @@ def main() -> None:
     if options["images"]:
         split = Split(split.images[: options["images"]], split.labels[: options["images"]])
     console = Console(highlight=False)
-    can = {question: capability.support(model, question) != "no" for question in ("classify", "log_prob", "sample")}
-    samples = options["samples"] if can["sample"] and options["split"] == "test" and not options["missing"] else 0
+    can_sample = capability.support(model, "sample") != "no"
+    samples = options["samples"] if can_sample and options["split"] == "test" and not options["missing"] else 0
     # a model that can only sample has nothing to say of a split's images
-    only_samples = samples and not can["classify"] and not can["log_prob"]
-    metrics = (
-        {}
-        if only_samples
-        else evaluate(model, split, missing=options["missing"], importance=options["importance"] or None).metrics
-    )
+    metrics: dict[str, Any] = {}
+    if tells(model) or not samples:
+        metrics = evaluate(model, split, missing=options["missing"], importance=options["importance"] or None).metrics
     data = options["data"] or source["name"]
-    if samples and sample_quality.extractor(data) is not None:
-        metrics |= sample_quality.evaluate_samples(model, splits, data, samples)
-    elif samples:
+    measured = sample_quality.sample_metrics(model, splits, data, samples)
+    metrics |= measured
+    if samples and not measured:
         console.print(sample_quality.missing(data), soft_wrap=True)
     if options["synthetic"]:
         machine.prepare(torch.device("cpu"))  # a training: it takes half as long

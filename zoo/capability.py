@@ -138,7 +138,7 @@ def classify(
         return _chunked(model, model.predict_log_proba, _without_hidden(x, observed), observed, batch_size=batch_size)
     _require(model, "classify_missing")
     if imputer is not None:
-        generator = torch.Generator(_device(imputer)).manual_seed(0)  # the same question has the same answer
+        generator = seeded(imputer, 0)  # the same question has the same answer
         expected = _has(imputer, "conditional_mean")
         filled = impute(imputer, x, observed, generator=generator, mean=expected, batch_size=batch_size)[0]
     else:
@@ -350,6 +350,11 @@ def _chunked(model: Model, function: Callable[..., Tensor], *inputs: Tensor, bat
 
 def _device(model: Model, default: torch.device | str = "cpu") -> torch.device:
     return next((tensor.device for tensor in [*model.parameters(), *model.buffers()]), torch.device(default))
+
+
+def seeded(model: Model, seed: int) -> torch.Generator:
+    """Random numbers that are the same for the same seed, on the model's device."""
+    return torch.Generator(_device(model)).manual_seed(seed)
 
 
 def _fresh_generator(model: Model) -> torch.Generator:

@@ -146,8 +146,7 @@ def _group_names(model: Model) -> tuple[str, ...]:
 def samples_figure(model: Model, seed: int = 0) -> Figure:
     """Eight samples of each of the first ten classes, a row a class; 8 × 8 where there are no classes."""
     names = _group_names(model)[:GROUPS]
-    device = next((tensor.device for tensor in [*model.parameters(), *model.buffers()]), torch.device("cpu"))
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = capability.seeded(model, seed)
     if len(names) > 1:
         labels = torch.arange(len(names)).repeat_interleave(SAMPLES)
         x = capability.sample(model, len(labels), labels, generator)

@@ -116,7 +116,7 @@ class LatentPictures(Checkpoint):
     def _samples(self, model: LatentModel) -> tuple[dict[str, float], dict[str, str | None]]:
         """What is logged and what is wrong of samples, as many of each class where there are classes."""
         labels = None if model.log_prior is None else torch.arange(SAMPLED) % model.groups
-        samples = model.sample(SAMPLED, labels, _generator(model)).float().cpu()
+        samples = model.sample(SAMPLED, labels, capability.seeded(model, SEED)).float().cpu()
         x, classes = self.shown.images[:COMPARED].float() / 255, self.shown.labels[:COMPARED]
         if labels is None:
             labels, classes = torch.zeros(SAMPLED), torch.zeros(len(x))
@@ -193,21 +193,21 @@ def pictures(model: LatentModel, codes: Codes | None) -> dict[str, Tensor]:
 
 def _samples(model: LatentModel) -> Tensor:
     if model.log_prior is None:
-        return grid(model.generate(model.noise(SIDE * SIDE, _generator(model))).unflatten(0, (SIDE, SIDE)))
+        return grid(model.generate(model.noise(SIDE * SIDE, capability.seeded(model, SEED))).unflatten(0, (SIDE, SIDE)))
     names = model.spec.class_names[:CLASSES]
-    noise = model.noise(SIDE, _generator(model)).repeat(len(names), 1)
+    noise = model.noise(SIDE, capability.seeded(model, SEED)).repeat(len(names), 1)
     labels = torch.arange(len(names), device=noise.device).repeat_interleave(SIDE)
     return grid(model.generate(noise, labels).unflatten(0, (len(names), SIDE)), names)
 
 
 def _interpolations(model: LatentModel) -> Tensor:
     classes = None if model.log_prior is None else torch.arange(SIDE) % model.groups
-    return grid(model.interpolate(SIDE, SIDE, labels=classes, generator=_generator(model)))
+    return grid(model.interpolate(SIDE, SIDE, labels=classes, generator=capability.seeded(model, SEED)))
 
 
 def _traversal(model: LatentModel, codes: Codes | None) -> Tensor:
     if codes is None:
-        center, labels = model.prior(model.noise(1, _generator(model))), None
+        center, labels = model.prior(model.noise(1, capability.seeded(model, SEED))), None
         dimensions = [*range(min(SIDE, model.latent_dim))]
         names = [f"z{number}" for number in dimensions]
     else:
@@ -290,10 +290,6 @@ def write_files(folder: Path, files: dict[str, bytes]) -> None:
 def _encoded(picture: Tensor, content: bytes) -> Summary.Image:
     height, width, channels = picture.shape
     return Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=content)
-
-
-def _generator(model: LatentModel) -> torch.Generator:
-    return torch.Generator(next(model.parameters()).device).manual_seed(SEED)
 
 
 # Whether something has collapsed: None, or what is wrong and what to do

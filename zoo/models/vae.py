@@ -441,6 +441,13 @@ class VAE(LatentModel):
         """The log weights of :meth:`weighted`, ``(num_samples, B)``."""
         return torch.cat([weights for _, weights in self.weighted(x, labels, num_samples, observed)])
 
+    def _bound(
+        self, x: Tensor, labels: Tensor | None, num_samples: int | None, observed: Tensor | None = None
+    ) -> Tensor:
+        """The importance-weighted bound of log p(x | labels), ``(B,)``; ``x`` as the likelihood sees it."""
+        weights = self.log_weights(x, labels, num_samples or self.importance_samples, observed)
+        return weights.logsumexp(0) - math.log(len(weights))
+
     def importance(
         self, x: Tensor, labels: Tensor | None = None, num_samples: int | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -454,12 +461,11 @@ class VAE(LatentModel):
 
     def log_joint(self, x: Tensor, observed: Tensor | None = None, num_samples: int | None = None) -> Tensor:
         """Bounds of log p(x, y) in nats for every class y, ``(B, K)``; of log p(x), ``(B, 1)``, without classes."""
-        count = num_samples or self.importance_samples
         x = self.observe(x)
         columns = []
         for group in range(self.groups):
             labels = None if self.log_prior is None else x.new_full((len(x),), group, dtype=torch.long)
-            columns.append(self.log_weights(x, labels, count, observed).logsumexp(0) - math.log(count))
+            columns.append(self._bound(x, labels, num_samples, observed))
         joint = torch.stack(columns, 1)
         return joint if self.log_prior is None else joint + self.log_prior.to(joint.dtype)
 
@@ -478,8 +484,7 @@ class VAE(LatentModel):
         if labels is None:
             return self.log_joint(x, observed, num_samples).logsumexp(1)
         self.require_classes()
-        count = num_samples or self.importance_samples
-        return self.log_weights(self.observe(x), labels, count, observed).logsumexp(0) - math.log(count)
+        return self._bound(self.observe(x), labels, num_samples, observed)
 
     def log_likelihood(self, x: Tensor, labels: Tensor) -> Tensor:
         """A lower bound of log p(x, y), or of log p(x) where there are no classes, in nats, ``(B,)``."""
@@ -500,8 +505,9 @@ class VAE(LatentModel):
         return self.decode(*self._code(x))
 
     def _code(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        x = self.observe(x)
         labels = None if self.log_prior is None else self.log_joint(x, num_samples=CODE_SAMPLES).argmax(1)
-        return self.posterior(self.observe(x), labels).loc, labels
+        return self.posterior(x, labels).loc, labels
 
     # Missing pixels
 

@@ -37,6 +37,11 @@ class Evaluation:
     log_proba: Tensor | None
 
 
+def tells(model: Model) -> bool:
+    """Whether a model has something to say of an image: its class, or its likelihood."""
+    return any(capability.support(model, question) != "no" for question in ("classify", "log_prob"))
+
+
 def evaluate(
     model: Model, split: Split, batch_size: int = 1024, missing: float = 0.0, importance: int | None = None
 ) -> Evaluation:

@@ -37,8 +37,7 @@ def draw_samples(model: Model, n: int, label: int | None = None, seed: int = 0) 
 
     Raises ``ZooError`` where the model cannot sample, or a label is given to one without classes.
     """
-    tensors = [*model.parameters(), *model.buffers()]
-    generator = torch.Generator(tensors[0].device if tensors else "cpu").manual_seed(seed)
+    generator = capability.seeded(model, seed)
     prior = getattr(model, "log_prior", None)
     labels = None
     if label is not None:

@@ -81,8 +81,12 @@ def extractor(data_name: str) -> Extractor | None:
 
     Raises ``CheckpointError`` where it is damaged.
     """
-    folder = PRETRAINED / f"features-{data_name}"
+    folder = _folder(data_name)
     return read_extractor(folder) if folder.is_dir() else None
+
+
+def _folder(data_name: str) -> Path:
+    return PRETRAINED / f"features-{data_name}"
 
 
 def read_extractor(folder: Path) -> Extractor:
@@ -243,7 +247,7 @@ def evaluate_samples(
     if synthetic:
         _require_classes(model)
     n = min(n, len(splits.train))
-    images = capability.sample(model, n, generator=_generator(model, seed)).cpu()
+    images = capability.sample(model, n, generator=capability.seeded(model, seed)).cpu()
     features, predicted = measure(images)
     real_features, real_predicted = measure(splits.test.images)
     real = reference(measure, splits, real_features, real_predicted, n, seed)
@@ -278,7 +282,7 @@ def sample_metrics(
     model: Model, splits: Splits, data_name: str, n: int = SAMPLES, seed: int = 0
 ) -> dict[str, float | int | str]:
     """As :func:`evaluate_samples`; {} where the model cannot sample, or the data set has no extractor."""
-    if n == 0 or capability.support(model, "sample") == "no" or extractor(data_name) is None:
+    if n == 0 or capability.support(model, "sample") == "no" or not _folder(data_name).is_dir():
         return {}
     return evaluate_samples(model, splits, data_name, n, seed)
 
@@ -319,7 +323,7 @@ def synthetic_accuracy(model: Model, test: Split, n: int = SYNTHETIC_IMAGES, see
     Models). Raises ``ZooError`` where the model has no classes.
     """
     _require_classes(model)
-    generator = _generator(model, seed)
+    generator = capability.seeded(model, seed)
     labels = torch.arange(n) % model.spec.num_classes
     device = generator.device
     parts = []
@@ -362,11 +366,6 @@ def _student(samples: Split, spec: DataSpec, seed: int) -> Model:
                 if steps == SYNTHETIC_STEPS:
                     break
     return student.eval()
-
-
-def _generator(model: Model, seed: int) -> torch.Generator:
-    tensors = [*model.parameters(), *model.buffers()]
-    return torch.Generator(tensors[0].device if tensors else "cpu").manual_seed(seed)
 
 
 def _real(images: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ from zoo.learners import learner_class
 from zoo.models._latent import LatentModel
 from zoo.models._model import Model
 from zoo.tasks import machine, sample_quality
-from zoo.tasks.evaluate import Evaluation, describe, evaluate
+from zoo.tasks.evaluate import Evaluation, describe, evaluate, tells
 
 Settings = dict[str, Any]
 
@@ -99,8 +99,7 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
             best = _best(run, learner, value)
             # what is reported is what is kept: the checkpoint as a user will load it
             model = checkpoint.load(run)
-            tells = any(capability.support(model, question) != "no" for question in ("classify", "log_prob"))
-            evaluation = evaluate(model, data.splits.test) if tells else Evaluation({}, None)
+            evaluation = evaluate(model, data.splits.test) if tells(model) else Evaluation({}, None)
             if isinstance(model, LatentModel):
                 evaluation.metrics.update(sample_quality.sample_metrics(model, data.splits, settings["data"]["name"]))
             seconds = {
