@@ -1,0 +1,22 @@
+"""How fast the zoo is, beside its peers and beside what the machine can do; a module a suite.
+
+Each suite defines ``benchmarks(options)``, which yields :class:`zoo.benchmarks._benchmark.Benchmark`: what one needs is
+built when its turn comes. ``scripts/benchmark.py`` runs them. Peers are plain loops in the style they come in. What a
+process is set to by :func:`zoo.tasks.machine.prepare` serves them, too.
+"""
+
+from __future__ import annotations
+
+SUITES = {
+    "loader": "images a second that reach a training loop, beside torchvision and DataLoader",
+    "epoch": "an epoch of a learner under Lightning's Trainer, beside a hand-written loop",
+    "template": "an epoch of a small network, beside the way of the Lightning and Hydra template",
+    "examples": "VAE and DCGAN, beside the way of pytorch/examples",
+    "em": "an iteration of expectation-maximisation, beside scikit-learn and hmmlearn",
+    "throughput": "images a second of every model, beside the machine's roofline",
+    "scaling": "how the time grows with batch, width and data",
+    "start": "seconds from the command to the answer, beside import torch",
+    "memory": "the largest memory that a process holds",
+    "accuracy": "seconds from launch to a given accuracy",
+}
+DEFAULT = ("loader", "template", "em", "start", "memory")  # what takes some ten minutes together
