@@ -68,6 +68,8 @@ def main() -> None:
     configuration.add_user_models()
     configuration.check_flags(sys.argv[1:])
     try:
+        if {"-h", "--help"} & set(sys.argv[1:]):
+            return print(configuration.help_text(sys.argv[1:], CONFIGS))
         job()
     except HydraException as error:
         raise ConfigError(configuration.explain(error, sys.argv[1:], CONFIGS)) from error

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -162,11 +164,43 @@ def check_flags(arguments: list[str]) -> None:
             raise ConfigError(f"unknown flag {argument}: values are given as key=value ({name}=…); see --help")
 
 
+HELP = """\
+Train a model:  python train.py model=cnn data=mnist
+Many at once:   python train.py -m model=cnn,rnn seed=1,2,3
+Go on:          python train.py resume=<run directory>
+Show it all:    python train.py model=cnn --cfg job
+
+== Groups: group=option ==
+{groups}
+
+== Values: key.name=value ==
+{values}"""
+
+
+def help_text(arguments: list[str], configs: Path) -> str:
+    """The answer to ``--help``: all groups, and the values that the other ``arguments`` select.
+
+    Hydra's own answer composes once for each of a hundred options. Raises ``HydraException`` as it does.
+    """
+    groups = []
+    for group in (*GROUPS, *OVERLAYS):
+        options = sorted(name for name in _options(group, configs) if not name.startswith("_"))
+        line = f"{group}: {', '.join(options)}"
+        groups.append(textwrap.fill(line, 80, subsequent_indent="  ", break_on_hyphens=False))
+    with initialize_config_dir(str(configs.resolve()), version_base="1.3"):
+        config = compose("train", [word for word in arguments if not word.startswith("-")])
+    return HELP.format(groups="\n".join(groups), values=OmegaConf.to_yaml(config).rstrip())
+
+
 def explain(error: HydraException, arguments: list[str], configs: Path) -> str:
     """What was wrong with the command line that Hydra refused, and what would be right."""
     if isinstance(error, MissingConfigException) and error.options:
-        group, _, option = (error.missing_cfg_file or "").rpartition("/")
-        options = [name for name in error.options if not name.startswith("_")]
+        path = error.missing_cfg_file or ""
+        group, _, option = path.partition("/")
+        options = sorted(_options(group, configs))  # those in folders, too, which Hydra does not tell
+        if group not in (*GROUPS, *OVERLAYS):  # one of Hydra's own
+            (group, _, option), options = path.rpartition("/"), list(error.options)
+        options = [name for name in options if not name.startswith("_")]
         return (
             f"unknown option {group}={option}: {did_you_mean(option, options, 'options')} (all: {', '.join(options)})"
         )
@@ -217,7 +251,8 @@ def _learner_of(path: Path) -> str:
 
 def _options(group: str, configs: Path) -> dict[str, Path]:
     directories = [configs / group, *(user_directories() if group == "model" else [])]
-    return {path.stem: path for directory in directories for path in directory.glob("*.yaml")}
+    files = ((directory, path) for directory in directories for path in directory.rglob("*.yaml"))
+    return {path.relative_to(directory).with_suffix("").as_posix(): path for directory, path in files}
 
 
 def _read(files: Mapping[str, Path], name: str) -> dict[str, Any]:
