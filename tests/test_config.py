@@ -334,7 +334,7 @@ OBSERVED_IN_FOLDER = {  # of a folder with pictures dark on light, in two classe
 OBSERVED_IN_MODEL = {
     "svm.kernel": "linear", "svm.num_features": "64", "svm.bandwidth": "0.7", "svm.seed": "3",
     "mlp.hidden_sizes": "[5]", "mlp.dropout": "0.9",
-    "cnn.channels": "[4]", "cnn.dropout": "0.9", "cnn.mirror": "true",
+    "cnn.channels": "[4]", "cnn.stem": "valid", "cnn.dropout": "0.9", "cnn.mirror": "true", "cnn.shifts": "true",
     "lenet.channels": "[4, 6]", "lenet.num_features": "30", "lenet.dropout": "0.9",
     "rnn.cell": "gru", "rnn.reads": "columns", "rnn.hidden_size": "7", "rnn.num_layers": "2",
     "rnn.bidirectional": None, "rnn.dropout": "0.9",
@@ -403,6 +403,7 @@ OBSERVED_IN_RUN = {
 }
 OBSERVED_ELSEWHERE = {
     "runs": "every run of these tests: run_train names it",
+    "compile": "test_precision.test_compiled_equals_plain",
     "resume": "test_contract.test_resumed_equals_straight",
     "trainer.accelerator": "test_refused_before_anything_is_written: trainer=gpu",
     "trainer.devices": "test_train.test_two_processes",
@@ -417,7 +418,7 @@ OBSERVED_ELSEWHERE = {
 
 def test_every_key_has_a_row():
     """A new key without a statement of what it changes fails here."""
-    keys = {"seed", "runs", "resume"}
+    keys = {"seed", "runs", "compile", "resume"}
     for group in ("data", "model", "learner", "trainer", "logger"):
         for path in (CONFIGS / group).glob("*.yaml"):
             content = {key: value for key, value in yaml.safe_load(path.read_text()).items() if key != "defaults"}

@@ -264,9 +264,10 @@ def test_clip_holds_for_both(tmp_path):
     class Measured(AdversarialLearner):
         def _descend(self, player, loss):
             module = self.model.get_submodule(("discriminator", "generator")[player])
-            before = nn.utils.parameters_to_vector(module.parameters()).clone()
+            before = torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
             super()._descend(player, loss)
-            moved = (nn.utils.parameters_to_vector(module.parameters()) - before).norm()
+            after = torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
+            moved = (after - before).norm()
             norms.append((player, (moved / self.optimizer_options["lr"]).item()))
 
     fit(

@@ -10,10 +10,9 @@ from scipy.optimize import minimize_scalar
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression as Reference
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 import zoo
-from zoo.learners.optimization import averaging
+from zoo.learners.optimization import AveragedWeights
 from zoo.metrics.classification import CALIBRATION_BINS, confusion_matrix, per_class_accuracy, reliability, summarize
 from zoo.models._classifier import Normalize
 from zoo.models.svm import multiclass_hinge, random_fourier_features
@@ -88,21 +87,47 @@ def test_mlp_without_hidden_layers_is_logistic_regression():
     torch.testing.assert_close(regression(x), by_hand)
 
 
+@pytest.mark.parametrize("stem", ["pooled", "strided", "valid"])
 @pytest.mark.parametrize("shape", [(2, 8, 12), (1, 9, 31), (3, 40, 40)])
-def test_cnn_is_its_formula(shape):
+def test_cnn_is_its_formula(shape, stem):
     """Odd sizes lose their last row and column in pooling; maps larger than 4×4 are averaged."""
     spec = zoo.DataSpec(shape, 5, mean=(0.2,) * shape[0], std=(0.5,) * shape[0])
-    model, x = settle(zoo.create("cnn", spec, channels=[3, 4], dropout=0.5), spec)
+    model, x = settle(zoo.create("cnn", spec, channels=[3, 4], stem=stem, dropout=0.5), spec)
     convolutions, norms = parts(model, nn.Conv2d, nn.BatchNorm2d)
     assert [convolution.out_channels for convolution in convolutions] == [3, 4]
     h = normalized(x, spec)
     for convolution, norm in zip(convolutions, norms, strict=True):
-        h = F.conv2d(h, convolution.weight, convolution.bias, padding=1)
-        h = F.relu(batch_norm(F.max_pool2d(h, 2), norm))
+        if convolution is convolutions[0] and stem != "pooled":
+            assert convolution.kernel_size == (5, 5)
+            h = F.conv2d(h, convolution.weight, stride=2, padding={"strided": 2, "valid": 0}[stem])
+        else:
+            h = F.max_pool2d(F.conv2d(h, convolution.weight, convolution.bias, padding=1), 2)
+        h = F.relu(batch_norm(h, norm))
     h = F.adaptive_avg_pool2d(h, tuple(min(size, 4) for size in h.shape[2:])).reshape(5, -1)
     with torch.no_grad():
         torch.testing.assert_close(model.features(x), h, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(model(x), h @ model.head.weight.T + model.head.bias, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("mirror", "shifts"), [(True, False), (False, True), (True, True)])
+def test_cnn_averages_the_logits_of_its_views_in_evaluation_alone(mirror, shifts):
+    spec = zoo.DataSpec((1, 9, 11), 5)
+    plain, x = settle(zoo.create("cnn", spec, channels=[3, 4]), spec)
+    model = zoo.create("cnn", spec, channels=[3, 4], mirror=mirror, shifts=shifts)
+    model.load_state_dict(plain.state_dict())
+    moves = [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)] if shifts else [(0, 0)]
+    expected = []
+    for side in [x, x.flip(3)] if mirror else [x]:
+        for down, right in moves:
+            view = torch.zeros_like(side)
+            for i in range(9):
+                for j in range(11):
+                    if 0 <= i - down < 9 and 0 <= j - right < 11:
+                        view[:, :, i, j] = side[:, :, i - down, j - right]
+            expected.append(plain.eval()(view))
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(x), sum(expected) / len(expected), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(model.train()(x), plain.train()(x))
 
 
 # --- recurrent network -----------------------------------------------------------------------------------------------
@@ -376,12 +401,12 @@ def test_the_temperature_of_perfect_predictions_is_not_zero():
 def test_the_average_is_its_recursion(decay):
     """The first update copies; later ones are held back by the decay, but not by the start."""
     model = nn.Linear(2, 1)
-    average = AveragedModel(model, multi_avg_fn=averaging(decay))
+    average = AveragedWeights(model, decay)
     expected = None
     for update in range(40):
         with torch.no_grad():
             model.weight.copy_(torch.randn(1, 2, generator=generator(update)))
-        average.update_parameters(model)
+        average.update()
         current = model.weight.detach().double().numpy().copy()
         if expected is None:
             expected = current

@@ -16,6 +16,7 @@ from zoo.learners._learner import Learner, name_of
 from zoo.metrics.classification import summarize
 
 START_BATCH = 4096  # images at a time while the start is looked for
+EXACT = ("32-true", "64-true")  # precisions for what must not lose digits
 OF_CLASSES = ("val/accuracy", "val/nll", "val/ece")
 
 

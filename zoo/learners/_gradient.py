@@ -8,20 +8,22 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
+from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.precision import Precision
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from zoo.errors import ConfigError, ZooError
 from zoo.learners._learner import Learner
-from zoo.learners.optimization import averaging, build_optimizer, build_schedule
+from zoo.learners.optimization import AveragedWeights, build_optimizer, build_schedule
 from zoo.models._model import Model
 
 
 class GradientLearner(Learner):
     """Minimises :meth:`loss`. With ``accumulate`` > 1, ``global_step`` counts optimiser steps.
 
-    Validation and ``best.ckpt`` use the averaged weights where ``ema`` is on.
+    Validation and ``best.ckpt`` use the averaged weights where ``ema`` is on. Between the points of the loss curve a
+    step never waits for the device. A step that 16-mixed leaves out, because a scaled gradient was not finite, counts
+    for schedule and average nevertheless: to know that it was left out would be to wait.
 
     Args:
         model: made by ``zoo.create``, or its ``config``.
@@ -31,7 +33,8 @@ class GradientLearner(Learner):
         clip: largest L2 norm of the gradient; 0 does not clip.
         monitor: the logged value that chooses ``best.ckpt`` and drives ``ReduceLROnPlateau``; None for none.
         options: the subclass's other arguments, stored in checkpoints; among them may be ``accumulate``, the number of
-            batches whose gradients are averaged for one optimiser step.
+            batches over whose images the gradient of an optimiser step is averaged; those that are left at the end of
+            an epoch make a step of their own.
 
     Logged every N steps: ``step/loss``, ``step/lr``.
     """
@@ -51,7 +54,7 @@ class GradientLearner(Learner):
         self.accumulate = options.get("accumulate", 1)
         if not (0 <= ema < 1 and clip >= 0 and self.accumulate >= 1):
             raise ConfigError("ema must be in [0, 1), clip at least 0, accumulate at least 1")
-        self.ema = AveragedModel(self.averaged, multi_avg_fn=averaging(ema)).requires_grad_(False) if ema else None
+        self.ema = AveragedWeights(self.averaged, ema) if ema else None
         self.optimizer_options, self.schedule_options = own["optimizer"], own["schedule"]
         self.clip = clip
         # a mistake in these is an error now, not after the run has begun
@@ -66,6 +69,13 @@ class GradientLearner(Learner):
     def evaluated(self) -> Model:
         """The model that is validated, tested and loaded later: the average of the weights where there is one."""
         return self.model if self.ema is None else cast(Model, self.ema.module)
+
+    def check_trainer(self, trainer: Trainer) -> None:
+        super().check_trainer(trainer)
+        if self.ema is not None and trainer.precision == "bf16-true":
+            raise ConfigError(
+                "an average moves in steps that bfloat16 rounds away: trainer.precision=bf16-mixed, or learner.ema=0"
+            )
 
     def loss(self, x: Tensor, labels: Tensor) -> Tensor:
         """The training criterion of a batch, averaged over its images. A subclass adds up its own totals here."""
@@ -97,8 +107,12 @@ class GradientLearner(Learner):
         self._optimizer = self._optimizers[0]
         self._plateau = isinstance(self._schedule, torch.optim.lr_scheduler.ReduceLROnPlateau)
         # Lightning's backward is for several processes and scaled gradients; where there are none, it only costs
-        alone = self.trainer.world_size == 1 and type(self.trainer.precision_plugin) is Precision
-        self._backward = torch.Tensor.backward if alone else self.manual_backward
+        plugin: Any = self.trainer.precision_plugin
+        alone = self.trainer.world_size == 1 and type(plugin) is Precision
+        self._backward: Any = torch.Tensor.backward if alone else self._backward_in_any_case
+        self._scaler = getattr(plugin, "scaler", None)
+        if self.ema is not None:
+            self.ema.follow(self.averaged)
         self._every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         super().on_train_start()
 
@@ -106,14 +120,17 @@ class GradientLearner(Learner):
         super().begin_epoch()
         self._totals["loss"] = torch.zeros((), device=self.device)
         self._window = (0.0, 0)  # loss and images at the last point of the loss curve
+        self._group: list[int] = []  # images of the batches whose gradients have been added up
         for optimizer in self._optimizers:
             optimizer.zero_grad()
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         x, labels = batch
         loss = self.loss(x, labels)
-        self._backward(loss / self.accumulate if self.accumulate > 1 else loss)
         totals, size = self._totals, len(labels)
+        self._group.append(size)
+        # in proportion to the batch's images; exact where all batches of the step have as many as the first
+        self._backward(loss / (self.accumulate * self._group[0] / size) if self.accumulate > 1 else loss)
         totals["loss"].add_(loss.detach(), alpha=size)
         totals["seen"] += size
         totals["batches"] += 1
@@ -125,24 +142,31 @@ class GradientLearner(Learner):
 
     def _step(self) -> None:
         optimizer = self._optimizer
-        self.clip_gradient(optimizer)
+        expected, images = self.accumulate * self._group[0], sum(self._group)
+        if images != expected:  # unequal batches, or fewer than usual
+            gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            torch._foreach_mul_(gradients, expected / images)
+        self._group = []
         optimizer.step()
         optimizer.zero_grad()
         if self._schedule is not None and not self._plateau:
             self._schedule.step()
         if self.ema is not None:
-            self.ema.update_parameters(self.model)
+            self.ema.update()
         if self.global_step % self._every == 0:
             self._draw_loss_curve()
 
-    def clip_gradient(self, optimizer: Any) -> None:
+    def _backward_in_any_case(self, loss: Tensor, **options: Any) -> None:
+        with torch.autocast(self.device.type, enabled=False):  # which is for the forward pass alone
+            self.manual_backward(loss, **options)
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
         """Bring the gradient of what ``optimizer`` steps to a norm of ``clip`` at most."""
         if self.clip:
-            scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-            if scaler is not None:  # clip the gradients themselves, not their scaled copies
-                scaler.unscale_(optimizer.optimizer)
-            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, self.clip)
+            # the gradients themselves, not their scaled copies; Lightning leaves this to the fused kernels
+            if self._scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+                self._scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], self.clip)
 
     def _draw_loss_curve(self) -> None:
         if self.logger is None:

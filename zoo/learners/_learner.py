@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from zoo import checkpoint, registry
+from zoo.errors import ConfigError
+from zoo.learners._compile import check_compiler, compiled_view, explained
 from zoo.models._model import Model
 
 LARGER_IS_BETTER = ("accuracy", "log_likelihood")
@@ -33,9 +35,15 @@ class Learner(LightningModule):
 
     Attributes:
         fallback_monitor: the logged value that stands for a run without validation.
+        precisions: the values of ``trainer.precision`` that this regime can be carried out in, and ``digits``, why in
+            no other.
+        parts: what :meth:`compile_training` compiles, see :func:`zoo.learners._compile.compiled_view`.
     """
 
     fallback_monitor = "train/loss"
+    precisions: tuple[str, ...] = ("32-true", "64-true", "bf16-mixed", "16-mixed", "bf16-true")
+    digits = "float16 is too narrow for weights and their gradients"
+    parts: tuple[str, ...] = ()
 
     def __init__(self, model: Model | Mapping[str, Any], monitor: str | None, options: Mapping[str, Any]) -> None:
         super().__init__()
@@ -52,12 +60,32 @@ class Learner(LightningModule):
         self._outputs: list[tuple[Tensor, ...]] = []  # of a validation or test pass
         self._resumed: dict[str, Any] | None = None
         self._totals: dict[str, Any] = {"batches": 0}  # of the current epoch
+        self._compiles = False
+        self._view: tuple[Model, ...] = ()  # what is compiled, in a tuple, which hides it from the names of modules
 
     def check_model(self) -> None:
         """Raise ``ConfigError`` where this regime cannot train the model."""
 
     def check_trainer(self, trainer: Trainer) -> None:
         """Raise ``ConfigError`` where this regime cannot be carried out as ``trainer`` is set up."""
+        if trainer.precision not in self.precisions:
+            allowed = f"{', '.join(self.precisions[:-1])} or {self.precisions[-1]}"
+            raise ConfigError(f"{self.digits}: trainer.precision={allowed}, not {trainer.precision}")
+        if self._compiles:
+            check_compiler(trainer.strategy.root_device)
+
+    def compile_training(self) -> None:
+        """Have what a training step calls of the model compiled when training starts, which takes some seconds.
+
+        A model that cannot be compiled is a ``ConfigError`` in the first step. Names, checkpoints and random numbers
+        are those of a training that is not compiled; validation and test are not compiled.
+        """
+        self._compiles = True
+
+    @property
+    def trained(self) -> Model:
+        """The model as a training step calls it: with compiled parts where :meth:`compile_training` was called."""
+        return self._view[0] if self._view else self.model
 
     @property
     def mode(self) -> str:
@@ -82,6 +110,9 @@ class Learner(LightningModule):
             self.check_trainer(self.trainer)
 
     def on_train_start(self) -> None:
+        if self._compiles:
+            self._view = (compiled_view(self.model, self.parts),)
+            self.training_step = explained(type(self).training_step.__get__(self), name_of(self.model))  # type: ignore
         self._batches = self.trainer.num_training_batches
         if self._resumed is not None:  # go on with the random numbers and the batch that were next
             restore_rng(self._resumed["rng"], self.device)
@@ -127,7 +158,8 @@ class Learner(LightningModule):
         raise TypeError(f"{type(self).__name__} defines no measure")
 
     def _collect(self, batch: tuple[Tensor, Tensor]) -> None:
-        self._outputs.append(self.outputs(*batch))
+        with torch.autocast(self.device.type, enabled=False):  # as the model will be used
+            self._outputs.append(self.outputs(*batch))
 
     def _summary(self, stage: str) -> None:
         parts = [torch.cat(part) for part in zip(*self._outputs, strict=True)]
@@ -160,6 +192,8 @@ class Learner(LightningModule):
         state["loader"] = loader.state_dict() if inside else None
 
     def on_load_checkpoint(self, state: dict[str, Any]) -> None:
+        if self._trainer is not None:  # Lightning would do so when the weights have been rounded to float32
+            self._trainer.precision_plugin.convert_module(self)
         self._resumed = {"rng": state["rng"], "loader": state["loader"]}
 
 

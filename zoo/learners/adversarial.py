@@ -46,6 +46,7 @@ class AdversarialLearner(GradientLearner):
     """
 
     fallback_monitor = "train/g_loss"
+    parts = ("generator", "discriminator")
 
     def __init__(
         self,
@@ -124,7 +125,7 @@ class AdversarialLearner(GradientLearner):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         x, labels = batch
-        model, step = self.model, self.global_step
+        model, step = self.trained, self.global_step
         classes = None if model.log_prior is None else labels
         real = signed(x)
         generates = (step + 1) % self.n_critic == 0
@@ -138,7 +139,7 @@ class AdversarialLearner(GradientLearner):
             loss = model.generator_loss(fake, classes)
             self._descend(1, loss)
             if self.ema is not None:
-                self.ema.update_parameters(cast(Any, self.averaged))
+                self.ema.update()
             self._add(len(x), g_loss=loss)
         self._totals["seen"] += len(x)
         self._totals["batches"] += 1
@@ -165,7 +166,6 @@ class AdversarialLearner(GradientLearner):
             for parameter in parameters:
                 torch.distributed.all_reduce(parameter.grad)
                 parameter.grad /= self.trainer.world_size
-        self.clip_gradient(optimizer)
         if player == 0:
             optimizer.step()
         else:

@@ -14,6 +14,7 @@ from zoo.learners._gradient import GradientLearner
 from zoo.learners._learner import name_of
 from zoo.metrics.classification import summarize
 from zoo.models._model import Model
+from zoo.models._precision import full
 
 CALIBRATION_IMAGES = 5000  # how many recent training images calibrate a model where there is no validation split
 
@@ -29,6 +30,8 @@ class ClassificationLearner(GradientLearner):
     Logged an epoch: ``train/loss``, ``train/accuracy``, ``images_per_second``, ``val/loss`` (the criterion),
     ``val/accuracy``, ``val/nll`` (nats), ``val/ece``; every N steps ``step/loss``, ``step/lr``.
     """
+
+    parts = ("",)
 
     def __init__(
         self,
@@ -76,7 +79,7 @@ class ClassificationLearner(GradientLearner):
         self._totals["right"] = torch.zeros((), device=self.device)
 
     def loss(self, x: Tensor, labels: Tensor) -> Tensor:
-        logits = self.model(x)
+        logits = full(self.trained(x))
         loss = self.model.loss(logits, labels, self.label_smoothing)
         self._totals["right"].add_((logits.detach().argmax(1) == labels).sum())
         if self._calibrates:
@@ -108,10 +111,10 @@ class ClassificationLearner(GradientLearner):
     # Validation and test
 
     def outputs(self, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        return self.evaluated(x), labels
+        return full(self.evaluated(x)), labels
 
     def measure(self, stage: str, *parts: Tensor) -> dict[str, float]:
-        logits, labels = parts[0].float(), parts[1]
+        logits, labels = parts
         if stage == "val" and hasattr(self.model, "calibrate"):
             self._calibrate(logits, labels)
         values = summarize(self.evaluated.log_proba(logits), labels)

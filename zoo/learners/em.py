@@ -8,16 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
 from torch import Tensor
 
 from zoo.errors import ConfigError, ZooError
-from zoo.learners._density import DensityLearner, explained
+from zoo.learners._density import EXACT, DensityLearner, explained
 from zoo.learners._learner import name_of
 from zoo.models._density import DensityModel
 from zoo.models._model import Model
-
-PRECISIONS = ("32-true", "64-true")
 
 
 class EMLearner(DensityLearner):
@@ -41,6 +38,10 @@ class EMLearner(DensityLearner):
     References: Dempster, Laird & Rubin (1977), Maximum likelihood from incomplete data via the EM algorithm.
     """
 
+    precisions = EXACT
+    digits = "em sums up statistics exactly"
+    parts = ("statistics",)
+
     def __init__(
         self,
         model: Model | Mapping[str, Any],
@@ -63,10 +64,6 @@ class EMLearner(DensityLearner):
                 "maximize(statistics)"
             )
         super().check_model()
-
-    def check_trainer(self, trainer: Trainer) -> None:
-        if trainer.precision not in PRECISIONS:
-            raise ConfigError(f"em sums up statistics exactly: trainer.precision={' or '.join(PRECISIONS)}")
 
     # Training
 
@@ -97,7 +94,7 @@ class EMLearner(DensityLearner):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         x, labels = batch
         with torch.no_grad(), explained(self.model):
-            for key, value in self.model.statistics(x, labels).items():
+            for key, value in self.trained.statistics(x, labels).items():
                 if key in self._sums:
                     self._sums[key] += value
                 else:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from zoo.learners._density import DensityLearner
+from zoo.learners._density import EXACT, DensityLearner
 from zoo.learners._gradient import GradientLearner
 from zoo.models._model import Model
 
@@ -27,6 +27,9 @@ class LikelihoodLearner(DensityLearner, GradientLearner):
     :class:`zoo.learners._density.DensityLearner`; every N steps ``step/loss``, ``step/lr``.
     """
 
+    digits = "a likelihood is a sum over pixels, and loses digits"
+    parts = ("terms",)
+
     def __init__(
         self,
         model: Model | Mapping[str, Any],
@@ -41,10 +44,16 @@ class LikelihoodLearner(DensityLearner, GradientLearner):
         schedule = schedule or {"name": "OneCycleLR"}
         super().__init__(model, optimizer, schedule, ema, clip, monitor, accumulate=accumulate)
 
+    @property
+    def precisions(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Networks may compute in 16 bits what is a bound anyway; an exact likelihood would be so no longer."""
+        bound = getattr(getattr(self.model, "density", None), "kind", "exact") != "exact"
+        return (*EXACT, "bf16-mixed", "16-mixed") if bound else EXACT
+
     def initialize(self) -> None:
+        started = bool(getattr(self.model, "initialized", True))
         super().initialize()
-        # the average was copied from the model before there was a start
-        if self.ema is not None and not bool(getattr(self.evaluated, "initialized", True)):
+        if self.ema is not None and not started:  # the average was copied from the model before
             self.evaluated.load_state_dict(self.model.state_dict())
 
     def begin_epoch(self) -> None:
@@ -52,7 +61,7 @@ class LikelihoodLearner(DensityLearner, GradientLearner):
         self._terms: dict[str, Tensor] = {}  # sums over the epoch's images
 
     def loss(self, x: Tensor, labels: Tensor) -> Tensor:
-        terms = self.model.terms(x, labels, self.current_epoch + self._totals["batches"] / self._batches)
+        terms = self.trained.terms(x, labels, self.current_epoch + self._totals["batches"] / self._batches)
         loss = terms.pop("loss")
         for key, value in terms.items():
             if key in self._terms:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer, lr_scheduler
 
 from zoo.errors import ConfigError, did_you_mean
@@ -62,18 +63,47 @@ def build_schedule(
         raise ConfigError(f"learner.schedule: {name}: {error}") from error
 
 
-def averaging(decay: float) -> Any:
-    """The update of an exponential moving average that is not held back by its start.
+class AveragedWeights(nn.Module):
+    """An exponential moving average of a model's parameters that is not held back by its start.
 
-    ``average += (1 - d) (current - average)`` with ``d = min(decay, (1 + n) / (10 + n))`` after n updates.
+    ``average += (1 - d) (current - average)`` with ``d = min(decay, (1 + n) / (10 + n))`` after n updates; the first
+    one copies. An update never waits for the device. Buffers are the model's own: they are the same tensors.
+
+    Args:
+        model: whose parameters are averaged.
+        decay: in [0, 1).
+
+    Attributes:
+        module: a copy of ``model`` with the averaged parameters.
+        n_averaged: the number of updates, as checkpoints store it.
     """
 
-    @torch.no_grad()
-    def update(average: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
-        n = float(updates)
-        torch._foreach_lerp_(average, current, 1 - min(decay, (1 + n) / (10 + n)))
+    n_averaged: Tensor
 
-    return update
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__()
+        self.module = copy.deepcopy(model).requires_grad_(False)
+        self.register_buffer("n_averaged", torch.zeros((), dtype=torch.long))
+        self.decay = decay
+        self.follow(model)
+
+    def follow(self, model: nn.Module) -> None:
+        """Average the parameters of ``model`` from here on. To be called again once tensors have moved, or been loaded,
+        which leaves this module with buffers and a count of its own."""
+        for name, module in self.module.named_modules():
+            module._buffers = model.get_submodule(name)._buffers
+        self._average = [parameter.detach() for parameter in self.module.parameters()]
+        self._current = [parameter.detach() for parameter in model.parameters()]
+        self._updates = int(self.n_averaged)
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the current parameters."""
+        n = self._updates
+        decay = min(self.decay, (1 + n) / (10 + n)) if n else 0.0
+        torch._foreach_lerp_(self._average, self._current, 1 - decay)
+        self._updates += 1
+        self.n_averaged += 1
 
 
 def _find(module: Any, name: str, kind: Any, where: str) -> Any:

@@ -27,8 +27,8 @@ class CNN(Classifier):
     Args:
         spec: shape and classes of the data.
         channels: feature maps of each stage; each stage halves height and width.
-        stem: the first stage's convolution: ``"pooled"``, 3×3 with pooling, as the others; ``"strided"``, 5×5 of stride 2;
-            ``"valid"``, the same without padding, for images with an empty margin.
+        stem: the first stage's convolution: ``"pooled"``, 3×3 with pooling as in the others; ``"strided"``, 5×5 of
+            stride 2; ``"valid"``, the same without padding, for images with an empty margin.
         dropout: probability that a feature before the head is zeroed in training, in [0, 1).
         mirror: in evaluation, average the logits of each image and its left-right mirror. For data whose classes
             survive the reflection, which is what flipped training images assume too; predictions take twice as long.

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as spectrally_normalized
 
 from zoo.models._latent import LatentModel
+from zoo.models._precision import full
 from zoo.registry import register
 from zoo.spec import DataSpec
 
@@ -77,8 +78,9 @@ def generator_loss(loss: str, fake: Tensor) -> Tensor:
 def gradient_norms(discriminator: nn.Module, x: Tensor, labels: Tensor | None) -> Tensor:
     """‖∂D/∂x‖² of each image, over all its pixels, ``(B,)``; the result can be differentiated."""
     x = x.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(discriminator(x, labels).sum(), x, create_graph=True)
-    return gradient.flatten(1).square().sum(1)
+    values = discriminator.forward(x, labels)  # a compiled call has no second derivative; forward is never compiled
+    (gradient,) = torch.autograd.grad(values.sum(), x, create_graph=True)
+    return full(gradient).flatten(1).square().sum(1)
 
 
 def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor, labels: Tensor | None) -> Tensor:
@@ -115,7 +117,7 @@ class Generator(nn.Module):
             out = count // 2 if stage + 1 < stages else shape[0]
             layers += [nn.ConvTranspose2d(count, out, 4, 2, 1)]
             count = out
-        self.layers = nn.Sequential(*layers, nn.Tanh())
+        self.layers = nn.Sequential(*layers, nn.Tanh()).to(memory_format=torch.channels_last)  # 1.1 times as fast
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.embedding is not None:
@@ -144,17 +146,17 @@ class Discriminator(nn.Module):
             out = channels * 2**stage
             layers += [normalize(nn.Conv2d(count, out, 4, 2, 1)), nn.LeakyReLU(0.2, inplace=True)]
             count = out
-        self.layers = nn.Sequential(*layers, nn.Flatten())
+        self.layers = nn.Sequential(*layers, nn.Flatten()).to(memory_format=torch.channels_last)
         features = count * start[0] * start[1]
         self.head = normalize(nn.Linear(features, 1))
         self.classes = normalize(nn.Linear(features, classes, bias=False)) if classes else None
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         features = self.layers(F.pad(x, self.padding, value=-1.0) if any(self.padding) else x)
-        common = self.head(features)[:, 0]
+        common = full(self.head(features))[:, 0]
         if self.classes is None:
             return common
-        of_classes = self.classes(features)
+        of_classes = full(self.classes(features))
         return common + (of_classes.amax(1) if labels is None else of_classes.gather(1, labels[:, None])[:, 0])
 
 

@@ -10,6 +10,7 @@ References: Maron (1961), Automatic indexing; Ng & Jordan (2001). The estimates 
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +59,22 @@ class NaiveBayes(DensityModel):
             self.mean = nn.Parameter(torch.full(size, 0.5))
             self.log_variance = nn.Parameter(torch.zeros(size))
 
-    def log_prob_of(self, x: Tensor, group: int, observed: Tensor | None = None) -> Tensor:
+    def log_joint(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        if not self.binary:  # squares multiplied out would cancel where a variance is small
+            return super().log_joint(x, observed)
+        prior = cast(Tensor, self.log_prior)
+        # Σ log p(x_d | y) = Σ x_d logit_d + Σ log(1 - p_d): two matrix products for all classes together
+        values, off = self._values(x), F.logsigmoid(-self.logits)
+        if observed is None:
+            return values @ self.logits.T + (off.sum(1) + prior)
+        seen = observed.flatten(1).to(values.dtype)
+        return (values * seen) @ self.logits.T + seen @ off.T + prior
+
+    def log_prob(self, x: Tensor, labels: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
+        # each image by the parameters of its class: nothing has to be sorted by class, and no device waited for
+        return super().log_prob(x, None, observed) if labels is None else self.log_prob_of(x, labels, observed)
+
+    def log_prob_of(self, x: Tensor, group: int | Tensor, observed: Tensor | None = None) -> Tensor:
         values = self._values(x)
         if self.binary:
             terms = -F.binary_cross_entropy_with_logits(self.logits[group].expand_as(values), values, reduction="none")

@@ -34,6 +34,7 @@ from torch.distributions import ContinuousBernoulli, Normal
 
 from zoo.models._density import Batches
 from zoo.models._latent import LatentModel
+from zoo.models._precision import full
 from zoo.registry import register
 from zoo.spec import DataSpec, Density
 
@@ -226,6 +227,7 @@ class VAE(LatentModel):
     """
 
     initialized: Tensor
+    grey: Tensor
 
     def __init__(
         self,
@@ -289,6 +291,7 @@ class VAE(LatentModel):
         self.register_buffer("initialized", torch.tensor(False))
         # log odds of the mean grey value, to which the decoder's output is added
         self.register_buffer("offset", torch.zeros(out, *spec.shape[1:]))
+        self.register_buffer("grey", torch.tensor(spec.mean).view(-1, 1, 1), persistent=False)  # of the data's mean
         if not conditional:
             self.predict_log_proba = None  # type: ignore[assignment]
 
@@ -314,18 +317,19 @@ class VAE(LatentModel):
         ``x`` are pixels as the likelihood sees them, see :meth:`observe`.
         """
         features = self._with_class(self.encoder(x - self._mean(x)), labels)
-        location, log_scale = self.encoder_head(features).chunk(2, 1)
+        location, log_scale = full(self.encoder_head(features)).chunk(2, 1)
         return Normal(location, log_scale.clamp(-10, 5).exp(), validate_args=False)
 
     def log_prior_of(self, z: Tensor) -> Tensor:
         """log p(z) in nats, ``(…,)`` for z ``(…, D)``."""
         if self.flow is not None:
-            return self.flow().log_prob(z)
+            with torch.autocast(z.device.type, enabled=False):  # log determinants are sums
+                return self.flow().log_prob(z)
         return -0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
 
     def parameters_of(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """The parameters of p(x | z), ``(B, outputs * C, H, W)``, for z ``(B, D)``."""
-        return self.decoder(self.decoder_head(self._with_class(z, labels))) + self.offset
+        return full(self.decoder(self.decoder_head(self._with_class(z, labels)))) + self.offset
 
     def prior(self, noise: Tensor) -> Tensor:
         return noise if self.flow is None else self.flow().transform.inv(noise)
@@ -345,7 +349,7 @@ class VAE(LatentModel):
         return torch.bernoulli(x) if self.training else binarise(x)
 
     def _mean(self, x: Tensor) -> Tensor:
-        return torch.tensor(self.spec.mean, dtype=x.dtype, device=x.device).view(-1, 1, 1)
+        return self.grey.to(x.dtype)
 
     def _with_class(self, values: Tensor, labels: Tensor | None) -> Tensor:
         if self.log_prior is None:

@@ -55,6 +55,7 @@ NEEDLESS_WARNINGS = (
     "Total length of `list` across ranks is zero",  # val_size=0
     "`isinstance\\(treespec, LeafSpec\\)`",
     "You called `self.log\\('.*', ..., logger=True\\)` but have no logger",
+    "You passed `Trainer\\(accelerator='cpu', precision='16-mixed'\\)`",  # which is an error here
 )
 
 
@@ -62,7 +63,8 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
     """Run a checked configuration from data to summary.
 
     Args:
-        settings: the groups ``data``, ``model``, ``learner``, ``trainer``, ``logger``, and ``seed`` and ``runs``.
+        settings: the groups ``data``, ``model``, ``learner``, ``trainer``, ``logger``, and ``seed``, ``runs`` and
+            ``compile``.
         resume: a run directory to go on in.
         target: where the run directory shall be; in ``runs`` under a name of its own if left out.
 
@@ -137,8 +139,10 @@ def build(settings: Settings, run: Path, console: Console) -> tuple[Any, ImageDa
             callbacks.insert(0, latent_pictures(settings, data, run, console))
         callbacks.append(checkpoints(run, learner, validated=len(data.splits.val) > 0))
     trainer = build_trainer(settings, run, callbacks)
+    if settings.get("compile"):  # which a run that is older than this key has not
+        learner.compile_training()
     learner.check_trainer(trainer)
-    machine.prepare(trainer.strategy.root_device)
+    console.print(machine.prepare(trainer.strategy.root_device) + ("; compiled" if settings.get("compile") else ""))
     return learner, data, trainer
 
 
@@ -162,7 +166,7 @@ def build_trainer(settings: Settings, run: Path, callbacks: list[L.Callback]) ->
     if settings["logger"]["name"] == "tensorboard":
         logger = TensorBoardLogger(run, name="tensorboard", version="", default_hp_metric=False)
     try:
-        return L.Trainer(
+        trainer = L.Trainer(
             **{"num_sanity_val_steps": 0, **options},
             logger=logger or False,
             callbacks=callbacks,
@@ -173,6 +177,10 @@ def build_trainer(settings: Settings, run: Path, callbacks: list[L.Callback]) ->
         )
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise ConfigError(f"trainer: {error}") from error
+    if trainer.precision != options["precision"]:  # Lightning has put another in its place
+        wanted = f"trainer.precision={options['precision']}"
+        raise ConfigError(f"{wanted} needs a GPU; on this device trainer.precision={trainer.precision}")
+    return trainer
 
 
 class BestAndLast(ModelCheckpoint):
@@ -356,7 +364,7 @@ def report(console: Console, run: Path, summary: Mapping[str, Any], model: Model
         return
     kept = checkpoint.locate(run)
     for line in (
-        f"tensorboard --logdir {run}",
+        *([f"tensorboard --logdir {run}"] if summary["config"]["logger"]["name"] == "tensorboard" else []),
         f"python scripts/evaluate.py ckpt={kept}",
         *([f"python scripts/sample.py ckpt={kept}"] if capability.support(model, "sample") != "no" else []),
         f"python -c \"import zoo; model = zoo.load('{run}')\"",
