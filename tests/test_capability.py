@@ -486,6 +486,15 @@ def test_a_model_sees_no_more_than_a_chunk_at_a_time(gaussian, x):
     assert gaussian.asked == [3, 3, 1]
 
 
+def test_a_chunk_is_as_small_as_its_images_are_large(gaussian, x, monkeypatch):
+    monkeypatch.setattr("zoo.capability.AT_ONCE_ON_CPU", 3 * x[0].numel() + 1)
+    zoo.log_prob(gaussian, x, torch.zeros(7, dtype=torch.long))
+    assert gaussian.asked == [3, 3, 1]
+    monkeypatch.setattr("zoo.capability.AT_ONCE_ON_CPU", x[0].numel() - 1)
+    zoo.log_prob(gaussian, x, torch.zeros(7, dtype=torch.long))
+    assert gaussian.asked[3:] == [1] * 7
+
+
 def test_nobody_is_an_answer_too(mlp, gaussian):
     nobody = torch.zeros(0, *SPEC.shape)
     assert zoo.classify(mlp, nobody).shape == (0, 3)

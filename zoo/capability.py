@@ -31,6 +31,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,6 +42,9 @@ from zoo import registry
 from zoo.errors import ZooError
 from zoo.models._model import Model
 from zoo.spec import DataSpec
+
+# pixel values of a chunk; layers that make more of them outgrow a CPU's caches, and are slower for it
+AT_ONCE, AT_ONCE_ON_CPU = 2**22, 2**19
 
 # capability -> (native method, methods or attributes from which it is derived)
 _SOURCES: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
@@ -113,7 +117,7 @@ def classify(
     x: Tensor,
     observed: Tensor | None = None,
     imputer: Model | None = None,
-    batch_size: int = 1024,
+    batch_size: int | None = None,
 ) -> Tensor:
     """log p(y | x) in nats, ``(B, K)``.
 
@@ -126,7 +130,7 @@ def classify(
         x: images ``(B, C, H, W)`` in [0, 1].
         observed: bool, ``x``'s shape or broadcastable to it; False marks a missing pixel, whose value is never read.
         imputer: a model that can :func:`impute`.
-        batch_size: images at a time.
+        batch_size: images at a time; if left out, as many as hold a bounded number of pixels.
     """
     if observed is None:
         if _has(model, "predict_log_proba"):
@@ -153,7 +157,7 @@ def log_prob(
     labels: Tensor | None = None,
     observed: Tensor | None = None,
     num_samples: int | None = None,
-    batch_size: int = 1024,
+    batch_size: int | None = None,
 ) -> Tensor:
     """log p(x), or log p(x | labels), in nats an image, summed over pixels: ``(B,)``. ``model.density`` says of what.
 
@@ -167,7 +171,7 @@ def log_prob(
             integrated out. Raises ``ZooError`` where the model cannot.
         num_samples: importance samples an image where ``model.density`` is a lower bound, which more of them raise; the
             model's own number if left out. Raises ``ZooError`` where the model takes none.
-        batch_size: images at a time.
+        batch_size: images at a time; if left out, as many as hold a bounded number of pixels.
     """
     _require(model, "log_prob")
     for name, value in (("observed", observed), ("num_samples", num_samples)):
@@ -192,7 +196,7 @@ def _needs_labels(model: Model) -> bool:
     return inspect.signature(model.log_prob).parameters["labels"].default is inspect.Parameter.empty
 
 
-def log_joint(model: Model, x: Tensor, num_samples: int | None = None, batch_size: int = 1024) -> Tensor:
+def log_joint(model: Model, x: Tensor, num_samples: int | None = None, batch_size: int | None = None) -> Tensor:
     """log p(x, y) for every class y, ``(B, K)``, in nats, of a model that has the method; see :func:`log_prob`."""
     extra = {} if num_samples is None else {"num_samples": num_samples}
     return _chunked(model, lambda part: model.log_joint(part, **extra), x, batch_size=batch_size)
@@ -208,14 +212,14 @@ def sample(model: Model, n: int, labels: Tensor | None = None, generator: torch.
         return model.sample(n, labels=labels, generator=generator or _fresh_generator(model))
 
 
-def encode(model: Model, x: Tensor, batch_size: int = 1024) -> Tensor:
+def encode(model: Model, x: Tensor, batch_size: int | None = None) -> Tensor:
     """Codes ``(B, D)``: latents or posteriors of a generative model, the penultimate features of a classifier."""
     _require(model, "encode")
     method = model.encode if _has(model, "encode") else model.features
     return _chunked(model, method, x, batch_size=batch_size)
 
 
-def reconstruct(model: Model, x: Tensor, batch_size: int = 1024) -> Tensor:
+def reconstruct(model: Model, x: Tensor, batch_size: int | None = None) -> Tensor:
     """What remains of ``x`` after encoding and decoding, ``(B, C, H, W)`` in [0, 1]."""
     _require(model, "reconstruct")
     return _chunked(model, model.reconstruct, x, batch_size=batch_size)
@@ -267,7 +271,7 @@ def impute(
     n: int = 1,
     generator: torch.Generator | None = None,
     mean: bool = False,
-    batch_size: int = 1024,
+    batch_size: int | None = None,
 ) -> Tensor:
     """``n`` completions of each image, ``(n, B, C, H, W)``. Hidden values are never read, seen ones come back as given.
 
@@ -279,7 +283,7 @@ def impute(
         generator: where the random numbers come from, on the model's device; new ones at each call if left out.
         mean: give the expected image, ``(1, B, C, H, W)``, in place of ``n`` random ones. Raises ``ZooError`` where the
             model cannot compute it.
-        batch_size: images at a time.
+        batch_size: images at a time; if left out, as many as hold a bounded number of pixels.
     """
     _require(model, "impute")
     observed = observed.expand_as(x)
@@ -297,7 +301,7 @@ def impute(
     return _chunked(model, complete, _without_hidden(x, observed), observed, batch_size=batch_size).transpose(0, 1)
 
 
-def anomaly_score(model: Model, x: Tensor, kind: str | None = None, batch_size: int = 1024) -> Tensor:
+def anomaly_score(model: Model, x: Tensor, kind: str | None = None, batch_size: int | None = None) -> Tensor:
     """How strange each image is to the model, ``(B,)``; higher is stranger.
 
     Args:
@@ -306,7 +310,7 @@ def anomaly_score(model: Model, x: Tensor, kind: str | None = None, batch_size: 
         kind: ``"native"``: the model's own; ``"log_prob"``: -log p(x) in nats (densities); for classifiers
             ``"max_softmax"``: 1 - max p(y | x) (Hendrycks & Gimpel 2017), ``"entropy"`` of p(y | x) in nats, or
             ``"energy"``: -logsumexp of the logits (Liu et al. 2020). The first that the model has, if left out.
-        batch_size: images at a time.
+        batch_size: images at a time; if left out, as many as hold a bounded number of pixels.
     """
     _require(model, "anomaly_score")
     scores = anomaly_scores(model)
@@ -339,12 +343,14 @@ def _joint(model: Model, x: Tensor) -> Tensor:
     return torch.stack(columns, 1) + prior
 
 
-def _chunked(model: Model, function: Callable[..., Tensor], *inputs: Tensor, batch_size: int) -> Tensor:
+def _chunked(model: Model, function: Callable[..., Tensor], *inputs: Tensor, batch_size: int | None) -> Tensor:
     """``function`` over slices of the inputs, on the model's device; the results joined on the inputs' device."""
     home = inputs[0].device
     device = _device(model, home)
+    values = AT_ONCE_ON_CPU if device.type == "cpu" else AT_ONCE
+    size = batch_size or max(1, values // max(math.prod(inputs[0].shape[1:]), 1))
     with evaluating(model):
-        parts = zip(*(tensor.split(batch_size) for tensor in inputs), strict=True)
+        parts = zip(*(tensor.split(size) for tensor in inputs), strict=True)
         return torch.cat([function(*(piece.to(device) for piece in part)).to(home) for part in parts])
 
 
