@@ -16,7 +16,7 @@ from rich.progress import Progress as Progress_
 
 from zoo.files import write_text
 
-REFRESH_SECONDS = 0.2
+REFRESH_SECONDS = 0.5
 SHOWN = {
     "train/loss": "loss",
     "train/log_likelihood": "log-likelihood",
