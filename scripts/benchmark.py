@@ -3,7 +3,8 @@
 python scripts/benchmark.py [key=value …]
 
   suite    one or several of those below, with commas, or all ({default})
-  models   these alone, with commas; tiny is an MLP of 784-64-128-64-10 (what a suite has for default)
+  models   these alone, with commas; tiny is an MLP of 784-64-128-64-10 (what a suite has for default);
+           for accuracy: launch, and the recipes in configs/experiment/speed
   rounds   how often each way is measured; medians are reported (0: the benchmark's own number)
   quick    a tenth of the images or less and two rounds, to see that it runs; no bar is judged, and figures
            are written only where out says (false)
@@ -35,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "suite": ",".join(DEFAULT), "models": None, "rounds": 0, "quick": False, "out": None, "plot": True,
 }  # fmt: skip
 RULES = {"rounds": "[0, inf)"}
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def names(text: str, valid: Iterable[str], what: str) -> list[str]:
@@ -44,6 +46,11 @@ def names(text: str, valid: Iterable[str], what: str) -> list[str]:
         if word not in valid:
             raise ConfigError(f"unknown {what} {word!r}: {did_you_mean(word, valid, f'{what}s')}")
     return chosen
+
+
+def recipes() -> list[str]:
+    """The names of the experiments that aim at an accuracy."""
+    return sorted(path.stem for path in (ROOT / "configs" / "experiment" / "speed").glob("*.yaml"))
 
 
 @command
@@ -56,7 +63,7 @@ def main() -> None:
     suites = list(SUITES) if values["suite"] == "all" else names(values["suite"], SUITES, "suite")
     models = values["models"]
     if models is not None:
-        models = tuple(names(models, ["tiny", *registry.list_models()], "model"))
+        models = tuple(names(models, ["tiny", "launch", *recipes(), *registry.list_models()], "model"))
 
     from rich.console import Console
 

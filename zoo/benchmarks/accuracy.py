@@ -52,12 +52,16 @@ RECIPES = {
 
 
 def benchmarks(options: Options) -> Iterator[Benchmark]:
+    """``options.models`` chooses among ``"launch"`` and the recipes."""
+    chosen = options.chosen(("launch", *RECIPES))
     for name in RECIPES:
         check(f"speed/{name}")
-    with tempfile.TemporaryDirectory() as directory:
-        yield of_launch(peers.write_torchvision(Path(directory)), options.quick)
+    if "launch" in chosen:
+        with tempfile.TemporaryDirectory() as directory:
+            yield of_launch(peers.write_torchvision(Path(directory)), options.quick)
     for name, recipe in RECIPES.items():
-        yield of_recipe(name, recipe, options.quick)
+        if name in chosen:
+            yield of_recipe(name, recipe, options.quick)
 
 
 def of_launch(root: Path, quick: bool) -> Benchmark:
