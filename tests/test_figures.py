@@ -1,0 +1,48 @@
+"""The README's section "Speed" quotes the committed results."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SECTION = (ROOT / "README.md").read_text().partition("## Speed")[2].partition("\n## ")[0]
+ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in SECTION.splitlines() if line.startswith("| `")]
+
+
+def shown(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+@pytest.fixture(scope="module")
+def results():
+    (name,) = re.findall(r"`(results/benchmark-[\w.-]+\.json)`", SECTION)
+    return json.loads((ROOT / name).read_text())["benchmarks"]
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if len(row) == 6], ids=lambda row: row[0].strip("`"))
+def test_a_ratio_is_the_one_that_was_measured(results, row):
+    name, _, unit, peer, ours, ratio = row
+    benchmark = results[name.strip("`")]
+    first, *others = benchmark["ways"].values()
+    assert (unit, peer) == (benchmark["unit"], shown(first["median"]))
+    assert (ours, ratio) in [(shown(way["median"]), f"{way['ratio']:.3g}") for way in others]
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if len(row) == 5], ids=lambda row: row[0].rpartition("/")[2])
+def test_a_recipe_has_the_accuracy_that_was_measured(results, row):
+    words, _, mean, seeds, seconds = row
+    (way,) = results[f"accuracy-{words.strip('`').rpartition('/')[2]}"]["ways"].values()
+    accuracy = way["facts"]["accuracy"]
+    assert mean == f"{100 * statistics.mean(accuracy):.2f}"
+    assert seeds == ", ".join(f"{100 * value:.2f}" for value in accuracy)
+    assert seconds == shown(way["median"])
+
+
+def test_both_tables_are_there():
+    assert len([row for row in ROWS if len(row) == 6]) >= 10
+    assert len([row for row in ROWS if len(row) == 5]) >= 4
