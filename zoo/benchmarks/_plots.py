@@ -22,7 +22,7 @@ OURS, MISSED, BAR = "tab:blue", "tab:red", "black"
 ROW, ABOVE = 0.32, 1.1  # inches a bar, and for title and axis
 RATIOS = {
     "speedup": "Times faster than the peer (a tick marks the bar to reach; red: missed)",
-    "overhead": "Time over that of the reference (a tick marks the bar not to exceed; red: missed)",
+    "overhead": "Time or memory over that of the reference (a tick marks the bar not to exceed; red: missed)",
 }
 
 
@@ -76,7 +76,7 @@ def _ratios(benchmarks: Entries, compare: str) -> Figure | None:
         axes.annotate(text, (max(value, limit or 0), place), (5, 0), textcoords="offset points", va="center")
     axes.set_yticks(range(len(rows)), [label for label, *_ in rows], fontsize=8)
     axes.invert_yaxis()
-    axes.set_title(RATIOS[compare], fontsize=10, loc="left")
+    axes.figure.suptitle(RATIOS[compare], fontsize=10)  # as wide as the figure: labels may be long
     if compare == "speedup":
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
