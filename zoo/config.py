@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +177,12 @@ Show it all:    python train.py model=cnn --cfg job
 {values}"""
 
 
+def composed(arguments: Iterable[str], configs: Path) -> DictConfig:
+    """What Hydra makes of ``arguments`` outside of a job, not checked. Raises ``HydraException`` as it does."""
+    with initialize_config_dir(str(configs.resolve()), version_base="1.3"):
+        return compose("train", list(arguments))
+
+
 def help_text(arguments: list[str], configs: Path) -> str:
     """The answer to ``--help``: all groups, and the values that the other ``arguments`` select.
 
@@ -187,8 +193,7 @@ def help_text(arguments: list[str], configs: Path) -> str:
         options = sorted(name for name in _options(group, configs) if not name.startswith("_"))
         line = f"{group}: {', '.join(options)}"
         groups.append(textwrap.fill(line, 80, subsequent_indent="  ", break_on_hyphens=False))
-    with initialize_config_dir(str(configs.resolve()), version_base="1.3"):
-        config = compose("train", [word for word in arguments if not word.startswith("-")])
+    config = composed((word for word in arguments if not word.startswith("-")), configs)
     return HELP.format(groups="\n".join(groups), values=OmegaConf.to_yaml(config).rstrip())
 
 

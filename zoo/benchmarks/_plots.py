@@ -19,6 +19,7 @@ from zoo.files import write_bytes
 Entries = Mapping[str, Mapping[str, Any]]
 
 OURS, MISSED, BAR = "tab:blue", "tab:red", "black"
+MARKERS = "os^Dv"
 ROW, ABOVE = 0.32, 1.1  # inches a bar, and for title and axis
 RATIOS = {
     "speedup": "Times faster than the peer (a tick marks the bar to reach; red: missed)",
@@ -101,7 +102,7 @@ def _grown(benchmarks: Entries) -> dict[str, dict[str, Mapping[str, Any]]]:
 
 def _growth(group: Mapping[str, Mapping[str, Any]]) -> Figure:
     figure, axes = _figure(6.5, 4.5)
-    for marker, (_, entry) in zip(itertools.cycle("os^Dv"), group.items(), strict=False):
+    for marker, (_, entry) in zip(itertools.cycle(MARKERS), group.items(), strict=False):
         ways = sorted(entry["x"], key=entry["x"].get)
         places = [entry["x"][way] for way in ways]
         values = [entry["ways"][way] for way in ways]
@@ -145,10 +146,10 @@ def _roofline(benchmarks: Entries) -> Figure | None:
         place = facts["flop"] / facts["bytes"], values["median"] * facts["flop"] / 1e9
         places[name] = place
         model, kind = name.rsplit(" ", 1)
-        axes.plot(*place, "os^Dv"[kinds.index(kind) % 5], color=f"C{kinds.index(kind)}")
+        axes.plot(*place, MARKERS[kinds.index(kind) % len(MARKERS)], color=f"C{kinds.index(kind)}")
         axes.annotate(model, place, (4, 3), textcoords="offset points", fontsize=7)
     for index, kind in enumerate(kinds):
-        axes.plot([], [], "os^Dv"[index % 5], color=f"C{index}", label=kind)
+        axes.plot([], [], MARKERS[index % len(MARKERS)], color=f"C{index}", label=kind)
     left, right = min(x for x, _ in places.values()) / 2, max(x for x, _ in places.values()) * 2
     peak, bandwidth = ways[-1][2]["peak_flop"], ways[-1][2]["peak_bytes"]
     grid = [left * (right / left) ** (step / 200) for step in range(201)]

@@ -38,14 +38,18 @@ def terminal() -> Console:
     return Console(file=io.StringIO(), force_terminal=True, width=80)
 
 
-class Clocked(Progress):
-    """``train.py``'s progress bar and table, which times the epoch besides: each callback more would cost."""
+class Clock(L.Callback):
+    """Seconds from the first batch to the end of the run."""
 
     def on_train_epoch_start(self, *_: Any) -> None:
         self.start = time.perf_counter()
 
     def on_fit_end(self, *_: Any) -> None:
         self.seconds = time.perf_counter() - self.start
+
+
+class Clocked(Clock, Progress):
+    """``train.py``'s progress bar and table, which times the epoch besides: each callback more would cost."""
 
 
 def epoch(learner: Any, train: Batches, val: Batches | None) -> float:

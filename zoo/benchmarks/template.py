@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -89,16 +88,6 @@ class Usual(L.LightningModule):
         }
 
 
-class Clock(L.Callback):
-    """Seconds from the first batch to the end of the run."""
-
-    def on_train_epoch_start(self, *_: Any) -> None:
-        self.start = time.perf_counter()
-
-    def on_fit_end(self, *_: Any) -> None:
-        self.seconds = time.perf_counter() - self.start
-
-
 @contextlib.contextmanager
 def unseen() -> Iterator[dict[str, Any]]:
     """Rich's global console draws for a terminal that nobody sees. Yields how it is made, for who makes it again."""
@@ -115,7 +104,7 @@ def unseen() -> Iterator[dict[str, Any]]:
 def usual_epoch(net: nn.Module, train: Any, val: Any) -> float:
     """Seconds of one epoch of ``net``."""
     with tempfile.TemporaryDirectory() as run, quiet(), unseen() as options:
-        clock = Clock()
+        clock = _trainer.Clock()
         callbacks = [
             clock,
             ModelCheckpoint(f"{run}/checkpoints", "epoch_{epoch:03d}", "val/acc", save_last=True, mode="max"),

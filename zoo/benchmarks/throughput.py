@@ -37,6 +37,7 @@ from torch.utils.flop_counter import flop_registry
 import zoo
 from zoo import capability, registry
 from zoo import config as configuration
+from zoo.benchmarks import _trainer
 from zoo.benchmarks._benchmark import Benchmark, Options, Way
 from zoo.benchmarks._data import device, resident
 from zoo.data.batches import Batches
@@ -144,11 +145,9 @@ def _mnist() -> Splits:
 @functools.cache
 def composed(*overrides: str) -> dict[str, Any]:
     """What ``train.py`` composes of ``overrides``, as plain data that is not to be changed."""
-    from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    with initialize_config_dir(str(REPOSITORY / "configs"), version_base="1.3"):
-        groups = compose("train", list(overrides))
+    groups = configuration.composed(overrides, REPOSITORY / "configs")
     return OmegaConf.to_container(groups, resolve=True)  # type: ignore[return-value]
 
 
@@ -193,7 +192,7 @@ class Training:
             warnings.filterwarnings("ignore", "You defined a `validation_step`")  # and there is none: it is training
             trainer = L.Trainer(
                 max_epochs=1,
-                accelerator="gpu" if self.device.type == "cuda" else "cpu",
+                accelerator=_trainer.accelerator(),
                 devices=1,
                 logger=False,
                 enable_checkpointing=False,
