@@ -1,0 +1,154 @@
+"""What a claim is: a statement of the literature, how it is measured here, and the rule by which it is judged.
+
+A claim is a module of :mod:`zoo.claims`, found by its name, with
+
+======================  ===============================================================================================
+``CLAIM``               a :class:`Claim`
+``cases(suite)``        what is measured, for ``"textbook"`` and for ``"quick"``: a list of :class:`Case`
+``measure(case, lab)``  parameters of a case to its measurements, plain numbers, strings and lists of them
+``findings(rows)``      measured rows to a list of :class:`Finding`: what each says, and the threshold it is judged by
+``figures(rows)``       measured rows to figures of one panel each, by name
+======================  ===============================================================================================
+
+A row is a dict with a case's parameters and its measurements. Values are repeated over seeds, and only seeds: the
+interval of a finding says how far another seed may lie from these, not another data set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zoo.metrics.intervals import mean_interval
+
+Row = dict[str, Any]
+
+SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE = "supported", "not supported", "inconclusive"
+MEASURED = "measured"  # a finding that judges nothing
+VERDICTS = (SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE)
+RULE = (
+    "A finding is supported where the whole 95 % interval over seeds (Student's t) lies on the stated side of its "
+    "threshold, not supported where the whole interval lies on the other side, and inconclusive otherwise. A claim is "
+    "supported where all its findings are, not supported where at least one finding is not supported, and "
+    "inconclusive otherwise."
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is claimed, by whom, and how it is examined.
+
+    Attributes:
+        number: its place in the report.
+        title: a few words.
+        statement: the claim, in a sentence or two.
+        source: author, year, title.
+        protocol: what is trained and measured, on what, how often; what is chosen how.
+        discussion: a paragraph on a verdict that surprises; empty where none does.
+        version: to be raised when ``measure`` changes what it measures: earlier results are then left aside.
+    """
+
+    number: int
+    title: str
+    statement: str
+    source: str
+    protocol: str
+    discussion: str = ""
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measurement, done in one go and kept in one file.
+
+    Attributes:
+        parameters: plain data that says all about it, ``seed`` among it.
+        seconds: about how long it takes on two cores; the remaining time is estimated by it.
+        timed: whether it measures time, and needs the machine to itself.
+    """
+
+    parameters: Mapping[str, Any]
+    seconds: float = 5.0
+    timed: bool = False
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A quantity with an interval over seeds and, where it judges something, a threshold.
+
+    Attributes:
+        key: unique within its claim, such as ``"mnist-few-labels"``; letters, digits, ``_`` and ``-``.
+        statement: what would have to hold, in a sentence.
+        values: one a seed, in the order of seeds; not finite where there is none, such as a crossover beyond the data.
+        unit: of the values, such as ``"points"``, ``"nats"``, ``"AUROC"``.
+        above, below: the statement holds for values above, or below, this; neither: the finding only tells.
+        command: what repeats it; the claim's own command if left out.
+    """
+
+    key: str
+    statement: str
+    values: Sequence[float]
+    unit: str
+    above: float | None = None
+    below: float | None = None
+    command: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.above is not None and self.below is not None:
+            raise ValueError(f"{self.key}: a finding has one threshold")
+        if not self.values:
+            raise ValueError(f"{self.key}: a finding needs values")
+
+    @property
+    def estimate(self) -> float:
+        """The mean over seeds; not finite where a value is not."""
+        return sum(self.values) / len(self.values)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the mean, see :func:`zoo.metrics.intervals.mean_interval`."""
+        return mean_interval(self.values)
+
+    @property
+    def verdict(self) -> str:
+        """By :data:`RULE`. A single seed has an unbounded interval, and so no verdict but ``inconclusive``."""
+        if self.above is None and self.below is None:
+            return MEASURED
+        low, high = self.interval
+        if math.isnan(low) or math.isnan(high):
+            return INCONCLUSIVE
+        if self.above is not None:
+            return SUPPORTED if low > self.above else NOT_SUPPORTED if high < self.above else INCONCLUSIVE
+        assert self.below is not None
+        return SUPPORTED if high < self.below else NOT_SUPPORTED if low > self.below else INCONCLUSIVE
+
+
+def verdict(findings: Sequence[Finding]) -> str:
+    """A claim's verdict from those of its findings, by :data:`RULE`."""
+    verdicts = [finding.verdict for finding in findings if finding.verdict != MEASURED]
+    if not verdicts:
+        raise ValueError("a claim needs a finding with a threshold")
+    if NOT_SUPPORTED in verdicts:
+        return NOT_SUPPORTED
+    return SUPPORTED if all(value == SUPPORTED for value in verdicts) else INCONCLUSIVE
+
+
+def select(rows: Sequence[Row], **wanted: Any) -> list[Row]:
+    """The rows that have these values, sorted by seed."""
+    found = [row for row in rows if all(row.get(key) == value for key, value in wanted.items())]
+    return sorted(found, key=lambda row: row["seed"])
+
+
+def values(rows: Sequence[Row], quantity: str, **wanted: Any) -> list[float]:
+    """One quantity of the selected rows, by seed. Raises ``KeyError`` where nothing is selected."""
+    found = [row[quantity] for row in select(rows, **wanted)]
+    if not found:
+        raise KeyError(f"no row has {wanted}")
+    return found
+
+
+def differences(first: Sequence[float], second: Sequence[float], scale: float = 1.0) -> list[float]:
+    """``scale · (first − second)``, seed by seed: what two things that share their seeds are compared by."""
+    return [scale * (a - b) for a, b in zip(first, second, strict=True)]

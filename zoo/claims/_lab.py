@@ -1,0 +1,115 @@
+"""Where claims are measured: data once in memory, and every model trained once, whoever asks for it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from rich.console import Console
+
+from zoo import checkpoint
+from zoo import config as configuration
+from zoo.data.splits import Splits, load_splits
+from zoo.models._model import Model
+from zoo.tasks import machine
+from zoo.tasks.sample_quality import PRETRAINED
+from zoo.tasks.train import build, fit, quiet
+
+
+class Lab:
+    """Trains models by the recipes of ``train.py`` and keeps them, so that work that was stopped goes on.
+
+    Args:
+        folder: where models are kept; a sub-folder a model, named by the words that train it.
+        alone: whether this process has the machine to itself: times that are measured otherwise are not kept for those
+            who need them.
+        pretrained: released models whose recipe is the one asked for are taken from there; None trains all.
+    """
+
+    def __init__(self, folder: Path, alone: bool = False, pretrained: Path | None = PRETRAINED) -> None:
+        self.folder = folder
+        self.alone = alone
+        self.pretrained = pretrained
+
+    def train(self, *words: str, timed: bool = False) -> Model:
+        """The model that ``python train.py <words>`` keeps, in eval mode on the CPU: trained now, or before.
+
+        Args:
+            *words: as on the command line, such as ``"model=gmm"``, ``"data=mnist"``, ``"seed=1"``. Their order does
+                not matter.
+            timed: the seconds of its training are asked for, see :meth:`seconds`; one without them is trained again.
+        """
+        return checkpoint.load(self._folder_of(words, timed))
+
+    def seconds(self, *words: str) -> float:
+        """Seconds that the training of :meth:`train` took, with its validation, alone on the machine."""
+        folder = self._folder_of(words, timed=True)
+        return json.loads((folder / "config.json").read_text())["training"]["seconds"]
+
+    def splits(self, data: str, **options: Any) -> Splits:
+        """See :func:`zoo.data.splits.load_splits`. The same ones are handed out again: do not write to them."""
+        return _splits(data, tuple(sorted(options.items())))
+
+    # Training
+
+    def _folder_of(self, words: Sequence[str], timed: bool) -> Path:
+        recipe = sorted(words)
+        if not timed and self.pretrained is not None:
+            released = _released(self.pretrained).get(json.dumps(recipe))
+            if released is not None:
+                return released
+        name = "-".join(word.partition("=")[2].replace("/", "_") for word in sorted(words, key=_rank))[:60]
+        folder = self.folder / f"{name}-{hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:10]}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / f".{folder.name}.lock"):  # several processes may want the same one
+            if not folder.is_dir() or (timed and not _training(folder)["alone"]):
+                self._train(recipe, folder)
+        return folder
+
+    def _train(self, recipe: Sequence[str], folder: Path) -> None:
+        settings = configuration.settings([*recipe, "logger=none"], machine.REPOSITORY / "configs")
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".run-") as directory, quiet():
+            run = Path(directory)
+            learner, data, trainer = build(settings, run, Console(quiet=True), pictures=False)
+            started = time.perf_counter()
+            fit(learner, data, trainer, run, resume=False)
+            seconds = time.perf_counter() - started
+            model = checkpoint.load(run)
+        training = {"recipe": list(recipe), "seconds": round(seconds, 3), "alone": self.alone}
+        checkpoint.save(model, folder, extra={"training": training}, replace=True)
+
+
+
+
+def _rank(word: str) -> tuple[int, str]:
+    key = word.partition("=")[0]
+    order = ("model", "experiment", "data")
+    return (order.index(key) if key in order else len(order), word)
+
+
+def _training(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "config.json").read_text()).get("training", {})
+
+
+@functools.lru_cache(maxsize=1)
+def _released(root: Path) -> dict[str, Path]:
+    """Released models by their recipe."""
+    found = {}
+    for path in sorted(root.glob("*/config.json")):
+        recipe = json.loads(path.read_text()).get("training", {}).get("recipe")
+        if recipe:
+            found[json.dumps(sorted(recipe))] = path.parent
+    return found
+
+
+@functools.lru_cache(maxsize=8)
+def _splits(data: str, options: tuple[tuple[str, Any], ...]) -> Splits:
+    return load_splits(data, **dict(options))
