@@ -164,13 +164,17 @@ def _read_released(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dic
     return entry["model"], state, {}
 
 
-def save(model: Model, folder: str | Path, card: str = "") -> Path:
+def save(
+    model: Model, folder: str | Path, card: str = "", training: dict[str, Any] | None = None, replace: bool = False
+) -> Path:
     """Release a model: write ``model.safetensors``, ``config.json`` and ``README.md`` to a new ``folder``.
 
     Args:
         model: made by ``zoo.create`` or ``zoo.load``.
         folder: must not exist yet; it appears whole or not at all.
         card: Markdown for the README: what the model is, what it reaches, the command that trained it.
+        training: plain data on how it came about, kept in ``config.json``.
+        replace: put the model into the place of an earlier one.
 
     Returns:
         The folder; ``zoo.load`` reads it.
@@ -178,8 +182,8 @@ def save(model: Model, folder: str | Path, card: str = "") -> Path:
     from safetensors.torch import save_file
 
     folder = Path(folder).expanduser()
-    entry = describe(model)
-    if folder.exists():
+    entry = describe(model) | ({"training": training} if training else {})
+    if folder.exists() and not replace:
         raise CheckpointError(f"{folder} exists already; a release is never overwritten")
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -196,7 +200,12 @@ def save(model: Model, folder: str | Path, card: str = "") -> Path:
         for path in temporary.iterdir():
             path.chmod(0o644)  # safetensors makes files that their owner alone can read
         os.chmod(temporary, 0o755)
-        os.rename(temporary, folder)
+        if replace and folder.exists():
+            os.rename(folder, temporary / "earlier")  # goes with the temporary folder
+            os.rename(temporary, folder)
+            shutil.rmtree(folder / "earlier")
+        else:
+            os.rename(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder

@@ -68,6 +68,24 @@ def checked(config: DictConfig) -> dict[str, Any]:
     return {key: _without_rules(value) for key, value in values.items() if key not in ("hydra", RULES)}
 
 
+def settings(arguments: Iterable[str], configs: Path) -> dict[str, Any]:
+    """As :func:`checked`, of what ``arguments`` select, outside of a job of ``train.py`` or within another one's.
+
+    Raises ``ConfigError`` also for what Hydra refuses.
+    """
+    arguments = list(arguments)
+    outer = HydraConfig.instance().cfg
+    try:
+        with initialize_config_dir(str(configs.resolve()), version_base="1.3"):
+            config = compose("train", arguments, return_hydra_config=True)
+            HydraConfig.instance().set_config(config)
+            return checked(config)
+    except HydraException as error:
+        raise ConfigError(explain(error, arguments, configs)) from error
+    finally:
+        HydraConfig.instance().cfg = outer
+
+
 def resumed(run: Path, overrides: list[str]) -> dict[str, Any]:
     """The configuration of an earlier run, with the ``trainer`` values of the command line.
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock
 from rich.console import Console
 
@@ -84,7 +83,7 @@ class Lab:
             seconds = time.perf_counter() - started
             model = checkpoint.load(run)
         training = {"recipe": list(recipe), "seconds": round(seconds, 3), "alone": self.alone}
-        checkpoint.save(model, folder, extra={"training": training}, replace=True)
+        checkpoint.save(model, folder, training=training, replace=True)
 
 
 

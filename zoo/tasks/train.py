@@ -125,8 +125,13 @@ def join(run: Path) -> None:
         fit(learner, data, trainer, run, os.environ["ZOO_RESUME"] == "1")
 
 
-def build(settings: Settings, run: Path, console: Console) -> tuple[Any, ImageDataModule, L.Trainer]:
-    """Learner, data and trainer of a configuration. Raises ``ZooError`` for what cannot be built."""
+def build(
+    settings: Settings, run: Path, console: Console, pictures: bool = True
+) -> tuple[Any, ImageDataModule, L.Trainer]:
+    """Learner, data and trainer of a configuration. Raises ``ZooError`` for what cannot be built.
+
+    ``pictures``: whether a latent space is drawn each epoch.
+    """
     L.seed_everything(settings["seed"], verbose=False)
     data = ImageDataModule(**settings["data"], seed=settings["seed"])
     options = dict(settings["model"])
@@ -135,7 +140,7 @@ def build(settings: Settings, run: Path, console: Console) -> tuple[Any, ImageDa
     learner = learner_class(options.pop("name"))(model, **options)
     callbacks: list[L.Callback] = [Progress(run / "metrics.csv", console)]
     if not settings["trainer"]["fast_dev_run"]:
-        if isinstance(model, LatentModel):  # before Progress, which writes down what it logs
+        if pictures and isinstance(model, LatentModel):  # before Progress, which writes down what it logs
             callbacks.insert(0, latent_pictures(settings, data, run, console))
         callbacks.append(checkpoints(run, learner, validated=len(data.splits.val) > 0))
     trainer = build_trainer(settings, run, callbacks)
