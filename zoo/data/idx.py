@@ -6,6 +6,7 @@ then the values. See http://yann.lecun.com/exdb/mnist/ and https://github.com/za
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import http.client
@@ -49,6 +50,8 @@ REMEDY = "Delete the damaged file to have it downloaded again."
 def load(name: str, root: Path) -> list[Tensor]:
     """Train images, train labels, test images, test labels; uint8 ``(N, 28, 28)`` and ``(N,)``.
 
+    Files that have not changed are read once a process: do not write to the tensors.
+
     Looks in ``root/<name>`` (spelt with ``_`` or ``-``), torchvision's ``root/<Name>/raw`` and the system's
     directory; what is nowhere complete is downloaded into ``root/<name>``.
 
@@ -61,8 +64,17 @@ def load(name: str, root: Path) -> list[Tensor]:
     for directory in candidates:
         paths = [find(directory, file) for file in FILES]
         if all(paths):
-            return read_all([path for path in paths if path], CHECKSUMS[name])
-    return read_all(download(name, candidates[0]), CHECKSUMS[name])
+            return _read_once(name, [path for path in paths if path])
+    return _read_once(name, download(name, candidates[0]))
+
+
+def _read_once(name: str, paths: Sequence[Path]) -> list[Tensor]:
+    return list(_read_unchanged(name, tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)))
+
+
+@functools.lru_cache(maxsize=2)
+def _read_unchanged(name: str, files: tuple[tuple[Path, int, int], ...]) -> tuple[Tensor, ...]:
+    return tuple(read_all([path for path, _, _ in files], CHECKSUMS[name]))
 
 
 def find(directory: Path, file: str) -> Path | None:
