@@ -16,7 +16,7 @@ from rich.console import Console
 
 from zoo import checkpoint
 from zoo import config as configuration
-from zoo.data.splits import Splits, load_splits
+from zoo.data.splits import Split, Splits, load_splits
 from zoo.models._model import Model
 from zoo.tasks import machine
 from zoo.tasks.sample_quality import PRETRAINED
@@ -53,6 +53,16 @@ class Lab:
         folder = self._folder_of(words, timed=True)
         return json.loads((folder / "config.json").read_text())["training"]["seconds"]
 
+    def fit(self, *words: str, train: Split) -> Model:
+        """The model that :meth:`train` would make of other training images, in eval mode on the CPU. It is not kept.
+
+        Args:
+            *words: as on the command line.
+            train: images that take the place of the training and the validation split of ``data=…``, whose shape and
+                classes they have. The last epoch is what is kept.
+        """
+        return _fit(words, None, train)[0]
+
     def splits(self, data: str, **options: Any) -> Splits:
         """See :func:`zoo.data.splits.load_splits`. The same ones are handed out again: do not write to them."""
         return _splits(data, tuple(sorted(options.items())))
@@ -74,18 +84,24 @@ class Lab:
         return folder
 
     def _train(self, recipe: Sequence[str], folder: Path) -> None:
-        settings = configuration.settings([*recipe, "logger=none"], machine.REPOSITORY / "configs")
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".run-") as directory, quiet():
-            run = Path(directory)
-            learner, data, trainer = build(settings, run, Console(quiet=True), pictures=False)
-            started = time.perf_counter()
-            fit(learner, data, trainer, run, resume=False)
-            seconds = time.perf_counter() - started
-            model = checkpoint.load(run)
+        model, seconds = _fit(recipe, self.folder)
         training = {"recipe": list(recipe), "seconds": round(seconds, 3), "alone": self.alone}
         checkpoint.save(model, folder, training=training, replace=True)
 
 
+def _fit(words: Sequence[str], place: Path | None, train: Split | None = None) -> tuple[Model, float]:
+    """A model trained by the words of the command line, and the seconds that took.
+
+    Its run lies in ``place`` meanwhile, or with temporary files.
+    """
+    settings = configuration.settings([*words, "logger=none"], machine.REPOSITORY / "configs")
+    with tempfile.TemporaryDirectory(dir=place, prefix=".run-") as directory, quiet():
+        run = Path(directory)
+        learner, data, trainer = build(settings, run, Console(quiet=True), pictures=False, train=train)
+        started = time.perf_counter()
+        fit(learner, data, trainer, run, resume=False)
+        seconds = time.perf_counter() - started
+        return checkpoint.load(run), seconds
 
 
 def _rank(word: str) -> tuple[int, str]:

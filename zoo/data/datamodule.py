@@ -30,6 +30,7 @@ class ImageDataModule(LightningDataModule):
         batch_size: images a process trains on at a time; validation and test see 1,000 or more.
         augment: options of :class:`zoo.data.batches.Augment`, for training images only.
         seed: of data order and augmentation; the splits depend on ``split_seed`` alone.
+        train: images to train on in place of the source's; nothing is validated then.
 
     Attributes:
         spec: the ``DataSpec`` that a model needs.
@@ -43,9 +44,12 @@ class ImageDataModule(LightningDataModule):
         batch_size: int = 128,
         val_size: float = 0,
         train_size: int = 0,
+        labels: int = 0,
+        repeat: int = 1,
         split_seed: int = 0,
         augment: Mapping[str, Any] | None = None,
         seed: int = 0,
+        train: Split | None = None,
         **folder_options: Any,
     ) -> None:
         super().__init__()
@@ -59,7 +63,11 @@ class ImageDataModule(LightningDataModule):
             raise ConfigError(f"data.augment: its options are {names}, not {', '.join(augment or {})}") from error
         self.seed = seed
         sizes: dict[str, Any] = {"val_size": val_size, "train_size": train_size, "split_seed": split_seed}
+        if labels:
+            sizes |= {"labels": labels, "repeat": repeat}
         self.splits: Splits = load_splits(name, root, **sizes, **folder_options)
+        if train is not None:
+            self.splits = self.splits.with_train(train)
         plain = {key: str(value) if isinstance(value, Path) else value for key, value in folder_options.items()}
         self._source = {"name": name, **sizes, **plain}
         self.spec: DataSpec = self.splits.spec

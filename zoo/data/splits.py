@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,13 @@ CLASS_NAMES = {
     ),
 }  # fmt: skip
 FOLDER_OPTIONS: dict[str, Any] = {"path": None, "image_size": 28, "color": "auto", "invert": "auto"}
+UNLABELLED = -1  # the label of a training image whose class is hidden
 TEST_SEED = 0  # the test split of a source without an official one is the same for ever
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images, uint8 ``(N, C, H, W)``, and their labels, int64 ``(N,)``."""
+    """Images, uint8 ``(N, C, H, W)``, and their labels, int64 ``(N,)``; ``UNLABELLED`` where a class is hidden."""
 
     images: Tensor
     labels: Tensor
@@ -40,6 +41,11 @@ class Split:
 
     def take(self, index: Tensor) -> Split:
         return Split(self.images[index], self.labels[index])
+
+    def labelled(self) -> Split:
+        """The images whose class is not hidden."""
+        known = self.labels != UNLABELLED
+        return self if bool(known.all()) else self.take(known.nonzero()[:, 0])
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,12 @@ class Splits:
     spec: DataSpec
     fingerprint: str
 
+    def with_train(self, train: Split) -> Splits:
+        """Other training images of the same shape and classes, with statistics of their own, and no validation."""
+        mean, std = statistics(train.images)
+        nothing = Split(train.images[:0], train.labels[:0])
+        return replace(self, train=train, val=nothing, spec=replace(self.spec, mean=mean, std=std))
+
 
 def default_root() -> Path:
     """The directory ``ZOO_DATA`` names, else ``data`` below the working directory."""
@@ -63,6 +75,8 @@ def load_splits(
     root: str | Path | None = None,
     val_size: float = 0,
     train_size: int = 0,
+    labels: int = 0,
+    repeat: int = 1,
     split_seed: int = 0,
     **folder_options: Any,
 ) -> Splits:
@@ -76,7 +90,11 @@ def load_splits(
         root: where data lies or goes; :func:`default_root` if left out.
         val_size: number of validation images, or a fraction of the training images if below 1; 0 for none.
         train_size: keep that many training images, equally many of each class; 0 keeps all.
-        split_seed: draws the validation and the training subset.
+        labels: keep the labels of that many training images, equally many of each class, and hide those of the others,
+            which become ``UNLABELLED``; 0 keeps all.
+        repeat: times that each labelled image is among the training images where others are hidden: how much a label
+            weighs. Nothing else depends on it.
+        split_seed: draws the validation and the training subset, and whose labels are kept.
         **folder_options: ``path``, ``image_size``, ``color`` and ``invert`` of an ``image_folder``.
 
     Raises:
@@ -85,9 +103,10 @@ def load_splits(
     """
     if name not in SOURCES:
         raise ConfigError(f"unknown data {name!r}: {did_you_mean(name, SOURCES, 'sources')}")
-    for key, size in (("val_size", val_size), ("train_size", train_size)):
-        if not size >= 0:
-            raise ConfigError(f"data.{key} must be at least 0, not {size}")
+    for key, size, least in (("val_size", val_size, 0), ("train_size", train_size, 0), ("labels", labels, 0),
+                             ("repeat", repeat, 1)):  # fmt: skip
+        if not size >= least:
+            raise ConfigError(f"data.{key} must be at least {least}, not {size}")
     root = Path(root).expanduser() if root else default_root()
     train, test, names, invert, fingerprint = _load(name, root, **folder_options)
     count = round(val_size * len(train)) if 0 < val_size < 1 else int(val_size)
@@ -102,6 +121,8 @@ def load_splits(
     mean, std = statistics(train.images)
     _, channels, height, width = train.images.shape
     spec = DataSpec((channels, height, width), len(names), names, mean, std, invert)
+    if labels:
+        train = _hide(train, balanced(train.labels, labels, len(names), generator, "labels"), repeat)
     return Splits(train, val, test, spec, fingerprint)
 
 
@@ -166,15 +187,30 @@ def stratified(labels: Tensor, count: int, generator: torch.Generator) -> tuple[
     return mask.nonzero()[:, 0], part
 
 
-def balanced(labels: Tensor, count: int, num_classes: int, generator: torch.Generator) -> Tensor:
-    """Indices of ``count`` entries, equally many a class; the first classes get one more where it does not divide."""
+def _hide(train: Split, known: Tensor, repeat: int) -> Split:
+    """Hide the classes of all images but ``known``, which occur ``repeat`` times: behind the others from the second."""
+    labels = torch.full_like(train.labels, UNLABELLED)
+    labels[known] = train.labels[known]
+    hidden = Split(train.images, labels)
+    if repeat == 1:
+        return hidden
+    return hidden.take(torch.cat([torch.arange(len(labels)), known.repeat(repeat - 1)]))
+
+
+def balanced(
+    labels: Tensor, count: int, num_classes: int, generator: torch.Generator, option: str = "train_size"
+) -> Tensor:
+    """Indices of ``count`` entries, equally many a class; the first classes get one more where it does not divide.
+
+    ``option`` is the one of ``data`` that an error names.
+    """
     counts = [count // num_classes + (label < count % num_classes) for label in range(num_classes)]
     available = labels.bincount(minlength=num_classes).tolist()
     if any(want > have for want, have in zip(counts, available, strict=True)):
         smallest = min(available)
         largest = smallest * num_classes + available.index(smallest)  # the classes before it may have one more
         raise DataError(
-            f"data.train_size={count} needs {max(counts)} training images of each class, but one has only {smallest}: "
+            f"data.{option}={count} needs {max(counts)} training images of each class, but one has only {smallest}: "
             f"at most {largest} images make a balanced subset, or 0 for all"
         )
     return _draw(labels, counts, generator)

@@ -29,6 +29,7 @@ from rich.console import Console
 
 from zoo import capability, checkpoint, registry
 from zoo.data.datamodule import ImageDataModule
+from zoo.data.splits import Split
 from zoo.errors import ConfigError, ZooError, did_you_mean
 from zoo.files import write_bytes, write_json, write_text
 from zoo.inspect.figures import generative_figures, write_classifier
@@ -126,14 +127,14 @@ def join(run: Path) -> None:
 
 
 def build(
-    settings: Settings, run: Path, console: Console, pictures: bool = True
+    settings: Settings, run: Path, console: Console, pictures: bool = True, train: Split | None = None
 ) -> tuple[Any, ImageDataModule, L.Trainer]:
     """Learner, data and trainer of a configuration. Raises ``ZooError`` for what cannot be built.
 
-    ``pictures``: whether a latent space is drawn each epoch.
+    ``pictures``: whether a latent space is drawn each epoch. ``train``: images to train on in place of the source's.
     """
     L.seed_everything(settings["seed"], verbose=False)
-    data = ImageDataModule(**settings["data"], seed=settings["seed"])
+    data = ImageDataModule(**settings["data"], seed=settings["seed"], train=train)
     options = dict(settings["model"])
     model = registry.create(options.pop("name"), data.spec, **options)
     options = dict(settings["learner"])
