@@ -19,8 +19,13 @@ def names() -> list[str]:
     return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
 
 
-def find(name: str) -> Any:
-    """The module of a claim. Raises ``ConfigError`` with the nearest names if there is none."""
+def check(name: str) -> None:
+    """Raise ``ConfigError`` with the nearest names if there is no such claim."""
     if name not in names():
         raise ConfigError(f"unknown claim {name!r}: {did_you_mean(name, names(), 'claims')}")
+
+
+def find(name: str) -> Any:
+    """The module of a claim. Raises ``ConfigError`` as :func:`check` does."""
+    check(name)
     return importlib.import_module(f"zoo.claims.{name}")

@@ -7,14 +7,14 @@ report means, and not the best that the zoo can do.
 from __future__ import annotations
 
 SHORTER: dict[str, tuple[str, ...]] = {
-    "svm": ("model.num_features=4096", "trainer.max_epochs=6"),
-    "mlp": ("trainer.max_epochs=6",),
-    "cnn": ("trainer.max_epochs=4",),
-    "rnn": ("trainer.max_epochs=3",),
-    "hmm": ("trainer.max_epochs=4",),
+    "svm": ("model.num_features=4096", "trainer.max_epochs=4"),
+    "mlp": ("trainer.max_epochs=5",),
+    "cnn": ("trainer.max_epochs=3",),
+    "rnn": ("trainer.max_epochs=2",),
+    "hmm": ("trainer.max_epochs=3",),
     "vae": ("model.conditional=true", "model.latent_dim=10", "model.num_samples=1", "learner.optimizer.lr=0.002",
-            "learner.ema=0.99", "trainer.max_epochs=8"),
-    "dcgan": ("model.conditional=true", "trainer.max_epochs=3"),
+            "learner.ema=0.99", "trainer.max_epochs=6"),
+    "dcgan": ("model.conditional=true", "trainer.max_epochs=2"),
 }  # fmt: skip
 GENERATIVE = ("naive_bayes", "gmm", "hmm", "vae")  # those that classify, too
 DISCRIMINATIVE = ("logistic_regression", "svm", "mlp", "cnn", "rnn")

@@ -33,6 +33,14 @@ CYCLE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7b6
 MARKS = "osD^vPX*"
 
 
+DATA = {"digits": "digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
+
+
+def name(model: str) -> str:
+    """What a model is called in words."""
+    return str(style(model)["label"])
+
+
 def panel(title: str, x: str, y: str, size: tuple[float, float] = SIZE) -> tuple[Figure, Axes]:
     """A figure with one panel, its title (what is shown, of which data) and its axes' names with their units."""
     figure = Figure(figsize=size, layout="constrained", dpi=150)  # not pyplot: no global state
@@ -74,7 +82,8 @@ def curve(axes: Axes, points: Mapping[float, Sequence[float]], **look: Any) -> N
     axes.plot(places, means, markersize=5, linewidth=1.5, **look)
     intervals = [mean_interval(points[place]) if len(points[place]) > 1 else (mean, mean)
                  for place, mean in zip(places, means, strict=True)]  # fmt: skip
-    axes.fill_between(places, *zip(*intervals, strict=True), color=look.get("color"), alpha=0.15, linewidth=0)
+    low, high = zip(*intervals, strict=True)
+    axes.fill_between(places, low, high, color=look.get("color"), alpha=0.15, linewidth=0)
 
 
 def bars(axes: Axes, groups: Mapping[str, Sequence[float]], colors: Sequence[str] | None = None) -> None:

@@ -1,0 +1,164 @@
+"""Measuring the claims: case by case, each kept in a file of its own, so that work that was stopped goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import ReadWriteLock
+from rich.console import Console
+from rich.table import Column, Table
+
+from zoo import claims
+from zoo.claims._claim import Case, Claim, Row, verdict
+from zoo.claims._lab import Lab
+from zoo.errors import ZooError
+from zoo.files import write_json
+from zoo.tasks import machine
+
+
+@dataclass(frozen=True)
+class Job:
+    """A case of a claim, and the file that its measurements are kept in."""
+
+    name: str
+    claim: Claim
+    case: Case
+    path: Path
+
+    def __str__(self) -> str:
+        words = (f"{key}={value}" for key, value in self.case.parameters.items() if key not in ("data", "model"))
+        own = [str(self.case.parameters[key]) for key in ("data", "model") if key in self.case.parameters]
+        return " ".join([self.name, *own, *words])
+
+
+def work(out: Path) -> Path:
+    """Where measurements and models of a report in ``out`` are kept."""
+    return out / "work"
+
+
+def jobs(suite: str, names: Sequence[str], out: Path) -> list[Job]:
+    """All cases of the claims, in the order of the report; those that measure time first, when memory is empty.
+
+    Raises ``ConfigError`` for an unknown claim.
+    """
+    found = []
+    for name in names:
+        module = claims.find(name)
+        for case in module.cases(suite):
+            key = json.dumps([name, module.CLAIM.version, case.parameters], sort_keys=True)
+            path = work(out) / "results" / name / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+            found.append(Job(name, module.CLAIM, case, path))
+    return sorted(found, key=lambda job: (not job.case.timed, job.claim.number))
+
+
+def run(todo: Sequence[Job], out: Path, announce: Callable[[str, float], None] = lambda *_: None) -> None:
+    """Measure what has not been measured yet.
+
+    Several processes may do so in one ``out`` at once: a case that measures time waits until no other runs.
+
+    Args:
+        todo: from :func:`jobs`.
+        out: the report's folder.
+        announce: is told each job that starts, in words, and about how many seconds are left.
+
+    Raises:
+        ZooError: a claim measured under a name that its case has already, or nothing can be written.
+    """
+    left = [job for job in todo if not job.path.is_file()]
+    try:
+        work(out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ZooError(f"{work(out)} cannot be made: {error.strerror}") from error
+    machine.prepare(torch.device("cpu"))
+    lock = ReadWriteLock(work(out) / "machine.lock")
+    expected = spent = 0.0
+    for number, job in enumerate(left):
+        pace = spent / expected if expected else 1.0
+        announce(f"[{number + 1}/{len(left)}] {job}", pace * sum(later.case.seconds for later in left[number:]))
+        started = time.perf_counter()
+        held: AbstractContextManager[Any] = lock.write_lock() if job.case.timed else lock.read_lock()
+        with held:
+            if not job.path.is_file():  # another process may have been quicker
+                _measure(job, out)
+        expected, spent = expected + job.case.seconds, spent + time.perf_counter() - started
+
+
+def _measure(job: Job, out: Path) -> None:
+    lab = Lab(work(out) / "models", alone=job.case.timed)
+    parameters = dict(job.case.parameters)
+    started = time.perf_counter()
+    measured = claims.find(job.name).measure(parameters, lab)
+    seconds = time.perf_counter() - started
+    if both := {*parameters} & {*measured}:
+        raise ZooError(f"claim {job.name}: {', '.join(sorted(both))} is a parameter and a measurement")
+    job.path.parent.mkdir(parents=True, exist_ok=True)
+    entry = {"claim": job.name, "version": job.claim.version, "parameters": parameters, "measured": measured}
+    entry |= {"seconds": round(seconds, 3), "threads": torch.get_num_threads(), "revision": machine.revision()}
+    write_json(job.path, entry)
+
+
+def read(done: Sequence[Job]) -> Iterator[tuple[Row, float]]:
+    """The rows of jobs, and the seconds that each took."""
+    for job in done:
+        entry = json.loads(job.path.read_text())
+        yield {**entry["parameters"], **entry["measured"]}, entry["seconds"]
+
+
+def report(suite: str, out: Path, date: str) -> tuple[Path, Table]:
+    """Write the page and the numbers of all claims that are measured as a whole; the page, and a table of verdicts.
+
+    Raises ``ZooError`` where none is.
+    """
+    from zoo.report.page import Block, write_report  # matplotlib and jinja2
+
+    blocks, total = [], 0.0
+    for name in claims.names():
+        done = jobs(suite, [name], out)
+        if not all(job.path.is_file() for job in done):
+            continue
+        module = claims.find(name)
+        rows, seconds = zip(*read(done), strict=True)
+        total += sum(seconds)
+        command = f"python scripts/compare.py suite={suite} claims={name}"
+        blocks.append(Block(name, module.CLAIM, module.findings(rows), module.figures(rows), list(rows), command))
+    if not blocks:
+        raise ZooError(f"{out} holds no claim of suite={suite} that is measured as a whole")
+    blocks.sort(key=lambda block: block.claim.number)
+    about = {"suite": suite, "seconds": round(total, 1), "date": date, **machine.describe(torch.device("cpu"))}
+    page = write_report(out, blocks, about)
+    table = Table(Column("", justify="right"), "claim", Column("verdict", no_wrap=True), width=80)
+    for block in blocks:
+        table.add_row(str(block.claim.number), block.claim.title, verdict(block.findings))
+    return page, table
+
+
+def clock(seconds: float) -> str:
+    """A time for people: ``"1 h 12 min"``, ``"3 min"``, ``"40 s"``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class Progress:
+    """Tells each job that starts and the time that is left: in one line of a terminal, else a line a job."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def __call__(self, text: str, left: float) -> None:
+        line = f"{text}  (about {clock(left)} left)"
+        if self.console.is_terminal:
+            line = line if len(line) < self.console.width else line[: self.console.width - 2] + "…"
+            self.console.control()
+            self.console.print(f"\r\x1b[2K{line}", end="", markup=False)
+        else:
+            self.console.print(line, soft_wrap=True, markup=False)
