@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +33,25 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, values: Any) -> None:
     """As :func:`write_text`, with values that JSON knows."""
     write_text(path, json.dumps(values, indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to be filled, which is called ``path`` once that has gone well, and is gone where it has not.
+
+    Raises ``ZooError`` where ``path`` exists already, or cannot be written.
+    """
+    if path.exists():
+        raise ZooError(f"{path} exists already, and nothing is overwritten")
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        yield temporary
+        temporary.chmod(0o755)  # mkdtemp's folder is the owner's alone
+        os.rename(temporary, path)
+    except OSError as error:
+        raise ZooError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)

@@ -130,6 +130,12 @@ def read_idx(path: Path) -> tuple[Tensor, str]:
     return torch.from_numpy(values.copy()), hashlib.sha256(data).hexdigest()
 
 
+def idx_bytes(values: Tensor) -> bytes:
+    """The content of the IDX file that :func:`read_idx` reads as ``values``, uint8 of 1 to 255 dimensions."""
+    header = struct.pack(f">4B{values.dim()}I", 0, 0, 8, values.dim(), *values.shape)
+    return header + values.cpu().contiguous().numpy().tobytes()
+
+
 def download(name: str, directory: Path) -> list[Path]:
     """Fetch what is missing of the four from torchvision's mirrors, gzipped; a file appears whole or not at all.
 

@@ -1,0 +1,48 @@
+"""Write a labelled set of images with a generative model of p(x | class).
+
+python scripts/augment.py ckpt=<file or run directory> out=<folder> [key=value …]
+
+  ckpt    a .ckpt file, a run directory or a released model's folder
+  out     the folder to write, which must not exist; it appears whole or not at all
+  n       how many images, of each class in equal numbers (50000)
+  format  png (default): <out>/<class>/00001.png, for data=image_folder; or idx:
+          MNIST's pair of gzipped files, train-images-… and train-labels-…
+  seed    the same seed gives the same images (0)
+  ema     true (default): averaged weights where there are any; false: the raw ones
+
+What a classifier learns from such a set, and no real image, is measured by
+python scripts/evaluate.py ckpt=… synthetic=true
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from zoo.tasks.command import command, parse
+
+DEFAULTS: dict[str, Any] = {"ckpt": ..., "out": ..., "n": 50_000, "format": "png", "seed": 0, "ema": True}
+RULES = {"n": "[1, inf)", "format": ["png", "idx"], "seed": "[0, 9223372036854775807]"}
+
+
+@command
+def main() -> None:
+    options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    from zoo import checkpoint
+    from zoo.errors import ConfigError
+    from zoo.tasks.augment import augment
+
+    if files:
+        raise ConfigError(f"{files[0]!r} is not key=value; the checkpoint is given as ckpt={files[0]}")
+    model = checkpoint.load(options["ckpt"], options["ema"])
+    out = Path(options["out"]).expanduser()
+    for path in augment(model, options["n"], out, options["format"], options["seed"]):
+        print(path)
+    if options["format"] == "png":
+        size = max(model.spec.shape[1:])
+        print(f"python train.py data=image_folder data.path={out} data.image_size={size} data.invert=never")
+
+
+if __name__ == "__main__":
+    main()
