@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from zoo import capability
 from zoo.data.image_folder import SUFFIXES, list_images, read_image
 from zoo.errors import DataError
 from zoo.models._model import Model
+from zoo.spec import DataSpec
 
 
 def find_images(names: Sequence[str]) -> list[Path]:
@@ -27,6 +29,15 @@ def find_images(names: Sequence[str]) -> list[Path]:
             raise DataError(f"{path} does not exist")
         paths += found
     return paths
+
+
+def read_images(paths: Sequence[Path], spec: DataSpec, invert: str | None = None) -> Tensor:
+    """Pictures as a model knows them, uint8 ``(N, C, H, W)``; ``invert`` takes the place of the spec's if given.
+
+    Raises ``DataError``, which names it, for a file that cannot be read as an image.
+    """
+    size, color = spec.shape[1:], spec.shape[0] == 3
+    return torch.from_numpy(np.stack([read_image(path, size, color, invert or spec.invert) for path in paths]))
 
 
 def predict(
@@ -51,8 +62,7 @@ def predict(
     results = []
     for start in range(0, len(paths), batch_size):
         part = paths[start : start + batch_size]
-        pixels = [read_image(path, spec.shape[1:], spec.shape[0] == 3, invert or spec.invert) for path in part]
-        probabilities = capability.classify(model, torch.from_numpy(np.stack(pixels)).float().div(255)).exp()
+        probabilities = capability.classify(model, read_images(part, spec, invert).float().div(255)).exp()
         values, labels = probabilities.topk(min(top, spec.num_classes), dim=1)
         for path, row, chosen in zip(part, values.tolist(), labels.tolist(), strict=True):
             classes = [

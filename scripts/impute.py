@@ -1,0 +1,98 @@
+"""Hide pixels and have a model fill them in: how near it comes, and a picture.
+
+python scripts/impute.py ckpt=<file or run directory> [images or folders] [key=value …]
+
+  ckpt    a .ckpt file, a run directory or a released model's folder
+  data    digits, mnist, fashion_mnist or image_folder, of which the test images
+          are taken; what it was trained on if left out. Pictures that are named
+          take its place
+  path    the folder of data=image_folder
+  root    where data lies; ZOO_DATA, else data/, if left out
+  mask    mcar (default): each pixel for itself; block: a square somewhere; left,
+          right, top or bottom: that half; half: one of the four for each image
+  missing share of the pixels that mcar and block hide (0.5)
+  n       completions an image, of which intervals are made (19: 90 % ones)
+  classifier
+          another checkpoint, whose accuracy on completed images is told
+  images  only that many, from the first on (500); 0 for all
+  seed    of masks and completions: the same seed gives the same (0)
+  invert  of pictures that are named: auto, always or never; as the training
+          pictures were treated if left out
+  out     the picture, or the folder that it is put into: imputed-<mask>-seed<seed>
+          .png there; the folder of the weights if left out
+  ema     true (default): averaged weights where there are any; false: the raw ones
+  json    a file to write the numbers to
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from zoo.tasks.command import command, parse
+
+DEFAULTS: dict[str, Any] = {
+    "ckpt": ..., "data": None, "path": None, "root": None, "mask": "mcar", "missing": 0.5, "n": 19, "classifier": None,
+    "images": 500, "seed": 0, "invert": None, "out": None, "ema": True, "json": None,
+}  # fmt: skip
+RULES = {
+    "data": ["digits", "mnist", "fashion_mnist", "image_folder"],
+    "mask": ["mcar", "block", "half", "left", "right", "top", "bottom"],
+    "missing": "(0, 1]",
+    "n": "[2, inf)",
+    "images": "[0, inf)",
+    "seed": "[0, 9223372036854775807]",
+    "invert": ["auto", "always", "never"],
+}
+SHOWN = 10  # images in the picture
+
+
+@command
+def main() -> None:
+    options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from zoo import checkpoint
+    from zoo.errors import ConfigError
+    from zoo.files import write_bytes, write_json
+    from zoo.inspect.grids import png
+    from zoo.tasks.evaluate import splits_for
+    from zoo.tasks.impute import describe, measure, observed_mask, picture
+    from zoo.tasks.predict import find_images, read_images
+
+    mask, seed = options["mask"], options["seed"]
+    if mask not in ("mcar", "block") and options["missing"] != 0.5:
+        raise ConfigError(f"mask={mask} hides half of an image: missing={options['missing']} is for mcar and block")
+    kept = checkpoint.locate(options["ckpt"])
+    out = Path(options["out"] or (kept if kept.is_dir() else kept.parent)).expanduser()
+    if out.is_dir():
+        out /= f"imputed-{mask}-seed{seed}.png"
+    if not out.parent.is_dir():
+        raise ConfigError(f"out={options['out']}: the folder {out.parent} does not exist")
+    model, source = checkpoint.load_with_source(options["ckpt"], options["ema"])
+    classifier = checkpoint.load(options["classifier"], options["ema"]) if options["classifier"] else None
+    count = options["images"] or None
+    if files:
+        images, labels = read_images(find_images(files)[:count], model.spec, options["invert"]), None
+    else:
+        split = splits_for(model.spec, source, options["data"], options["root"], options["path"]).test
+        images, labels = split.images[:count], split.labels[:count]
+    generator = torch.Generator().manual_seed(seed)
+    observed = observed_mask(mask, len(images), model.spec.shape[1:], options["missing"], generator)
+    metrics = measure(model, images, observed, options["n"], seed, labels, classifier)
+    write_bytes(out, png(picture(model, images[:SHOWN], observed[:SHOWN], seed)))
+    title = f"{options['ckpt']}: {len(images):,} images, {metrics['hidden']:.0%} of the pixels hidden ({mask})"
+    table = Table("measure", "value", "what it is", title=title)
+    for row in describe(metrics, options["n"]):
+        table.add_row(*row)
+    Console(highlight=False).print(table)
+    print(out)
+    if options["json"]:
+        write_json(Path(options["json"]), {"options": options, **metrics})
+
+
+if __name__ == "__main__":
+    main()

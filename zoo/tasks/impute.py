@@ -1,0 +1,267 @@
+"""Missing pixels: which ones, what a model puts in their place, and how good that is.
+
+The model is asked for random completions, draws from p(hidden | seen), and for the expected image where it can tell it.
+Both are compared with the pixels that were hidden, and so is what the model thinks of them, log p(hidden | seen).
+
+References: Rubin (1987), Multiple imputation for nonresponse in surveys; Little & Rubin (2002), Statistical analysis
+with missing data.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo import capability
+from zoo.errors import ConfigError, DataError, did_you_mean
+from zoo.inspect.grids import grid
+from zoo.metrics.likelihood import dequantise
+from zoo.models._model import Model
+from zoo.models.vae import binarise
+
+MASKS = ("mcar", "block", "half", "left", "right", "top", "bottom")
+HALVES = MASKS[3:]
+LEVEL = 0.9  # of intervals, as nearly as the number of completions allows
+AT_ONCE = 100  # images
+NOISE_SEED = 0  # of dequantisation: the same images have the same likelihood
+HIDDEN = (214, 39, 134)  # the colour of a hidden pixel in a picture: one that photographs seldom have
+
+
+# Which pixels
+
+
+def observed_mask(
+    kind: str, n: int, size: tuple[int, int], missing: float = 0.5, generator: torch.Generator | None = None
+) -> Tensor:
+    """Which pixels of ``n`` images are seen, bool ``(n, 1, H, W)``: all channels of a pixel are hidden together.
+
+    Args:
+        kind: ``"mcar"``: each pixel is hidden with probability ``missing``, by itself (missing completely at random);
+            ``"block"``: a rectangle of the image's proportions with that share of its area, anywhere in it;
+            ``"left"``, ``"right"``, ``"top"`` or ``"bottom"``: that half; ``"half"``: one of the four for each image.
+        n: how many images.
+        size: ``(H, W)``.
+        missing: share of the pixels to hide, from 0 to 1; of no meaning to halves.
+        generator: on the CPU; new masks at each call if left out.
+
+    Raises:
+        ConfigError: an unknown kind, or a share out of range.
+    """
+    if kind not in MASKS:
+        raise ConfigError(f"unknown mask {kind!r}: {did_you_mean(kind, MASKS, 'masks')}")
+    if not 0 <= missing <= 1:
+        raise ConfigError(f"the share of missing pixels is from 0 to 1, not {missing}")
+    if generator is None:
+        generator = torch.Generator()
+        generator.seed()
+    height, width = size
+    if kind == "mcar":
+        return torch.rand(n, 1, height, width, generator=generator) >= missing
+    row, column = torch.arange(height)[:, None], torch.arange(width)
+    if kind == "block":
+        inside = [_interval(place, round(len(place.flatten()) * missing**0.5), n, generator) for place in (row, column)]
+        return ~(inside[0] & inside[1])
+    halves = torch.stack([
+        (side < middle).expand(height, width)
+        for side, middle in (
+            (column, width // 2), (width - 1 - column, width // 2), (row, height // 2), (height - 1 - row, height // 2),
+        )
+    ])[:, None]  # fmt: skip
+    which = torch.full((n,), HALVES.index(kind)) if kind in HALVES else torch.randint(4, (n,), generator=generator)
+    return ~halves[which]
+
+
+def _interval(place: Tensor, length: int, n: int, generator: torch.Generator) -> Tensor:
+    """Whether a place lies in an interval that begins anywhere where it fits, ``(n, 1, …)``."""
+    start = torch.randint(place.numel() - length + 1, (n, 1, 1, 1), generator=generator)
+    return (place >= start) & (place < start + length)
+
+
+# How good: sums over the hidden values of each image; a value is a pixel's in one channel
+
+
+def squared_error(guess: Tensor, x: Tensor, observed: Tensor) -> Tensor:
+    """The sum of squared errors of ``guess`` over hidden values, ``(B,)``, in squared grey value.
+
+    ``guess`` is ``(B, C, H, W)``, or ``(n, B, C, H, W)`` for the mean over n guesses; ``observed`` bool, broadcastable.
+    """
+    error = torch.where(observed, 0, guess.double() - x).square()
+    return (error if error.dim() == 4 else error.mean(0)).flatten(1).sum(1)
+
+
+def interval_ranks(n: int, level: float = LEVEL) -> tuple[int, float]:
+    """The central interval of ``n`` draws whose level is nearest to ``level``: from the j-th smallest to the j-th
+    largest, as j and its level.
+
+    One more draw from the same distribution is equally likely to have each of the n + 1 ranks among them, so that the
+    interval holds it with probability 1 − 2 j / (n + 1): exactly 0.9 for 19 draws and j = 1. Raises ``ConfigError``
+    for fewer than 2 draws, which have no interval.
+    """
+    if n < 2:
+        raise ConfigError(f"an interval needs 2 completions of each image at least, not {n}")
+    rank = min(max(round((1 - level) / 2 * (n + 1)), 1), n // 2)
+    return rank, 1 - 2 * rank / (n + 1)
+
+
+def covered(draws: Tensor, x: Tensor, observed: Tensor, level: float = LEVEL) -> tuple[Tensor, Tensor]:
+    """How many hidden values of each image lie in the interval of its draws, and the sum of the intervals' widths.
+
+    Of draws that are exact, the share of covered values is the level of :func:`interval_ranks`; it may be above where
+    values are often equal, as those of a black ground are, since the ends belong to the interval.
+
+    Args:
+        draws: completions ``(n, B, C, H, W)``.
+        x: the true images ``(B, C, H, W)``.
+        observed: bool, broadcastable to ``x``.
+        level: to be approached.
+
+    Returns:
+        Two ``(B,)``.
+    """
+    rank, _ = interval_ranks(len(draws), level)
+    ordered = draws.sort(0).values
+    low, high = ordered[rank - 1], ordered[-rank]
+    inside = (low <= x) & (x <= high) & ~observed
+    width = torch.where(observed, 0, (high - low).double())
+    return inside.flatten(1).sum(1), width.flatten(1).sum(1)
+
+
+def hidden_nll(model: Model, images: Tensor, observed: Tensor, generator: torch.Generator) -> Tensor:
+    """−log p(hidden | seen) = log p(seen) − log p(x), ``(B,)``, in nats an image, of uint8 ``images`` ``(B, C, H, W)``.
+
+    It is exact where the model's likelihood is, else the difference of two lower bounds, which may lie on either side.
+    Grey values are made real numbers by noise from ``generator``, or binary pixels, where the likelihood is of such:
+    the same ones in both terms. Raises ``ZooError`` where the model cannot integrate hidden pixels out.
+    """
+    of = model.density.of
+    x = dequantise(images, generator) if of == "dequantised" else images.float().div(255)
+    x = binarise(x) if of == "binarised" else x
+    return capability.log_prob(model, x, observed=observed) - capability.log_prob(model, x)
+
+
+def measure(
+    model: Model,
+    images: Tensor,
+    observed: Tensor,
+    n: int = 19,
+    seed: int = 0,
+    labels: Tensor | None = None,
+    classifier: Model | None = None,
+) -> dict[str, Any]:
+    """How well a model tells what is hidden.
+
+    Args:
+        model: one that can impute.
+        images: the true ones, uint8 ``(N, C, H, W)``.
+        observed: bool, broadcastable to them; False hides a pixel from the model.
+        n: completions an image, at least 2.
+        seed: of the completions.
+        labels: ``(N,)`` int64; accuracies are told of images that have them.
+        classifier: sees the completed images.
+
+    Returns:
+        ``hidden``: the share of hidden values. Root mean squared errors of hidden values, as grey values in [0, 1]:
+        ``rmse_mean`` of the expected image where the model can tell it, ``rmse_draw`` of one completion,
+        ``rmse_training_mean`` of the training pixels' mean.
+        ``nll``: −log p(hidden | seen) in nats a hidden value, and ``nll_of``, what it is: see :func:`hidden_nll`;
+        without them where the model has none.
+        ``coverage``: the share of hidden values inside their intervals, the intervals' mean ``width`` in grey value,
+        and ``level``: the share that exact draws would give; see :func:`covered`.
+        ``accuracy_seen``: of the model itself, from the seen pixels, where it classifies so. Of the classifier:
+        ``accuracy_complete`` on the true images, ``accuracy_imputed`` on those that the model has completed (with
+        expected values, or a draw where it has none), ``accuracy_training_mean`` with the mean in their place.
+
+    Raises:
+        DataError: the images do not fit a model, or no pixel is hidden.
+        ZooError: the model cannot impute, or the classifier not classify.
+    """
+    _check(images, model)
+    if classifier is not None:
+        _check(images, classifier)
+    observed = observed.expand_as(images)
+    if observed.all():
+        raise DataError("no pixel is hidden: there is nothing to impute")
+    _, level = interval_ranks(n)
+    mean = getattr(model, "conditional_mean", None) is not None
+    likelihood = "observed" in inspect.signature(getattr(model, "log_prob", lambda: None)).parameters
+    seen_classes = labels is not None and capability.support(model, "classify_missing") == "native"
+    draws_from, noise = capability.seeded(model, seed), torch.Generator().manual_seed(NOISE_SEED)
+    ground = torch.tensor(model.spec.mean).view(-1, 1, 1)
+    parts: dict[str, list[Tensor]] = defaultdict(list)
+    for start in range(0, len(images), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        x, seen = images[part].float().div(255), observed[part]
+        draws = capability.impute(model, x, seen, n, draws_from)
+        filled = torch.where(seen, x, ground)
+        best = capability.impute(model, x, seen, mean=True)[0] if mean else draws[0]
+        if mean:
+            parts["rmse_mean"].append(squared_error(best, x, seen))
+        parts["rmse_draw"].append(squared_error(draws, x, seen))
+        parts["rmse_training_mean"].append(squared_error(filled, x, seen))
+        inside, width = covered(draws, x, seen)
+        parts["coverage"].append(inside)
+        parts["width"].append(width)
+        if likelihood:
+            parts["nll"].append(hidden_nll(model, images[part], seen, noise))
+        if labels is None:
+            continue
+        if seen_classes:
+            parts["accuracy_seen"].append(_right(capability.classify(model, x, seen), labels[part]))
+        if classifier is not None:
+            for name, shown in (("complete", x), ("imputed", best), ("training_mean", filled)):
+                parts[f"accuracy_{name}"].append(_right(capability.classify(classifier, shown), labels[part]))
+    hidden = int((~observed).sum())
+    sums = {name: float(torch.cat(values).double().sum()) for name, values in parts.items()}
+    metrics: dict[str, Any] = {"hidden": hidden / observed.numel(), "level": level}
+    for name, total in sums.items():
+        metrics[name] = total / (len(images) if name.startswith("accuracy") else hidden)
+        if name.startswith("rmse"):
+            metrics[name] **= 0.5
+    if likelihood:
+        exact = model.density.kind == "exact"
+        metrics["nll_of"] = f"{'exact' if exact else 'difference of two lower bounds'}, {model.density.of}"
+    return metrics
+
+
+def _right(log_proba: Tensor, labels: Tensor) -> Tensor:
+    return log_proba.argmax(1).cpu() == labels
+
+
+def _check(images: Tensor, model: Model) -> None:
+    if tuple(images.shape[1:]) != model.spec.shape:
+        shapes = ["×".join(map(str, shape)) for shape in (images.shape[1:], model.spec.shape)]
+        name = getattr(model, "config", {}).get("name", type(model).__name__)
+        raise DataError(f"the images are {shapes[0]}, {name} was made for {shapes[1]}")
+
+
+def picture(model: Model, images: Tensor, observed: Tensor, seed: int = 0, n: int = 3) -> Tensor:
+    """A picture, uint8 ``(H, W, 3)``: the true images in a row, below them what the model saw, with the hidden pixels
+    in a colour, and below that ``n`` completions. ``images`` are uint8 ``(N, C, H, W)``."""
+    x, seen = images.float().div(255), observed.expand_as(images)
+    rows = torch.stack([x, x, *capability.impute(model, x, seen, n, capability.seeded(model, seed))])
+    rows = rows if rows.shape[2] == 3 else rows[:, :, :1].expand(-1, -1, 3, -1, -1).clone()
+    rows[1] = torch.where(seen[:, :1], rows[1], torch.tensor(HIDDEN).view(3, 1, 1) / 255)
+    return grid(rows, ["original", "seen", *(f"imputed {number + 1}" for number in range(n))])
+
+
+def describe(metrics: Mapping[str, Any], n: int) -> list[tuple[str, str, str]]:
+    """The figures of :func:`measure` for people: rows of a name, a value, and what it is. ``n``: completions."""
+    grey = "grey value, hidden pixels"
+    words: dict[str, tuple[str, str, str]] = {
+        "rmse_mean": ("RMSE of the expected image", ".4f", grey),
+        "rmse_draw": ("RMSE of one completion", ".4f", grey),
+        "rmse_training_mean": ("RMSE of the training mean", ".4f", grey),
+        "nll": ("−log p(hidden | seen)", ".4f", f"nats a hidden pixel; {metrics.get('nll_of')}"),
+        "coverage": (f"{metrics['level']:.1%} intervals hold", ".1%", f"of hidden pixels; of {n} completions"),
+        "width": ("mean width of intervals", ".4f", grey),
+        "accuracy_seen": ("accuracy from seen pixels", ".2%", "the model itself"),
+        "accuracy_complete": ("accuracy, true images", ".2%", "the classifier"),
+        "accuracy_imputed": ("accuracy, completed images", ".2%", "the classifier"),
+        "accuracy_training_mean": ("accuracy, training mean", ".2%", "the classifier"),
+    }
+    return [(name, format(metrics[key], style), what) for key, (name, style, what) in words.items() if key in metrics]
