@@ -74,7 +74,8 @@ def settings(arguments: Iterable[str], configs: Path) -> dict[str, Any]:
     Raises ``ConfigError`` also for what Hydra refuses.
     """
     arguments = list(arguments)
-    outer = HydraConfig.instance().cfg
+    outer, outer_hydra = HydraConfig.instance().cfg, GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()  # Hydra takes one application a process
     try:
         with initialize_config_dir(str(configs.resolve()), version_base="1.3"):
             config = compose("train", arguments, return_hydra_config=True)
@@ -83,7 +84,7 @@ def settings(arguments: Iterable[str], configs: Path) -> dict[str, Any]:
     except HydraException as error:
         raise ConfigError(explain(error, arguments, configs)) from error
     finally:
-        HydraConfig.instance().cfg = outer
+        HydraConfig.instance().cfg, GlobalHydra.instance().hydra = outer, outer_hydra
 
 
 def resumed(run: Path, overrides: list[str]) -> dict[str, Any]:

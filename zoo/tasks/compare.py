@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,11 +105,10 @@ def _measure(job: Job, out: Path) -> None:
     write_json(job.path, entry)
 
 
-def read(done: Sequence[Job]) -> Iterator[tuple[Row, float]]:
+def read(done: Sequence[Job]) -> tuple[list[Row], list[float]]:
     """The rows of jobs, and the seconds that each took."""
-    for job in done:
-        entry = json.loads(job.path.read_text())
-        yield {**entry["parameters"], **entry["measured"]}, entry["seconds"]
+    entries = [json.loads(job.path.read_text()) for job in done]
+    return [{**entry["parameters"], **entry["measured"]} for entry in entries], [entry["seconds"] for entry in entries]
 
 
 def report(suite: str, out: Path, date: str) -> tuple[Path, Table]:
@@ -119,20 +118,22 @@ def report(suite: str, out: Path, date: str) -> tuple[Path, Table]:
     """
     from zoo.report.page import Block, write_report  # matplotlib and jinja2
 
-    blocks, total = [], 0.0
+    blocks = []
     for name in claims.names():
         done = jobs(suite, [name], out)
         if not all(job.path.is_file() for job in done):
             continue
         module = claims.find(name)
-        rows, seconds = zip(*read(done), strict=True)
-        total += sum(seconds)
+        rows, seconds = read(done)
+        parameters = [job.case.parameters for job in done]
         command = f"python scripts/compare.py suite={suite} claims={name}"
-        blocks.append(Block(name, module.CLAIM, module.findings(rows), module.figures(rows), list(rows), command))
+        drawn = module.figures(rows)
+        blocks.append(Block(name, module.CLAIM, module.findings(rows), drawn, rows, parameters, seconds, command))
     if not blocks:
         raise ZooError(f"{out} holds no claim of suite={suite} that is measured as a whole")
     blocks.sort(key=lambda block: block.claim.number)
-    about = {"suite": suite, "seconds": round(total, 1), "date": date, **machine.describe(torch.device("cpu"))}
+    total = round(sum(sum(block.seconds) for block in blocks), 1)
+    about = {"suite": suite, "seconds": total, "date": date, **machine.describe(torch.device("cpu"))}
     page = write_report(out, blocks, about)
     table = Table(Column("", justify="right"), "claim", Column("verdict", no_wrap=True), width=80)
     for block in blocks:
@@ -158,7 +159,7 @@ class Progress:
         line = f"{text}  (about {clock(left)} left)"
         if self.console.is_terminal:
             line = line if len(line) < self.console.width else line[: self.console.width - 2] + "…"
-            self.console.control()
-            self.console.print(f"\r\x1b[2K{line}", end="", markup=False)
+            self.console.file.write(f"\r\x1b[2K{line}")
+            self.console.file.flush()
         else:
             self.console.print(line, soft_wrap=True, markup=False)
