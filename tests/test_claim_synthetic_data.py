@@ -1,0 +1,81 @@
+"""The claim that synthetic data helps when real data is scarce: what is measured, and how it is judged."""
+
+import pytest
+import torch
+
+from zoo.claims import synthetic_data as claim
+from zoo.claims._claim import NOT_SUPPORTED, SUPPORTED, verdict
+from zoo.claims._lab import Lab
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def rows(suite: str, accuracy) -> list[dict]:
+    """Made-up measurements: ``accuracy(n, taught)`` and a little more with each seed."""
+    found = []
+    for case in claim.cases(suite):
+        values = case.parameters
+        found.append({**values, "accuracy": accuracy(values["n"], values["taught"]) + 0.001 * values["seed"]})
+    return found
+
+
+def textbook(n: int, taught: str) -> float:
+    real = {100: 0.8, 300: 0.9, 1_000: 0.95, 10_000: 0.98, 60_000: 0.99}[n]
+    return real + {"real": 0, "shifted": 0.02, "both": 0.05 if n < 1_000 else -0.01, "samples": -0.011}[taught]
+
+
+@pytest.mark.parametrize("suite", ["quick", "textbook"])
+def test_cases(suite):
+    parameters = [str(sorted(case.parameters.items())) for case in claim.cases(suite)]
+    assert len({*parameters}) == len(parameters)
+    assert all(1 <= case.seconds <= 120 for case in claim.cases(suite))
+    assert sum(case.seconds for case in claim.cases(suite)) <= (20 if suite == "quick" else 10 * 60)
+
+
+def test_supported_where_the_textbook_is_right():
+    found = {finding.key: finding for finding in claim.findings(rows("textbook", textbook))}
+    assert found["few"].estimate == pytest.approx(5)
+    assert found["many"].estimate == pytest.approx(-1)
+    assert found["less"].estimate == pytest.approx(6)
+    assert found["shifts"].estimate == pytest.approx(3)
+    assert found["alone"].estimate == found["behind"].estimate == pytest.approx(1.1)
+    assert verdict([*found.values()]) == SUPPORTED
+
+
+def test_not_supported_where_samples_go_on_helping():
+    def helping(n: int, taught: str) -> float:
+        return textbook(n, taught) + (0.03 if taught == "both" else 0)
+
+    found = {finding.key: finding.verdict for finding in claim.findings(rows("textbook", helping))}
+    assert found["few"] == SUPPORTED
+    assert found["many"] == NOT_SUPPORTED
+    assert verdict(claim.findings(rows("textbook", helping))) == NOT_SUPPORTED
+
+
+@pytest.mark.parametrize("suite", ["quick", "textbook"])
+def test_figures(suite):
+    made = rows(suite, (lambda n, taught: 0.9) if suite == "quick" else textbook)
+    figures = claim.figures(made)
+    assert set(figures) == {"accuracy", "gain"}
+    lines = figures["accuracy"].axes[0].get_lines()
+    assert [line.get_label() for line in lines] == [label for label, _ in claim.TAUGHT.values()]
+    for line in lines:
+        assert len(line.get_xdata()) >= len(claim.SIZES[made[0]["data"]])
+
+
+def test_measured_on_the_same_images(tmp_path):
+    """The generator has seen the images that the classifier is given, and no others; the same case, the same answer."""
+    lab = Lab(tmp_path)
+    splits = lab.splits("digits", train_size=50, split_seed=1)
+    model = claim.generator(lab, "digits", 50, 1)
+    means = [splits.train.images[splits.train.labels == label].float().div(255).mean(0) for label in range(10)]
+    samples = claim.labelled_samples(model, 4_000, 0)
+    for label, mean in enumerate(means):  # one Gaussian a class: its mean is theirs, but for grey values below 0
+        of_class = samples.images[samples.labels == label].float().div(255).mean(0)
+        assert float((of_class - mean).abs().max()) < 0.12
+    case = {"data": "digits", "n": 50, "taught": "both", "m": 100, "steps": 5, "seed": 1}
+    state = torch.get_rng_state()
+    first, second = (claim.measure(case, lab) for _ in range(2))
+    assert torch.equal(state, torch.get_rng_state())
+    assert first == second
+    assert claim.measure({**case, "taught": "real", "m": 0, "steps": 60}, lab)["accuracy"] > 0.4
