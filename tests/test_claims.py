@@ -1,0 +1,124 @@
+"""What holds for every claim of the report, and the rule by which all are judged."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import scipy.stats
+
+from zoo import claims
+from zoo.claims import _roster
+from zoo.claims._claim import INCONCLUSIVE, MEASURED, NOT_SUPPORTED, SUPPORTED, Finding, differences, select, verdict
+from zoo.errors import ConfigError
+from zoo.metrics.intervals import mean_interval
+from zoo.registry import list_models
+
+HOURS = 2.5  # of the suite textbook, on two cores
+
+
+@pytest.mark.parametrize("name", claims.names())
+def test_a_claim_says_what_it_is(name):
+    claim = claims.find(name).CLAIM
+    assert claim.title
+    assert claim.title[-1] != "."
+    for text in (claim.statement, claim.protocol):
+        assert text.endswith(".")
+    assert any(character.isdigit() for character in claim.source)  # a year
+
+
+def test_claims_have_places_of_their_own():
+    assert sorted(claims.find(name).CLAIM.number for name in claims.names()) == list(range(1, len(claims.names()) + 1))
+
+
+@pytest.mark.parametrize("suite", claims.SUITES)
+@pytest.mark.parametrize("name", claims.names())
+def test_cases_are_plain_and_different(name, suite):
+    cases = claims.find(name).cases(suite)
+    keys = [json.dumps(case.parameters, sort_keys=True) for case in cases]
+    assert cases
+    assert len(set(keys)) == len(keys)
+    assert [json.loads(key) for key in keys] == [dict(case.parameters) for case in cases]
+    for case in cases:
+        assert isinstance(case.parameters["seed"], int)
+        assert 0 < case.seconds <= 180
+        assert case.parameters.get("data") in (("digits",) if suite == "quick" else ("mnist", "fashion_mnist"))
+    assert len({case.parameters["seed"] for case in cases}) >= 2  # there is an interval
+
+
+def test_the_suites_keep_their_time():
+    for suite, seconds in (("textbook", HOURS * 3600), ("quick", 300)):
+        assert sum(case.seconds for name in claims.names() for case in claims.find(name).cases(suite)) < seconds
+
+
+def test_an_unknown_claim():
+    with pytest.raises(ConfigError, match="did you mean"):
+        claims.find("gatin")
+
+
+def test_the_roster_has_known_models():
+    assert {*_roster.CLASSIFIERS, *_roster.SHORTER, *_roster.QUICK} <= set(list_models())
+
+
+# The rule
+
+
+def finding(*values: float, **threshold: float) -> Finding:
+    return Finding("key", "It holds.", values, "points", **threshold)
+
+
+@pytest.mark.parametrize(
+    ("values", "above", "below"),
+    [
+        ((1.0, 1.1, 0.9), SUPPORTED, NOT_SUPPORTED),
+        ((-1.0, -1.1, -0.9), NOT_SUPPORTED, SUPPORTED),
+        ((1.0, -1.1, 0.5), INCONCLUSIVE, INCONCLUSIVE),
+        ((5.0,), INCONCLUSIVE, INCONCLUSIVE),
+        ((5.0, math.nan), INCONCLUSIVE, INCONCLUSIVE),
+        ((5.0, 5.0), SUPPORTED, NOT_SUPPORTED),
+    ],
+)
+def test_a_finding_is_judged_by_its_interval(values, above, below):
+    assert finding(*values, above=0).verdict == above
+    assert finding(*values, below=0).verdict == below
+    assert finding(*values).verdict == MEASURED
+
+
+def test_a_claim_is_judged_by_its_findings():
+    good, bad, open_ = finding(1, 1.1, above=0), finding(-1, -1.1, above=0), finding(1, above=0)
+    assert verdict([good, finding(3)]) == SUPPORTED
+    assert verdict([good, open_]) == INCONCLUSIVE
+    assert verdict([good, open_, bad]) == NOT_SUPPORTED
+    with pytest.raises(ValueError, match="needs a finding with a threshold"):
+        verdict([finding(3)])
+
+
+def test_a_finding_has_values_and_one_threshold():
+    with pytest.raises(ValueError, match="one threshold"):
+        finding(1, above=0, below=1)
+    with pytest.raises(ValueError, match="needs values"):
+        finding()
+
+
+def test_an_interval_is_students():
+    values = [2.1, 2.9, 2.4, 3.3]
+    expected = scipy.stats.t.interval(0.95, 3, 2.675, scipy.stats.sem(values))
+    assert mean_interval(values) == pytest.approx(expected)
+    assert mean_interval([1.0]) == (-math.inf, math.inf)
+    assert all(math.isnan(end) for end in mean_interval([1.0, math.inf]))
+    low, high = mean_interval(values, level=0.5)
+    assert low > expected[0]
+    assert high < expected[1]
+
+
+def test_an_interval_holds_the_mean_as_often_as_it_says():
+    draws = scipy.stats.norm.rvs(loc=1, size=(2000, 4), random_state=0)
+    held = [low < 1 < high for low, high in map(mean_interval, draws.tolist())]
+    assert 0.935 < sum(held) / len(held) < 0.965
+
+
+def test_rows_are_selected_by_value_and_sorted_by_seed():
+    rows = [{"seed": 1, "a": 1, "x": 3.0}, {"seed": 0, "a": 1, "x": 2.0}, {"seed": 0, "a": 2, "x": 9.0}]
+    assert [row["x"] for row in select(rows, a=1)] == [2.0, 3.0]
+    assert differences([3.0, 2.0], [1.0, 1.0], 100) == [200.0, 100.0]

@@ -1,0 +1,230 @@
+"""Measuring claims: each case once, whatever stops it, and the words that ask for it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import types
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import command
+from filelock import ReadWriteLock
+
+from zoo import checkpoint, claims
+from zoo.claims._claim import Case, Claim, Finding
+from zoo.claims._lab import Lab
+from zoo.data.splits import Split
+from zoo.errors import ConfigError, ZooError
+from zoo.tasks import compare
+
+
+class Fake:
+    """A claim of five cases whose measurement is their number, squared."""
+
+    def __init__(self, version: int = 1, timed: tuple[int, ...] = ()) -> None:
+        self.CLAIM = Claim(1, "squares", "x² grows.", "Euclid", "By hand.", version=version)
+        self.timed = timed
+        self.measured: list[int] = []
+        self.stop_at: int | None = None
+
+    def cases(self, suite):
+        return [Case({"x": x, "seed": 0}, seconds=1, timed=x in self.timed) for x in range(5)]
+
+    def measure(self, case, lab):
+        if case["x"] == self.stop_at:
+            raise KeyboardInterrupt
+        self.measured.append(case["x"])
+        return {"square": case["x"] ** 2}
+
+    def findings(self, rows):
+        return [Finding("grows", "It grows.", [float(row["square"]) for row in rows], "1", above=0)]
+
+    def figures(self, rows):
+        return {}
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    module = Fake()
+    monkeypatch.setattr(claims, "find", lambda name: module)
+    return module
+
+
+def test_each_case_is_measured_once(fake, tmp_path):
+    todo = compare.jobs("quick", ["squares"], tmp_path)
+    compare.run(todo, tmp_path)
+    compare.run(todo, tmp_path)
+    assert fake.measured == [0, 1, 2, 3, 4]
+    rows, seconds = compare.read(todo)
+    assert rows == [{"x": x, "seed": 0, "square": x**2} for x in range(5)]
+    assert all(value >= 0 for value in seconds)
+
+
+def test_what_was_stopped_goes_on(fake, tmp_path):
+    todo = compare.jobs("quick", ["squares"], tmp_path)
+    fake.stop_at = 3
+    with pytest.raises(KeyboardInterrupt):
+        compare.run(todo, tmp_path)
+    assert fake.measured == [0, 1, 2]
+    fake.stop_at = None
+    compare.run(todo, tmp_path)
+    assert fake.measured == [0, 1, 2, 3, 4]
+
+
+def test_a_new_version_is_measured_again(monkeypatch, tmp_path):
+    paths = []
+    for version in (1, 2):
+        monkeypatch.setattr(claims, "find", lambda name, version=version: Fake(version))
+        paths.append({job.path for job in compare.jobs("quick", ["squares"], tmp_path)})
+    assert not paths[0] & paths[1]
+
+
+def test_cases_that_measure_time_come_first_and_have_the_machine_to_themselves(monkeypatch, tmp_path):
+    fake = Fake(timed=(3,))
+    monkeypatch.setattr(claims, "find", lambda name: fake)
+    todo = compare.jobs("quick", ["squares"], tmp_path)
+    assert [job.case.parameters["x"] for job in todo] == [3, 0, 1, 2, 4]
+    compare.work(tmp_path).mkdir()
+    other = ReadWriteLock(compare.work(tmp_path) / "machine.lock", is_singleton=False)  # as another process has it
+    with other.read_lock():
+        waiting = threading.Thread(target=compare.run, args=(todo, tmp_path))
+        waiting.start()
+        waiting.join(0.5)
+        assert fake.measured == []
+    waiting.join(20)
+    assert fake.measured == [3, 0, 1, 2, 4]
+
+
+def test_the_time_left_follows_the_pace(fake, tmp_path, monkeypatch):
+    times = iter(range(0, 1000, 10))  # each case takes ten seconds, where one was expected
+    clock = types.SimpleNamespace(perf_counter=lambda: float(next(times)))
+    monkeypatch.setattr(compare, "time", clock)
+    monkeypatch.setattr(compare, "_measure", lambda job, out: None)
+    told: list[float] = []
+    compare.run(compare.jobs("quick", ["squares"], tmp_path), tmp_path, lambda text, left: told.append(left))
+    assert told == [5, 40, 30, 20, 10]
+
+
+def test_a_measurement_may_not_have_the_name_of_a_parameter(fake, tmp_path, monkeypatch):
+    monkeypatch.setattr(fake, "measure", lambda case, lab: {"x": 1})
+    with pytest.raises(ZooError, match="x is a parameter and a measurement"):
+        compare.run(compare.jobs("quick", ["squares"], tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(12.4, "12 s"), (600, "10 min"), (4320, "1 h 12 min")])
+def test_clock(seconds, text):
+    assert compare.clock(seconds) == text
+
+
+def test_nothing_measured_is_no_report(tmp_path):
+    with pytest.raises(ZooError, match="no claim of suite=quick"):
+        compare.report("quick", tmp_path, "2026-01-31")
+
+
+# The models that claims ask about
+
+WORDS = ("model=logistic_regression", "data=digits", "trainer.max_epochs=2", "seed=3")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    return Lab(tmp_path_factory.mktemp("lab"), pretrained=None)
+
+
+def test_a_model_is_trained_once(lab):
+    first = lab.train(*WORDS)
+    (folder,) = (path for path in lab.folder.iterdir() if path.is_dir())
+    made = folder.stat().st_mtime_ns
+    again = lab.train(*reversed(WORDS))
+    assert folder.stat().st_mtime_ns == made
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    assert json.loads((folder / "config.json").read_text())["training"]["recipe"] == sorted(WORDS)
+
+
+def test_it_is_the_model_that_train_keeps(lab, tmp_path):
+    from conftest import run_train
+
+    run = run_train(tmp_path, *WORDS, "logger=none")
+    ours, theirs = lab.train(*WORDS), checkpoint.load(run)
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+
+
+def test_seconds_are_those_of_a_training_that_was_alone(lab):
+    lab.train(*WORDS)
+    quiet = Lab(lab.folder, alone=True, pretrained=None)
+    assert quiet.seconds(*WORDS) > 0
+    (config,) = lab.folder.glob("*/config.json")
+    assert json.loads(config.read_text())["training"]["alone"] is True
+    made = config.stat().st_mtime_ns
+    quiet.seconds(*WORDS)
+    assert config.stat().st_mtime_ns == made
+
+
+def test_a_released_model_of_the_same_recipe_is_taken(lab, tmp_path):
+    model = lab.train(*WORDS)
+    with torch.no_grad():
+        model.head.bias.fill_(7.0)  # to be recognised
+    checkpoint.save(model, tmp_path / "pretrained" / "released", training={"recipe": list(WORDS)})
+    elsewhere = Lab(tmp_path / "models", pretrained=tmp_path / "pretrained")
+    assert elsewhere.train(*WORDS).head.bias[0].item() == 7.0
+    assert not (tmp_path / "models").exists()
+    assert elsewhere.train(*WORDS[:-1], "seed=4").head.bias[0].item() != 7.0
+
+
+def test_images_of_ones_own(lab):
+    train = lab.splits("digits").train
+    shuffled = Split(train.images, train.labels.roll(1))
+    model = lab.fit("model=naive_bayes", "data=digits", train=shuffled)
+    assert torch.equal(model.log_prior.exp().mul(len(train)).round().long(), shuffled.labels.bincount())
+
+
+def test_the_words_of_another_are_unknown(lab):
+    with pytest.raises(ConfigError, match="did you mean 'mlp'"):
+        lab.train("model=mpl")
+
+
+# The command
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["sute=quick"], "did you mean 'suite'?"),
+        (["suite=quik"], "did you mean 'quick'?"),
+        (["claims=gatin"], "did you mean 'gating'?"),
+        (["claims=[]"], "claims= names none"),
+        (["claims=[gating,nothing]"], "unknown claim 'nothing'"),
+        (["--suite"], "unknown flag --suite"),
+        (["-m", "claims=gating,nothing"], "unknown claim 'nothing'"),
+    ],
+)
+def test_a_mistake_is_answered(words, answer, monkeypatch, capsys):
+    import importlib.util
+    import sys
+
+    path = Path(__file__).parents[1] / "scripts" / "compare.py"
+    spec = importlib.util.spec_from_file_location("compare_script", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(sys, "argv", ["compare.py", *words])
+    with pytest.raises(SystemExit) as end:
+        script.main()
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert answer in error
+    assert len(error.splitlines()) <= 5
+
+
+def test_a_claim_from_the_command_line_to_its_page(tmp_path):
+    done = command("scripts/compare.py", "suite=quick", "claims=rate_distortion", f"out={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines()[:-1])) <= 80
+    entries = json.loads((tmp_path / "claims.json").read_text())
+    assert {entry["claim"] for entry in entries} == {"rate_distortion"}
+    assert (tmp_path / "index.html").is_file()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.json")}
+    again = command("scripts/compare.py", "-m", "suite=quick", "claims=rate_distortion", f"out={tmp_path}")
+    assert again.returncode == 0, again.stderr
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.json")}
