@@ -1,0 +1,109 @@
+"""Which pictures are strange to a model, and how well its scores tell.
+
+python scripts/detect.py ckpt=<file or run directory> <images or folders> [key=value …]
+python scripts/detect.py ckpt=<file or run directory> against=<data> [key=value …]
+
+The first calls a picture an anomaly if its score is above a threshold, which
+is chosen on validation images such that a normal one is above it with
+probability alarm at most. The second measures every score that the model has
+on its own test images and on those of another source, with 95 % intervals.
+
+  ckpt    a .ckpt file, a run directory or a released model's folder
+  score   native, log_prob, typicality, likelihood_ratio, complexity,
+          reconstruction, mahalanobis, max_softmax, entropy or energy, as far
+          as the model has it; the first it has (pictures), or all (against)
+  alarm   how often a normal picture may be called an anomaly (0.05)
+  background
+          checkpoint of a density of the same kind, for the likelihood ratio
+  against digits, mnist, fashion_mnist or image_folder: whose test images are
+          the anomalies
+  data    what the model was trained on, where the checkpoint does not say
+  path    the folder of image_folder: of against, else of data
+  root    where data lies; ZOO_DATA, else data/, if left out
+  images  only that many test images of each source, drawn at random (0: all)
+  invert  auto, always or never; as the training pictures were treated if left
+          out
+  json    a file to write the numbers to
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from zoo.tasks.command import command, parse
+
+SOURCES = ["digits", "mnist", "fashion_mnist", "image_folder"]
+DEFAULTS: dict[str, Any] = {
+    "ckpt": ..., "score": None, "alarm": 0.05, "background": None, "against": None, "data": None, "path": None,
+    "root": None, "images": 0, "invert": None, "json": None,
+}  # fmt: skip
+RULES = {
+    "alarm": "(0, 1)",
+    "against": SOURCES,
+    "data": SOURCES,
+    "images": "[0, inf)",
+    "invert": ["auto", "always", "never"],
+}
+
+
+@command
+def main() -> None:
+    options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from zoo import checkpoint
+    from zoo.errors import ConfigError
+    from zoo.files import write_json
+    from zoo.tasks.detect import SEED, compare, draw, fit, held_out, judge, score_names
+    from zoo.tasks.evaluate import splits_for
+    from zoo.tasks.predict import find_images
+
+    against, path, root = options["against"], options["path"], options["root"]
+    if bool(files) == bool(against):
+        raise ConfigError("name either pictures or against=…, whose test images are the anomalies; see --help")
+    paths = find_images(files)  # before anything slow
+    model, source = checkpoint.load_with_source(options["ckpt"])
+    background = checkpoint.load(options["background"]) if options["background"] else None
+    others = splits_for(model.spec, source, against, root, path).test if against else None
+    splits = splits_for(model.spec, source, options["data"], root, None if against == "image_folder" else path)
+    calibration, test = held_out(splits)
+    names = [options["score"]] if options["score"] else None
+    console = Console(highlight=False)
+    answer: Any
+    if others is None:
+        detector = fit(model, splits.train, names or score_names(model, background)[:1], background)
+        answer = judge(detector, calibration.images, paths, options["alarm"], options["invert"])
+        where = "validation" if len(splits.val) else "test"
+        table = Table("picture", "score", "p-value", "verdict")
+        for row in answer:
+            verdict = "anomaly" if row["anomaly"] else "normal"
+            table.add_row(row["file"], f"{row['score']:.4g}", f"{row['p_value']:.4f}", verdict)
+        console.print(table)
+        console.print(
+            f"{detector.names[0]} above {answer[0]['threshold']:.4g}: anomaly; so are {options['alarm']:g} of normal "
+            f"images at most, by {len(calibration):,} {where} images",
+            soft_wrap=True,
+        )
+    else:
+        normal, strange = (draw(split, options["images"]).images for split in (test, others))
+        detector = fit(model, splits.train, names, background)
+        answer = compare(detector, normal, strange, torch.Generator().manual_seed(SEED))
+        title = f"{len(normal):,} test images against {len(strange):,} of {against}, in %"
+        table = Table("score", "AUROC", "AUPR", "FPR at 95 % TPR", title=title)
+        for name, row in answer.items():
+            table.add_row(name, *(_cell(row[key], row[f"{key}_interval"]) for key in ("auroc", "aupr", "fpr95")))
+        console.print(table)
+    if options["json"]:
+        write_json(Path(options["json"]), {"options": options, "pictures" if others is None else "scores": answer})
+
+
+def _cell(value: float, interval: list[float]) -> str:
+    return f"{100 * value:.2f} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
+
+
+if __name__ == "__main__":
+    main()

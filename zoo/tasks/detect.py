@@ -1,0 +1,324 @@
+"""Which images are strange to a trained model: scores, a threshold that keeps false alarms rare, and how good they are.
+
+A score is a number an image, higher is stranger, made from what a model can be asked:
+
+====================  =========================================================================================
+``native``            the model's own
+``log_prob``          −log p(x), in nats
+``typicality``        \\|−log p(x) − its mean over training images\\|, in nats: too likely is strange, too (Nalisnick et
+                      al. 2019, Detecting out-of-distribution inputs using a test for typicality, eq. 5, of one image)
+``likelihood_ratio``  log q(x) − log p(x), in nats, for a background density q that sees what all images have in common
+                      (Ren et al. 2019, Likelihood ratios for out-of-distribution detection, eq. 3)
+``complexity``        −log p(x) − L(x), in nats: how much longer the model's code of the image is than a general one of
+                      length L (Serrà et al. 2020, Input complexity and out-of-distribution detection, eq. 3)
+``reconstruction``    squared error of the reconstruction, summed over pixels in [0, 1]
+``mahalanobis``       squared distance of features or codes from the nearest class mean, in units of the covariance
+                      within classes (Lee et al. 2018, A simple unified framework for detecting out-of-distribution
+                      samples, eq. 2, of the last features); it is told the classes of the training images
+``max_softmax``, ``entropy``, ``energy``: see :func:`zoo.anomaly_score`
+====================  =========================================================================================
+
+What a score has to know is fitted to training images, its threshold to validation images: no anomaly is ever seen.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo import capability
+from zoo.data.image_folder import read_image
+from zoo.data.splits import Split, Splits, stratified
+from zoo.errors import DataError, ZooError
+from zoo.metrics.detection import (
+    aupr,
+    aupr_interval,
+    auroc,
+    auroc_interval,
+    fpr_at_tpr,
+    fpr_interval,
+    p_values,
+    threshold,
+)
+from zoo.metrics.likelihood import LEVELS
+from zoo.models._model import Model
+from zoo.models.vae import binarise
+from zoo.spec import Density
+
+FIT_IMAGES = 5_000  # training images that a score is fitted to, at most
+SEED = 0  # of the images that are drawn from a split: the same question has the same answer
+CHUNK = 1_024  # images in float32 at a time
+RIDGE = 1e-6  # of the mean variance of features, added to each: some features never change
+CODED = ("binary", "binarised", "discrete", "dequantised")  # likelihoods that are, or bound, the length of a code
+FROM_LIKELIHOOD = {"log_prob", "typicality", "likelihood_ratio", "complexity"}
+
+
+@dataclass(frozen=True)
+class ClassGaussians:
+    """A Gaussian a class with a covariance that all share: means ``(K, D)``, and W ``(D, D)`` with Σ⁻¹ = W Wᵀ."""
+
+    means: Tensor
+    whiten: Tensor
+
+    def distance(self, features: Tensor) -> Tensor:
+        """The squared Mahalanobis distance of ``(N, D)`` from the nearest mean, ``(N,)`` float64."""
+        white, means = features.double() @ self.whiten, self.means @ self.whiten
+        distances = torch.cdist(white, means, compute_mode="donot_use_mm_for_euclid_dist")  # exact for near ones, too
+        return distances.amin(1).square()
+
+
+def fit_gaussians(features: Tensor, labels: Tensor) -> ClassGaussians:
+    """The most likely :class:`ClassGaussians` of ``features`` ``(N, D)`` with ``labels`` ``(N,)``, in float64.
+
+    Classes without an image have no mean. The covariance gets a millionth of its mean variance on its diagonal, so that
+    a feature that never changes can be divided by.
+    """
+    features = features.cpu().double()
+    present, index = labels.cpu().unique(return_inverse=True)
+    means = torch.zeros(len(present), features.shape[1], dtype=torch.float64).index_add_(0, index, features)
+    means /= index.bincount()[:, None]
+    centred = features - means[index]
+    covariance = centred.T @ centred / len(features)
+    ridge = RIDGE * covariance.diagonal().mean().clamp_min(torch.finfo(torch.float64).tiny)
+    values, vectors = torch.linalg.eigh(covariance)
+    return ClassGaussians(means, vectors * (values.clamp_min(0) + ridge).rsqrt())
+
+
+def code_length(images: Tensor, density: Density) -> Tensor:
+    """The length of a general lossless code of each image, in nats, ``(N,)`` float64: zlib's, at its best level.
+
+    Of what ``density`` is of: the 256 levels, or the binary pixels that are made from them, eight to a byte. A PNG is
+    the same code with a header and filters, which make small pictures longer.
+
+    Args:
+        images: uint8 ``(N, C, H, W)``.
+        density: what the likelihood is of that is compared with it. Raises ``ZooError`` for ``"continuous"`` values: a
+            density of theirs is no code length, in no unit.
+    """
+    if density.of not in CODED:
+        raise ZooError(
+            f"a likelihood of {density.of} values is no code length: there is nothing to compare a code with"
+        )
+    values = images.cpu().flatten(1).numpy()
+    if density.of in ("binary", "binarised"):
+        x = images.cpu().float().div(255)
+        on = x > (density.threshold or 0.0) if density.of == "binary" else binarise(x) > 0
+        values = np.packbits(on.flatten(1).numpy(), axis=1)
+    lengths = [len(zlib.compress(row.tobytes(), 9)) for row in values]
+    return torch.tensor(lengths, dtype=torch.float64) * (8 * math.log(2))
+
+
+def score_names(model: Model, background: Model | None = None) -> tuple[str, ...]:
+    """The scores that a model has, the one that :func:`zoo.anomaly_score` prefers first.
+
+    Raises ``ZooError`` where ``background`` is no density, or one of another kind than the model's.
+    """
+    names = list(capability.anomaly_scores(model))
+    if background is not None:
+        _check_background(model, background)
+    if "log_prob" in names:
+        names.append("typicality")
+        if background is not None:
+            names.append("likelihood_ratio")
+        if getattr(model, "density", None) is not None and model.density.of in CODED:
+            names.append("complexity")
+    if capability.support(model, "reconstruct") != "no":
+        names.append("reconstruction")
+    if capability.support(model, "encode") != "no":
+        names.append("mahalanobis")
+    return tuple(names)
+
+
+def _check_background(model: Model, background: Model) -> None:
+    for which, density in (("model", model), ("background", background)):
+        if capability.support(density, "log_prob") == "no":
+            raise ZooError(f"a likelihood ratio needs two densities, and the {which} tells no log p(x)")
+    if model.spec.shape != background.spec.shape:
+        raise ZooError(f"the background was made for images of shape {background.spec.shape}, not {model.spec.shape}")
+    if model.density != background.density:
+        mine, other = (f"{density.kind}, {density.of}" for density in (model.density, background.density))
+        raise ZooError(
+            f"the likelihoods of the model ({mine}) and of the background ({other}) are not of the same kind: their ratio "
+            "means nothing"
+        )
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Fitted scores of a model, see :func:`fit`. Called with uint8 images ``(N, C, H, W)`` it gives each score by name,
+    ``(N,)`` float64 on the CPU, higher is stranger.
+
+    Attributes:
+        model: what is asked.
+        names: the scores.
+        background: the density that ``likelihood_ratio`` compares with.
+        typical: mean −log p(x) of training images, in nats (``typicality``).
+        gaussians: of the training images' features (``mahalanobis``).
+    """
+
+    model: Model
+    names: tuple[str, ...]
+    background: Model | None = None
+    typical: float = math.nan
+    gaussians: ClassGaussians | None = None
+
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        if tuple(images.shape[1:]) != self.model.spec.shape:
+            raise DataError(
+                f"the images are of shape {tuple(images.shape[1:])}, the model was made for {self.model.spec.shape}"
+            )
+        parts = [self._scores(chunk) for chunk in images.split(CHUNK)]
+        return {name: torch.cat([part[name] for part in parts]) for name in self.names}
+
+    def _scores(self, images: Tensor) -> dict[str, Tensor]:
+        x = images.float().div(255)
+        surprise = _surprise(self.model, x) if FROM_LIKELIHOOD & set(self.names) else torch.zeros(0)
+        return {name: self._score(name, images, x, surprise).cpu().double() for name in self.names}
+
+    def _score(self, name: str, images: Tensor, x: Tensor, surprise: Tensor) -> Tensor:
+        if name == "log_prob":
+            return surprise
+        if name == "typicality":
+            return (surprise - self.typical).abs()
+        if name == "likelihood_ratio":
+            assert self.background is not None
+            return surprise - _surprise(self.background, x)
+        if name == "complexity":
+            density = self.model.density
+            # a density of numbers in [0, 1] is a code length of levels once it is one of numbers in [0, 255]
+            units = math.prod(x.shape[1:]) * math.log(LEVELS - 1) if density.of == "dequantised" else 0.0
+            return surprise + units - code_length(images, density)
+        if name == "reconstruction":
+            return (capability.reconstruct(self.model, x) - x).square().flatten(1).sum(1)
+        if name == "mahalanobis":
+            assert self.gaussians is not None
+            return self.gaussians.distance(capability.encode(self.model, x).cpu())
+        return capability.anomaly_score(self.model, x, name)
+
+
+def fit(model: Model, train: Split, names: Sequence[str] | None = None, background: Model | None = None) -> Detector:
+    """Scores of a model, fitted to its training images: at most 5,000 of them, drawn from a fixed seed.
+
+    Args:
+        model: any that has an anomaly score.
+        train: what the model was trained on, or like it; no anomalies.
+        names: the scores that are wanted; all that :func:`score_names` names if left out.
+        background: a density of the same kind as the model's, for ``likelihood_ratio``: of less capacity, or trained on
+            images whose content was disturbed.
+
+    Raises:
+        ZooError: a score that the model does not have.
+        DataError: no training images, or ones of another shape.
+    """
+    available = score_names(model, background)
+    if not available:
+        raise ZooError("the model has no anomaly score: it tells neither log p(x), nor classes, nor a score of its own")
+    for name in names or ():
+        if name not in available:
+            hint = "; it needs a background" if name == "likelihood_ratio" and "log_prob" in available else ""
+            raise ZooError(f"the model has no score {name!r}{hint}; it has {', '.join(available)}")
+    names = tuple(names or available)
+    if not len(train):
+        raise DataError("there is no training image to fit a score to")
+    train = draw(train, FIT_IMAGES)
+    typical, gaussians = math.nan, None
+    if "typicality" in names:
+        typical = float(Detector(model, ("log_prob",))(train.images)["log_prob"].mean())
+    if "mahalanobis" in names:
+        chunks = train.images.split(CHUNK)
+        codes = torch.cat([capability.encode(model, chunk.float().div(255)).cpu() for chunk in chunks])
+        gaussians = fit_gaussians(codes, train.labels)
+    return Detector(model, names, background, typical, gaussians)
+
+
+def _surprise(model: Model, x: Tensor) -> Tensor:
+    """−log p(x) in nats, ``(N,)`` float64."""
+    return -capability.log_prob(model, x).cpu().double()
+
+
+# What is done with scores
+
+
+def held_out(splits: Splits) -> tuple[Split, Split]:
+    """Images that neither model nor score was fitted to, ``(calibration, test)``: validation and test split.
+
+    Where there are no validation images, one half of the test split, drawn from a fixed seed, takes their place.
+    """
+    if len(splits.val):
+        return splits.val, splits.test
+    generator = torch.Generator().manual_seed(SEED)
+    rest, part = stratified(splits.test.labels, len(splits.test) // 2, generator)
+    return splits.test.take(part), splits.test.take(rest)
+
+
+def draw(split: Split, count: int) -> Split:
+    """``count`` images of a split, stratified, drawn from a fixed seed; all of them where there are no more, or for 0."""
+    if not 0 < count < len(split):
+        return split
+    return split.take(stratified(split.labels, count, torch.Generator().manual_seed(SEED))[1])
+
+
+def judge(
+    detector: Detector, calibration: Tensor, paths: Sequence[Path], alarm: float = 0.05, invert: str | None = None
+) -> list[dict[str, Any]]:
+    """Which of a user's pictures are anomalies, by the first score of a detector.
+
+    Args:
+        detector: see :func:`fit`.
+        calibration: uint8 images that nothing was fitted to, see :func:`held_out`.
+        paths: image files of any size and mode, brought to the model's.
+        alarm: how often a normal image may be called an anomaly, in (0, 1).
+        invert: ``"auto"``, ``"always"`` or ``"never"``, in place of the spec's.
+
+    Returns:
+        A dict a picture: ``file``, ``score``, ``threshold``, ``p_value`` and whether it is an ``anomaly``.
+
+    Raises:
+        DataError: a file cannot be read as an image; it is named.
+        ZooError: too few calibration images for so rare an alarm.
+    """
+    name, spec = detector.names[0], detector.model.spec
+    known = detector(calibration)[name]
+    limit = threshold(known, alarm)
+    pixels = [read_image(path, spec.shape[1:], spec.shape[0] == 3, invert or spec.invert) for path in paths]
+    scores = detector(torch.from_numpy(np.stack(pixels)))[name]
+    return [
+        {"file": str(path), "score": score, "threshold": limit, "p_value": p, "anomaly": score > limit}
+        for path, score, p in zip(paths, scores.tolist(), p_values(known, scores).tolist(), strict=True)
+    ]
+
+
+def compare(
+    detector: Detector, normal: Tensor, strange: Tensor, generator: torch.Generator
+) -> dict[str, dict[str, Any]]:
+    """How well each score tells one set of images from another, see :mod:`zoo.metrics.detection`.
+
+    Args:
+        detector: see :func:`fit`.
+        normal: uint8 test images of what the model was trained on.
+        strange: uint8 images of something else.
+        generator: of the bootstrap, on the CPU.
+
+    Returns:
+        By score: ``auroc``, ``aupr`` and ``fpr95``, and ``auroc_interval`` and so on, their 95 % intervals over images.
+    """
+    ours, theirs = detector(normal), detector(strange)
+    return {
+        name: {
+            "auroc": auroc(ours[name], theirs[name]),
+            "auroc_interval": list(auroc_interval(ours[name], theirs[name])),
+            "aupr": aupr(ours[name], theirs[name]),
+            "aupr_interval": list(aupr_interval(ours[name], theirs[name], generator)),
+            "fpr95": fpr_at_tpr(ours[name], theirs[name]),
+            "fpr95_interval": list(fpr_interval(ours[name], theirs[name], generator)),
+        }
+        for name in detector.names
+    }
