@@ -51,6 +51,11 @@ class DensityLearner(Learner):
         """Images ``(B, C, H, W)`` to log p(x) ``(B,)``, in nats."""
         return self.evaluated.log_prob(x)
 
+    @property
+    def needs_labels(self) -> bool:
+        model = self.model
+        return model.log_prior is not None and not set(self.parts) & set(getattr(model, "partly_labelled", ()))
+
     # The start
 
     def on_train_start(self) -> None:

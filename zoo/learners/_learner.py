@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from zoo import checkpoint, registry
+from zoo.data.batches import Batches
 from zoo.errors import ConfigError
 from zoo.learners._compile import check_compiler, compiled_view, explained
 from zoo.models._model import Model
@@ -44,6 +45,7 @@ class Learner(LightningModule):
     precisions: tuple[str, ...] = ("32-true", "64-true", "bf16-mixed", "16-mixed", "bf16-true")
     digits = "float16 is too narrow for weights and their gradients"
     parts: tuple[str, ...] = ()
+    needs_labels: Any = True  # whether every training image must have its class
 
     def __init__(self, model: Model | Mapping[str, Any], monitor: str | None, options: Mapping[str, Any]) -> None:
         super().__init__()
@@ -108,6 +110,16 @@ class Learner(LightningModule):
     def setup(self, stage: str) -> None:
         if stage == "fit":
             self.check_trainer(self.trainer)
+
+    def on_fit_start(self) -> None:
+        """Raises ``ConfigError`` where classes are hidden from a training that needs them."""
+        self.trainer.fit_loop.setup_data()
+        loader = self.trainer.train_dataloader
+        if self.needs_labels and isinstance(loader, Batches) and len(loader.split.labelled()) < len(loader.split):
+            raise ConfigError(
+                f"this training of {name_of(self.model)} needs the class of every image, and data.labels hides some: "
+                "data.train_size in its place trains on the labelled images alone"
+            )
 
     def on_train_start(self) -> None:
         if self._compiles:

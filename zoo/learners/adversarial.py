@@ -108,8 +108,14 @@ class AdversarialLearner(GradientLearner):
         self._schedule = None
         return optimizers, [schedule for schedule in self._schedules if schedule is not None]
 
+    @property
+    def needs_labels(self) -> bool:
+        return self.model.log_prior is not None
+
     def on_train_start(self) -> None:
         super().on_train_start()
+        if self.model.log_prior is None:
+            return
         loader: Any = self.trainer.train_dataloader
         labels: Iterable[Tensor] = (
             [loader.split.labels] if isinstance(loader, Batches) else (labels for _, labels in loader)

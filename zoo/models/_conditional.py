@@ -22,9 +22,12 @@ class Generative(Model):
     Attributes:
         groups: how many distributions of images there are: one a class, or one.
         log_prior: log p(y), ``(K,)``; None where there are no classes.
+        partly_labelled: which of the methods that training calls, ``statistics`` and ``terms``, take images whose class
+            is hidden, too, where there are classes: their label is negative.
     """
 
     log_prior: Tensor | None
+    partly_labelled: tuple[str, ...] = ()
     option = "conditional"  # of the constructor, whose being false means that there are no classes
 
     def __init__(self, spec: DataSpec, conditional: bool) -> None:

@@ -11,7 +11,11 @@ with S_k of the form above and s the mean variance that the principal directions
 all pixels, so likelihoods, marginals and conditionals are exact; classification is that of a mixture on the principal
 components, since the left-over term is the same for all classes.
 
-References: Dempster, Laird & Rubin (1977); Ghahramani & Hinton (1996), The EM algorithm for mixtures of factor
+Where the classes of some images are hidden, such an image belongs to each component of each class in the share
+p(y, k | x) (Nigam et al. 2000). EM then starts from the class of the nearest image that has a label.
+
+References: Dempster, Laird & Rubin (1977); Nigam, McCallum, Thrun & Mitchell (2000), Text classification from labeled
+and unlabeled documents using EM; Ghahramani & Hinton (1996), The EM algorithm for mixtures of factor
 analyzers; Tipping & Bishop (1999), Mixtures of probabilistic principal component analyzers; Arthur & Vassilvitskii
 (2007), k-means++. The updates are those of scikit-learn's ``GaussianMixture``.
 """
@@ -40,10 +44,12 @@ COVARIANCES: dict[str, Callable[[int, int, int, int], Covariance]] = {
     "low_rank": LowRank,
 }
 STARTS = ("kmeans", "k-means++", "random")
+START_ROWS = 4096  # images whose nearest labelled one is looked for at a time
 START_IMAGES = 100_000  # how many images the start is found on, at most
 BLOCK = 1 << 19  # numbers worked on at a time: what stays in a core's cache
 LEAST = 1e-12  # of the variance of a pixel that never changes, in squared grey value
 QUANTISATION = 1 / (12 * 255**2)  # variance of the grey values that round to one level: the least that is left over
+FAINT = 1e-8  # the least share of a class in an image that counts: float32 resolves no smaller one beside 1
 DEAD = 1e-3  # a component with less than this share of its fair share is put elsewhere
 
 
@@ -66,6 +72,7 @@ class GMM(DensityModel):
     centre: Tensor
     basis: Tensor
     residual: Tensor
+    partly_labelled = ("statistics",)
 
     def __init__(
         self,
@@ -145,6 +152,10 @@ class GMM(DensityModel):
         kept = [(x[:: -(-count // START_IMAGES)], labels[:: -(-count // START_IMAGES)]) for x, labels in batches]
         y = torch.cat([self._project(x.flatten(1))[0] for x, _ in kept])
         labels = torch.cat([part for _, part in kept])
+        known = labels >= 0
+        if self.groups > 1 and not bool(known.all()):
+            owners = torch.cat([nearest(part, y[known]) for part in y.split(START_ROWS)])
+            labels = torch.where(known, labels, labels[known][owners])
         self.mean.copy_(y.mean(0))
         self.covariance.set_variance(slice(None), y.var(0, correction=0) + self.floor)
         parts = []
@@ -194,11 +205,29 @@ class GMM(DensityModel):
     @torch.no_grad()
     def statistics(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
         y, rest = self._project(x.flatten(1))
-        total = self._gather([(group, self._statistics_of(y[index], group)) for group, index in self.by_group(labels)])
+        parts = [(group, self._statistics_of(y[index], group)) for group, index in self.by_group(labels)]
+        hidden = (labels < 0).nonzero()[:, 0]
+        if self.groups > 1 and len(hidden):
+            parts += self._statistics_of_hidden(x[hidden], y[hidden])
+        total = self._gather(parts)
         total["log_likelihood"] += rest.double().sum()
         if self.log_prior is not None:
-            total["log_likelihood"] += self.log_prior[labels].double().sum()
+            total["log_likelihood"] += self.log_prior[labels[labels >= 0]].double().sum()
         return total
+
+    def _statistics_of_hidden(self, x: Tensor, y: Tensor) -> list[tuple[int, dict[str, Tensor]]]:
+        """Statistics of images without a label, and their coordinates, for each class that has a share in any."""
+        log_joint = self.log_joint(x).double()
+        shares = log_joint.softmax(1)
+        parts = []
+        for group in range(self.groups):
+            index = (shares[:, group] > FAINT).nonzero()[:, 0]
+            if len(index):
+                parts.append((group, self._statistics_of(y[index], group, shares=shares[index, group].to(y.dtype))))
+                parts[-1][1]["log_likelihood"] = log_joint.new_zeros(())
+        # what the pixels leave over beside the principal directions is added for all images alike
+        parts[0][1]["log_likelihood"] = log_joint.logsumexp(1).sum() - self._project(x.flatten(1))[1].double().sum()
+        return parts
 
     def _gather(self, parts: list[tuple[int, dict[str, Tensor]]]) -> dict[str, Tensor]:
         """Statistics of the groups that occur in a batch as ones of all groups, ``(M, …)``."""
@@ -212,8 +241,11 @@ class GMM(DensityModel):
         likelihood = sum((part["log_likelihood"] for _, part in parts), zero.clone())
         return total | {"log_likelihood": likelihood, "images": total["counts"].sum()}
 
-    def _statistics_of(self, y: Tensor, group: int, weights: Tensor | None = None) -> dict[str, Tensor]:
-        """Statistics of the images of one group; ``weights`` ``(B, K)`` take the place of the responsibilities.
+    def _statistics_of(
+        self, y: Tensor, group: int, weights: Tensor | None = None, shares: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Statistics of the images of one group; ``weights`` ``(B, K)`` take the place of the responsibilities, which
+        ``shares`` ``(B,)`` of the group multiply.
 
         Moments are taken of deviations from the current means in units of the current covariance, where they have the
         size of one: they lose no digits.
@@ -226,6 +258,8 @@ class GMM(DensityModel):
             likelihood = log_joint.amax(0) - chosen.amax(0).log()  # a quicker logsumexp
             if weights is not None:
                 chosen = weights[start : start + self._rows].T
+            if shares is not None:
+                chosen = chosen * shares[start : start + self._rows]
             new = {
                 "log_likelihood": likelihood.sum(dtype=torch.float64),
                 "counts": chosen.sum(1, dtype=torch.float64),

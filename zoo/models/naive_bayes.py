@@ -2,8 +2,11 @@
 
 A pixel is a coin, thrown once the image has been thresholded (``bernoulli``, with Laplace's rule of succession), or a
 Gaussian (``gaussian``). Both have closed-form maximum-likelihood estimates, so that EM converges in its first pass.
+Where the classes of some images are hidden, EM begins with the estimates from the others and goes on: an image without
+a label belongs to each class in the share p(y | x).
 
-References: Maron (1961), Automatic indexing; Ng & Jordan (2001). The estimates are scikit-learn's ``BernoulliNB`` and
+References: Maron (1961), Automatic indexing; Ng & Jordan (2001); Nigam, McCallum, Thrun & Mitchell (2000), Text
+classification from labeled and unlabeled documents using EM. The estimates are scikit-learn's ``BernoulliNB`` and
 ``GaussianNB``.
 """
 
@@ -35,6 +38,8 @@ class NaiveBayes(DensityModel):
         alpha: images of each class imagined with the pixel on, and as many with it off (Bernoulli), above 0.
         var_smoothing: share of the largest pixel variance that is added to all variances (Gaussian).
     """
+
+    partly_labelled = ("statistics",)
 
     def __init__(
         self,
@@ -92,11 +97,19 @@ class NaiveBayes(DensityModel):
 
     @torch.no_grad()
     def initialize(self, batches: Batches, generator: torch.Generator) -> None:
-        """The prior. Coins are fair and Gaussians wide: the first pass of EM finds the optimum from anywhere."""
+        """The prior. Coins are fair and Gaussians wide: the first pass of EM finds the optimum from anywhere.
+
+        But for hidden classes: then all parameters are estimated from the images that have a label.
+        """
         counts = torch.zeros(self.groups, dtype=torch.float64, device=self.initialized.device)
+        images = 0
         for _, labels in batches:
-            counts += torch.bincount(labels, minlength=self.groups)
+            counts += torch.bincount(labels[labels >= 0], minlength=self.groups)
+            images += len(labels)
         self.set_prior(counts)
+        if counts.sum() < images:
+            parts = [self.statistics(x[labels >= 0], labels[labels >= 0]) for x, labels in batches]
+            self.maximize({key: torch.stack([part[key] for part in parts]).sum(0) for key in parts[0]})
         self.initialized.fill_(True)
 
     @torch.no_grad()
@@ -104,13 +117,19 @@ class NaiveBayes(DensityModel):
         values = self._values(x).double()
         if not self.binary:
             values = values - self._centre()
-        one_hot = F.one_hot(labels, self.groups).double()
+        known = labels.clamp_min(0)
+        shares, likelihood = F.one_hot(known, self.groups).double(), self.log_likelihood(x, known).double()
+        hidden = labels < 0
+        if bool(hidden.any()):
+            joint = self.log_joint(x).double()
+            shares = torch.where(hidden[:, None], joint.softmax(1), shares)
+            likelihood = torch.where(hidden, joint.logsumexp(1), likelihood)
         return {
-            "images": one_hot.sum(),
-            "log_likelihood": self.log_likelihood(x, labels).double().sum(),
-            "counts": one_hot.sum(0),
-            "sums": one_hot.T @ values,
-            "squares": one_hot.T @ values.square(),
+            "images": shares.sum(),
+            "log_likelihood": likelihood.sum(),
+            "counts": shares.sum(0),
+            "sums": shares.T @ values,
+            "squares": shares.T @ values.square(),
         }
 
     @torch.no_grad()

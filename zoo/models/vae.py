@@ -11,7 +11,13 @@ or, with K > 1 samples, the tighter importance-weighted bound
 which is also how ``log_prob`` answers. With ``conditional`` every term depends on the class y too: p(x | y) of all
 classes makes a classifier by Bayes' rule.
 
+With ``classify_weight`` α the classes of some images may be hidden. A network q(y | x) is trained beside the others: a
+labelled image has the bound of log p(x, y) and −α log q(y | x), one without a label has, summed exactly over classes,
+
+    log p(x) ≥ Σ_y q(y | x) (bound of log p(x, y) − log q(y | x)).
+
 References:
+    Kingma, Mohamed, Rezende & Welling 2014, Semi-supervised learning with deep generative models: M2, eq. 6 to 9.
     Kingma & Welling 2014, Auto-encoding variational Bayes; Rezende, Mohamed & Wierstra 2014.
     Burda, Grosse & Salakhutdinov 2016, Importance weighted autoencoders.
     Higgins et al. 2017, β-VAE.  Kingma et al. 2016, Improved variational inference (free bits).
@@ -219,6 +225,8 @@ class VAE(LatentModel):
         prior: ``"normal"``, or ``"realnvp"``: a flow of affine coupling layers.
         flow_layers, flow_width: coupling layers and the width of their two hidden layers (``realnvp``).
         conditional: encoder and decoder see the class, and the model is a classifier by Bayes' rule.
+        classify_weight: α of a labelled image; above 0 there is a q(y | x), and classes may be hidden in training
+            (``conditional``, ``num_samples=1``). It serves training alone: classes are asked by Bayes' rule.
         beta: weight of the KL divergence.
         num_samples: K of the training bound; above 1 the gradient is the doubly reparameterised one.
         free_bits: KL nats a latent dimension, on average over a batch, that cost nothing.
@@ -242,6 +250,7 @@ class VAE(LatentModel):
         flow_layers: int = 6,
         flow_width: int = 128,
         conditional: bool = False,
+        classify_weight: float = 0.0,
         beta: float = 1.0,
         num_samples: int = 1,
         free_bits: float = 0.0,
@@ -251,10 +260,14 @@ class VAE(LatentModel):
         super().__init__(spec, latent_dim, conditional)
         hidden_sizes, channels = tuple(hidden_sizes), tuple(channels)
         _check(network, hidden_sizes, channels, likelihood, prior)
-        if min(latent_dim, num_samples, importance_samples) < 1 or min(beta, free_bits, warmup) < 0:
+        if min(latent_dim, num_samples, importance_samples) < 1 or min(beta, free_bits, warmup, classify_weight) < 0:
             raise ValueError(
-                "latent_dim, num_samples and importance_samples must be at least 1, and beta, free_bits and warmup "
-                "at least 0"
+                "latent_dim, num_samples and importance_samples must be at least 1, and beta, free_bits, warmup and "
+                "classify_weight at least 0"
+            )
+        if classify_weight and (not conditional or num_samples > 1 or free_bits):
+            raise ValueError(
+                "classify_weight is of a model with conditional=true, and of a bound with num_samples=1 and free_bits=0"
             )
         if free_bits and (num_samples > 1 or prior != "normal"):
             raise ValueError(
@@ -262,6 +275,7 @@ class VAE(LatentModel):
             )
         self.beta, self.num_samples, self.free_bits, self.warmup = beta, num_samples, free_bits, warmup
         self.importance_samples = importance_samples
+        self.classify_weight = classify_weight
         self.log_likelihood_of, outputs, of = LIKELIHOODS[likelihood]
         self.likelihood = likelihood
         self.density = Density("lower bound", of)
@@ -280,6 +294,11 @@ class VAE(LatentModel):
         self.decoder_head = perceptron([latent_dim + classes, *hidden_sizes[::-1], decoded])
         for module in (self.encoder, self.encoder_head, self.decoder_head, self.decoder):
             start(module)
+        if classify_weight:
+            self.partly_labelled = ("terms",)
+            body = nn.Flatten() if network == "mlp" else ConvEncoder(spec.shape, channels, blocks)
+            self.classifier = nn.Sequential(body, perceptron([encoded, *hidden_sizes, classes]))
+            start(self.classifier)
         self.flow: Any = None
         if prior == "realnvp":
             import zuko
@@ -303,7 +322,7 @@ class VAE(LatentModel):
             total += x.sum(0)
             images += len(x)
             if self.log_prior is not None:
-                counts += torch.bincount(labels, minlength=self.groups)
+                counts += torch.bincount(labels[labels >= 0], minlength=self.groups)
         self.set_prior(counts)
         mean = (total / images).clamp(1e-3, 1 - 1e-3)
         self.offset[: self.spec.shape[0]] = mean.logit().to(self.offset)
@@ -364,17 +383,20 @@ class VAE(LatentModel):
 
         Args:
             x: grey values ``(B, C, H, W)`` in [0, 1].
-            labels: ``(B,)``.
+            labels: ``(B,)``; with ``classify_weight`` negative where a class is hidden.
             epoch: epochs done so far, for ``warmup``.
 
         Returns:
             ``loss``: recon + weight · kl, where K = 1; ``log_likelihood``: the lower bound of log p(x), or of
             log p(x, y) where there are classes; ``recon``: −E log p(x | z); ``kl``: KL(q ‖ p), estimated from the
-            sample where the prior is a flow. Scalars.
+            sample where the prior is a flow; with ``classify_weight`` also ``classification``: −log q(y | x), of the
+            labelled images alone, over all images. Scalars.
         """
         x = self.observe(x)
-        q = self.posterior(x, labels)
         weight = self.beta * min(1.0, epoch / self.warmup if self.warmup else 1.0)
+        if self.classify_weight:
+            return self._partly_labelled(x, labels, weight)
+        q = self.posterior(x, labels)
         if self.num_samples > 1:
             recon, kl, bound, loss = self._importance_weighted(x, labels, q, weight)
         else:
@@ -389,6 +411,27 @@ class VAE(LatentModel):
         if self.log_prior is not None:
             bound = bound + self.log_prior[labels].mean()
         return {"loss": loss, "log_likelihood": bound.detach(), "recon": recon.detach(), "kl": kl.detach()}
+
+    def _partly_labelled(self, x: Tensor, labels: Tensor, weight: float) -> dict[str, Tensor]:
+        """The terms where there is a q(y | x): a row for each labelled image, and one a class for each of the others."""
+        known, hidden = (labels >= 0).nonzero()[:, 0], (labels < 0).nonzero()[:, 0]
+        log_proba = full(self.classifier(x - self._mean(x))).log_softmax(1)
+        rows = torch.cat([known, hidden.repeat_interleave(self.groups)])
+        classes = torch.cat([labels[known], torch.arange(self.groups, device=x.device).repeat(len(hidden))])
+        shares = torch.cat([torch.ones_like(log_proba[known, 0]), log_proba[hidden].exp().flatten()]) / len(x)
+        repeated = x[rows]
+        q = self.posterior(repeated, classes)
+        z = q.rsample()
+        recon = -(shares * self._sum(self.log_likelihood_of(repeated, self.parameters_of(z, classes)))).sum()
+        divergence = kl_to_standard(q).sum(1) if self.flow is None else q.log_prob(z).sum(1) - self.log_prior_of(z)
+        kl = (shares * divergence).sum()
+        entropy = -(log_proba[hidden].exp() * log_proba[hidden]).sum() / len(x)
+        assert self.log_prior is not None
+        of_class = (shares * self.log_prior[classes]).sum() + entropy
+        classification = -log_proba[known, labels[known]].sum() / len(x)
+        loss = recon + weight * kl - of_class + self.classify_weight * classification
+        values = {"log_likelihood": of_class - recon - kl, "recon": recon, "kl": kl, "classification": classification}
+        return {"loss": loss, **{key: value.detach() for key, value in values.items()}}
 
     def _importance_weighted(
         self, x: Tensor, labels: Tensor, q: Normal, weight: float

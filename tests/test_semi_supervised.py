@@ -1,0 +1,254 @@
+"""Hidden classes: which labels are kept, EM and the bound of the VAE without them, and who refuses them."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from conftest import run_train
+
+import zoo
+from zoo.data.datamodule import ImageDataModule
+from zoo.data.splits import UNLABELLED, load_splits
+from zoo.errors import ConfigError, DataError
+from zoo.spec import DataSpec
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+TINY = DataSpec((1, 2, 2), 2, ("a", "b"), (0.5,), (0.3,))
+DENSITIES = [
+    ("naive_bayes", {"alpha": 1e-6}),
+    ("naive_bayes", {"emission": "gaussian", "var_smoothing": 1e-3}),
+    ("gmm", {"num_components": 2, "pca": 0, "covariance": "full"}),
+    ("gmm", {"num_components": 2, "pca": 3, "covariance": "diag"}),
+    ("gmm", {"num_components": 2, "pca": 0, "covariance": "low_rank", "rank": 1}),
+]
+
+
+def blobs(n=40, seed=0):
+    """Two classes of 2×2 images in [0, 1], ``n`` in all, of which the first eight have their labels."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % 2
+    x = 0.3 + 0.4 * labels.view(-1, 1, 1, 1) + 0.2 * torch.randn(n, 1, 2, 2, generator=generator)
+    hidden = labels.clone()
+    hidden[8:] = UNLABELLED
+    return x.clamp(0, 1).double(), labels, hidden
+
+
+def em(model, x, labels, passes):
+    """The log-likelihood of the parameters before each pass."""
+    batches = [(x[:15], labels[:15]), (x[15:], labels[15:])]
+    model.initialize(batches, torch.Generator().manual_seed(0))
+    trace = []
+    for _ in range(passes):
+        parts = [model.statistics(*batch) for batch in batches]
+        sums = {key: parts[0][key] + parts[1][key] for key in parts[0]}
+        trace.append(float(sums["log_likelihood"]))
+        model.maximize(sums)
+    return trace
+
+
+# Data
+
+
+def test_labels_are_kept_of_a_balanced_part_alone():
+    whole = load_splits("digits", val_size=200, split_seed=3)
+    some = load_splits("digits", val_size=200, split_seed=3, labels=50)
+    assert torch.equal(some.train.images, whole.train.images) and some.spec == whole.spec
+    known = some.train.labels != UNLABELLED
+    assert some.train.labels[known].bincount().tolist() == [5] * 10
+    assert torch.equal(some.train.labels[known], whole.train.labels[known])
+    assert torch.equal(some.train.labelled().images, some.train.images[known])
+    assert torch.equal(some.val.labels, whole.val.labels) and torch.equal(some.test.labels, whole.test.labels)
+
+
+def test_the_labelled_images_are_those_of_train_size():
+    """So that a model of both kinds of images is compared with one of the same labelled images."""
+    some = load_splits("digits", split_seed=1, labels=30)
+    few = load_splits("digits", split_seed=1, train_size=30)
+    assert torch.equal(some.train.labelled().images, few.train.images)
+    other = load_splits("digits", split_seed=2, labels=30)
+    assert not torch.equal(some.train.labels, other.train.labels)
+
+
+def test_labelled_images_are_repeated():
+    once, thrice = (load_splits("digits", labels=20, repeat=repeat) for repeat in (1, 3))
+    assert len(thrice.train) == len(once.train) + 40
+    assert thrice.train.labelled().labels.bincount().tolist() == [6] * 10
+    assert thrice.spec == once.spec
+    assert len(load_splits("digits", repeat=3).train) == len(load_splits("digits").train)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"labels": -1}, ConfigError, "data.labels must be at least 0"),
+        ({"labels": 10, "repeat": 0}, ConfigError, "data.repeat must be at least 1"),
+        ({"labels": 5000}, DataError, "data.labels=5000 needs 500 training images of each class"),
+    ],
+)
+def test_impossible_numbers_of_labels_are_refused(options, error, words):
+    with pytest.raises(error, match=words):
+        load_splits("digits", **options)
+
+
+def test_a_checkpoint_says_which_labels_were_kept():
+    data = ImageDataModule("digits", labels=20, repeat=2, split_seed=4)
+    source = {key: value for key, value in data.state_dict().items() if key != "fingerprint"}
+    assert torch.equal(load_splits(**source).train.labels, data.splits.train.labels)
+
+
+# Expectation–maximisation
+
+
+@pytest.mark.parametrize(("name", "options"), DENSITIES)
+def test_the_likelihood_never_falls(name, options):
+    x, _, hidden = blobs()
+    model = zoo.create(name, TINY, **options, **({"floor": 0.0} if name == "gmm" else {})).double()
+    trace = em(model, x, hidden, 12)
+    slack = 1e-2 if options.get("emission") == "gaussian" else 1e-5  # smoothing adds a variance after the maximum
+    assert all(new >= old - slack for old, new in itertools.pairwise(trace))
+    assert trace[-1] > trace[0] + 0.1
+
+
+@pytest.mark.parametrize(("name", "options"), DENSITIES)
+def test_an_image_without_a_label_counts_in_each_class_by_its_posterior(name, options):
+    """Statistics of hidden classes are those of labelled copies, one a class, weighted by p(y | x)."""
+    x, _, hidden = blobs()
+    model = zoo.create(name, TINY, **options).double()
+    em(model, x, hidden, 2)
+    sums = model.statistics(x, hidden)
+    posterior = model.predict_log_proba(x).exp()
+    expected = {key: torch.zeros_like(value) for key, value in sums.items()}
+    likelihood = 0.0
+    for image, label, proba in zip(x, hidden.tolist(), posterior, strict=True):
+        shares = proba if label < 0 else torch.eye(2)[label].double()
+        for group, share in enumerate(shares.tolist()):
+            for key, value in model.statistics(image[None], torch.tensor([group])).items():
+                expected[key] += share * value
+        joint = model.log_joint(image[None]).detach()[0]
+        likelihood += float(joint.logsumexp(0) if label < 0 else joint[label])
+    for key in sums:
+        if key != "log_likelihood":
+            torch.testing.assert_close(sums[key], expected[key], rtol=1e-5, atol=1e-5)
+    assert float(sums["log_likelihood"]) == pytest.approx(likelihood, rel=1e-6)
+
+
+@pytest.mark.parametrize(("name", "options"), DENSITIES)
+def test_where_nothing_is_hidden_nothing_changes(name, options):
+    """Statistics of labelled images are the same beside others, whose own ones add up with them."""
+    x, labels, hidden = blobs()
+    model = zoo.create(name, TINY, **options).double()
+    em(model, x, labels, 2)
+    known = hidden >= 0
+    both = model.statistics(x, hidden)
+    parts = [model.statistics(x[rows], hidden[rows]) for rows in (known, ~known)]
+    for key, value in both.items():
+        torch.testing.assert_close(value, parts[0][key] + parts[1][key], rtol=1e-9, atol=1e-9)
+
+
+def test_unlabelled_images_recover_the_classes_of_two_coins():
+    """Two classes told apart by most pixels, one label each: the pixels' probabilities come from all images."""
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.rand(2, 64, generator=generator)
+    labels = torch.randint(2, (2000,), generator=generator)
+    x = torch.bernoulli(truth[labels], generator=generator).view(-1, 1, 8, 8).double()
+    hidden = torch.full_like(labels, UNLABELLED)
+    for label in range(2):
+        first = int((labels == label).nonzero()[0])
+        hidden[first] = label
+    model = zoo.create("naive_bayes", DataSpec((1, 8, 8), 2, ("a", "b"))).double()
+    em(model, x, hidden, 10)
+    share = labels.double().mean().item()
+    assert model.log_prior.exp()[1].item() == pytest.approx(share, abs=0.01)
+    means = torch.stack([x[labels == label].flatten(1).mean(0) for label in range(2)])
+    assert (model.logits.sigmoid() - means).abs().max() < 0.02
+
+
+# The bound of the VAE
+
+
+def vae(**options):
+    torch.manual_seed(0)
+    model = zoo.create("vae", TINY, latent_dim=2, hidden_sizes=(8,), conditional=True, **options)
+    model.log_prior.copy_(torch.tensor([0.3, 0.7]).log())
+    return model.eval()
+
+
+def test_the_bound_without_a_label_is_the_sum_over_classes():
+    """Against Σ_y q(y|x) (bound(x, y) − log q(y|x)) from the terms of labelled images, averaged over many draws."""
+    model = vae(classify_weight=2.0)
+    x = torch.rand(3, 1, 2, 2, generator=torch.Generator().manual_seed(1)).round()
+    many = x.repeat(4000, 1, 1, 1)
+    log_q = model.classifier(x - model._mean(x)).log_softmax(1).repeat(4000, 1)
+    with torch.no_grad():
+        hidden = model.terms(many, torch.full((len(many),), UNLABELLED))
+        expected = 0.0
+        for label in range(2):
+            for row in range(3):
+                own = model.terms(x[row].expand(4000, 1, 2, 2), torch.full((4000,), label))["log_likelihood"]
+                expected += float(log_q[row, label].exp() * (own - log_q[row, label])) / 3
+    assert float(hidden["log_likelihood"]) == pytest.approx(expected, abs=0.03)
+    assert float(hidden["loss"]) == pytest.approx(-float(hidden["log_likelihood"]), abs=1e-4)
+    assert float(hidden["classification"]) == 0
+    exact = model.log_prob(x, num_samples=20_000).mean()
+    assert float(hidden["log_likelihood"]) < float(exact)
+
+
+def test_a_labelled_image_has_the_bound_of_its_class_and_trains_the_classifier():
+    x, labels = torch.rand(64, 1, 2, 2).round(), torch.arange(64) % 2
+    with_q, plain = vae(classify_weight=2.0), vae()
+    torch.manual_seed(1)
+    terms = with_q.terms(x, labels)
+    torch.manual_seed(1)
+    expected = plain.terms(x, labels)
+    for key in ("log_likelihood", "recon", "kl"):
+        torch.testing.assert_close(terms[key], expected[key])
+    log_q = with_q.classifier(x - with_q._mean(x)).log_softmax(1)
+    nll = torch.nn.functional.nll_loss(log_q, labels)
+    torch.testing.assert_close(terms["classification"], nll)
+    torch.testing.assert_close(terms["loss"], -terms["log_likelihood"] + 2.0 * nll)
+
+
+def test_options_of_the_classifier_are_checked():
+    for options in ({"conditional": False}, {"num_samples": 2}, {"free_bits": 0.1}, {"classify_weight": -1.0}):
+        with pytest.raises(ValueError, match="classify_weight"):
+            zoo.create("vae", TINY, **{"conditional": True, "classify_weight": 1.0, **options})
+
+
+# Runs
+
+
+@pytest.mark.parametrize("words", [
+    ("model=gmm", "model.num_components=1", "model.pca=20", "model.floor=0.05"),
+    ("model=naive_bayes",),
+    ("model=vae", "model.conditional=true", "model.classify_weight=5", "model.latent_dim=2", "model.hidden_sizes=[64]",
+     "model.importance_samples=4", "data.repeat=5"),
+])  # fmt: skip
+def test_a_run_learns_from_few_labels(words, tmp_path):
+    run = run_train(tmp_path, *words, "data=digits", "data.labels=50", "data.val_size=0", "trainer.max_epochs=5",
+                    "logger=none")  # fmt: skip
+    model = zoo.load(run)
+    test = load_splits("digits").test
+    accuracy = (zoo.classify(model, test.images / 255).argmax(1) == test.labels).double().mean()
+    assert accuracy > 0.35  # chance is 0.1
+
+
+@pytest.mark.parametrize("words", [
+    ("model=mlp",),
+    ("model=hmm",),
+    ("model=gmm", "learner=likelihood"),
+    ("model=vae", "model.conditional=true"),
+    ("model=dcgan", "model.conditional=true"),
+])  # fmt: skip
+def test_who_needs_all_labels_says_so(words, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run_train(tmp_path, *words, "data=digits", "data.labels=50", "trainer.max_epochs=1", "logger=none")
+    assert "data.train_size in its place" in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_models_without_classes_do_not_care(tmp_path):
+    run = run_train(tmp_path, "model=gmm", "model.per_class=false", "model.num_components=2", "model.pca=5",
+                    "data=digits", "data.labels=50", "trainer.max_epochs=1", "logger=none")  # fmt: skip
+    assert math.isfinite(float(zoo.log_prob(zoo.load(run), torch.rand(1, 1, 28, 28))[0]))
