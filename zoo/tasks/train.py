@@ -156,7 +156,7 @@ def latent_pictures(settings: Settings, data: ImageDataModule, run: Path, consol
     """Shows a latent space on validation images, or training images where there are none."""
     measure = sample_quality.extractor(settings["data"]["name"])
     classify = None if measure is None else lambda images: measure(images)[1]
-    return LatentPictures(run / "figures", data.splits.val or data.splits.train, console, classify)
+    return LatentPictures(run / "figures", data.splits.val or data.splits.train.labelled(), console, classify)
 
 
 def build_trainer(settings: Settings, run: Path, callbacks: list[L.Callback]) -> L.Trainer:
@@ -323,7 +323,7 @@ def draw(
     test split, and the hyperparameters beside the final metrics."""
     figures = {}
     if isinstance(model, LatentModel):  # TensorBoard has had these each epoch; the files are to show what is kept
-        draw_latents(model, data.splits.val or data.splits.train, run / "figures")
+        draw_latents(model, data.splits.val or data.splits.train.labelled(), run / "figures")
     else:
         figures = generative_figures(model, data.splits.test)
     for name, figure in figures.items():
