@@ -19,8 +19,17 @@ from scipy.stats import multivariate_normal
 import zoo
 from zoo.errors import ConfigError, DataError, ZooError
 from zoo.tasks.impute import (
-    HIDDEN, MASKS, covered, describe, hidden_nll, interval_ranks, measure, observed_mask, picture, squared_error,
-)  # fmt: skip
+    HIDDEN,
+    MASKS,
+    covered,
+    describe,
+    hidden_nll,
+    interval_ranks,
+    measure,
+    observed_mask,
+    picture,
+    squared_error,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -101,7 +110,9 @@ def test_measures_by_hand():
     assert width.tolist() == pytest.approx([3 * 0.3])
 
 
-@pytest.mark.parametrize(("n", "rank", "level"), [(2, 1, 1 / 3), (9, 1, 0.8), (19, 1, 0.9), (39, 2, 0.9), (50, 3, 45 / 51)])
+@pytest.mark.parametrize(
+    ("n", "rank", "level"), [(2, 1, 1 / 3), (9, 1, 0.8), (19, 1, 0.9), (39, 2, 0.9), (50, 3, 45 / 51)]
+)
 def test_interval_ranks(n, rank, level):
     assert interval_ranks(n) == (rank, pytest.approx(level))
     draws = torch.rand(n + 1, 200_000, generator=generator()).double()  # exchangeable, whatever the distribution
@@ -183,8 +194,8 @@ def test_nll_is_a_conditional_density(gaussian):
         assert float(row) == pytest.approx(marginal - joint, abs=1e-3)
 
 
-def test_coin_model(tmp_path):
-    """Independent coins: −log p of a hidden pixel is the entropy of its coin, and a draw is wrong as often as chance."""
+def test_coin_model():
+    """Independent coins: −log p of a hidden pixel is its coin's entropy, and a draw is wrong as often as chance."""
     spec = zoo.DataSpec((1, 2, 3), 2, mean=(0.5,))
     model = zoo.create("naive_bayes", spec)
     p = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9, 0.2])
@@ -193,7 +204,9 @@ def test_coin_model(tmp_path):
     images = (torch.rand(20_000, 6, generator=generator()) < p).byte().mul(255).view(-1, 1, 2, 3)
     metrics = measure(model, images, observed_mask("top", len(images), (2, 3)), labels=torch.zeros(len(images)).long())
     coins = p[:3].double()
-    assert metrics["nll"] == pytest.approx(float(torch.special.entr(torch.stack([coins, 1 - coins])).sum(0).mean()), abs=0.01)
+    assert metrics["nll"] == pytest.approx(
+        float(torch.special.entr(torch.stack([coins, 1 - coins])).sum(0).mean()), abs=0.01
+    )
     assert metrics["rmse_mean"] == pytest.approx(float((coins * (1 - coins)).mean()) ** 0.5, abs=0.01)
     assert metrics["rmse_draw"] == pytest.approx(float((2 * coins * (1 - coins)).mean()) ** 0.5, abs=0.01)
     assert metrics["nll_of"] == "exact, binary"
@@ -243,7 +256,7 @@ def test_refusals(gaussian):
         measure(model, images, ~seen, n=1)
     with pytest.raises(DataError, match="the images are 1×4×4, logistic_regression was made for 1×28×28"):
         measure(model, images, ~seen, classifier=zoo.create("logistic_regression"))
-    with pytest.raises(ZooError, match="logistic_regression cannot impute; models that can: .*gmm"):
+    with pytest.raises(ZooError, match=r"logistic_regression cannot impute; models that can: .*gmm"):
         measure(zoo.create("logistic_regression", model.spec), images, ~seen)
 
 

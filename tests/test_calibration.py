@@ -1,0 +1,79 @@
+"""Temperature scaling: classifiers whose calibration is known."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy.optimize import minimize_scalar
+
+from zoo.errors import DataError
+from zoo.metrics.calibration import COLDEST, HOTTEST, scaled, temperature
+from zoo.metrics.classification import summarize
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def calibrated(n=100_000, classes=5, seed=0):
+    """Logits, and labels that are drawn with just the probabilities that they promise."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 1.5 * torch.randn(n, classes, generator=generator).double()
+    return logits, torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
+
+
+def test_a_calibrated_classifier_is_left_alone():
+    logits, labels = calibrated()
+    log_proba = logits.log_softmax(1)
+    assert summarize(log_proba, labels)["ece"] < 0.008
+    assert temperature(log_proba, labels) == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("factor", [0.02, 0.4, 3.0, 500.0])
+def test_a_known_temperature_is_recovered(factor):
+    """Logits times T have the temperature T, and are calibrated once divided by it."""
+    logits, labels = calibrated()
+    wrong = (factor * logits).log_softmax(1)
+    assert summarize(wrong, labels)["ece"] > 0.05
+    heat = temperature(wrong, labels)
+    assert heat == pytest.approx(factor, rel=0.03)
+    repaired = scaled(wrong, heat)
+    assert summarize(repaired, labels)["ece"] < 0.008
+    assert torch.equal(repaired.argmax(1), wrong.argmax(1))
+    torch.testing.assert_close(repaired.logsumexp(1), torch.zeros(len(labels)).double())
+    if factor > 0.1:  # a stretched one has been recovered from above, on images that it was not fitted to as well
+        others, truth = calibrated(seed=1)
+        assert summarize(scaled((factor * others).log_softmax(1), heat), truth)["ece"] < 0.008
+
+
+def test_temperature_is_the_minimum():
+    """Against SciPy's bounded search of the same function."""
+    logits, labels = calibrated(2000, seed=3)
+    log_proba = (2.7 * logits + torch.linspace(0, 1, 5)).log_softmax(1)
+
+    def nll(log_heat):
+        return float(F.nll_loss((log_proba / math.exp(log_heat)).log_softmax(1), labels))
+
+    wanted = minimize_scalar(nll, bounds=(-3, 5), method="bounded", options={"xatol": 1e-10}).x
+    assert math.log(temperature(log_proba, labels)) == pytest.approx(wanted, abs=1e-5)
+    assert math.log(temperature(log_proba.float(), labels)) == pytest.approx(wanted, abs=1e-4)
+    shifted = log_proba + torch.randn(2000, 1, generator=torch.Generator().manual_seed(0)).double()
+    assert math.log(temperature(shifted, labels)) == pytest.approx(wanted, abs=1e-5)  # logits do as well
+
+
+def test_without_a_minimum():
+    sure = torch.tensor([[-0.1, -3.0], [-3.0, -0.1]])
+    assert temperature(sure, torch.tensor([0, 1])) == pytest.approx(COLDEST)  # always right: as sure as can be
+    assert temperature(sure, torch.tensor([1, 0])) == pytest.approx(HOTTEST)  # always wrong: know nothing
+    with pytest.raises(DataError, match="there is none"):
+        temperature(sure[:0], torch.zeros(0, dtype=torch.long))
+
+
+def test_impossible_classes_and_thousands_of_nats():
+    """log 0, and a naive Bayes' certainty, give numbers and no NaN."""
+    log_proba = torch.tensor([[0.0, -math.inf, -4000.0], [-math.inf, 0.0, -2500.0], [-700.0, 0.0, -math.inf]])
+    labels = torch.tensor([0, 1, 0])
+    heat = temperature(log_proba, labels)
+    assert 1 < heat < HOTTEST
+    assert np.isfinite(summarize(scaled(log_proba, heat), labels)["nll"])
+    assert scaled(log_proba, heat)[0, 1] < -1e20
