@@ -59,10 +59,11 @@ class Splits:
     fingerprint: str
 
     def with_train(self, train: Split) -> Splits:
-        """Other training images of the same shape and classes, with statistics of their own, and no validation."""
+        """Other training images of the same classes, with a shape and statistics of their own, and no validation."""
         mean, std = statistics(train.images)
         nothing = Split(train.images[:0], train.labels[:0])
-        return replace(self, train=train, val=nothing, spec=replace(self.spec, mean=mean, std=std))
+        spec = replace(self.spec, shape=tuple(train.images.shape[1:]), mean=mean, std=std)
+        return replace(self, train=train, val=nothing, spec=spec)
 
 
 def default_root() -> Path:
