@@ -27,7 +27,7 @@ BLOCK = 7  # pixels: side of the blocks that are moved, or shuffled inside
 ARRANGEMENTS = {  # from most to least locality
     "image": "the image",
     "blocks": f"{BLOCK}×{BLOCK} blocks moved",
-    "within": f"pixels shuffled\nwithin blocks",
+    "within": "pixels shuffled\nwithin blocks",
     "pixels": "all pixels\npermuted",
 }
 TRAINING = (  # the same for both
