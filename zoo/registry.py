@@ -136,6 +136,7 @@ def create(name: str, spec: DataSpec | Mapping[str, Any] | None = None, **overri
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         reason = (str(error) or repr(error)).splitlines()[0]  # torch adds stack traces and lists of signatures
         raise ZooError(f"model {name!r}: {reason}") from error
+    chosen |= getattr(model, "resolved", {})
     model.config = {"name": name, "spec": spec.to_dict(), "options": chosen}
     return model
 

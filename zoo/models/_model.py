@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -15,10 +16,12 @@ class Model(nn.Module):
     Attributes:
         spec: the data it was made for.
         config: ``name``, ``spec`` and ``options``, plain data, set by ``zoo.create``.
+        resolved: options that were read from elsewhere, as plain data: ``config`` has these in their place.
     """
 
     spec: DataSpec
     config: dict[str, Any]
+    resolved: Mapping[str, Any] = {}
 
     if TYPE_CHECKING:  # what a model can be asked depends on the model: see zoo.capability
 
