@@ -6,6 +6,7 @@ and fades or explodes with their number (Hochreiter 1991; Bengio et al. 1994). A
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
 CELLS = {"vanilla": "vanilla", "gru": "GRU", "lstm": "LSTM"}
 GATED = ("gru", "lstm")
 TOLD = 14  # points of a curve of reach
+TINY = 1e-12  # least influence that is drawn
 IMAGES = 500  # test images that the reach is averaged over
+SECONDS = {
+    ("rows", "vanilla"): 3.0, ("rows", "gru"): 6.0, ("rows", "lstm"): 4.0,
+    ("pixels", "vanilla"): 15.0, ("pixels", "gru"): 35.0, ("pixels", "lstm"): 25.0,
+}  # fmt: skip
 RECIPE = (
     "model=rnn", "model.hidden_size=32", "model.num_layers=1", "model.bidirectional=false", "model.dropout=0",
     "data.val_size=0", "data.batch_size=32", "data.augment={shift: 0, flip: false, erase: 0.0}",
@@ -43,8 +49,8 @@ CLAIM = Claim(
     source="Hochreiter & Schmidhuber 1997, Long Short-Term Memory; Cho et al. 2014, Learning Phrase Representations "
     "using RNN Encoder–Decoder; pixel by pixel as in Le, Jaitly & Hinton 2015, A Simple Way to Initialize Recurrent "
     "Networks of Rectified Linear Units",
-    protocol="MNIST; 10,000 training images, drawn anew for each of three seeds, two epochs of AdamW with batches of 32 "
-    "and one learning rate for all, chosen on validation images; one layer of 32 units that reads forwards. Rows: 28 "
+    protocol="MNIST; 10,000 training images, drawn anew for each of three seeds; two epochs of AdamW with batches of "
+    "32 and one learning rate for all, chosen on validation images; one layer of 32 units that reads forwards. Rows: 28 "
     "steps of 28 pixels. Pixels: 784 steps are too dear for a CPU, so the images are halved by averaging 2×2 pixels, "
     "and read in 196 steps of one pixel. The gated cells have three and four times the vanilla cell's parameters. "
     f"Accuracy on the 10,000 test images. Reach: on {IMAGES} of them, the norm of the gradient of the largest logit by "
@@ -53,9 +59,12 @@ CLAIM = Claim(
 )
 
 
-def halve(images: Tensor) -> Tensor:
-    """Images uint8 ``(N, C, H, W)`` of half the height and width: means of 2×2 pixels, rounded."""
-    return torch.cat([F.avg_pool2d(part.float(), 2).round().byte() for part in images.split(4096)])
+def shrink(images: Tensor, side: int) -> Tensor:
+    """Square images uint8 ``(N, C, H, H)`` with a smaller ``side`` that divides theirs: means of pixels, rounded."""
+    if images.shape[3] % side:
+        raise ValueError(f"{side} does not divide a side of {images.shape[3]} pixels")
+    size = images.shape[3] // side
+    return torch.cat([F.avg_pool2d(part.float(), size).round().byte() for part in images.split(4096)])
 
 
 def reach(model: Model, x: Tensor) -> Tensor:
@@ -89,27 +98,29 @@ def memory(influence: Tensor) -> float:
 
 def cases(suite: str) -> list[Case]:
     if suite == "quick":
-        return [_case("digits", "rows", cell, seed, n=1000, epochs=4, seconds=0.8)
-                for cell in CELLS for seed in range(2)]  # fmt: skip
-    seconds = {"rows": {"vanilla": 3.0, "gru": 6.0, "lstm": 4.0}, "pixels": {"vanilla": 15.0, "gru": 35.0, "lstm": 25.0}}
-    return [_case("mnist", reads, cell, seed, n=10_000, epochs=2, seconds=seconds[reads][cell])
-            for reads in ("rows", "pixels") for cell in CELLS for seed in range(3)]  # fmt: skip
+        return [
+            _case("digits", *steps, cell, seed, n=1000, epochs=4, seconds=1.2)
+            for steps in (("rows", 28), ("pixels", 7)) for cell in CELLS for seed in range(2)
+        ]  # fmt: skip
+    return [
+        _case("mnist", *steps, cell, seed, n=10_000, epochs=2, seconds=SECONDS[steps[0], cell])
+        for steps in (("rows", 28), ("pixels", 14)) for cell in CELLS for seed in range(3)
+    ]  # fmt: skip
 
 
-def _case(data: str, reads: str, cell: str, seed: int, n: int, epochs: int, seconds: float) -> Case:
-    return Case({"data": data, "reads": reads, "cell": cell, "seed": seed, "n": n, "epochs": epochs}, seconds)
+def _case(data: str, reads: str, side: int, cell: str, seed: int, n: int, epochs: int, seconds: float) -> Case:
+    parameters = {"data": data, "reads": reads, "side": side, "cell": cell, "seed": seed, "n": n, "epochs": epochs}
+    return Case(parameters, seconds)
 
 
 def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     """Test accuracy in [0, 1]; the reach at ``TOLD`` steps or fewer, relative to the last, and :func:`memory`."""
     splits = lab.splits(case["data"], train_size=case["n"], split_seed=case["seed"])
-    train, test = splits.train.images, splits.test.images
-    if case["reads"] == "pixels":
-        train, test = halve(train), halve(test)
     words = (f"data={case['data']}", f"model.cell={case['cell']}", f"model.reads={case['reads']}",
              f"seed={case['seed']}", f"trainer.max_epochs={case['epochs']}")  # fmt: skip
-    model = lab.fit(*RECIPE, *words, train=Split(train, splits.train.labels))
-    images = test.float() / 255
+    train = Split(shrink(splits.train.images, case["side"]), splits.train.labels)
+    model = lab.fit(*RECIPE, *words, train=train)
+    images = shrink(splits.test.images, case["side"]).float() / 255
     influence = reach(model, images[:IMAGES])
     step = -(-len(influence) // TOLD)
     ago = list(range(0, len(influence), step))
@@ -119,3 +130,60 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
         "ago": ago,
         "reach": [float(influence[-1 - place] / influence[-1]) for place in ago],
     }
+
+
+def findings(rows: Sequence[Row]) -> list[Finding]:
+    def gap(quantity: str, cell: str, reads: str, scale: float = 1.0) -> list[float]:
+        return differences(values(rows, quantity, cell=cell, reads=reads),
+                           values(rows, quantity, cell="vanilla", reads=reads), scale)  # fmt: skip
+
+    steps = {reads: _steps(rows, reads) for reads in ("rows", "pixels")}
+    found = []
+    for cell in GATED:
+        name = CELLS[cell]
+        pixels, lines = (gap("accuracy", cell, reads, 100) for reads in ("pixels", "rows"))
+        found += [
+            Finding(f"pixels-{cell}", f"Over {steps['pixels']} pixels the {name} beats the vanilla cell.",
+                    pixels, "points", above=0),
+            Finding(f"rows-{cell}", f"What the {name} is ahead of the vanilla cell over {steps['rows']} rows.",
+                    lines, "points"),
+            Finding(f"longer-{cell}", f"The {name} is further ahead over pixels than over rows.",
+                    differences(pixels, lines), "points", above=0),
+            Finding(f"memory-{cell}", f"Over pixels, early steps matter more to the {name} than to the vanilla cell, "
+                    "relative to late ones.", gap("memory", cell, "pixels"), "decades", above=0),
+        ]  # fmt: skip
+    return found
+
+
+def figures(rows: Sequence[Row]) -> dict[str, Figure]:
+    from matplotlib.ticker import MaxNLocator
+
+    data = panels.DATA[rows[0]["data"]]
+    places = [reads for reads in ("rows", "pixels") if select(rows, reads=reads)]
+    figure, axes = panels.panel(f"Accuracy of recurrent cells, {data}", "", "test accuracy (%)")
+    for index, (cell, label) in enumerate(CELLS.items()):
+        points = {float(place): [100 * value for value in values(rows, "accuracy", cell=cell, reads=reads)]
+                  for place, reads in enumerate(places)}  # fmt: skip
+        panels.curve(axes, points, **panels.style(label, index))
+    axes.set_xticks(range(len(places)), [f"{_steps(rows, reads)} {reads}" for reads in places])
+    axes.margins(x=0.15, y=0.1)
+    panels.legend(axes, loc="lower left")
+    found = {"accuracy": figure}
+    for reads in places:
+        figure, axes = panels.panel(f"What the decision feels of each step, {_steps(rows, reads)} {reads}, {data}",
+                                    f"{reads} ago", "influence, relative to the last step")  # fmt: skip
+        for index, (cell, label) in enumerate(CELLS.items()):
+            chosen = select(rows, cell=cell, reads=reads)
+            decades = {float(ago): [math.log10(max(row["reach"][place], TINY)) for row in chosen]
+                       for place, ago in enumerate(chosen[0]["ago"])}  # fmt: skip
+            panels.curve(axes, decades, **panels.style(label, index))
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_formatter(lambda value, _: f"$10^{{{value:.0f}}}$")
+        panels.legend(axes)
+        found[f"reach-{reads}"] = figure
+    return found
+
+
+def _steps(rows: Sequence[Row], reads: str) -> int:
+    side = select(rows, reads=reads)[0]["side"]
+    return side**2 if reads == "pixels" else side

@@ -138,7 +138,7 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
                     differences(accuracy["cnn", "image"], accuracy["mlp", "image"], 100), "points", above=0),
             Finding(f"{data}-cnn-loses", f"Permuting the pixels of {name} costs the CNN accuracy.",
                     loss("cnn"), "points", above=0),
-            Finding(f"{data}-mlp-loses", f"What permuting the pixels of {name} costs the MLP, which cannot tell: noise.",
+            Finding(f"{data}-mlp-loses", f"What permuting the pixels of {name} costs the MLP, which cannot tell.",
                     loss("mlp"), "points"),
             Finding(f"{data}-permuted", f"On permuted pixels of {name} the CNN is less accurate than the MLP.",
                     differences(accuracy["cnn", "pixels"], accuracy["mlp", "pixels"], 100), "points", below=0),
@@ -168,7 +168,7 @@ def figures(rows: Sequence[Row]) -> dict[str, Figure]:
 def _pictures(shown: Sequence[str], count: int = 4) -> Figure:
     """The first digits that are embedded, a row each, in every arrangement, a column each."""
     images = load_splits("digits").test.images[:count]
-    columns = [rearrange(images, order(name, *images.shape[2:], seed=0)) for name in shown]
+    columns = [rearrange(images, order(name, images.shape[2], images.shape[3], seed=0)) for name in shown]
     gap = 4
     padded = [torch.nn.functional.pad(column[:, 0], (0, gap, 0, gap), value=255).flatten(0, 1) for column in columns]
     mosaic = torch.cat(padded, 1)[:-gap, :-gap]

@@ -62,7 +62,8 @@ class Splits:
         """Other training images of the same classes, with a shape and statistics of their own, and no validation."""
         mean, std = statistics(train.images)
         nothing = Split(train.images[:0], train.labels[:0])
-        spec = replace(self.spec, shape=tuple(train.images.shape[1:]), mean=mean, std=std)
+        channels, height, width = train.images.shape[1:]
+        spec = replace(self.spec, shape=(channels, height, width), mean=mean, std=std)
         return replace(self, train=train, val=nothing, spec=spec)
 
 
