@@ -12,6 +12,7 @@ from zoo.data.datamodule import ImageDataModule
 from zoo.data.splits import UNLABELLED, load_splits
 from zoo.errors import ConfigError, DataError
 from zoo.spec import DataSpec
+from zoo.tasks import few_labels
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -252,3 +253,62 @@ def test_models_without_classes_do_not_care(tmp_path):
     run = run_train(tmp_path, "model=gmm", "model.per_class=false", "model.num_components=2", "model.pca=5",
                     "data=digits", "data.labels=50", "trainer.max_epochs=1", "logger=none")  # fmt: skip
     assert math.isfinite(float(zoo.log_prob(zoo.load(run), torch.rand(1, 1, 28, 28))[0]))
+
+
+# Labels that spread
+
+
+def test_labels_spread_as_the_linear_system_says():
+    """Against the closed form of Zhou et al. on a dense graph."""
+    points = torch.randn(40, 3, generator=torch.Generator().manual_seed(0)).double()
+    labels = torch.full((40,), UNLABELLED)
+    labels[:4] = torch.tensor([0, 1, 1, 2])
+    distance = torch.cdist(points, points).fill_diagonal_(math.inf)
+    near, index = distance.sort(1)
+    weights = torch.zeros(40, 40).double()
+    for row, k in itertools.product(range(40), range(5)):
+        weights[row, index[row, k]] = math.exp(-4 * float(near[row, k] / near[row, 4]) ** 2)
+    weights = torch.maximum(weights, weights.T)
+    root = weights.sum(1).rsqrt()
+    system = torch.eye(40).double() - 0.8 * root[:, None] * weights * root
+    columns = 0.2 * torch.linalg.solve(system, torch.eye(4).double()[:, :3].new_tensor(
+        [[row < 4 and int(labels[row]) == label for label in range(3)] for row in range(40)]))  # fmt: skip
+    columns = columns / columns.sum(0) * torch.tensor([1, 2, 1])
+    expected = columns / columns.sum(1, keepdim=True)
+    torch.testing.assert_close(few_labels.spread(points, labels, 3, 5, 0.2), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_one_label_is_enough_for_each_of_two_rings():
+    generator = torch.Generator().manual_seed(0)
+    angle = 2 * math.pi * torch.rand(600, generator=generator)
+    truth = torch.arange(600) % 2
+    points = (1 + truth[:, None]) * torch.stack([angle.cos(), angle.sin()], 1)
+    points += 0.03 * torch.randn(600, 2, generator=generator)
+    labels = torch.full((600,), UNLABELLED)
+    labels[:2] = truth[:2]
+    assert torch.equal(few_labels.spread(points, labels, 2).argmax(1), truth)
+
+
+def test_labels_do_not_spread_from_nothing():
+    with pytest.raises(DataError, match="at least one label"):
+        few_labels.spread(torch.randn(20, 2), torch.full((20,), UNLABELLED), 3)
+
+
+def test_an_image_that_no_label_reaches_has_the_frequencies_of_labels():
+    points = torch.cat([torch.randn(12, 2), 100 + torch.randn(12, 2)])
+    labels = torch.full((24,), UNLABELLED)
+    labels[:4] = torch.tensor([0, 1, 1, 1])
+    torch.testing.assert_close(few_labels.spread(points, labels, 2)[12:], torch.tensor([[0.25, 0.75]]).expand(12, 2))
+
+
+def test_guessed_classes_keep_the_labels_that_are_known():
+    splits = load_splits("digits", labels=100)
+    model = zoo.create("gmm", splits.spec, num_components=2, pca=20, per_class=False)
+    model.encode = lambda x: x.flatten(1)  # pixels as codes
+    guessed = few_labels.guess(model, splits.train, images=800)
+    truth = load_splits("digits").train
+    assert len(guessed) == 900 and torch.equal(guessed.labels[:100], splits.train.labelled().labels)
+    rows = {image.numpy().tobytes(): label for image, label in zip(truth.images, truth.labels.tolist(), strict=True)}
+    right = [rows[image.numpy().tobytes()] == label
+             for image, label in zip(guessed.images, guessed.labels.tolist(), strict=True)]  # fmt: skip
+    assert sum(right) / 900 > 0.93  # the nearest labelled image: 0.90
