@@ -173,7 +173,7 @@ def _pictures(shown: Sequence[str], count: int = 4) -> Figure:
     padded = [torch.nn.functional.pad(column[:, 0], (0, gap, 0, gap), value=255).flatten(0, 1) for column in columns]
     mosaic = torch.cat(padded, 1)[:-gap, :-gap]
     figure, axes = panels.panel("The same digits, their pixels rearranged", "", "")
-    axes.imshow(mosaic, cmap="gray")
+    axes.imshow(mosaic.numpy(), cmap="gray")
     pitch = images.shape[3] + gap
     centres = [place * pitch + images.shape[3] / 2 for place in range(len(shown))]
     axes.set_xticks(centres, [ARRANGEMENTS[name] for name in shown], fontsize=8)

@@ -1,0 +1,125 @@
+"""The claim of gating: how far back a network reads, on one whose memory is known, and how it is judged."""
+
+import math
+
+import pytest
+import torch
+
+import zoo
+from zoo.claims import gating
+from zoo.claims._claim import NOT_SUPPORTED, SUPPORTED, verdict
+from zoo.claims._lab import Lab
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Linear(torch.nn.Module):
+    """h_t = λ h_{t-1} + w·x_t over rows; two logits, h and -h - 1."""
+
+    def __init__(self, decay):
+        super().__init__()
+        self.decay = decay
+        self.weight = torch.tensor([3.0, 4.0])
+
+    def sequence(self, x):
+        return x[:, 0]
+
+    def forward(self, x):
+        state = torch.zeros(len(x))
+        for step in self.sequence(x).unbind(1):
+            state = self.decay * state + step @ self.weight
+        return torch.stack([state, -state - 1], 1)
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.9, 1.0, 1.1])
+def test_the_reach_of_a_linear_network_is_its_decay_to_the_power_of_the_steps(decay):
+    model = Linear(decay).train()
+    influence = gating.reach(model, torch.rand(7, 1, 12, 2))
+    expected = 5 * decay ** torch.arange(11, -1, -1.0)  # ‖w‖ = 5
+    torch.testing.assert_close(influence, expected)
+    # quarters of three steps: the first is nine steps further back than the last
+    assert gating.memory(influence) == pytest.approx(9 * math.log10(decay), abs=1e-5)
+    assert model.training and not any(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_nothing_that_reaches_is_told_as_minus_infinity():
+    assert gating.memory(torch.tensor([0.0, 0.0, 0.0, 1.0])) == -math.inf
+
+
+@pytest.mark.parametrize("cell", gating.CELLS)
+def test_the_reach_agrees_with_finite_differences(cell):
+    torch.manual_seed(0)
+    spec = zoo.DataSpec((1, 4, 4), 3)
+    model = zoo.create("rnn", spec, cell=cell, reads="pixels", hidden_size=5, bidirectional=False).double().eval()
+    x = torch.rand(1, 1, 4, 4, dtype=torch.float64)
+    label = model(x).argmax(1)
+    expected = []
+    for place in range(16):
+        step = torch.zeros(16, dtype=torch.float64)
+        step[place] = 1e-5
+        low, high = (model(x + sign * step.view(1, 1, 4, 4))[0, label] for sign in (-1, 1))
+        expected.append(float(((high - low) / 2e-5).detach().abs()))
+    torch.testing.assert_close(
+        gating.reach(model, x), torch.tensor(expected, dtype=torch.float64), rtol=1e-5, atol=1e-9
+    )
+
+
+def test_images_shrink_to_means_of_their_pixels():
+    images = torch.tensor([[0, 4, 10, 10], [8, 4, 10, 11], [0, 0, 255, 255], [0, 1, 255, 255]], dtype=torch.uint8)
+    assert gating.shrink(images[None, None], 2)[0, 0].tolist() == [[4, 10], [0, 255]]
+    assert torch.equal(gating.shrink(images[None, None], 4)[0, 0], images)
+    with pytest.raises(ValueError, match="does not divide"):
+        gating.shrink(images[None, None], 3)
+
+
+def test_quick_cases_measure_both_ways_of_reading(tmp_path):
+    quick = {case.parameters["reads"]: case.parameters for case in gating.cases("quick")}
+    for reads, steps in (("rows", 28), ("pixels", 49)):
+        case = quick[reads] | {"epochs": 1, "n": 320}
+        measured = gating.measure(case, Lab(tmp_path))
+        assert 0.05 < measured["accuracy"] <= 1 and math.isfinite(measured["memory"])
+        assert len(measured["ago"]) == len(measured["reach"]) <= gating.TOLD
+        assert measured["ago"][0] == 0 and measured["reach"][0] == 1 and measured["ago"][-1] < steps
+        assert measured == gating.measure(case, Lab(tmp_path))
+
+
+def rows(accuracy, memory):
+    return [
+        {"data": "mnist", "reads": reads, "side": 28 if reads == "rows" else 14, "cell": cell, "seed": seed,
+         "accuracy": accuracy[reads, cell] + 0.001 * seed * (cell == "gru"), "memory": memory[cell] + 0.01 * seed,
+         "ago": [0, 10, 20], "reach": [1.0, 0.1, 0.0]}
+        for reads in ("rows", "pixels") for cell in gating.CELLS for seed in range(3)
+    ]  # fmt: skip
+
+
+TEXTBOOK = {("rows", "vanilla"): 0.94, ("rows", "gru"): 0.96, ("rows", "lstm"): 0.96,
+            ("pixels", "vanilla"): 0.4, ("pixels", "gru"): 0.8, ("pixels", "lstm"): 0.7}  # fmt: skip
+MEMORY = {"vanilla": -5.0, "gru": -0.5, "lstm": -1.0}
+
+
+def test_the_textbook_is_supported_by_rows_that_say_so():
+    found = {finding.key: finding for finding in gating.findings(rows(TEXTBOOK, MEMORY))}
+    assert len(found) == 8 and verdict(list(found.values())) == SUPPORTED
+    assert found["pixels-lstm"].estimate == pytest.approx(30)
+    assert found["longer-lstm"].estimate == pytest.approx(28)
+    assert found["memory-gru"].estimate == pytest.approx(4.5)
+    assert "196 pixels" in found["pixels-gru"].statement and "28 rows" in found["rows-gru"].statement
+
+
+def test_and_not_by_rows_that_do_not():
+    found = {finding.key: finding.verdict for finding in gating.findings(rows(TEXTBOOK, MEMORY | {"lstm": -6.0}))}
+    assert found["memory-lstm"] == NOT_SUPPORTED and found["pixels-lstm"] == SUPPORTED
+    worse = TEXTBOOK | {("pixels", "gru"): 0.3}
+    found = {finding.key: finding.verdict for finding in gating.findings(rows(worse, MEMORY))}
+    assert found["pixels-gru"] == found["longer-gru"] == NOT_SUPPORTED
+
+
+def test_figures_show_every_cell_and_bear_an_influence_of_nothing():
+    found = gating.figures(rows(TEXTBOOK, MEMORY))
+    assert set(found) == {"accuracy", "reach-rows", "reach-pixels"}
+    for figure in found.values():
+        (axes,) = figure.axes
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["vanilla", "GRU", "LSTM"]
+    assert [label.get_text() for label in found["accuracy"].axes[0].get_xticklabels()] == ["28 rows", "196 pixels"]
+    line = found["reach-pixels"].axes[0].lines[0]
+    assert list(line.get_ydata()) == pytest.approx([0, -1, math.log10(gating.TINY)])
