@@ -1,0 +1,253 @@
+"""The report as one HTML file that needs nothing else, with its numbers and figures beside it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from zoo.claims._claim import MEASURED, RULE, VERDICTS, Claim, Finding, Row, verdict
+from zoo.errors import ZooError
+from zoo.files import write_bytes, write_json, write_text
+from zoo.report import drawing
+from zoo.report.panels import DATA, FAINT, INK, name
+from zoo.tasks import choose
+from zoo.tasks.compare import clock
+
+SIGNS = {"supported": "✓", "not supported": "✗", "inconclusive": "?", MEASURED: "·"}
+CLASSES = {"supported": "yes", "not supported": "no", "inconclusive": "open", MEASURED: "told"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A claim that has been measured.
+
+    Attributes:
+        name: of the claim's module.
+        claim: what is claimed.
+        findings: at least one with a threshold.
+        figures: of one panel each, by name.
+        rows: the parameters and measurements of each case.
+        parameters: those of the row at the same place.
+        seconds: that the row at the same place took.
+        command: what measures all of it.
+    """
+
+    name: str
+    claim: Claim
+    findings: Sequence[Finding]
+    figures: Mapping[str, Figure]
+    rows: Sequence[Row]
+    parameters: Sequence[Mapping[str, Any]]
+    seconds: Sequence[float]
+    command: str
+
+    @property
+    def verdict(self) -> str:
+        return verdict(self.findings)
+
+
+def write_report(out: Path, blocks: Sequence[Block], about: Mapping[str, Any]) -> Path:
+    """Write ``index.html``, ``figures/*.png`` and ``.svg``, ``numbers.csv``, ``claims.json`` and ``models.json``.
+
+    The same input gives the same bytes.
+
+    Args:
+        out: the folder, made where it is not there.
+        blocks: in any order.
+        about: ``suite``; ``machine``, ``versions`` and ``revision`` as of :func:`zoo.tasks.machine.describe`;
+            ``seconds``, the time that all measurements took; ``date``.
+
+    Returns:
+        The page.
+
+    Raises:
+        ZooError: something cannot be written.
+    """
+    blocks = sorted(blocks, key=lambda block: block.claim.number)
+    try:
+        (out / "figures").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ZooError(f"{out} cannot be made: {error.strerror}") from error
+    drawings = {
+        block.name: {key: drawing.draw(figure, f"{block.name}-{key}") for key, figure in block.figures.items()}
+        for block in blocks
+    }
+    for claim, drawn in drawings.items():
+        for key, one in drawn.items():
+            write_bytes(out / "figures" / f"{claim}-{key}.png", one.png)
+            write_text(out / "figures" / f"{claim}-{key}.svg", one.svg)
+    models = choose.table({block.name: block.rows for block in blocks}, choose.candidates())
+    write_text(out / "numbers.csv", numbers(blocks))
+    write_json(out / "claims.json", entries(blocks))
+    write_json(out / "models.json", models)
+    page = out / "index.html"
+    write_text(page, html(blocks, drawings, models, about))
+    return page
+
+
+# Numbers
+
+
+def entries(blocks: Sequence[Block]) -> list[dict[str, Any]]:
+    """What ``claims.json`` holds: an entry a claim, with the numbers of its first judged finding, and one a finding.
+
+    A number that is not finite is null. ``threshold`` is ``{"above": number}``, ``{"below": number}`` or null.
+    """
+    found = []
+    for block in blocks:
+        first = next(finding for finding in block.findings if finding.verdict != MEASURED)
+        found.append(_entry(block, first) | {"id": block.name, "verdict": block.verdict, "command": block.command})
+        for finding in block.findings:
+            own = {"id": f"{block.name}/{finding.key}", "statement": finding.statement}
+            found.append(_entry(block, finding) | own)
+    return found
+
+
+def _entry(block: Block, finding: Finding) -> dict[str, Any]:
+    return {
+        "id": "",
+        "claim": block.claim.number,
+        "title": block.claim.title,
+        "statement": block.claim.statement,
+        "source": block.claim.source,
+        "estimate": _known(finding.estimate),
+        "unit": finding.unit,
+        "interval": [_known(bound) for bound in finding.interval],
+        "values": [_known(value) for value in finding.values],
+        "threshold": _threshold(finding),
+        "verdict": finding.verdict,
+        "command": finding.command or block.command,
+    }
+
+
+def _threshold(finding: Finding) -> dict[str, float] | None:
+    if finding.above is not None:
+        return {"above": finding.above}
+    return None if finding.below is None else {"below": finding.below}
+
+
+def _known(value: Any) -> Any:
+    """``value`` with null for what JSON cannot say."""
+    if isinstance(value, list | tuple):
+        return [_known(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def numbers(blocks: Sequence[Block]) -> str:
+    """All measurements as CSV, a line each, with the parameters of the case as JSON, its seconds and the command.
+
+    Lists are JSON, too; a number that is not finite is left empty.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["claim", "parameters", "quantity", "value", "seconds", "command"])
+    for block in blocks:
+        for row, parameters, seconds in zip(block.rows, block.parameters, block.seconds, strict=True):
+            case = json.dumps(parameters, sort_keys=True, ensure_ascii=False)
+            for quantity, value in row.items():
+                if quantity not in parameters:
+                    value = _known(value)
+                    value = json.dumps(value) if isinstance(value, list | dict | bool) else value
+                    writer.writerow([block.name, case, quantity, value, seconds, block.command])
+    return text.getvalue()
+
+
+# The page
+
+
+def html(
+    blocks: Sequence[Block],
+    drawings: Mapping[str, Mapping[str, drawing.Drawing]],
+    models: Mapping[str, Any],
+    about: Mapping[str, Any],
+) -> str:
+    """The page, whole: nothing is loaded from elsewhere."""
+    environment = Environment(
+        loader=PackageLoader("zoo.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"estimate": estimate, "interval": interval, "threshold": threshold, "clock": clock}
+    environment.filters |= {"figure": choose.figure, "spelled": choose.spelled, "model": name, "data": DATA.get}
+    environment.globals |= {"signs": SIGNS, "classes": CLASSES, "range_of": range_of, "verdicts": VERDICTS}
+    return environment.get_template("index.html.j2").render(
+        blocks=blocks,
+        drawings={claim: {key: Markup(one.inline) for key, one in drawn.items()} for claim, drawn in drawings.items()},
+        models=models,
+        about=about,
+        rule=RULE,
+        ranking=choose.RANKING,
+        commands={block.name: block.command for block in blocks},
+        counts={value: sum(block.verdict == value for block in blocks) for value in VERDICTS},
+        light=Markup(_colors(drawing.LIGHT)),
+        dark=Markup(_colors(drawing.DARK)),
+    )
+
+
+def _colors(ground: str) -> str:
+    ink, faint = (INK, FAINT) if ground == drawing.LIGHT else ("#e6e8eb", "#4a5058")
+    variables = {"ink": ink, "faint": faint, "ground": ground, **drawing.palette(ground)}
+    return " ".join(f"--{key}: {value};" for key, value in variables.items())
+
+
+def estimate(finding: Finding) -> str:
+    """The mean over seeds with two digits of what is uncertain about it."""
+    if not math.isfinite(finding.estimate):
+        there = [value for value in finding.values if math.isfinite(value)]
+        return f"none in {len(finding.values) - len(there)} of {len(finding.values)} seeds"
+    return _number(finding.estimate, _digits(finding))
+
+
+def interval(finding: Finding) -> str:
+    """``"1.2 to 3.4"``; a dash where one seed, or a value that is not finite, leaves it open."""
+    low, high = finding.interval
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "–"
+    return f"{_number(low, _digits(finding))} to {_number(high, _digits(finding))}"
+
+
+def threshold(finding: Finding) -> str:
+    """``"> 0"``, ``"< 0.05"`` or a dash."""
+    bound = finding.above if finding.above is not None else finding.below
+    return "–" if bound is None else f"{'>' if finding.above is not None else '<'} {bound:g}".replace("-", "−")
+
+
+def _digits(finding: Finding) -> int:
+    """Decimals: two digits of half the interval, three of the estimate where there is no interval."""
+    low, high = finding.interval
+    half = (high - low) / 2
+    if math.isfinite(half) and half > 0:
+        return min(6, max(0, 1 - math.floor(math.log10(half))))
+    size = abs(finding.estimate)
+    return min(6, max(0, 2 - math.floor(math.log10(size)))) if size > 0 else 0
+
+
+def _number(value: float, decimals: int) -> str:
+    text = f"{value:,.{decimals}f}"
+    return text.replace("-", "−") if float(text.replace(",", "")) else text.removeprefix("-")
+
+
+def range_of(finding: Finding) -> dict[str, float] | None:
+    """Where interval, mean and threshold lie in a strip from 0 to 100; None where one is missing or not finite."""
+    bound = finding.above if finding.above is not None else finding.below
+    low, high = finding.interval
+    places = [finding.estimate, low, high, *([] if bound is None else [bound])]
+    if not all(math.isfinite(place) for place in places):
+        return None
+    start, end = min(places), max(places)
+    span = end - start or 1.0
+    keys = ("estimate", "low", "high", "threshold")
+    return {key: round(6 + 88 * (place - start) / span, 2) for key, place in zip(keys, places, strict=False)}
