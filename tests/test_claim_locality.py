@@ -116,4 +116,4 @@ def test_figures_show_both_models_and_every_arrangement():
     (axes,) = found["mnist"].axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["CNN", "MLP"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["the image", "all pixels\npermuted"]
-    assert found["arrangements"].axes[0].images[0].get_array().shape == (4 * 32 - 4, 2 * 32 - 4)
+    assert found["arrangements"].axes[0].images[0].get_array().shape == (3 * 32 - 4, 2 * 32 - 4)

@@ -52,10 +52,10 @@ CLAIM = Claim(
     protocol="MNIST; 10,000 training images, drawn anew for each of three seeds; two epochs of AdamW with batches of "
     "32 and one learning rate for all, chosen on validation images; one layer of 32 units that reads forwards. Rows: "
     "28 steps of 28 pixels. Pixels: 784 steps are too dear for a CPU, so the images are halved by averaging 2×2 "
-    "pixels, and read in 196 steps of one pixel. The gated cells have three and four times the vanilla cell's parameters. "
-    f"Accuracy on the 10,000 test images. Reach: on {IMAGES} of them, the norm of the gradient of the largest logit by "
-    "the input of each step, as a root mean square over images; told by its ratio of the first quarter of the steps to "
-    "the last, in decades: 0 where nothing is forgotten, -1 where the earliest pixels have a tenth of the influence.",
+    "pixels, and read in 196 steps of one pixel. The gated cells have three and four times the vanilla cell's "
+    f"parameters. Accuracy on the 10,000 test images. Reach: on {IMAGES} of them, the norm of the gradient of the "
+    "largest logit by the input of each step, as a root mean square over images; told by its ratio of the first "
+    "quarter of the steps to the last, in decades: 0 where nothing is forgotten, -1 where the earliest pixels have a tenth of the influence.",
 )
 
 

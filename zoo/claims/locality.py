@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 BLOCK = 7  # pixels: side of the blocks that are moved, or shuffled inside
 ARRANGEMENTS = {  # from most to least locality
     "image": "the image",
-    "blocks": f"{BLOCK}×{BLOCK} blocks moved",
-    "within": "pixels shuffled\nwithin blocks",
+    "blocks": f"{BLOCK}×{BLOCK} blocks\nmoved",
+    "within": "shuffled\nin blocks",
     "pixels": "all pixels\npermuted",
 }
 TRAINING = (  # the same for both
@@ -165,7 +165,7 @@ def figures(rows: Sequence[Row]) -> dict[str, Figure]:
     return found
 
 
-def _pictures(shown: Sequence[str], count: int = 4) -> Figure:
+def _pictures(shown: Sequence[str], count: int = 3) -> Figure:
     """The first digits that are embedded, a row each, in every arrangement, a column each."""
     images = load_splits("digits").test.images[:count]
     columns = [rearrange(images, order(name, images.shape[2], images.shape[3], seed=0)) for name in shown]
