@@ -131,16 +131,16 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
         for first, second in PAIRS:
 
             def gap(n: int, pair: tuple[str, str] = (first, second), data: str = data) -> list[float]:
-                accuracy = [values(rows, "accuracy", data=data, model=model, n=n) for model in pair]
-                return differences(*accuracy, 100)
+                ahead, behind = (values(rows, "accuracy", data=data, model=model, n=n) for model in pair)
+                return differences(ahead, behind, 100)
 
-            generative, discriminative = panels.name(first), panels.name(second)
+            generative, discriminative, source = panels.name(first), panels.name(second), panels.DATA[data]
             found += [
-                Finding(f"{data}-{first}-few", f"With {FEW} labels of {panels.DATA[data]} {generative} is more accurate "
+                Finding(f"{data}-{first}-few", f"With {FEW} labels of {source} {generative} is more accurate "
                         f"than {discriminative}.", gap(FEW), "points", above=0),
-                Finding(f"{data}-{first}-all", f"With all {most:,} labels of {panels.DATA[data]} {generative} is less "
+                Finding(f"{data}-{first}-all", f"With all {most:,} labels of {source} {generative} is less "
                         f"accurate than {discriminative}.", gap(most), "points", below=0),
-                Finding(f"{data}-{first}-crossover", f"Labels of {panels.DATA[data]} from which on {discriminative} is "
+                Finding(f"{data}-{first}-crossover", f"Labels of {source} from which on {discriminative} is "
                         f"more accurate than {generative}.", crossovers(rows, data, first, second), "labels"),
             ]  # fmt: skip
     return found
@@ -171,6 +171,7 @@ def figures(rows: Sequence[Row]) -> dict[str, Figure]:
             for row in select(rows, data=data, model=model):
                 points.setdefault(row["n"], []).append(100 * row["accuracy"])
             panels.curve(axes, points, **panels.style(model))
+        axes.set_ylim(top=100)
         panels.legend(axes, loc="lower right")
         found[data] = figure
     return found
