@@ -15,10 +15,10 @@ on its own test images and on those of another source, with 95 % intervals.
   alarm   how often a normal picture may be called an anomaly (0.05)
   background
           checkpoint of a density of the same kind, for the likelihood ratio
-  against digits, mnist, fashion_mnist or image_folder: whose test images are
-          the anomalies
+  against digits, mnist or fashion_mnist, whose test images are the anomalies,
+          or image_folder: all pictures in path are
   data    what the model was trained on, where the checkpoint does not say
-  path    the folder of image_folder: of against, else of data
+  path    the folder of against=image_folder, else of data=image_folder
   root    where data lies; ZOO_DATA, else data/, if left out
   images  only that many test images of each source, drawn at random (0: all)
   invert  auto, always or never; as the training pictures were treated if left
@@ -56,25 +56,28 @@ def main() -> None:
     from rich.table import Table
 
     from zoo import checkpoint
+    from zoo.data.splits import load_splits
     from zoo.errors import ConfigError
     from zoo.files import write_json
-    from zoo.tasks.detect import SEED, compare, draw, fit, held_out, judge, score_names
+    from zoo.tasks.detect import SEED, compare, draw, fit, held_out, judge, read_pictures, score_names
     from zoo.tasks.evaluate import splits_for
     from zoo.tasks.predict import find_images
 
     against, path, root = options["against"], options["path"], options["root"]
     if bool(files) == bool(against):
-        raise ConfigError("name either pictures or against=…, whose test images are the anomalies; see --help")
-    paths = find_images(files)  # before anything slow
+        raise ConfigError("name either pictures or against=…, whose images are the anomalies; see --help")
+    if against == "image_folder" and not path:
+        raise ConfigError("against=image_folder needs the folder that holds the pictures: path=…")
+    folder = against == "image_folder"
+    paths = find_images([path] if folder else files)  # before anything slow
     model, source = checkpoint.load_with_source(options["ckpt"])
     background = checkpoint.load(options["background"]) if options["background"] else None
-    others = splits_for(model.spec, source, against, root, path).test if against else None
-    splits = splits_for(model.spec, source, options["data"], root, None if against == "image_folder" else path)
+    splits = splits_for(model.spec, source, options["data"], root, None if folder else path)
     calibration, test = held_out(splits)
     names = [options["score"]] if options["score"] else None
     console = Console(highlight=False)
     answer: Any
-    if others is None:
+    if not against:
         detector = fit(model, splits.train, names or score_names(model, background)[:1], background)
         answer = judge(detector, calibration.images, paths, options["alarm"], options["invert"])
         where = "validation" if len(splits.val) else "test"
@@ -89,7 +92,11 @@ def main() -> None:
             soft_wrap=True,
         )
     else:
-        normal, strange = (draw(split, options["images"]).images for split in (test, others))
+        if folder:
+            strange = read_pictures(paths, model.spec, options["invert"])
+        else:
+            strange = draw(load_splits(against, root).test, options["images"]).images
+        normal = draw(test, options["images"]).images
         detector = fit(model, splits.train, names, background)
         answer = compare(detector, normal, strange, torch.Generator().manual_seed(SEED))
         title = f"{len(normal):,} test images against {len(strange):,} of {against}, in %"
@@ -98,7 +105,7 @@ def main() -> None:
             table.add_row(name, *(_cell(row[key], row[f"{key}_interval"]) for key in ("auroc", "aupr", "fpr95")))
         console.print(table)
     if options["json"]:
-        write_json(Path(options["json"]), {"options": options, "pictures" if others is None else "scores": answer})
+        write_json(Path(options["json"]), {"options": options, "scores" if against else "pictures": answer})
 
 
 def _cell(value: float, interval: list[float]) -> str:

@@ -51,11 +51,12 @@ from zoo.metrics.detection import (
 from zoo.metrics.likelihood import LEVELS
 from zoo.models._model import Model
 from zoo.models.vae import binarise
-from zoo.spec import Density
+from zoo.spec import DataSpec, Density
 
 FIT_IMAGES = 5_000  # training images that a score is fitted to, at most
 SEED = 0  # of the images that are drawn from a split: the same question has the same answer
 CHUNK = 1_024  # images in float32 at a time
+MOST_FEATURES = 2_048  # whose covariance so many images tell
 RIDGE = 1e-6  # of the mean variance of features, added to each: some features never change
 CODED = ("binary", "binarised", "discrete", "dequantised")  # likelihoods that are, or bound, the length of a code
 FROM_LIKELIHOOD = {"log_prob", "typicality", "likelihood_ratio", "complexity"}
@@ -119,6 +120,8 @@ def code_length(images: Tensor, density: Density) -> Tensor:
 def score_names(model: Model, background: Model | None = None) -> tuple[str, ...]:
     """The scores that a model has, the one that :func:`zoo.anomaly_score` prefers first.
 
+    ``mahalanobis`` is left out where codes have more than 2,048 numbers: 5,000 images do not tell their covariance.
+
     Raises ``ZooError`` where ``background`` is no density, or one of another kind than the model's.
     """
     names = list(capability.anomaly_scores(model))
@@ -133,7 +136,9 @@ def score_names(model: Model, background: Model | None = None) -> tuple[str, ...
     if capability.support(model, "reconstruct") != "no":
         names.append("reconstruction")
     if capability.support(model, "encode") != "no":
-        names.append("mahalanobis")
+        blank = torch.zeros(1, *model.spec.shape)
+        if capability.encode(model, blank).shape[1] <= MOST_FEATURES:
+            names.append("mahalanobis")
     return tuple(names)
 
 
@@ -146,8 +151,8 @@ def _check_background(model: Model, background: Model) -> None:
     if model.density != background.density:
         mine, other = (f"{density.kind}, {density.of}" for density in (model.density, background.density))
         raise ZooError(
-            f"the likelihoods of the model ({mine}) and of the background ({other}) are not of the same kind: their ratio "
-            "means nothing"
+            f"the likelihoods of the model ({mine}) and of the background ({other}) are not of the same kind: their "
+            "ratio means nothing"
         )
 
 
@@ -260,10 +265,16 @@ def held_out(splits: Splits) -> tuple[Split, Split]:
 
 
 def draw(split: Split, count: int) -> Split:
-    """``count`` images of a split, stratified, drawn from a fixed seed; all of them where there are no more, or for 0."""
+    """``count`` images of a split, stratified, drawn from a fixed seed; all of them if there are no more, or for 0."""
     if not 0 < count < len(split):
         return split
     return split.take(stratified(split.labels, count, torch.Generator().manual_seed(SEED))[1])
+
+
+def read_pictures(paths: Sequence[Path], spec: DataSpec, invert: str | None = None) -> Tensor:
+    """A user's pictures as images of a model: uint8 ``(N, C, H, W)``. See :func:`judge`."""
+    pixels = [read_image(path, spec.shape[1:], spec.shape[0] == 3, invert or spec.invert) for path in paths]
+    return torch.from_numpy(np.stack(pixels))
 
 
 def judge(
@@ -288,8 +299,7 @@ def judge(
     name, spec = detector.names[0], detector.model.spec
     known = detector(calibration)[name]
     limit = threshold(known, alarm)
-    pixels = [read_image(path, spec.shape[1:], spec.shape[0] == 3, invert or spec.invert) for path in paths]
-    scores = detector(torch.from_numpy(np.stack(pixels)))[name]
+    scores = detector(read_pictures(paths, spec, invert))[name]
     return [
         {"file": str(path), "score": score, "threshold": limit, "p_value": p, "anomaly": score > limit}
         for path, score, p in zip(paths, scores.tolist(), p_values(known, scores).tolist(), strict=True)

@@ -1,0 +1,299 @@
+"""Anomaly scores of models against what they are by definition; scripts/detect.py as a user meets it."""
+
+import contextlib
+import io
+import json
+import math
+import runpy
+import sys
+import zlib
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, command, run_train
+from PIL import Image
+from scipy.spatial.distance import mahalanobis
+
+import zoo
+from zoo import checkpoint
+from zoo.data.splits import Split, Splits, load_splits
+from zoo.errors import DataError, ZooError
+from zoo.metrics.detection import p_values, threshold
+from zoo.models._model import Model
+from zoo.spec import DataSpec, Density
+from zoo.tasks.detect import code_length, compare, fit, fit_gaussians, held_out, judge, score_names
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+TINY = ("data=digits", "logger=none", "trainer.max_epochs=1")
+SPEC = DataSpec((1, 4, 4), 3)
+
+
+def images(n: int, seed: int = 0, shape: tuple[int, ...] = (1, 4, 4)) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (n, *shape), generator=generator, dtype=torch.uint8)
+
+
+def split(n: int, seed: int = 0) -> Split:
+    return Split(images(n, seed), torch.arange(n) % 3)
+
+
+def gaussian(mean: float, variance: float) -> Model:
+    """One spherical Gaussian over 16 pixels."""
+    model = zoo.create("gmm", SPEC, num_components=1, covariance="spherical", pca=0, per_class=False).eval()
+    with torch.no_grad():
+        model.mean.fill_(mean)
+        model.covariance.log_variance.fill_(math.log(variance))
+    return model
+
+
+def log_density(x: np.ndarray, mean: float, variance: float) -> np.ndarray:
+    return -((x - mean) ** 2 / (2 * variance) + np.log(2 * np.pi * variance) / 2).sum(1)
+
+
+def test_scores_of_a_gaussian():
+    """Every score of a density, in closed form."""
+    model, background = gaussian(0.3, 0.05), gaussian(0.5, 0.2)
+    train, asked = split(30), images(12, 1)
+    detector = fit(model, train, background=background)
+    scores = detector(asked)
+    x, known = (part.flatten(1).numpy() / 255 for part in (asked, train.images))
+    surprise = -log_density(x, 0.3, 0.05)
+    np.testing.assert_allclose(scores["log_prob"], surprise, rtol=1e-5)
+    typical = -log_density(known, 0.3, 0.05).mean()
+    np.testing.assert_allclose(scores["typicality"], np.abs(surprise - typical), rtol=1e-3, atol=1e-3)
+    ratio = log_density(x, 0.5, 0.2) - log_density(x, 0.3, 0.05)
+    np.testing.assert_allclose(scores["likelihood_ratio"], ratio, rtol=1e-4, atol=1e-4)
+    lengths = np.array([len(zlib.compress(row.numpy().tobytes(), 9)) for row in asked]) * 8 * np.log(2)
+    np.testing.assert_allclose(scores["complexity"], surprise + 16 * np.log(255) - lengths, rtol=1e-5)
+    np.testing.assert_allclose(scores["reconstruction"], ((x - 0.3) ** 2).sum(1), rtol=1e-4)
+    assert all(values.dtype == torch.float64 for values in scores.values())
+    assert tuple(scores) == score_names(model, background)
+
+
+def test_names():
+    """Those that a model has, and no other; what zoo.anomaly_score prefers comes first."""
+    assert score_names(zoo.create("lenet", DataSpec())) == ("max_softmax", "entropy", "energy", "mahalanobis")
+    assert score_names(zoo.create("dcgan", DataSpec()))[0] == "native"
+    assert "mahalanobis" not in score_names(zoo.create("svm", DataSpec()))  # of 16,384 random features
+    assert score_names(gaussian(0, 1)) == ("log_prob", "typicality", "complexity", "reconstruction", "mahalanobis")
+    assert "complexity" not in score_names(zoo.create("vae", DataSpec(), likelihood="continuous_bernoulli"))
+    assert "complexity" in score_names(zoo.create("vae", DataSpec()))
+
+
+@pytest.mark.parametrize("name", zoo.list_models())
+def test_every_model(name):
+    """Every registered model is scored by all that it says it has, native or derived; the global stream stays."""
+    data = load_splits("digits", val_size=50)
+    model = zoo.create(name, data.spec).eval()
+    names = score_names(model)
+    state = torch.get_rng_state()
+    scores = fit(model, data.train.take(torch.arange(40)))(data.test.images[:3])
+    assert tuple(scores) == names
+    assert all(values.shape == (3,) and not values.isnan().any() for values in scores.values())
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_mahalanobis():
+    """Against SciPy's distance from each class mean, with the covariance of NumPy."""
+    generator = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], 40)
+    features = generator.normal(size=(120, 4)) @ generator.normal(size=(4, 4)) + 5 * labels[:, None]
+    asked = generator.normal(size=(7, 4)) * 6
+    means = np.stack([features[labels == label].mean(0) for label in range(3)])
+    covariance = np.cov((features - means[labels]).T, bias=True)
+    inverse = np.linalg.inv(covariance)
+    wanted = [min(mahalanobis(row, mean, inverse) ** 2 for mean in means) for row in asked]
+    fitted = fit_gaussians(torch.from_numpy(features), torch.from_numpy(labels))
+    np.testing.assert_allclose(fitted.distance(torch.from_numpy(asked)), wanted, rtol=1e-3)
+    # a feature that never changes, and a class without images
+    constant = np.c_[features, np.full(120, 3.0)]
+    fitted = fit_gaussians(torch.from_numpy(constant), torch.from_numpy(labels + (labels > 0)))
+    asked = torch.from_numpy(np.c_[asked, np.full(7, 3.0)])
+    np.testing.assert_allclose(fitted.distance(asked), wanted, rtol=1e-3)
+    asked[:, 4] += 1
+    assert (fitted.distance(asked) > 1e4).all()
+
+
+def test_code_length():
+    """In nats; of the values that the likelihood is of; more for noise than for a blank image."""
+    blank, noise = torch.zeros(1, 1, 28, 28, dtype=torch.uint8), images(1, 0, (1, 28, 28))
+    levels = code_length(torch.cat([blank, noise]), Density("exact", "discrete"))
+    assert levels[0] < 20 * 8 * math.log(2)
+    assert 784 * math.log(256) < levels[1] < 1.03 * 784 * math.log(256)  # no code beats the entropy of noise
+    binary = code_length(torch.cat([blank, noise]), Density("exact", "binary", 0.5))
+    assert 784 * math.log(2) < binary[1] < 1.15 * 784 * math.log(2)
+    faint = noise // 3  # below the threshold: blank to a likelihood of binary pixels
+    assert code_length(faint, Density("exact", "binary", 0.5))[0] == binary[0]
+    assert code_length(noise, Density("lower bound", "binarised"))[0] > 700 * math.log(2)
+    with pytest.raises(ZooError, match="continuous"):
+        code_length(blank, Density("lower bound", "continuous"))
+
+
+def test_complexity_is_calibrated_in_units():
+    """Of a density of numbers in [0, 1], too: what a code of the levels costs more than the entropy is what is left."""
+    model = zoo.create("gmm", DataSpec(), num_components=1, covariance="spherical", pca=0, per_class=False).eval()
+    with torch.no_grad():
+        model.mean.fill_(0.5)
+        model.covariance.log_variance.fill_(math.log(1 / 12))  # a uniform variable's variance
+    noise = images(4, 0, (1, 28, 28))
+    score = fit(model, Split(noise, torch.zeros(4, dtype=torch.long)), ["complexity"])(noise)["complexity"]
+    # a Gaussian codes a uniform variable with log √(2πe/12) = 0.176 nats a pixel too many, zlib with 11 bytes in all
+    assert score.mean() / 784 == pytest.approx(0.176 - 88 * math.log(2) / 784, abs=0.03)
+
+
+def test_fit_sees_training_images_alone():
+    """The same scores whatever else is asked, also in another order or one image at a time."""
+    model, asked = gaussian(0.4, 0.1), images(6, 2)
+    detector = fit(model, split(50))
+    both, single = detector(torch.cat([asked, images(20, 3)])), [detector(one[None]) for one in asked]
+    for name in detector.names:
+        torch.testing.assert_close(both[name][:6], torch.cat([one[name] for one in single]))
+
+
+def test_compare():
+    """Argument order: normal images first; bright images are strange to a model of dark ones."""
+    dark, bright = images(80, 0) // 2, images(60, 1) // 2 + 127
+    detector = fit(gaussian(0.25, 0.02), Split(dark, torch.zeros(80, dtype=torch.long)), ["log_prob"])
+    row = compare(detector, dark, bright, torch.Generator().manual_seed(0))["log_prob"]
+    assert row["auroc"] == row["aupr"] == 1
+    assert row["fpr95"] == 0
+    assert 0.9 < row["auroc_interval"][0] < 1
+    turned = compare(detector, bright, dark, torch.Generator().manual_seed(0))["log_prob"]
+    assert turned["auroc"] == 0
+    assert turned["fpr95"] == 1
+
+
+def test_held_out():
+    """Validation images; where there are none, half of the test images, which are then not tested."""
+    data = load_splits("digits", val_size=100)
+    assert held_out(data) == (data.val, data.test)
+    bare = Splits(data.train, data.train.take(torch.arange(0)), data.test, data.spec, "")
+    calibration, test = held_out(bare)
+    assert len(calibration) == len(data.test) // 2
+    assert len(calibration) + len(test) == len(data.test)
+    assert int(calibration.labels.bincount().min()) > 10  # stratified
+    total = sum(part.images.double().sum() for part in (calibration, test))
+    assert total == data.test.images.double().sum()
+
+
+def test_judge(tmp_path):
+    """The threshold and p-values of the calibration images, and pictures read as the spec says."""
+    model, calibration = gaussian(0.3, 0.05), images(99, 5)
+    detector = fit(model, split(50), ["log_prob"])
+    Image.fromarray(np.full((4, 4), 76, np.uint8)).save(tmp_path / "normal.png")
+    Image.fromarray(np.full((4, 4), 255, np.uint8)).save(tmp_path / "strange.png")
+    paths = [tmp_path / "normal.png", tmp_path / "strange.png"]
+    answer = judge(detector, calibration, paths, alarm=0.1, invert="never")
+    known = detector(calibration)["log_prob"]
+    assert [row["anomaly"] for row in answer] == [False, True]
+    assert [row["file"] for row in answer] == [str(path) for path in paths]
+    assert answer[0]["threshold"] == answer[1]["threshold"] == threshold(known, 0.1)
+    scores = torch.tensor([row["score"] for row in answer])
+    assert [row["p_value"] for row in answer] == p_values(known, scores).tolist()
+    assert answer[1]["p_value"] == 0.01
+    assert judge(detector, calibration, paths, 0.1, "always")[1]["score"] < answer[1]["score"]  # black is nearer
+    with pytest.raises(ZooError, match="needs 999 normal images"):
+        judge(detector, calibration, paths, alarm=0.001)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: fit(gaussian(0, 1), split(9), ["energy"]), "no score 'energy'; it has log_prob, typicality"),
+        (lambda: fit(gaussian(0, 1), split(9), ["likelihood_ratio"]), "needs a background"),
+        (lambda: fit(gaussian(0, 1), split(0)), "no training image"),
+        (lambda: fit(gaussian(0, 1), Split(images(3, 0, (1, 5, 5)), torch.zeros(3).long()), ["typicality"]), "shape"),
+        (lambda: score_names(gaussian(0, 1), zoo.create("lenet", DataSpec())), "background tells no log p"),
+        (lambda: score_names(zoo.create("lenet", DataSpec()), gaussian(0, 1)), "model tells no log p"),
+        (lambda: score_names(gaussian(0, 1), zoo.create("naive_bayes", SPEC)), "dequantised.*binary.*same kind"),
+        (lambda: score_names(gaussian(0, 1), zoo.create("gmm", DataSpec())), "images of shape"),
+    ],
+)
+def test_errors(call, words):
+    with pytest.raises(ZooError, match=words):
+        call()
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    return run_train(tmp_path_factory.mktemp("runs"), "model=gmm", "model.per_class=false", *TINY, "data.val_size=200",
+                     "learner.monitor=val/log_likelihood")  # fmt: skip
+
+
+def detect(*words: str) -> str:
+    """The command in this process; what it prints."""
+    with mock.patch.object(sys, "argv", ["detect.py", *words]), contextlib.redirect_stdout(io.StringIO()) as said:
+        runpy.run_path(str(ROOT / "scripts" / "detect.py"), run_name="__main__")
+    return said.getvalue()
+
+
+def refused(capsys, *words: str) -> str:
+    with pytest.raises(SystemExit) as end:
+        detect(*words)
+    assert end.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_command_pictures(run, tmp_path):
+    """As typed: a digit is normal, noise is not."""
+    Image.fromarray(load_splits("digits").test.images[0, 0].numpy()).save(tmp_path / "digit.png")
+    Image.fromarray(images(1, 0, (28, 28))[0].numpy()).save(tmp_path / "noise.png")
+    words = (f"ckpt={run}", "digit.png", "noise.png", "alarm=0.1", "invert=never", "json=out.json")
+    result = command("scripts/detect.py", *words, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    rows = [line for line in result.stdout.splitlines() if ".png" in line]
+    assert [row.split()[-2] for row in rows] == ["normal", "anomaly"]
+    assert "log_prob above" in result.stdout
+    assert "200 validation images" in result.stdout
+    pictures = json.loads((tmp_path / "out.json").read_text())["pictures"]
+    assert pictures[1]["p_value"] == pytest.approx(1 / 201)
+
+
+def test_command_against(run, tmp_path):
+    """All scores of the model, on a folder of pictures without classes, and on another source."""
+    (tmp_path / "noise").mkdir()
+    for number, picture in enumerate(images(20, 0, (1, 28, 28))):
+        Image.fromarray(picture[0].numpy()).save(tmp_path / "noise" / f"{number}.png")
+    words = (f"ckpt={run}", "against=image_folder", f"path={tmp_path / 'noise'}", "images=100")
+    said = detect(*words, f"background={run}", f"json={tmp_path / 'out.json'}")
+    assert "100 test images against 20 of image_folder" in said
+    scores = json.loads((tmp_path / "out.json").read_text())["scores"]
+    assert list(scores) == [
+        "log_prob", "typicality", "likelihood_ratio", "complexity", "reconstruction", "mahalanobis",
+    ]  # fmt: skip
+    assert scores["log_prob"]["auroc"] == 1
+    assert scores["likelihood_ratio"]["auroc"] == 0.5  # the model is its own background: all ratios are 1
+    low, high = scores["mahalanobis"]["auroc_interval"]
+    assert low <= scores["mahalanobis"]["auroc"] <= high
+    assert all(name in said for name in scores)
+    said = detect(f"ckpt={run}", "against=digits", "images=100", "score=log_prob")
+    assert "log_prob │ 50.00" in said  # the same images
+
+
+def test_command_released(tmp_path, capsys):
+    """A released model does not say what it was trained on: the user does, and test images set the threshold."""
+    model = zoo.create("naive_bayes", load_splits("digits").spec)
+    checkpoint.save(model, tmp_path / "released")
+    Image.fromarray(np.full((28, 28), 9, np.uint8)).save(tmp_path / "picture.png")
+    words = (f"ckpt={tmp_path / 'released'}", str(tmp_path / "picture.png"))
+    assert "give data=" in refused(capsys, *words)
+    assert "179 test images" in detect(*words, "data=digits", "score=max_softmax")
+
+
+def test_command_errors(run, tmp_path, capsys):
+    assert "needs the folder" in refused(capsys, f"ckpt={run}", "against=image_folder")
+    assert "name either pictures or against=" in refused(capsys, f"ckpt={run}")
+    assert "does not exist" in refused(capsys, f"ckpt={run}", "nowhere.png")
+    assert "alarm=2.0: must be in (0, 1)" in refused(capsys, f"ckpt={run}", "nowhere.png", "alarm=2.0")
+    assert "did you mean 'alarm'" in refused(capsys, f"ckpt={run}", "alarn=0.1")
+    assert "no score 'beauty'" in refused(capsys, f"ckpt={run}", "against=digits", "score=beauty")
+    assert "needs 999 normal images" in refused(capsys, f"ckpt={run}", str(ROOT / "results"), "alarm=0.001")
+    with pytest.raises(DataError, match="shape"):
+        fit(zoo.load(run), load_splits("digits").train)(torch.zeros(1, 3, 28, 28, dtype=torch.uint8))
