@@ -150,8 +150,7 @@ def figures(rows: Sequence[Row]) -> dict[str, Figure]:
                 x = values(kept, quantity, model=model)
                 y = [100 * (1 - value) for value in values(kept, "accuracy", model=model)]
                 axes.plot(x, y, linestyle="none", markersize=6, **panels.style(model))
-            axes.set_xscale("log")
-            axes.set_yscale("log")
+            panels.logarithmic(axes, "x", "y")
             axes.margins(0.12)
             panels.legend(axes, loc="upper left", bbox_to_anchor=(1, 1))
             drawn[f"{data}-{quantity}"] = figure

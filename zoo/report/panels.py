@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from zoo.metrics.intervals import mean_interval
 
@@ -98,6 +99,18 @@ def bars(axes: Axes, groups: Mapping[str, Sequence[float]], colors: Sequence[str
     axes.set_yticks(range(len(groups)), list(groups), fontsize=8, color=INK)
     axes.invert_yaxis()
     axes.margins(x=0.18)
+
+
+def logarithmic(axes: Axes, *which: str) -> None:
+    """Logarithmic axes, ``"x"``, ``"y"`` or both, with numbers at 1, 2 and 5 in place of powers of ten."""
+    for name in which:
+        axis = axes.xaxis if name == "x" else axes.yaxis
+        (axes.set_xscale if name == "x" else axes.set_yscale)("log")
+        low, high = axis.get_data_interval()
+        wide = low > 0 and high / low > 300  # where more than the powers of ten would not fit
+        axis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
+        axis.set_major_formatter(lambda value, _: f"{value:,.10g}" if value < 1e6 else f"{value / 1e6:,.10g} M")
+        axis.set_minor_formatter(NullFormatter())
 
 
 def legend(axes: Axes, **options: Any) -> None:
