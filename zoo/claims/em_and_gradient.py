@@ -46,8 +46,8 @@ CLAIM = Claim(
     "MNIST, without labels and without a variance floor, in float64; images and start (the seeds of k-means++) "
     "drawn anew for each of three seeds. EM makes 40 passes. Gradients go through Adam, of all images at once for 100 "
     f"passes, and of mini-batches of {MINI} for 20; each with three step sizes, of which the one with the largest mean "
-    f"training likelihood at the end is shown. Arrived means within {TO_ARRIVE} nats an image of where EM ends; where a "
-    "gradient has not, all its passes and seconds are counted, which is too few. Seconds are those of passes "
+    f"training likelihood at the end is shown. Arrived means within {TO_ARRIVE} nats an image of where EM ends; where "
+    "a gradient has not, all its passes and seconds are counted, which is too few. Seconds are those of passes "
     "alone, one thread, nothing else running.",
 )
 

@@ -82,8 +82,9 @@ def cases(suite: str) -> list[Case]:
     quick = suite == "quick"
     data, n, epochs, seeds = ("digits", 1000, 10, range(2)) if quick else ("mnist", 20_000, 8, range(3))
     return [
-        Case({"data": data, "beta": beta, "n": n, "epochs": epochs, "samples": list(SAMPLES[suite]) if beta == 1 else [],
-              "seed": seed}, 1 + 4e-5 * n * epochs + (0 if beta != 1 else 1 if quick else 6))
+        Case({"data": data, "beta": beta, "n": n, "epochs": epochs, "seed": seed,
+              "samples": list(SAMPLES[suite]) if beta == 1 else []},
+             1 + 4e-5 * n * epochs + (0 if beta != 1 else 1 if quick else 6))
         for beta in BETAS[suite] for seed in seeds
     ]  # fmt: skip
 
@@ -121,21 +122,14 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
     betas = sorted({row["beta"] for row in rows})
     least, most = betas[0], betas[-1]
 
-    def change(quantity: str) -> list[float]:
-        return differences(values(rows, quantity, beta=most), values(rows, quantity, beta=least))
-
     found = [
-        Finding("rate", f"The code costs less with β = {most:g} than with β = {least:g}.", change("rate"), "nats",
-                below=0),
-        Finding("distortion", f"What the code leaves out is more with β = {most:g} than with β = {least:g}.",
-                change("distortion"), "nats", above=0),
-        Finding("rmse", f"Reconstructions are worse with β = {most:g} than with β = {least:g}.", change("rmse"),
-                "grey values", above=0),
-        Finding("rate-everywhere", "From each β to the next the code becomes cheaper: the largest change of the rate.",
+        Finding("rate", "From each β to the next the code becomes cheaper: the largest change of the rate.",
                 steepest(rows, betas, "rate", max), "nats", below=0),
-        Finding("distortion-everywhere", "From each β to the next it leaves out more: the smallest change of the "
-                "distortion.", steepest(rows, betas, "distortion", min), "nats", above=0),
-        Finding("active", "Dimensions in use fall with β: rank correlation.",
+        Finding("distortion", "From each β to the next it leaves out more: the smallest change of the distortion.",
+                steepest(rows, betas, "distortion", min), "nats", above=0),
+        Finding("rmse", f"Reconstructions are worse with β = {most:g} than with β = {least:g}.",
+                differences(values(rows, "rmse", beta=most), values(rows, "rmse", beta=least)), "grey values", above=0),
+        Finding("active", "Fewer dimensions are in use with a larger β: rank correlation.",
                 [rank_correlation(rows, betas, seed) for seed in sorted({row["seed"] for row in rows})], "Spearman's ρ",
                 below=0),
     ]  # fmt: skip

@@ -1,0 +1,124 @@
+"""The claim about EM and the gradient: climbs whose summit is known, a measurement, verdicts on made-up rows."""
+
+import math
+
+import pytest
+import torch
+
+import zoo
+from zoo.claims import em_and_gradient as claim
+from zoo.claims._claim import NOT_SUPPORTED, SUPPORTED, verdict
+from zoo.claims._lab import Lab
+from zoo.spec import DataSpec
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def started(components, x, **options):
+    spec = DataSpec(tuple(x.shape[1:]), 1, ("all",))
+    model = zoo.create("gmm", spec, num_components=components, pca=0, per_class=False, floor=0.0, **options).double()
+    model.initialize([(x, torch.zeros(len(x), dtype=torch.long))], torch.Generator().manual_seed(0))
+    return model.eval()
+
+
+@pytest.fixture
+def points():
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(400, 1, 1, 3, generator=generator, dtype=torch.float64) * torch.tensor([0.5, 1.0, 2.0])
+
+
+def test_both_climbs_reach_the_summit_of_one_gaussian(points):
+    """Its maximum-likelihood estimate is the sample covariance, whose log-likelihood is −½ log |2πe Σ|."""
+    covariance = torch.cov(points.flatten(1).T, correction=0)
+    summit = -0.5 * float(torch.logdet(2 * math.pi * math.e * covariance))
+    model = started(1, points)
+    with torch.no_grad():
+        model.mean += 1.0
+    start = claim.log_likelihood(model, points)
+    assert start < summit - 0.1
+    heights, seconds = claim.climb_by_gradient(
+        model, points, 150, rate=0.05, batch_size=400, generator=torch.Generator().manual_seed(0)
+    )
+    assert heights[0] == pytest.approx(start)
+    assert heights[-1] == pytest.approx(summit, abs=1e-3)
+    assert len(heights) == len(seconds) == 151
+    assert seconds == sorted(seconds)
+    assert seconds[0] == 0
+    with torch.no_grad():
+        model.mean += 1.0
+    heights, _ = claim.climb_by_em(model, points, 2, at_once=150)
+    assert heights[1:] == pytest.approx([summit] * 2, abs=1e-9)  # one pass is enough
+    assert heights[0] < summit - 0.1
+
+
+def test_em_does_not_fall(points):
+    model = started(4, torch.cat([points, points + 3]), init="k-means++")
+    heights, _ = claim.climb_by_em(model, torch.cat([points, points + 3]), 30)
+    assert claim.largest_fall(heights) < claim.ROUNDING
+    assert heights[-1] > heights[0] + 0.01
+
+
+def test_arrival_and_fall():
+    assert claim.arrival([1.0, 2.0, 3.0, 2.5], 2.5) == 2
+    assert claim.arrival([1.0, 2.0], 2.5) is None
+    assert claim.largest_fall([1.0, 3.0, 2.5, 2.75, 2.0]) == pytest.approx(0.75)
+    assert claim.largest_fall([1.0, 2.0]) == 0
+    assert math.isnan(claim.largest_fall([1.0, math.nan, 2.0]))
+
+
+@pytest.mark.parametrize("suite", ["quick", "textbook"])
+def test_cases(suite):
+    cases = claim.cases(suite)
+    assert len({tuple(case.parameters.items()) for case in cases}) == len(cases)
+    assert all(case.timed for case in cases)  # one at a time
+    assert sum(case.seconds for case in cases) <= (20 if suite == "quick" else 360)
+
+
+def test_all_methods_start_from_the_same(tmp_path):
+    lab = Lab(tmp_path)
+    case = {"data": "digits", "n": 100, "components": 2, "pca": 4, "passes": 2, "seed": 0}
+    climbs = [
+        claim.measure({**case, "method": method, "rate": rate}, lab)
+        for method, rate in (("em", 0.0), ("full", 0.01), ("mini", 0.003))
+    ]
+    starts = [climb["log_likelihood"][0] for climb in climbs]
+    assert starts == pytest.approx([starts[0]] * 3, abs=1e-8)
+    assert all(climb["log_likelihood"][-1] > starts[0] for climb in climbs[:2])
+    assert climbs[0]["log_likelihood"] == claim.measure({**case, "method": "em", "rate": 0.0}, lab)["log_likelihood"]
+
+
+def rows(em=(0.0, 9.0, 9.95, 10.0), full=None, second=0.5):
+    full = full or [0.0, 2.0, 4.0, 6.0, 8.0, 9.0, 9.9, 10.0]
+    found = []
+    for seed in range(3):
+        climbs = {("em", 0.0): em, ("full", 0.01): [0.0, 1.0], ("full", 0.1): full, ("full", 0.3): [0.0, math.nan],
+                  ("mini", 0.01): [0.0, 9.0, 9.91]}  # fmt: skip
+        for (method, rate), heights in climbs.items():
+            step = 1.0 if method == "em" else second
+            found.append({"data": "mnist", "method": method, "rate": rate, "seed": seed,
+                          "log_likelihood": list(heights),
+                          "seconds": [step * place for place in range(len(heights))]})  # fmt: skip
+    return found
+
+
+def test_findings():
+    found = {finding.key: finding for finding in claim.findings(rows())}
+    assert verdict(list(found.values())) == SUPPORTED
+    assert list(found["em-passes"].values) == [2.0] * 3
+    assert list(found["full-passes"].values) == [3.0] * 3  # 6 of 2
+    assert list(found["full-seconds"].values) == [1.5] * 3
+    assert list(found["mini-passes"].values) == [1.0] * 3
+    assert "0.1" in found["full-passes"].statement  # neither the slow step size nor the one that diverges
+    falling = {finding.key: finding for finding in claim.findings(rows(em=(0.0, 9.95, 9.9, 10.0)))}
+    assert falling["em-largest-fall"].verdict == NOT_SUPPORTED
+    quick = {finding.key: finding for finding in claim.findings(rows(full=[0.0, 10.0]))}
+    assert quick["full-passes"].verdict == NOT_SUPPORTED
+    late = {finding.key: finding for finding in claim.findings(rows(full=[0.0, 5.0, 6.0, 7.0, 8.0]))}
+    assert list(late["full-passes"].values) == [2.0] * 3
+    assert "At least" in late["full-passes"].statement
+
+
+def test_figures():
+    figures = claim.figures(rows())
+    assert set(figures) == {"passes", "seconds"}
+    assert all(len(figure.axes[0].lines) == 10 for figure in figures.values())  # three climbs a seed, and the mark

@@ -1,0 +1,146 @@
+"""The claim about learning curves: the crossover on curves and on Gaussians that are known, a measurement, verdicts."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import norm
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+
+import zoo
+from zoo.claims import learning_curves as claim
+from zoo.claims._claim import NOT_SUPPORTED, SUPPORTED, verdict
+from zoo.claims._lab import Lab
+from zoo.data.splits import Split
+from zoo.metrics.classification import summarize
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.mark.parametrize("suite", ["quick", "textbook"])
+def test_cases(suite):
+    cases = claim.cases(suite)
+    assert len({tuple(case.parameters.items()) for case in cases}) == len(cases)
+    assert sum(case.seconds for case in cases) / 2 <= (15 if suite == "quick" else 600)
+
+
+def test_crossover_of_curves():
+    ns = [10, 100, 1000, 10_000]
+    assert claim.crossover(ns, [3, 3, 3, 3], [1, 2, 4, 5]) == pytest.approx(10**2.5)  # halfway on the logarithm
+    assert claim.crossover(ns, [3, 3, 3, 3], [1, 3, 4, 5]) == pytest.approx(100)
+    assert claim.crossover(ns, [3, 3, 3, 3], [4, 2, 2.5, 4.5]) == pytest.approx(10**3.25)  # the last one counts
+    assert claim.crossover(ns, [3, 3, 3, 3], [1, 1, 1, 3]) == math.inf
+    assert math.isnan(claim.crossover(ns, [3, 3, 3, 3], [4, 4, 4, 4]))
+
+
+def test_crossover_of_gaussians():
+    """Ng & Jordan's case: the asymptotes of both learners are known, and only where independence is wrong do they
+    cross; where it is right the generative learner stays ahead."""
+    rng = np.random.default_rng(0)
+    ns, tests = [20, 40, 160, 2048], 5000
+
+    def curves(covariance, shift, repeats=20):
+        factor = np.linalg.cholesky(covariance)
+
+        def draw(n):
+            labels = np.arange(n) % 2
+            return rng.normal(size=(n, len(shift))) @ factor.T + np.outer(labels - 0.5, shift), labels
+
+        test = draw(tests)
+        scores = np.zeros((2, len(ns)))
+        for column, n in enumerate(ns):
+            for _ in range(repeats):
+                train = draw(n)
+                generative = GaussianNB().fit(*train)
+                generative.var_[:] = generative.var_.mean(0)  # one variance for both classes: linear
+                scores[:, column] += [generative.score(*test), LogisticRegression(C=1e6).fit(*train).score(*test)]
+        return scores / repeats
+
+    shift = np.full(16, 0.5)
+    first, second = curves(np.eye(16), shift)
+    assert claim.crossover(ns, first[:-1], second[:-1]) == math.inf
+    assert first[-1] == pytest.approx(norm.cdf(np.linalg.norm(shift) / 2), abs=0.02)
+    covariance = np.eye(16)
+    covariance[0, 1] = covariance[1, 0] = -0.7  # naive Bayes cannot see that the sum of two tells much
+    weights = shift / np.diag(covariance)
+    naive = norm.cdf(shift @ weights / (2 * math.sqrt(weights @ covariance @ weights)))
+    best = norm.cdf(math.sqrt(shift @ np.linalg.solve(covariance, shift)) / 2)
+    first, second = curves(covariance, shift)
+    assert first[-1] == pytest.approx(naive, abs=0.01)
+    assert second[-1] == pytest.approx(best, abs=0.01)
+    assert 20 < claim.crossover(ns, first, second) < 2048
+
+
+@pytest.mark.parametrize("model", ["naive_bayes", "logistic_regression"])
+def test_measure(model, tmp_path):
+    """Both of the exact pair see black and white pixels of the drawn images, and all test images are asked about."""
+    lab = Lab(tmp_path)
+    measured = claim.measure({"data": "digits", "model": model, "n": 30, "seed": 1}, lab)
+    splits = lab.splits("digits", train_size=30, split_seed=1)
+    train, test = claim.black_or_white(splits.train), claim.black_or_white(splits.test)
+    assert set(train.images.unique().tolist()) == {0, 255}
+    if model == "naive_bayes":  # closed form
+        on = train.images.flatten(1).double() / 255
+        logits, prior = [], []
+        for label in range(10):
+            members = on[train.labels == label]
+            share = (members.sum(0) + 1) / (len(members) + 2)
+            logits.append(share)
+            prior.append(len(members) / 30)
+        share, x = torch.stack(logits), test.images.flatten(1).double() / 255
+        joint = x @ share.log().T + (1 - x) @ (1 - share).log().T + torch.tensor(prior).log()
+        assert measured["accuracy"] == pytest.approx(summarize(joint.log_softmax(1), test.labels)["accuracy"], abs=0.01)
+    assert 0.5 < measured["accuracy"] < 1
+
+
+def test_words_do_not_look_at_test_images_or_validation():
+    for model in ("naive_bayes", "gmm", "logistic_regression", "mlp"):
+        for n in (10, 60_000):
+            assert f"model={model}" in claim.words(model, "mnist", n, 0)
+    assert "model.num_components=1" in claim.words("gmm", "mnist", 300, 0)
+    assert "model.num_components=10" in claim.words("gmm", "mnist", 10_000, 0)
+    assert "model.num_components=32" in claim.words("gmm", "mnist", 60_000, 0)
+
+
+def test_lab_fits_given_images(tmp_path):
+    """Statistics and classes are those of the images that are given, and nothing is validated."""
+    lab = Lab(tmp_path)
+    images = torch.full((20, 1, 28, 28), 51, dtype=torch.uint8)
+    model = lab.fit("model=naive_bayes", "data=digits", train=Split(images, torch.arange(20) % 10))
+    assert model.spec.mean == pytest.approx((0.2,))
+    assert zoo.classify(model, images[:1].float() / 255).exp()[0].tolist() == pytest.approx([0.1] * 10)
+    assert list(tmp_path.iterdir()) == []  # nothing is kept
+
+
+def rows(few=0.02, end=-0.03):
+    found = []
+    for data in ("mnist", "fashion_mnist"):
+        for n, gap in ((10, few), (30, few), (1000, 0.0), (60_000, end)):
+            for seed in range(5 if n <= 1000 else 3):
+                for first, second in claim.PAIRS:
+                    accuracy = 0.8 + 0.001 * seed
+                    found.append({"data": data, "model": second, "n": n, "seed": seed, "accuracy": accuracy})
+                    found.append({"data": data, "model": first, "n": n, "seed": seed,
+                                  "accuracy": accuracy + gap + 0.0001 * seed * (n != 1000)})  # fmt: skip
+    return found
+
+
+def test_findings():
+    found = claim.findings(rows())
+    assert verdict(found) == SUPPORTED
+    assert len({finding.key for finding in found}) == len(found) == 12
+    crossovers = [finding for finding in found if finding.key.endswith("crossover")]
+    assert all(finding.values == pytest.approx([1000] * 3) for finding in crossovers)
+    assert verdict(claim.findings(rows(few=-0.02))) == NOT_SUPPORTED
+    assert verdict(claim.findings(rows(end=0.02))) == NOT_SUPPORTED
+
+
+def test_figures():
+    figures = claim.figures(rows())
+    assert set(figures) == {"mnist", "fashion_mnist"}
+    axes = figures["mnist"].axes[0]
+    assert len(axes.lines) == 4
+    assert axes.get_xscale() == "log"
+    assert axes.lines[0].get_ydata()[-1] == pytest.approx(100 * (0.801 - 0.03 + 0.0001))
