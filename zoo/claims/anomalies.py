@@ -217,7 +217,7 @@ def _scores(rows: Sequence[Row]) -> Figure:
     figure, axes = panels.panel(
         f"Trained on {normal},\nanomalies: {strange}", "AUROC of each seed; mean", "", (4.8, 4.4)
     )
-    names = []
+    names: list[str] = []
     for model, family in FAMILIES.items():
         look = panels.style(model)
         for score, label in SCORES.items():
