@@ -27,13 +27,15 @@ def test_what_each_arrangement_leaves_in_place():
     target = torch.arange(24)
     assert torch.equal(locality.order("image", 4, 6, seed=0), target)
     within = locality.order("within", 4, 6, seed=0, block=2)
-    assert torch.equal(block_of(within), block_of(target)) and not torch.equal(within, target)
+    assert torch.equal(block_of(within), block_of(target))
+    assert not torch.equal(within, target)
     moved = locality.order("blocks", 4, 6, seed=0, block=2).view(4, 6)
     assert not torch.equal(moved.flatten(), target)
     for top in (0, 2):  # every block of the result is a block of the image, unchanged
         for left in (0, 2, 4):
             corner = int(moved[top, left])
-            assert corner // 6 % 2 == 0 and corner % 2 == 0
+            assert corner // 6 % 2 == 0
+            assert corner % 2 == 0
             assert moved[top : top + 2, left : left + 2].flatten().tolist() == [
                 corner,
                 corner + 1,
@@ -71,7 +73,8 @@ def test_a_quick_case_trains_and_is_repeatable(tmp_path):
     case = next(case for case in locality.cases("quick") if case.parameters["arrangement"] == "pixels")
     short = case.parameters | {"n": 300, "epochs": 2}
     measured = locality.measure(short, Lab(tmp_path))
-    assert 0.2 < measured["accuracy"] < 1 and measured["parameters"] == 29_178
+    assert 0.2 < measured["accuracy"] < 1
+    assert measured["parameters"] == 29_178
     assert measured == locality.measure(short, Lab(tmp_path))
 
 
@@ -101,7 +104,8 @@ def test_the_textbook_is_supported_by_rows_that_say_so():
         "mnist-images": SUPPORTED, "mnist-cnn-loses": SUPPORTED, "mnist-mlp-loses": MEASURED,
         "mnist-permuted": SUPPORTED,
     }  # fmt: skip
-    assert found["mnist-images"].estimate == pytest.approx(3) and found["mnist-permuted"].estimate == pytest.approx(-2)
+    assert found["mnist-images"].estimate == pytest.approx(3)
+    assert found["mnist-permuted"].estimate == pytest.approx(-2)
     assert verdict(list(found.values())) == SUPPORTED
 
 

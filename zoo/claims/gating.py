@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CELLS = {"vanilla": "vanilla", "gru": "GRU", "lstm": "LSTM"}
 GATED = ("gru", "lstm")
 TOLD = 14  # points of a curve of reach
-TINY = 1e-12  # least influence that is drawn
+FLOOR = 1e-12  # an influence below it, relative to a later one, is told as that
 IMAGES = 500  # test images that the reach is averaged over
 SECONDS = {
     ("rows", "vanilla"): 3.0, ("rows", "gru"): 6.0, ("rows", "lstm"): 4.0,
@@ -55,7 +55,8 @@ CLAIM = Claim(
     "pixels, and read in 196 steps of one pixel. The gated cells have three and four times the vanilla cell's "
     f"parameters. Accuracy on the 10,000 test images. Reach: on {IMAGES} of them, the norm of the gradient of the "
     "largest logit by the input of each step, as a root mean square over images; told by its ratio of the first "
-    "quarter of the steps to the last, in decades: 0 where nothing is forgotten, -1 where the earliest pixels have a tenth of the influence.",
+    "quarter of the steps to the last, in decades: 0 where nothing is forgotten, -1 where the earliest pixels have a "
+    "tenth of the influence of the latest, never less than -12.",
 )
 
 
@@ -79,7 +80,7 @@ def reach(model: Model, x: Tensor) -> Tensor:
     with evaluating(model), torch.enable_grad():
         x = x.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(model(x).amax(1).sum(), x)
-    return model.sequence(gradient).square().sum(2).mean(0).sqrt()
+    return model.sequence(gradient.double()).square().sum(2).mean(0).sqrt()
 
 
 def memory(influence: Tensor) -> float:
@@ -89,11 +90,12 @@ def memory(influence: Tensor) -> float:
         influence: ``(steps,)``, from :func:`reach`; at least 4 steps.
 
     Returns:
-        log10 of the ratio of their root mean squares; -inf where the first quarter has no influence at all.
+        log10 of the ratio of their root mean squares, -12 at least.
     """
     quarter = len(influence) // 4
     squares = influence.double().square()
-    return float((squares[:quarter].mean() / squares[-quarter:].mean()).log10() / 2)
+    ratio = float((squares[:quarter].mean() / squares[-quarter:].mean()).sqrt())
+    return math.log10(max(ratio, FLOOR))
 
 
 def cases(suite: str) -> list[Case]:
@@ -174,7 +176,7 @@ def figures(rows: Sequence[Row]) -> dict[str, Figure]:
                                     f"{reads} ago", "influence, relative to the last step")  # fmt: skip
         for index, (cell, label) in enumerate(CELLS.items()):
             chosen = select(rows, cell=cell, reads=reads)
-            decades = {float(ago): [math.log10(max(row["reach"][place], TINY)) for row in chosen]
+            decades = {float(ago): [math.log10(max(row["reach"][place], FLOOR)) for row in chosen]
                        for place, ago in enumerate(chosen[0]["ago"])}  # fmt: skip
             panels.curve(axes, decades, **panels.style(label, index))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))

@@ -32,7 +32,7 @@ ARRANGEMENTS = {  # from most to least locality
 }
 TRAINING = (  # the same for both
     "data.val_size=0", "data.batch_size=128", "data.augment={shift: 0, flip: false, erase: 0.0}",
-    "learner.optimizer.lr=0.005", "learner.optimizer.weight_decay=0.01", "trainer.accelerator=cpu",
+    "learner.optimizer.lr=0.01", "learner.optimizer.weight_decay=0.01", "trainer.accelerator=cpu",
 )  # fmt: skip
 MODELS = {  # within 3 % of the same number of parameters
     "cnn": ("model=cnn", "model.channels=[16,32,64]", "model.mirror=false"),
