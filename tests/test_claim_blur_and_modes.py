@@ -107,7 +107,7 @@ def test_measured(tmp_path, monkeypatch):
     assert exact["samples"] == exact["real"]
     monkeypatch.setattr(Lab, "train", lambda self, *words: Camera(5))
     blurred = claim.measure(case, lab)
-    assert blurred["detail"] < 0.3
+    assert blurred["detail"] < 0.6
     assert blurred["recall"] < 0.9
     assert all(math.isfinite(value) for value in blurred["spectrum"])
     assert not {*case} & {*blurred}

@@ -48,6 +48,8 @@ def test_a_wave_is_at_its_frequency(u, v):
     split = math.hypot(u, v) / 16
     assert high_frequency_energy(wave(u, v), above=split - 0.01) == pytest.approx(energy, rel=1e-5)
     assert high_frequency_energy(wave(u, v), above=split + 0.01) == pytest.approx(0, abs=1e-6)
+    assert high_frequency_energy(wave(u, v), above=0, up_to=split - 0.01) == pytest.approx(0, abs=1e-6)
+    assert high_frequency_energy(wave(u, v), above=0, up_to=split + 0.01) == pytest.approx(energy, rel=1e-5)
 
 
 def test_blur_takes_high_frequencies_away():

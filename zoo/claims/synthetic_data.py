@@ -41,9 +41,10 @@ CLAIM = Claim(
     "2018, How Good Is My GAN?; He et al. 2023, Is Synthetic Data from Generative Models Ready for Image Recognition?",
     protocol="MNIST. For n = 100, 300, 1,000 and 10,000 training images, equally many a class and drawn anew for each "
     "of three seeds, a Gaussian mixture a class is trained on these n images as they are: one Gaussian for each "
-    f"{COMPONENT} images of a class, at most {LARGEST}, 60 principal directions, the variance floor of the zoo's "
-    "recipe, no choice by other images. A LeNet learns from the n real images; from the same, shifted at random by up "
-    f"to {SHIFT} pixels each time, the classical remedy; and from the n real images with n, or with 10,000, samples, "
+    f"{COMPONENT} images of a class, from 1 to {LARGEST}, 60 principal directions, the variance floor of the zoo's "
+    "recipe. (Of the zoo's generators it was chosen before a conditional VAE on training images that no one saw.) "
+    "A LeNet learns from the n real images; from the same, shifted at random by up to "
+    f"{SHIFT} pixels each time, the classical remedy; and from the n real images with n, or with 10,000, samples, "
     "each counting alike. It is the same network with the same 250 steps of 64 images each time, and nothing is chosen "
     "by validation. With all 60,000 images the mixture has 64 Gaussians a class, and the LeNet 600 steps, on real "
     "images or on 50,000 samples alone. Accuracy on the 10,000 test images.",
@@ -154,4 +155,5 @@ def figures(rows: Sequence[Row]) -> dict[str, Figure]:
         part.set_xticks(sizes, [f"{n:,}" for n in sizes], fontsize=8)
         part.minorticks_off()
         panels.legend(part, loc=place)
+    axes.set_ylim(top=100)
     return {"accuracy": accuracy, "gain": gain}

@@ -58,7 +58,11 @@ def radial_spectrum(images: Tensor) -> tuple[Tensor, Tensor]:
     return torch.arange(count, dtype=torch.float64) / side, sums / ring[inside].bincount(minlength=count)
 
 
-def high_frequency_energy(images: Tensor, above: float = HIGH) -> float:
-    """Mean over images of the part of Σ x² that lies at frequencies of more than ``above`` cycles a pixel."""
+def high_frequency_energy(images: Tensor, above: float = HIGH, up_to: float = 1.0) -> float:
+    """Mean over images of the part of Σ x² at more than ``above``, and at most ``up_to``, cycles a pixel.
+
+    Images that were enlarged have nothing above the Nyquist frequency that they were taken with.
+    """
     values = power(images)
-    return float(values[frequencies(*values.shape) > above].sum())
+    at = frequencies(*values.shape)
+    return float(values[(at > above) & (at <= up_to)].sum())
