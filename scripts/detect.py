@@ -1,7 +1,7 @@
 """Which pictures are strange to a model, and how well its scores tell.
 
-python scripts/detect.py ckpt=<file or run directory> <images or folders> [key=value …]
-python scripts/detect.py ckpt=<file or run directory> against=<data> [key=value …]
+python scripts/detect.py ckpt=<checkpoint> <images or folders> [key=value …]
+python scripts/detect.py ckpt=<checkpoint> against=<data> [key=value …]
 
 The first calls a picture an anomaly if its score is above a threshold, which
 is chosen on validation images such that a normal one is above it with
