@@ -51,7 +51,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         temporary.chmod(0o755)  # mkdtemp's folder is the owner's alone
         os.rename(temporary, path)
     except OSError as error:
-        raise ZooError(f"{path} cannot be written: {error.strerror}") from error
+        raise ZooError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
