@@ -51,7 +51,7 @@ def augment(model: Model, n: int, out: Path, format: str = "png", seed: int = 0)
     with new_folder(out) as folder:
         samples = labelled_samples(model, n, seed)
         samples = Split(samples.images.cpu(), samples.labels.cpu())
-        names = _write_folders(samples, spec, folder) if format == "png" else _write_idx(samples, folder)
+        names = write_folders(samples, spec, folder) if format == "png" else _write_idx(samples, folder)
     return [out / name for name in names]
 
 
@@ -69,7 +69,8 @@ def folder_names(class_names: Sequence[str]) -> list[str]:
     return [f"{label:0{digits}}-{name}" for label, name in enumerate(safe)]
 
 
-def _write_folders(samples: Split, spec: DataSpec, folder: Path) -> list[str]:
+def write_folders(samples: Split, spec: DataSpec, folder: Path) -> list[str]:
+    """Write images as ``folder/<class>/00001.png``; the names of the classes' folders, in the order of labels."""
     names = folder_names(spec.class_names)
     digits = max(5, len(str(len(samples))))
     for label, name in enumerate(names):

@@ -49,7 +49,7 @@ def evaluate(
 
     Args:
         model: the model.
-        split: uint8 images and labels.
+        split: uint8 images and labels; those whose class is hidden are left aside.
         batch_size: images at a time.
         missing: probability that a pixel is hidden, in all its channels, drawn for each pixel of each image from a
             fixed seed. Above 0 the model is asked for classes alone, see :func:`zoo.classify`.
@@ -59,7 +59,7 @@ def evaluate(
         DataError: shape or number of classes do not fit the model.
         ZooError: the model can neither classify nor tell a likelihood.
     """
-    spec = model.spec
+    spec, split = model.spec, split.labelled()
     if tuple(split.images.shape[1:]) != spec.shape:
         raise DataError(f"the images are {_times(split.images.shape[1:])}, the model was made for {_times(spec.shape)}")
     if len(split) == 0:

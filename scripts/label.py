@@ -1,0 +1,64 @@
+"""Spread a few labels to many training images along a model's codes, and write them.
+
+python scripts/label.py ckpt=<file or run directory> out=<folder> [key=value …]
+
+  ckpt    a .ckpt file, a run directory or a released model's folder; a model
+          that encodes images, which need not have seen a label
+  out     the folder to write, which must not exist: <out>/<class>/00001.png,
+          for data=image_folder; it appears whole or not at all
+  labels  the labels of so many training images are used, equally many of each
+          class; those of all others are hidden (100)
+  images  so many images without a label come in, at random (30000)
+  path    the folder of a model that was trained on data=image_folder, if moved
+  root    where data lies; ZOO_DATA, else data/, if left out
+  seed    draws whose labels are used, and the other images (0)
+  ema     true (default): averaged weights where there are any; false: the raw ones
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from zoo.tasks.command import command, parse
+
+DEFAULTS: dict[str, Any] = {
+    "ckpt": ..., "out": ..., "labels": 100, "images": 30_000, "path": None, "root": None, "seed": 0,
+    "ema": True,
+}  # fmt: skip
+RULES = {
+    "labels": "[1, inf)",
+    "images": "[1, inf)",
+    "seed": "[0, 9223372036854775807]",
+}
+
+
+@command
+def main() -> None:
+    options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    from zoo import checkpoint
+    from zoo.errors import ConfigError
+    from zoo.files import new_folder
+    from zoo.tasks.augment import write_folders
+    from zoo.tasks.evaluate import splits_for
+    from zoo.tasks.few_labels import guess
+
+    if files:
+        raise ConfigError(f"{files[0]!r} is not key=value; the checkpoint is given as ckpt={files[0]}")
+    model, source = checkpoint.load_with_source(options["ckpt"], options["ema"])
+    source = {**source, "train_size": 0, "labels": options["labels"], "repeat": 1, "split_seed": options["seed"]}
+    splits = splits_for(model.spec, source, root=options["root"], folder=options["path"])
+    guessed = guess(model, splits.train, options["images"], options["seed"])
+    out = Path(options["out"]).expanduser()
+    with new_folder(out) as folder:
+        write_folders(guessed, model.spec, folder)
+    shares = guessed.labels.bincount(minlength=model.spec.num_classes).tolist()
+    print(f"{len(guessed):,} images, {options['labels']:,} of them with their own label, in {out}")
+    print(", ".join(f"{name} {count:,}" for name, count in zip(model.spec.class_names, shares, strict=True)))
+    size = max(model.spec.shape[1:])
+    print(f"python train.py data=image_folder data.path={out} data.image_size={size} data.invert=never")
+
+
+if __name__ == "__main__":
+    main()
