@@ -135,7 +135,9 @@ def figures(rows: Sequence[Row]) -> dict[str, Figure]:
     for data in dict.fromkeys(row["data"] for row in rows):
         kept = select(rows, data=data)
         models = [model for model in _roster.CLASSIFIERS if select(kept, model=model)]
-        figure, axes = panels.panel(f"{DATA[data]}: calibration error before → after scaling", "ECE, points (log)", "")
+        figure, axes = panels.panel(
+            f"{DATA[data]}: error before → after scaling", "expected calibration error, points (log)", ""
+        )
         for place, model in enumerate(models):
             look = panels.style(model)
             pair = [
