@@ -55,12 +55,14 @@ def em(model, x, labels, passes):
 def test_labels_are_kept_of_a_balanced_part_alone():
     whole = load_splits("digits", val_size=200, split_seed=3)
     some = load_splits("digits", val_size=200, split_seed=3, labels=50)
-    assert torch.equal(some.train.images, whole.train.images) and some.spec == whole.spec
+    assert torch.equal(some.train.images, whole.train.images)
+    assert some.spec == whole.spec
     known = some.train.labels != UNLABELLED
     assert some.train.labels[known].bincount().tolist() == [5] * 10
     assert torch.equal(some.train.labels[known], whole.train.labels[known])
     assert torch.equal(some.train.labelled().images, some.train.images[known])
-    assert torch.equal(some.val.labels, whole.val.labels) and torch.equal(some.test.labels, whole.test.labels)
+    assert torch.equal(some.val.labels, whole.val.labels)
+    assert torch.equal(some.test.labels, whole.test.labels)
 
 
 def test_the_labelled_images_are_those_of_train_size():
@@ -307,7 +309,8 @@ def test_guessed_classes_keep_the_labels_that_are_known():
     model.encode = lambda x: x.flatten(1)  # pixels as codes
     guessed = few_labels.guess(model, splits.train, images=800)
     truth = load_splits("digits").train
-    assert len(guessed) == 900 and torch.equal(guessed.labels[:100], splits.train.labelled().labels)
+    assert len(guessed) == 900
+    assert torch.equal(guessed.labels[:100], splits.train.labelled().labels)
     rows = {image.numpy().tobytes(): label for image, label in zip(truth.images, truth.labels.tolist(), strict=True)}
     right = [rows[image.numpy().tobytes()] == label
              for image, label in zip(guessed.images, guessed.labels.tolist(), strict=True)]  # fmt: skip
@@ -329,4 +332,5 @@ def test_a_set_is_labelled_by_command(tmp_path):
     assert all(written[image.numpy().tobytes()] == label for image, label in zip(known.images, known.labels.tolist(),
                                                                                  strict=True))  # fmt: skip
     again = command(*words)
-    assert again.returncode == 2 and "exists already" in again.stderr
+    assert again.returncode == 2
+    assert "exists already" in again.stderr

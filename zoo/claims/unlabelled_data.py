@@ -150,8 +150,8 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
     ]  # fmt: skip
     if data == "mnist":
         errors = [100 * (1 - value) for value in values(rows, "accuracy", method="lenet", labels=few, unlabelled=True)]
-        found.append(Finding("error", f"With {few} labels of {name}, a LeNet that learns from images that labels "
-                             f"spread to errs on at most {BAR:g} % of the test images.", errors, "%", below=BAR))  # fmt: skip
+        statement = f"With {few} labels of {name}, a LeNet taught by spread labels errs on at most {BAR:g} % of the "
+        found.append(Finding("error", statement + "test images.", errors, "%", below=BAR))
     return found
 
 

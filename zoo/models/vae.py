@@ -413,7 +413,7 @@ class VAE(LatentModel):
         return {"loss": loss, "log_likelihood": bound.detach(), "recon": recon.detach(), "kl": kl.detach()}
 
     def _partly_labelled(self, x: Tensor, labels: Tensor, weight: float) -> dict[str, Tensor]:
-        """The terms where there is a q(y | x): a row for each labelled image, and one a class for each of the others."""
+        """The terms where there is a q(y | x): a row a labelled image, and one a class for each of the others."""
         known, hidden = (labels >= 0).nonzero()[:, 0], (labels < 0).nonzero()[:, 0]
         log_proba = full(self.classifier(x - self._mean(x))).log_softmax(1)
         rows = torch.cat([known, hidden.repeat_interleave(self.groups)])
