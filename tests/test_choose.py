@@ -208,7 +208,8 @@ class TestChoice:
         [
             (98.374, [98.25, 98.5], "98.37 ± 0.12 %"),
             (98.374, None, "98.37 %"),
-            (1234.5, [1134.5, 1334.5], "1,234 ± 100 %"),
+            (1234.5, [1134.5, 1334.5], "1,230 ± 100 %"),
+            (385610, [370178, 401042], "386,000 ± 15,000 %"),
             (-0.5, [-0.55, -0.45], "−0.500 ± 0.050 %"),
             (0.0123, None, "0.0123 %"),
             (0.0, None, "0.00 %"),
@@ -248,7 +249,7 @@ class TestCommand:
             (["needs=acuracy"], "error: unknown need 'acuracy': did you mean 'accuracy'?"),
             (["seconds=0.5"], "error: no model is left"),
             (["accuracy"], "error: 'accuracy' is not key=value: needs are given as needs=accuracy"),
-            (["from=/nowhere"], "error: /nowhere is no table of models"),
+            (["from=none.json"], "error: none.json is no table of models"),
             (["mising=0.5"], "error: unknown key 'mising': did you mean 'missing'?"),
         ],
     )
@@ -278,3 +279,17 @@ class TestCommand:
         code = "import sys; from pathlib import Path; from zoo.tasks import choose\n"
         code += "choose.choose(choose.read(Path(sys.argv[1])), ['accuracy']); sys.exit('torch' in sys.modules)"
         assert subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT).returncode == 0
+
+
+def test_anomalies_count_by_the_direction_that_is_told_worse():
+    """By a fixed score of each kind of model, wherever another one is better."""
+    found = [
+        {"data": data, "model": model, "seed": seed, "anomalies": kind, f"auroc_{score}": area + seed / 100,
+         "auroc_log_prob": 1.0}
+        for model, score, areas in (("vae", "complexity", (0.9, 0.7)), ("cnn", "mahalanobis", (0.5, 0.8)))
+        for data, kind, area in zip(("fashion_mnist", "mnist"), ("simpler", "richer"), areas, strict=True)
+        for seed in (0, 1)
+    ]  # fmt: skip
+    halves = [{**found[0], "model": "gmm"}]  # in one direction alone
+    (need,) = (need for need in NEEDS if need.key == "anomalies")
+    assert need.read(found + halves, "mnist") == {"vae": {0.0: [0.7, 0.71]}, "cnn": {0.0: [0.5, 0.51]}}

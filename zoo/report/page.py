@@ -208,7 +208,7 @@ def estimate(finding: Finding) -> str:
     if not math.isfinite(finding.estimate):
         there = [value for value in finding.values if math.isfinite(value)]
         return f"none in {len(finding.values) - len(there)} of {len(finding.values)} seeds"
-    return _number(finding.estimate, _digits(finding))
+    return choose.decimal(finding.estimate, _digits(finding))
 
 
 def interval(finding: Finding) -> str:
@@ -216,7 +216,7 @@ def interval(finding: Finding) -> str:
     low, high = finding.interval
     if not (math.isfinite(low) and math.isfinite(high)):
         return "–"
-    return f"{_number(low, _digits(finding))} to {_number(high, _digits(finding))}"
+    return f"{choose.decimal(low, _digits(finding))} to {choose.decimal(high, _digits(finding))}"
 
 
 def threshold(finding: Finding) -> str:
@@ -230,14 +230,9 @@ def _digits(finding: Finding) -> int:
     low, high = finding.interval
     half = (high - low) / 2
     if math.isfinite(half) and half > 0:
-        return min(6, max(0, 1 - math.floor(math.log10(half))))
+        return min(6, 1 - math.floor(math.log10(half)))
     size = abs(finding.estimate)
     return min(6, max(0, 2 - math.floor(math.log10(size)))) if size > 0 else 0
-
-
-def _number(value: float, decimals: int) -> str:
-    text = f"{value:,.{decimals}f}"
-    return text.replace("-", "−") if float(text.replace(",", "")) else text.removeprefix("-")
 
 
 def range_of(finding: Finding) -> dict[str, float] | None:

@@ -24,7 +24,7 @@ GENERATIVE: dict[str, tuple[str, str, str]] = {  # model: colour, mark, label
 }
 DISCRIMINATIVE: dict[str, tuple[str, str, str]] = {
     "logistic_regression": ("#e69f00", "o", "logistic regression"),
-    "svm": ("#b8860b", "s", "SVM"),
+    "svm": ("#7d6f00", "s", "SVM"),
     "mlp": ("#d55e00", "D", "MLP"),
     "cnn": ("#cc3366", "^", "CNN"),
     "rnn": ("#cc79a7", "v", "RNN"),
