@@ -44,7 +44,7 @@ COVARIANCES: dict[str, Callable[[int, int, int, int], Covariance]] = {
     "low_rank": LowRank,
 }
 STARTS = ("kmeans", "k-means++", "random")
-START_ROWS = 4096  # images whose nearest labelled one is looked for at a time
+START_ROWS = 1024  # images whose nearest labelled one is looked for at a time
 START_IMAGES = 100_000  # how many images the start is found on, at most
 BLOCK = 1 << 19  # numbers worked on at a time: what stays in a core's cache
 LEAST = 1e-12  # of the variance of a pixel that never changes, in squared grey value
@@ -149,9 +149,13 @@ class GMM(DensityModel):
     def initialize(self, batches: Batches, generator: torch.Generator) -> None:
         """Principal directions; responsibilities, found on at most 100,000 images; then an M-step from those."""
         count = self._find_directions(batches)
-        kept = [(x[:: -(-count // START_IMAGES)], labels[:: -(-count // START_IMAGES)]) for x, labels in batches]
-        y = torch.cat([self._project(x.flatten(1))[0] for x, _ in kept])
-        labels = torch.cat([part for _, part in kept])
+        every, kept = -(-count // START_IMAGES), []
+        for x, labels in batches:
+            rows = torch.arange(len(labels), device=labels.device) % every == 0
+            if bool((labels < 0).any()):  # labels are few: none is left out
+                rows |= labels >= 0
+            kept.append((self._project(x[rows].flatten(1))[0], labels[rows]))
+        y, labels = (torch.cat(parts) for parts in zip(*kept, strict=True))
         known = labels >= 0
         if self.groups > 1 and not bool(known.all()):
             owners = torch.cat([nearest(part, y[known]) for part in y.split(START_ROWS)])
