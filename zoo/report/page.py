@@ -183,7 +183,7 @@ def html(
     environment.filters |= {"estimate": estimate, "interval": interval, "threshold": threshold, "clock": clock}
     environment.filters |= {"figure": choose.figure, "spelled": choose.spelled, "model": name, "data": DATA.get}
     environment.globals |= {"signs": SIGNS, "classes": CLASSES, "range_of": range_of, "verdicts": VERDICTS}
-    return environment.get_template("index.html.j2").render(
+    text = environment.get_template("index.html.j2").render(
         blocks=blocks,
         drawings={claim: {key: Markup(one.inline) for key, one in drawn.items()} for claim, drawn in drawings.items()},
         models=models,
@@ -195,6 +195,7 @@ def html(
         light=Markup(_colors(drawing.LIGHT)),
         dark=Markup(_colors(drawing.DARK)),
     )
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _colors(ground: str) -> str:

@@ -107,7 +107,8 @@ def logarithmic(axes: Axes, *which: str) -> None:
         axis = axes.xaxis if name == "x" else axes.yaxis
         (axes.set_xscale if name == "x" else axes.set_yscale)("log")
         low, high = axis.get_data_interval()
-        wide = low > 0 and high / low > 300  # where more than the powers of ten would not fit
+        # where more than the powers of ten would not fit: beside one another sooner than above one another
+        wide = low > 0 and high / low > {"x": 30, "y": 300}[name]
         axis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
         axis.set_major_formatter(lambda value, _: f"{value:,.10g}" if value < 1e6 else f"{value / 1e6:,.10g} M")
         axis.set_minor_formatter(NullFormatter())
