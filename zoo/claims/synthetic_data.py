@@ -48,11 +48,11 @@ CLAIM = Claim(
     "each counting alike. It is the same network with the same 250 steps of 64 images each time, and nothing is chosen "
     "by validation. With all 60,000 images the mixture has 64 Gaussians a class, and the LeNet 600 steps, on real "
     "images or on 50,000 samples alone. Accuracy on the 10,000 test images.",
-    discussion="Samples do not help the classifier of 100 images: it loses about a point, with an interval that reaches "
-    "zero. A generator that has seen ten images of a class has nothing to add to them but its own form, and a normal "
-    "distribution around ten images is a poor guess of handwriting: its samples lay strokes of several images over each "
-    "other. Shifting the same images, which brings in something that is known of digits, gains about four points. The "
-    "gains that the literature reports come from generators that were trained on other images as well.",
+    discussion="Samples do not help the classifier of 100 images: it loses about a point, with an interval that "
+    "reaches zero. A generator that has seen ten images of a class has nothing to add to them but its own form, and a "
+    "normal distribution around ten images is a poor guess of handwriting: its samples lay strokes of several images "
+    "over each other. Shifting the same images, which brings in something that is known of digits, gains about four "
+    "points. The gains that the literature reports come from generators that were trained on other images as well.",
 )
 
 
