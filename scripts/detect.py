@@ -109,7 +109,7 @@ def main() -> None:
 
 
 def _cell(value: float, interval: list[float]) -> str:
-    return f"{100 * value:.2f} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
+    return f"{100 * value:.4g} ({100 * interval[0]:.3g}–{100 * interval[1]:.3g})"
 
 
 if __name__ == "__main__":
