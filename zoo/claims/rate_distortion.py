@@ -84,7 +84,7 @@ def cases(suite: str) -> list[Case]:
     return [
         Case({"data": data, "beta": beta, "n": n, "epochs": epochs, "seed": seed,
               "samples": list(SAMPLES[suite]) if beta == 1 else []},
-             1 + 4e-5 * n * epochs + (0 if beta != 1 else 1 if quick else 6))
+             1 + 6e-5 * n * epochs + (0 if beta != 1 else 1 if quick else 6))
         for beta in BETAS[suite] for seed in seeds
     ]  # fmt: skip
 
