@@ -123,10 +123,10 @@ def test_and_not_by_rows_that_do_not():
 
 def test_figures_show_every_cell_and_bear_an_influence_of_nothing():
     found = gating.figures(rows(TEXTBOOK, MEMORY))
-    assert set(found) == {"accuracy", "reach-rows", "reach-pixels"}
+    assert set(found) == {"accuracy", "reach-28-rows", "reach-196-pixels"}
     for figure in found.values():
         (axes,) = figure.axes
         assert [text.get_text() for text in axes.get_legend().get_texts()] == ["vanilla", "GRU", "LSTM"]
     assert [label.get_text() for label in found["accuracy"].axes[0].get_xticklabels()] == ["28 rows", "196 pixels"]
-    line = found["reach-pixels"].axes[0].lines[0]
+    line = found["reach-196-pixels"].axes[0].lines[0]
     assert list(line.get_ydata()) == pytest.approx([0, -1, -12])
