@@ -155,7 +155,7 @@ def figures(rows: Sequence[Row]) -> dict[str, Figure]:
         axes.plot(values(rows, "recall", model=model), values(rows, "precision", model=model), linestyle="",
                   markersize=8, **look)  # fmt: skip
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
-    panels.legend(axes)
+    panels.legend(axes, loc="lower right")
     first = select(rows, seed=rows[0]["seed"])
     return {"spectra": spectra, "variety": variety, "samples": _shown(first, models, name)}
 
