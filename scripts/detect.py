@@ -59,9 +59,9 @@ def main() -> None:
     from zoo.data.splits import load_splits
     from zoo.errors import ConfigError
     from zoo.files import write_json
-    from zoo.tasks.detect import SEED, compare, draw, fit, held_out, judge, read_pictures, score_names
+    from zoo.tasks.detect import SEED, compare, draw, fit, held_out, judge, score_names
     from zoo.tasks.evaluate import splits_for
-    from zoo.tasks.predict import find_images
+    from zoo.tasks.predict import find_images, read_images
 
     against, path, root = options["against"], options["path"], options["root"]
     if bool(files) == bool(against):
@@ -93,7 +93,7 @@ def main() -> None:
         )
     else:
         if folder:
-            strange = read_pictures(paths, model.spec, options["invert"])
+            strange = read_images(paths, model.spec, options["invert"])
         else:
             strange = draw(load_splits(against, root).test, options["images"]).images
         normal = draw(test, options["images"]).images

@@ -35,7 +35,6 @@ import torch
 from torch import Tensor
 
 from zoo import capability
-from zoo.data.image_folder import read_image
 from zoo.data.splits import Split, Splits, stratified
 from zoo.errors import DataError, ZooError
 from zoo.metrics.detection import (
@@ -51,7 +50,8 @@ from zoo.metrics.detection import (
 from zoo.metrics.likelihood import LEVELS
 from zoo.models._model import Model
 from zoo.models.vae import binarise
-from zoo.spec import DataSpec, Density
+from zoo.spec import Density
+from zoo.tasks.predict import read_images
 
 FIT_IMAGES = 5_000  # training images that a score is fitted to, at most
 SEED = 0  # of the images that are drawn from a split: the same question has the same answer
@@ -271,12 +271,6 @@ def draw(split: Split, count: int) -> Split:
     return split.take(stratified(split.labels, count, torch.Generator().manual_seed(SEED))[1])
 
 
-def read_pictures(paths: Sequence[Path], spec: DataSpec, invert: str | None = None) -> Tensor:
-    """A user's pictures as images of a model: uint8 ``(N, C, H, W)``. See :func:`judge`."""
-    pixels = [read_image(path, spec.shape[1:], spec.shape[0] == 3, invert or spec.invert) for path in paths]
-    return torch.from_numpy(np.stack(pixels))
-
-
 def judge(
     detector: Detector, calibration: Tensor, paths: Sequence[Path], alarm: float = 0.05, invert: str | None = None
 ) -> list[dict[str, Any]]:
@@ -299,7 +293,7 @@ def judge(
     name, spec = detector.names[0], detector.model.spec
     known = detector(calibration)[name]
     limit = threshold(known, alarm)
-    scores = detector(read_pictures(paths, spec, invert))[name]
+    scores = detector(read_images(paths, spec, invert))[name]
     return [
         {"file": str(path), "score": score, "threshold": limit, "p_value": p, "anomaly": score > limit}
         for path, score, p in zip(paths, scores.tolist(), p_values(known, scores).tolist(), strict=True)
