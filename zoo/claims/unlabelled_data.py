@@ -66,8 +66,8 @@ CLAIM = Claim(
     f"all, as each unlabelled one costs ten: Kingma's model M2, labelled images {VAE_REPEAT} times an epoch, weight of "
     f"classification {VAE_WEIGHT}; alone, as many steps on its labelled images. Accuracy on the 10,000 test images. "
     "Epochs, latents and neighbours were chosen by the classes of training images.",
-    discussion="Whether EM helps depends on whether the groups that raise the likelihood are the classes. A Gaussian with "
-    "a full covariance finds digits. Naive Bayes, to which pixels are independent, explains more by slant and by the "
+    discussion="Whether EM helps depends on whether the groups that raise the likelihood are classes. A Gaussian of "
+    "full covariance finds digits. Naive Bayes, to which pixels are independent, explains more by slant and by the "
     "width of strokes, and tens of thousands of images without a label outweigh a hundred with one: it may lose even "
     "where labels are few, unlike in texts, whose words are closer to independent.",
 )
