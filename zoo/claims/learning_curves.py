@@ -49,6 +49,11 @@ CLAIM = Claim(
     f"component a class for each {IMAGES_A_COMPONENT:,} images, 1 at least and {MOST_COMPONENTS} at most. No "
     "augmentation. Accuracy on the 10,000 test images. The crossover is the number of labels at which the "
     "discriminative model gets ahead to stay ahead, by linear interpolation over the logarithm.",
+    discussion="Where naive Bayes is not ahead with few labels, this is why. Pixels are so far from independent that it "
+    "is overconfident from the first images on; and logistic regression that starts at zero and takes a few hundred "
+    "steps is held back much as by a penalty, unlike that of Ng & Jordan. Where the mixture stays ahead to the end: it "
+    "does not share its form with the MLP, and with 32 Gaussians a class its own error on MNIST is small. The MLP has "
+    "had four passes here, half the width of its recipe and no shifted images; its recipe reaches 99 %.",
 )
 
 
@@ -86,7 +91,7 @@ def cases(suite: str) -> list[Case]:
 
 
 def _seconds(model: str, n: int) -> float:
-    fixed, of_thousand = {"naive_bayes": (0.8, 0.02), "gmm": (1.5, 0.6), "logistic_regression": (0.8, 0.1),
+    fixed, of_thousand = {"naive_bayes": (0.8, 0.06), "gmm": (1.5, 0.35), "logistic_regression": (0.8, 0.1),
                           "mlp": (0.8, 0.25)}[model]  # fmt: skip
     seen = max(n, LEAST) if model in ("logistic_regression", "mlp") else n
     return fixed + of_thousand * seen / 1000
