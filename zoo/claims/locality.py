@@ -95,7 +95,7 @@ def cases(suite: str) -> list[Case]:
             for arrangement in ("image", "pixels") for model in MODELS for seed in range(2)
         ]  # fmt: skip
     return [
-        _case(data, model, arrangement, seed, n=10_000, epochs=6, seconds={"cnn": 5.0, "mlp": 1.5}[model])
+        _case(data, model, arrangement, seed, n=10_000, epochs=6, seconds={"cnn": 7.0, "mlp": 1.5}[model])
         for data in ("mnist", "fashion_mnist") for arrangement in ARRANGEMENTS for model in MODELS for seed in range(3)
     ]  # fmt: skip
 
