@@ -58,6 +58,7 @@ CLAIM = Claim(
     "largest logit by the input of each step, as a root mean square over images; told by its ratio of the first "
     "quarter of the steps to the last, in decades: 0 where nothing is forgotten, -1 where the earliest pixels have a "
     "tenth of the influence of the latest, never less than -12.",
+    version=2,
 )
 
 
