@@ -52,8 +52,8 @@ CLAIM = Claim(
     discussion="Where naive Bayes is not ahead with few labels, this is why. Pixels are so far from independent that "
     "it is overconfident from the first images on; and logistic regression that starts at zero and takes a few "
     "hundred steps is held back much as by a penalty, unlike that of Ng & Jordan. Where the mixture stays ahead to "
-    "the end: it does not share its form with the MLP, and with 32 Gaussians a class its own error on MNIST is small. The MLP "
-    "has had four passes here, half the width of its recipe and no shifted images; its recipe reaches 99 %.",
+    "the end: it does not share its form with the MLP, and with 32 Gaussians a class its own error on MNIST is small. "
+    "The MLP has had four passes here, half the width of its recipe and no shifted images; its recipe reaches 99 %.",
 )
 
 
