@@ -83,12 +83,13 @@ def run(todo: Sequence[Job], out: Path, announce: Callable[[str, float], None] =
     for number, job in enumerate(left):
         pace = spent / expected if expected else 1.0
         announce(f"[{number + 1}/{len(left)}] {job}", pace * sum(later.case.seconds for later in left[number:]))
-        started = time.perf_counter()
         held: AbstractContextManager[Any] = lock.write_lock() if job.case.timed else lock.read_lock()
         with held:
-            if not job.path.is_file():  # another process may have been quicker
-                _measure(job, out)
-        expected, spent = expected + job.case.seconds, spent + time.perf_counter() - started
+            if job.path.is_file():  # another process was quicker
+                continue
+            started = time.perf_counter()
+            _measure(job, out)
+            expected, spent = expected + job.case.seconds, spent + time.perf_counter() - started
 
 
 def _measure(job: Job, out: Path) -> None:
