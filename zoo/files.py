@@ -26,7 +26,8 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there may be none, nor a folder that it could be in
+            temporary.unlink()
         raise ZooError(f"{path} cannot be written: {error.strerror}") from error
 
 
