@@ -7,6 +7,7 @@ rule                what must hold
 ``[gru, lstm]``     one of these values
 ``any``             every value is passed on; the receiver checks it
 ``open``            a mapping that takes further keys; the receiver checks them
+``file``            a file to be written, in a folder that exists
 ==================  ==================================================================================
 
 The value must also have the type of its default. Where that is null, null and strings are accepted.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 from zoo.errors import ConfigError
@@ -24,6 +26,9 @@ from zoo.errors import ConfigError
 def check_value(where: str, value: Any, default: Any, rule: Any = None) -> None:
     """Raise ``ConfigError`` unless ``value`` has the type of ``default`` and obeys ``rule``."""
     if rule == "any":
+        return
+    if rule == "file":
+        _check_file(where, value)
         return
     if isinstance(rule, list):
         if value not in rule:
@@ -37,9 +42,17 @@ def check_value(where: str, value: Any, default: Any, rule: Any = None) -> None:
             check_value(where, entry, default[0] if default else None, rule)
         return
     if not _same_type(value, default):
-        raise ConfigError(f"{where}={_text(value)}: {_type_name(default)} is needed, such as {_text(default)}")
+        raise ConfigError(f"{where}={_text(value)}: {_type_name(default)} is needed{_such_as(default, rule)}")
     if rule is not None and not _inside(value, rule):
         raise ConfigError(f"{where}={value}: must be in {rule}")
+
+
+def _check_file(where: str, text: str) -> None:
+    path = Path(text)
+    if text.endswith("/") or path.is_dir():
+        raise ConfigError(f"{where}={text} is a folder: the name of a file is needed")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{where}={text}: the folder {path.parent} does not exist")
 
 
 def _same_type(value: Any, default: Any) -> bool:
@@ -61,6 +74,13 @@ def _type_name(default: Any) -> str:
         type(None): "a word or null",
     }
     return names[type(default)]
+
+
+def _such_as(default: Any, rule: Any) -> str:
+    """The default as an example, where there is one: one that the rule forbids only says that nothing was given."""
+    if default is None or (rule is not None and not _inside(default, rule)):
+        return ""
+    return f", such as {_text(default)}"
 
 
 def _text(value: Any) -> str:
