@@ -16,11 +16,12 @@ python scripts/evaluate.py ckpt=… synthetic=true
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
-from zoo.tasks.command import command, parse
+from zoo.tasks.command import command, parse_values
 
 DEFAULTS: dict[str, Any] = {"ckpt": ..., "out": ..., "n": 50_000, "format": "png", "seed": 0, "ema": True}
 RULES = {"n": "[1, inf)", "format": ["png", "idx"], "seed": "[0, 9223372036854775807]"}
@@ -28,20 +29,17 @@ RULES = {"n": "[1, inf)", "format": ["png", "idx"], "seed": "[0, 922337203685477
 
 @command
 def main() -> None:
-    options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
     from zoo import checkpoint
-    from zoo.errors import ConfigError
     from zoo.tasks.augment import augment
 
-    if files:
-        raise ConfigError(f"{files[0]!r} is not key=value; the checkpoint is given as ckpt={files[0]}")
     model = checkpoint.load(options["ckpt"], options["ema"])
     out = Path(options["out"]).expanduser()
-    for path in augment(model, options["n"], out, options["format"], options["seed"]):
-        print(path)
+    for written in augment(model, options["n"], out, options["format"], options["seed"]):
+        print(written)
     if options["format"] == "png":
-        size = max(model.spec.shape[1:])
-        print(f"python train.py data=image_folder data.path={out} data.image_size={size} data.invert=never")
+        path, size = shlex.quote(str(out)), max(model.spec.shape[1:])
+        print(f"python train.py data=image_folder data.path={path} data.image_size={size} data.invert=never")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zoo.tasks.command import command, parse
+from zoo.tasks.command import command, parse_values
 
 DEFAULTS: dict[str, Any] = {
     "ckpt": ..., "data": None, "path": None, "root": None, "split": "test", "missing": 0.0, "images": 0,
@@ -38,25 +38,23 @@ RULES = {
     "images": "[0, inf)",
     "samples": "[0, inf)",
     "importance": "[0, inf)",
+    "json": "file",
 }
 
 
 @command
 def main() -> None:
-    options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
     import torch
     from rich.console import Console
     from rich.table import Table
 
     from zoo import capability, checkpoint
     from zoo.data.splits import Split
-    from zoo.errors import ConfigError
     from zoo.files import write_json
     from zoo.tasks import machine, sample_quality
     from zoo.tasks.evaluate import describe, evaluate, splits_for, tells
 
-    if files:
-        raise ConfigError(f"{files[0]!r} is not key=value; the checkpoint is given as ckpt={files[0]}")
     model, source = checkpoint.load_with_source(options["ckpt"], options["ema"])
     splits = splits_for(model.spec, source, options["data"], options["root"], options["path"])
     split = getattr(splits, options["split"])

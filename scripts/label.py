@@ -17,11 +17,12 @@ python scripts/label.py ckpt=<file or run directory> out=<folder> [key=value …
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
-from zoo.tasks.command import command, parse
+from zoo.tasks.command import command, parse_values
 
 DEFAULTS: dict[str, Any] = {
     "ckpt": ..., "out": ..., "labels": 100, "images": 30_000, "path": None, "root": None, "seed": 0,
@@ -36,16 +37,13 @@ RULES = {
 
 @command
 def main() -> None:
-    options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
     from zoo import checkpoint
-    from zoo.errors import ConfigError
     from zoo.files import new_folder
     from zoo.tasks.augment import write_folders
     from zoo.tasks.evaluate import splits_for
     from zoo.tasks.few_labels import guess
 
-    if files:
-        raise ConfigError(f"{files[0]!r} is not key=value; the checkpoint is given as ckpt={files[0]}")
     model, source = checkpoint.load_with_source(options["ckpt"], options["ema"])
     source = {**source, "train_size": 0, "labels": options["labels"], "repeat": 1, "split_seed": options["seed"]}
     splits = splits_for(model.spec, source, root=options["root"], folder=options["path"])
@@ -56,8 +54,8 @@ def main() -> None:
     shares = guessed.labels.bincount(minlength=model.spec.num_classes).tolist()
     print(f"{len(guessed):,} images, {options['labels']:,} of them with their own label, in {out}")
     print(", ".join(f"{name} {count:,}" for name, count in zip(model.spec.class_names, shares, strict=True)))
-    size = max(model.spec.shape[1:])
-    print(f"python train.py data=image_folder data.path={out} data.image_size={size} data.invert=never")
+    path, size = shlex.quote(str(out)), max(model.spec.shape[1:])
+    print(f"python train.py data=image_folder data.path={path} data.image_size={size} data.invert=never")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 from zoo.tasks.command import command, parse
 
 DEFAULTS: dict[str, Any] = {"ckpt": ..., "top": 3, "invert": None, "json": None}
-RULES = {"top": "[1, inf)", "invert": ["auto", "always", "never"]}
+RULES = {"top": "[1, inf)", "invert": ["auto", "always", "never"], "json": "file"}
 
 
 @command

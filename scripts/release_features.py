@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from zoo.tasks.command import command, parse
+from zoo.tasks.command import command, parse_values
 
 DEFAULTS: dict[str, Any] = {"run": ..., "to": None, "root": None}
 CARD = """# Features of {data}
@@ -45,15 +45,13 @@ belongs to, and is computed anew where those differ.
 
 @command
 def main() -> None:
-    options, files = parse(sys.argv[1:], DEFAULTS, {}, __doc__ or "")
+    options = parse_values(sys.argv[1:], DEFAULTS, {}, __doc__ or "", "the run directory is given as run")
     from zoo import checkpoint
     from zoo.errors import ConfigError
     from zoo.files import write_text
     from zoo.tasks import sample_quality
     from zoo.tasks.evaluate import evaluate, splits_for
 
-    if files:
-        raise ConfigError(f"{files[0]!r} is not key=value; the run directory is given as run={files[0]}")
     run = Path(options["run"])
     model, source = checkpoint.load_with_source(run)
     if not (run / "config.yaml").is_file() or not hasattr(model, "features"):

@@ -80,3 +80,17 @@ def parse(
         if value is ...:
             raise ConfigError(f"{key}=… must be given; see --help")
     return values, files
+
+
+def parse_values(
+    arguments: Sequence[str],
+    defaults: Mapping[str, Any],
+    rules: Mapping[str, Any],
+    usage: str,
+    hint: str = "the checkpoint is given as ckpt",
+) -> dict[str, Any]:
+    """As :func:`parse`, of ``key=value`` words alone; ``hint`` is told to whoever leaves the key out."""
+    values, words = parse(arguments, defaults, rules, usage)
+    if words:
+        raise ConfigError(f"{words[0]!r} is not key=value; {hint}={words[0]}")
+    return values
