@@ -33,8 +33,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import ConfigError
-from zoo.tasks.command import command, parse
+from zoo.tasks.command import command, parse_values
 
 DEFAULTS: dict[str, Any] = {
     "needs": "", "labels": 0, "missing": 0.0, "seconds": 0.0, "mib": 0.0, "speed": 0.0, "can": "",
@@ -42,6 +41,7 @@ DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 RULES = {
     "labels": "[1, inf)", "missing": "(0, 1]", "seconds": "(0, inf)", "mib": "(0, inf)", "speed": "(0, inf)",
+    "json": "file",
 }  # fmt: skip
 
 
@@ -51,9 +51,7 @@ def words(text: str) -> list[str]:
 
 @command
 def main() -> None:
-    options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
-    if files:
-        raise ConfigError(f"{files[0]!r} is not key=value: needs are given as needs={files[0]}")
+    options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "", "needs are given as needs")
     from zoo.files import write_text
     from zoo.tasks import choose
 

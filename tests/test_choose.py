@@ -1,7 +1,9 @@
 """Which model to choose: a table of made-up measurements with known answers, and the command that asks it."""
 
+import functools
 import json
 import math
+import operator
 import subprocess
 import sys
 from pathlib import Path
@@ -247,8 +249,10 @@ class TestCommand:
         [
             (["needs=acuracy"], "error: unknown need 'acuracy': did you mean 'accuracy'?"),
             (["seconds=0.5"], "error: no model is left"),
-            (["accuracy"], "error: 'accuracy' is not key=value: needs are given as needs=accuracy"),
+            (["accuracy"], "error: 'accuracy' is not key=value; needs are given as needs=accuracy"),
             (["from=none.json"], "error: none.json is no table of models"),
+            (["json=nowhere/answer.json"], "error: json=nowhere/answer.json: the folder nowhere does not exist"),
+            (["labels=many"], "error: labels=many: a whole number is needed\n"),  # the default, 0, is no example
             (["mising=0.5"], "error: unknown key 'mising': did you mean 'missing'?"),
         ],
     )
@@ -269,8 +273,24 @@ class TestCommand:
         assert all(len(line) <= 80 for line in text.splitlines())
         assert all(f"\n          {need.key} " in text for need in NEEDS)
 
-    def test_no_table_is_told(self, tmp_path):
-        (tmp_path / "models.json").write_text("[]")
+    @pytest.mark.parametrize(
+        "removed",
+        [
+            "data", "needs", "models", "recommendations", "needs 1 better", "models cnn needs",
+            "models cnn train", "models cnn needs training", "models cnn needs size estimate",
+        ],
+    )  # fmt: skip
+    def test_an_incomplete_table_is_told(self, table, removed, tmp_path):
+        found = json.loads(json.dumps(table))
+        *keys, last = (int(key) if key.isdigit() else key for key in removed.split())
+        del functools.reduce(operator.getitem, keys, found)[last]
+        (tmp_path / "models.json").write_text(json.dumps(found))
+        with pytest.raises(DataError, match="no table of models; python scripts/compare"):
+            choose.read(tmp_path)
+
+    @pytest.mark.parametrize("empty", [[], {}, {"needs": [], "models": {}, "recommendations": {}, "data": "mnist"}])
+    def test_no_table_is_told(self, empty, tmp_path):
+        (tmp_path / "models.json").write_text(json.dumps(empty))
         with pytest.raises(DataError, match="no table of models"):
             choose.read(tmp_path)
 

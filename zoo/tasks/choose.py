@@ -289,9 +289,31 @@ def read(path: Path) -> Table:
         found = json.loads(file.read_text())
     except (OSError, ValueError) as error:
         raise DataError(f"{file} is no table of models; python scripts/compare.py writes one") from error
-    if not isinstance(found, dict) or not {"needs", "models", "recommendations"} <= found.keys():
+    if not _is_table(found):
         raise DataError(f"{file} is no table of models; python scripts/compare.py writes one")
     return found
+
+
+def _is_table(found: Any) -> bool:
+    """Whether all is there that an answer is made from."""
+
+    def has(entry: Any, *keys: str) -> bool:
+        return isinstance(entry, dict) and entry.keys() >= set(keys)
+
+    if not has(found, "data", "needs", "models", "recommendations") or found["data"] not in DATA:
+        return False
+    needs, models = found["needs"], found["models"]
+    if not isinstance(needs, list) or not needs or not isinstance(models, dict):
+        return False
+    if not all(has(need, "key", "label", "better", "levels") for need in needs):
+        return False
+    keys = {"training", "size", "speed", *(need["key"] for need in needs)}
+    return all(
+        has(row, "capabilities", "train", "needs")
+        and has(row["needs"], *keys)
+        and all(has(row["needs"][key], "unit", "support", "kind", "levels", *UNKNOWN) for key in keys)
+        for row in models.values()
+    )
 
 
 def choose(
