@@ -20,9 +20,10 @@ on its own test images and on those of another source, with 95 % intervals.
   data    what the model was trained on, where the checkpoint does not say
   path    the folder of against=image_folder, else of data=image_folder
   root    where data lies; ZOO_DATA, else data/, if left out
-  images  only that many test images of each source, drawn at random (0: all)
-  invert  auto, always or never; as the training pictures were treated if left
-          out
+  images  only that many images of each source, drawn at random, with against=…
+          (0: all)
+  invert  of pictures that are named or in a folder: auto, always or never; as
+          the training pictures were treated if left out
   json    a file to write the numbers to
 """
 
@@ -32,6 +33,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from zoo.errors import ConfigError
 from zoo.tasks.command import command, parse
 
 SOURCES = ["digits", "mnist", "fashion_mnist", "image_folder"]
@@ -45,32 +47,44 @@ RULES = {
     "data": SOURCES,
     "images": "[0, inf)",
     "invert": ["auto", "always", "never"],
+    "json": "file",
 }
 
 
 @command
 def main() -> None:
     options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    against, path, root = options["against"], options["path"], options["root"]
+    folder = against == "image_folder"
+    if bool(files) == bool(against):
+        raise ConfigError("name either pictures or against=…, whose images are the anomalies; see --help")
+    if folder and not path:
+        raise ConfigError("against=image_folder needs the folder that holds the pictures: path=…")
+    for key, heeded, place in (
+        ("images", against, "against=…"),
+        ("alarm", files, "pictures that are named"),
+        ("invert", files or folder, "pictures that are named, or in the folder of against=image_folder"),
+    ):
+        if options[key] != DEFAULTS[key] and not heeded:
+            raise ConfigError(f"{key}={options[key]} is for {place}")
+    if options["score"] == "likelihood_ratio" and not options["background"]:
+        raise ConfigError("score=likelihood_ratio needs the checkpoint of a background density: background=…")
     import torch
     from rich.console import Console
     from rich.table import Table
 
     from zoo import checkpoint
     from zoo.data.splits import load_splits
-    from zoo.errors import ConfigError
     from zoo.files import write_json
     from zoo.tasks.detect import SEED, compare, draw, fit, held_out, judge, score_names
     from zoo.tasks.evaluate import splits_for
     from zoo.tasks.predict import find_images, read_images
 
-    against, path, root = options["against"], options["path"], options["root"]
-    if bool(files) == bool(against):
-        raise ConfigError("name either pictures or against=…, whose images are the anomalies; see --help")
-    if against == "image_folder" and not path:
-        raise ConfigError("against=image_folder needs the folder that holds the pictures: path=…")
-    folder = against == "image_folder"
     paths = find_images([path] if folder else files)  # before anything slow
     model, source = checkpoint.load_with_source(options["ckpt"])
+    elsewhere = folder and Path(path).resolve() != Path(source.get("path", "")).resolve()
+    if against and against == (options["data"] or source.get("name")) and not elsewhere:
+        raise ConfigError(f"against={against} is what the model was trained on: its images are no anomalies")
     background = checkpoint.load(options["background"]) if options["background"] else None
     splits = splits_for(model.spec, source, options["data"], root, None if folder else path)
     calibration, test = held_out(splits)
@@ -93,7 +107,9 @@ def main() -> None:
         )
     else:
         if folder:
-            strange = read_images(paths, model.spec, options["invert"])
+            drawn = torch.randperm(len(paths), generator=torch.Generator().manual_seed(SEED))
+            drawn = drawn[: options["images"] or None].sort().values
+            strange = read_images([paths[number] for number in drawn.tolist()], model.spec, options["invert"])
         else:
             strange = draw(load_splits(against, root).test, options["images"]).images
         normal = draw(test, options["images"]).images

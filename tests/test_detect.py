@@ -257,7 +257,7 @@ def test_command_pictures(run, tmp_path):
 
 
 def test_command_against(run, tmp_path):
-    """All scores of the model, on a folder of pictures without classes, and on another source."""
+    """All scores of the model, on a folder of pictures without classes; of both sources as many as are asked for."""
     (tmp_path / "noise").mkdir()
     for number, picture in enumerate(images(20, 0, (1, 28, 28))):
         Image.fromarray(picture[0].numpy()).save(tmp_path / "noise" / f"{number}.png")
@@ -273,8 +273,8 @@ def test_command_against(run, tmp_path):
     low, high = scores["mahalanobis"]["auroc_interval"]
     assert low <= scores["mahalanobis"]["auroc"] <= high
     assert all(name in said for name in scores)
-    said = detect(f"ckpt={run}", "against=digits", "images=100", "score=log_prob")
-    assert "log_prob │ 50 (" in said  # the same images
+    words = (f"ckpt={run}", "against=image_folder", f"path={tmp_path / 'noise'}", "images=15", "score=log_prob")
+    assert "15 test images against 15 of image_folder" in detect(*words)
 
 
 def test_command_released(tmp_path, capsys):
@@ -293,7 +293,15 @@ def test_command_errors(run, tmp_path, capsys):
     assert "does not exist" in refused(capsys, f"ckpt={run}", "nowhere.png")
     assert "alarm=2.0: must be in (0, 1)" in refused(capsys, f"ckpt={run}", "nowhere.png", "alarm=2.0")
     assert "did you mean 'alarm'" in refused(capsys, f"ckpt={run}", "alarn=0.1")
-    assert "no score 'beauty'" in refused(capsys, f"ckpt={run}", "against=digits", "score=beauty")
+    pictures = (f"ckpt={run}", "against=image_folder", f"path={ROOT / 'results'}")
+    assert "no score 'beauty'" in refused(capsys, *pictures, "score=beauty")
+    assert "background=…" in refused(capsys, *pictures, "score=likelihood_ratio")
+    assert "alarm=0.1 is for pictures that are named" in refused(capsys, *pictures, "alarm=0.1")
+    assert "images=5 is for against=" in refused(capsys, f"ckpt={run}", "nowhere.png", "images=5")
+    assert "invert=never is for pictures" in refused(capsys, f"ckpt={run}", "against=mnist", "invert=never")
+    assert "is what the model was trained on" in refused(capsys, f"ckpt={run}", "against=digits")
+    assert "nowhere does not exist" in refused(capsys, f"ckpt={run}", "nowhere.png", "json=nowhere/x.json")
+    assert "a whole number is needed, such as 0" in refused(capsys, f"ckpt={run}", "nowhere.png", "images=x")
     assert "needs 999 normal images" in refused(capsys, f"ckpt={run}", str(ROOT / "results"), "alarm=0.001")
     with pytest.raises(DataError, match="shape"):
         fit(zoo.load(run), load_splits("digits").train)(torch.zeros(1, 3, 28, 28, dtype=torch.uint8))

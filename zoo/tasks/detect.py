@@ -228,7 +228,7 @@ def fit(model: Model, train: Split, names: Sequence[str] | None = None, backgrou
         raise ZooError("the model has no anomaly score: it tells neither log p(x), nor classes, nor a score of its own")
     for name in names or ():
         if name not in available:
-            hint = "; it needs a background" if name == "likelihood_ratio" and "log_prob" in available else ""
+            hint = "; it needs a background=…" if name == "likelihood_ratio" and "log_prob" in available else ""
             raise ZooError(f"the model has no score {name!r}{hint}; it has {', '.join(available)}")
     names = tuple(names or available)
     if not len(train):
