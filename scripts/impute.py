@@ -30,6 +30,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from zoo.errors import ConfigError
 from zoo.tasks.command import command, parse
 
 DEFAULTS: dict[str, Any] = {
@@ -44,34 +45,46 @@ RULES = {
     "images": "[0, inf)",
     "seed": "[0, 9223372036854775807]",
     "invert": ["auto", "always", "never"],
+    "json": "file",
 }
 SHOWN = 10  # images in the picture
+
+
+def picture_file(text: str, name: str) -> Path:
+    """The PNG that ``out=text`` stands for: ``name`` in a folder, or itself. Raises ``ConfigError`` for other files."""
+    out = Path(text).expanduser()
+    if out.is_dir():
+        return out / name
+    if out.suffix not in ("", ".png"):
+        raise ConfigError(f"out={text}: the picture is a PNG, and its name ends with .png")
+    folder = out if text.endswith("/") else out.parent
+    if not folder.is_dir():
+        raise ConfigError(f"out={text}: the folder {folder} does not exist")
+    return out.with_suffix(".png")
 
 
 @command
 def main() -> None:
     options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    mask, seed = options["mask"], options["seed"]
+    if mask not in ("mcar", "block") and options["missing"] != 0.5:
+        raise ConfigError(f"mask={mask} hides half of an image: missing={options['missing']} is for mcar and block")
+    name = f"imputed-{mask}-seed{seed}.png"
+    out = picture_file(options["out"], name) if options["out"] else None
     import torch
     from rich.console import Console
     from rich.table import Table
 
     from zoo import checkpoint
-    from zoo.errors import ConfigError
     from zoo.files import write_bytes, write_json
     from zoo.inspect.grids import png
     from zoo.tasks.evaluate import splits_for
     from zoo.tasks.impute import describe, measure, observed_mask, picture
     from zoo.tasks.predict import find_images, read_images
 
-    mask, seed = options["mask"], options["seed"]
-    if mask not in ("mcar", "block") and options["missing"] != 0.5:
-        raise ConfigError(f"mask={mask} hides half of an image: missing={options['missing']} is for mcar and block")
-    kept = checkpoint.locate(options["ckpt"])
-    out = Path(options["out"] or (kept if kept.is_dir() else kept.parent)).expanduser()
-    if out.is_dir():
-        out /= f"imputed-{mask}-seed{seed}.png"
-    if not out.parent.is_dir():
-        raise ConfigError(f"out={options['out']}: the folder {out.parent} does not exist")
+    if out is None:
+        kept = checkpoint.locate(options["ckpt"])
+        out = (kept if kept.is_dir() else kept.parent) / name
     model, source = checkpoint.load_with_source(options["ckpt"], options["ema"])
     classifier = checkpoint.load(options["classifier"], options["ema"]) if options["classifier"] else None
     count = options["images"] or None

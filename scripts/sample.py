@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zoo.tasks.command import command, parse
+from zoo.tasks.command import command, parse_values
 
 DEFAULTS: dict[str, Any] = {"ckpt": ..., "n": 64, "label": None, "seed": 0, "out": None, "ema": True}
 RULES = {"n": "[1, inf)", "seed": "[0, 9223372036854775807]"}
@@ -30,25 +30,24 @@ RULES = {"n": "[1, inf)", "seed": "[0, 9223372036854775807]"}
 
 @command
 def main() -> None:
-    options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
     from zoo import checkpoint
     from zoo.errors import ConfigError
     from zoo.tasks.sample import class_number, draw_samples, write_samples
 
-    if files:
-        raise ConfigError(f"{files[0]!r} is not key=value; the checkpoint is given as ckpt={files[0]}")
     model = checkpoint.load(options["ckpt"], options["ema"])
     text, seed = options["label"], options["seed"]
     label = None if text is None else class_number(model.spec, text)
     words = ["samples", *([] if label is None else [re.sub(r"\W+", "_", model.spec.class_names[label])])]
     kept = checkpoint.locate(options["ckpt"])
     out = Path(options["out"] or (kept if kept.is_dir() else kept.parent)).expanduser()
+    folder = out if out.is_dir() or str(options["out"]).endswith("/") else out.parent
+    if not folder.is_dir():
+        raise ConfigError(f"out={options['out']}: the folder {folder} does not exist")
     if out.is_dir():
         out /= "-".join([*words, f"seed{seed}"])
     elif out.suffix in (".png", ".npz"):
         out = out.with_suffix("")
-    if not out.parent.is_dir():
-        raise ConfigError(f"out={options['out']}: the folder {out.parent} does not exist")
     for path in write_samples(draw_samples(model, options["n"], label, seed), out):
         print(path)
 

@@ -341,7 +341,7 @@ def test_command(runs, tmp_path):
     with Image.open(tmp_path / "first.png") as file:
         shown = torch.from_numpy(np.array(file))
     assert torch.equal(shown, picture(loaded, images[:10], observed[:10], 4))
-    impute(*words, f"out={tmp_path / 'again.png'}")
+    impute(*words, f"out={tmp_path / 'again'}")
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "first.png").read_bytes()
 
 
@@ -363,6 +363,10 @@ def test_command_refuses(runs, tmp_path, capsys):
         ((f"ckpt={runs[0]}", "n=1"), "must be in [2"),
         ((f"ckpt={runs[0]}", "missing=0.0"), "must be in (0"),
         ((f"ckpt={runs[0]}", f"out={tmp_path / 'nowhere' / 'x.png'}"), "does not exist"),
+        ((f"ckpt={runs[0]}", f"out={tmp_path / 'nowhere'}/"), "does not exist"),
+        ((f"ckpt={runs[0]}", f"out={tmp_path / 'notes.txt'}"), "ends with .png"),
+        ((f"ckpt={runs[0]}", f"json={tmp_path / 'nowhere' / 'x.json'}"), "nowhere does not exist"),
+        ((f"ckpt={runs[0]}", f"json={tmp_path}"), "is a folder"),
         ((f"ckpt={runs[0]}", "missing.png"), "does not exist"),
     ):
         with pytest.raises(SystemExit) as end:
@@ -370,3 +374,4 @@ def test_command_refuses(runs, tmp_path, capsys):
         assert end.value.code == 2
         assert reason in capsys.readouterr().err
     assert not list(runs[1].glob("imputed*"))
+    assert not list(tmp_path.iterdir())

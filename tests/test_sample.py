@@ -163,4 +163,5 @@ def test_refusals(run, tmp_path, capsys):
     assert "'11'" in refused(capsys, f"ckpt={run}", "label=11")
     assert "must be in [1" in refused(capsys, f"ckpt={run}", "n=0")
     assert "does not exist" in refused(capsys, f"ckpt={run}", f"out={tmp_path / 'nowhere' / 'x'}")
+    assert "does not exist" in refused(capsys, f"ckpt={run}", f"out={tmp_path / 'nowhere'}/")
     assert "ckpt=" in refused(capsys, str(run))
