@@ -343,26 +343,6 @@ def labelled_samples(model: Model, n: int, seed: int = 0) -> Split:
     return Split(torch.cat(parts), labels.to(device))
 
 
-def gain(
-    real: Split,
-    synthetic: Split,
-    test: Split,
-    spec: DataSpec,
-    seed: int = 0,
-    steps: int | None = None,
-    batch_size: int | None = None,
-) -> float:
-    """What synthetic images add to real ones: accuracy on ``test`` of a classifier that was taught by both together,
-    less that of one that was taught by the real ones alone, in as many steps; from -1 to 1.
-
-    Arguments are those of :func:`taught_accuracy`.
-    """
-    alone, together = (
-        taught_accuracy(images, test, spec, seed, steps, batch_size) for images in (real, joined(real, synthetic))
-    )
-    return together - alone
-
-
 def joined(first: Split, second: Split) -> Split:
     """The images of both, of which each counts alike."""
     images, labels = ((getattr(first, name), getattr(second, name)) for name in ("images", "labels"))
@@ -398,7 +378,10 @@ def taught_accuracy(
 
 def _require_classes(model: Model) -> None:
     if getattr(model, "log_prior", None) is None:
-        raise ZooError("only samples of a class-conditional model have classes to learn; this model has none")
+        raise ZooError(
+            "the model draws no images of a given class; those that do: naive_bayes, gmm and hmm (unless trained with "
+            "model.per_class=false), vae and dcgan trained with model.conditional=true"
+        )
 
 
 def _student(samples: Split, spec: DataSpec, seed: int, steps: int, batch_size: int, augment: Augment | None) -> Model:
