@@ -43,7 +43,9 @@ CHECKSUMS = {
 }
 TORCHVISION_NAMES = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
 SYSTEM_DIRECTORIES = {"fashion_mnist": Path("/usr/share/datasets/fashion-mnist")}  # Debian: dataset-fashion-mnist
-ELSEWHERE = "Put the four IDX files there, or name the directory above it with data.root=… or ZOO_DATA."
+ELSEWHERE = (
+    "Put the four IDX files there, or name the directory above it with ZOO_DATA, data.root=… or a script's root=…."
+)
 REMEDY = "Delete the damaged file to have it downloaded again."
 
 

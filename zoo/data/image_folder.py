@@ -150,7 +150,7 @@ def load(
 def _layout(path: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     """The folder of each split, and the class names they share."""
     if not path.is_dir():
-        raise DataError(f"data.path={path} is no directory; it must hold one folder a class")
+        raise DataError(f"{path} is no directory; it must hold one folder a class")
     splits = {split: path / split for split in ("train", "test") if _folders(path / split)}
     if len(splits) == 1:  # with val/ beside it, say: taken as classes, they would be learned without complaint
         raise DataError(f"{path} has {next(iter(splits))}/ alone; call the splits train/ and test/, or have none")
@@ -196,7 +196,7 @@ def _decode(cache: Path, files: Sequence[Path], image_size: int, color: str, inv
     except OSError as error:
         raise DataError(
             f"{cache.parent} cannot be written, where decoded pictures are kept: {error.strerror}\n"
-            "Name another directory with data.root=… or ZOO_DATA."
+            "Name another directory with ZOO_DATA, data.root=… or a script's root=…."
         ) from error
     content = hashlib.sha256()
     try:

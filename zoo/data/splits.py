@@ -137,7 +137,9 @@ def _load(name: str, root: Path, **options: Any) -> tuple[Split, Split, tuple[st
                 )
         chosen = FOLDER_OPTIONS | options
         if not chosen["path"]:
-            raise ConfigError("data=image_folder needs the folder that holds one folder a class: data.path=…")
+            raise ConfigError(
+                "data=image_folder needs a folder that holds one folder a class: data.path=… or a script's path=…"
+            )
         chosen["path"] = Path(chosen["path"]).expanduser()
         parts, names, fingerprint = image_folder.load(root=root, **chosen)
         if "all" in parts:
