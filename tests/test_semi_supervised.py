@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import shlex
 
 import pytest
 import torch
@@ -320,13 +321,14 @@ def test_guessed_classes_keep_the_labels_that_are_known():
 def test_a_set_is_labelled_by_command(tmp_path):
     run = run_train(tmp_path / "runs", "model=gmm", "model.per_class=false", "model.num_components=20", "model.pca=20",
                     "data=digits", "trainer.max_epochs=3", "logger=none")  # fmt: skip
-    words = ["scripts/label.py", f"ckpt={run}", f"out={tmp_path / 'set'}", "labels=50", "images=300", "seed=1"]
+    words = ["scripts/label.py", f"ckpt={run}", f"out={tmp_path / 'a set'}", "labels=50", "images=300", "seed=1"]
     done = command(*words)
     assert done.returncode == 0, done.stderr
     assert "350 images, 50 of them with their own label" in done.stdout
-    assert len(list((tmp_path / "set").rglob("*.png"))) == 350
+    assert f"data.path={tmp_path / 'a set'}" in shlex.split(done.stdout.splitlines()[-1])
+    assert len(list((tmp_path / "a set").rglob("*.png"))) == 350
     known = load_splits("digits", val_size=200, split_seed=1, labels=50).train.labelled()
-    images = load_splits("image_folder", path=tmp_path / "set", invert="never", root=tmp_path)
+    images = load_splits("image_folder", path=tmp_path / "a set", invert="never", root=tmp_path)
     written = {image.numpy().tobytes(): int(label) for split in (images.train, images.test)
                for image, label in zip(split.images, split.labels, strict=True)}  # fmt: skip
     assert all(written[image.numpy().tobytes()] == label for image, label in zip(known.images, known.labels.tolist(),
