@@ -1,4 +1,4 @@
-"""The README's section "Speed" quotes the committed results."""
+"""The README quotes the committed results: of benchmarks, and of the report on the textbook."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import statistics
 from pathlib import Path
 
 import pytest
+
+from zoo import claims
 
 ROOT = Path(__file__).parents[1]
 SECTION = (ROOT / "README.md").read_text().partition("## Speed")[2].partition("\n## ")[0]
@@ -47,3 +49,31 @@ def test_a_recipe_has_the_accuracy_that_was_measured(results, row):
 def test_both_tables_are_there():
     assert len([row for row in ROWS if len(row) == 6]) >= 10
     assert len([row for row in ROWS if len(row) == 5]) >= 4
+
+
+def test_the_readme_shows_the_verdicts_of_the_report():
+    found = reported()
+    section = (ROOT / "README.md").read_text().partition("## The textbook, measured")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ") and line.endswith("` |")]
+    rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines]
+    assert [row[-1] for row in rows] == sorted(found, key=lambda name: found[name]["claim"])
+    for number, title, verdict, name in rows:
+        entry = found[name]
+        assert (int(number), title, verdict) == (entry["claim"], entry["title"], entry["verdict"])
+
+
+def test_the_report_that_is_kept_is_on_these_claims():
+    """What is claimed, on whose word; what was measured can be repeated, but not here."""
+    found = reported()
+    assert set(found) == set(claims.names())
+    for name, entry in found.items():
+        claim = claims.find(name).CLAIM
+        assert {key: entry[key] for key in ("title", "statement", "source")} == {
+            "title": claim.title, "statement": claim.statement, "source": claim.source,
+        }  # fmt: skip
+
+
+def reported() -> dict[str, dict]:
+    """The claims of the report that is kept, by name, without their findings."""
+    entries = json.loads((ROOT / "results" / "textbook" / "claims.json").read_text())
+    return {entry["id"]: entry for entry in entries if "/" not in entry["id"]}

@@ -53,10 +53,11 @@ def blocks() -> list[Block]:
     constant = {"ece": 0.02, "file_mib": 0.5, "train_seconds": 3.0, "images_per_second": 1e4}
     odd = {"frechet_ratio": math.nan, "curve": [1.0, math.inf], "flag": True}
     classifiers = [
-        {"data": "digits", "model": model, "seed": seed, "accuracy": accuracy + seed / 1000, **constant, **odd}
+        {"what": "classifier", "data": "digits", "model": model, "seed": seed, "accuracy": accuracy + seed / 1000,
+         **constant, **odd}
         for model, accuracy in (("gmm", 0.9), ("mlp", 0.95))
         for seed in (0, 1)
-    ]
+    ]  # fmt: skip
     other = [{"data": "digits", "model": "mlp", "seed": seed, "loss": 0.5} for seed in (0, 1)]
     return [  # not in their order
         block(3, "later", [
