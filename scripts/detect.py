@@ -74,9 +74,9 @@ def main() -> None:
     from rich.table import Table
 
     from zoo import checkpoint
-    from zoo.data.splits import load_splits
+    from zoo.data.splits import draw, load_splits
     from zoo.files import write_json
-    from zoo.tasks.detect import SEED, compare, draw, fit, held_out, judge, score_names
+    from zoo.tasks.detect import SEED, compare, fit, held_out, judge, score_names
     from zoo.tasks.evaluate import splits_for
     from zoo.tasks.predict import find_images, read_images
 

@@ -14,7 +14,7 @@ python scripts/impute.py ckpt=<file or run directory> [images or folders] [key=v
   n       completions an image, of which intervals are made (19: 90 % ones)
   classifier
           another checkpoint, whose accuracy on completed images is told
-  images  only that many, from the first on (500); 0 for all
+  images  only that many, drawn at random (500); 0 for all
   seed    of masks and completions: the same seed gives the same (0)
   invert  of pictures that are named: auto, always or never; as the training
           pictures were treated if left out
@@ -76,6 +76,7 @@ def main() -> None:
     from rich.table import Table
 
     from zoo import checkpoint
+    from zoo.data.splits import draw
     from zoo.files import write_bytes, write_json
     from zoo.inspect.grids import png
     from zoo.tasks.evaluate import splits_for
@@ -92,7 +93,8 @@ def main() -> None:
         images, labels = read_images(find_images(files)[:count], model.spec, options["invert"]), None
     else:
         split = splits_for(model.spec, source, options["data"], options["root"], options["path"]).test
-        images, labels = split.images[:count], split.labels[:count]
+        split = draw(split, count or 0)
+        images, labels = split.images, split.labels
     generator = torch.Generator().manual_seed(seed)
     observed = observed_mask(mask, len(images), model.spec.shape[1:], options["missing"], generator)
     metrics = measure(model, images, observed, options["n"], seed, labels, classifier)

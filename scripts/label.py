@@ -2,8 +2,8 @@
 
 python scripts/label.py ckpt=<file or run directory> out=<folder> [key=value …]
 
-  ckpt    a .ckpt file, a run directory or a released model's folder; a model
-          that encodes images, which need not have seen a label
+  ckpt    a .ckpt file or a run directory of a model that encodes images, which
+          need not have seen a label
   out     the folder to write, which must not exist: <out>/<class>/00001.png,
           for data=image_folder; it appears whole or not at all
   labels  the labels of so many training images are used, equally many of each

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FAMILIES = {"vae": "VAE", "gmm": "mixture", "cnn": "CNN", "mlp": "MLP"}
 TRAINING = {  # all without labels but the classifiers
     "vae": ("model=vae", "model.likelihood=discretized_logistic", "model.latent_dim=20", "model.num_samples=1",
-            "model.importance_samples=16"),
+            "model.importance_samples=16", "learner.optimizer.lr=0.002", "learner.ema=0.99"),
     "gmm": ("model=gmm", "model.per_class=false", "model.num_components=32", "model.pca=100", "model.floor=0.001",
             "data.augment.shift=0", "learner.tolerance=0", "learner.monitor=val/log_likelihood"),
 }  # fmt: skip

@@ -32,7 +32,8 @@ CLAIM = Claim(
     "log-likelihood is fitted on the 5,000 training images that were held out of training, and chose the pass that is "
     "kept; expected calibration error (15 bins of equal width) and log-likelihood are those of 5,000 test images, "
     "drawn anew for each seed. The VAE classifies by bounds with 16 importance samples a class, of 1,000 validation "
-    "and 2,000 test images. The error of a family is the mean over its models.",
+    "and 2,000 test images. The SVM, which has no probabilities of its own, has a temperature fitted on the "
+    "same images as part of its training. The error of a family is the mean over its models.",
 )
 
 IMPORTANCE = 16

@@ -48,7 +48,7 @@ CLAIM = Claim(
     f"passes, and of mini-batches of {MINI} for 40; each with three step sizes, of which the one with the largest mean "
     f"training likelihood at the end is shown. Arrived means within {TO_ARRIVE} nats an image of where EM ends; where "
     "a gradient has not, all its passes and seconds are counted, which is too few. Seconds are those of passes "
-    "alone, one thread, nothing else running.",
+    "alone, nothing else running.",
 )
 
 

@@ -47,7 +47,8 @@ CLAIM = Claim(
     f"recipes), where less than {LEAST:,} images are repeated until there are as many, which makes 300 steps at "
     "least; mixtures take 8 passes of EM on 60 principal directions with the recipes' variance floor, and have a "
     f"component a class for each {IMAGES_A_COMPONENT:,} images, 1 at least and {MOST_COMPONENTS} at most. No "
-    "augmentation. Accuracy on the 10,000 test images. The crossover is the number of labels at which the "
+    f"augmentation. Accuracy on the 10,000 test images; judged is who is ahead with {FEW} labels, and with all. The "
+    "crossover is the number of labels at which the "
     "discriminative model gets ahead to stay ahead, by linear interpolation over the logarithm.",
     discussion="Where naive Bayes is not ahead with few labels, this is why. Pixels are so far from independent that "
     "it is overconfident from the first images on; and logistic regression that starts at zero and takes a few "

@@ -109,6 +109,8 @@ def load_splits(
                              ("repeat", repeat, 1)):  # fmt: skip
         if not size >= least:
             raise ConfigError(f"data.{key} must be at least {least}, not {size}")
+    if repeat > 1 and not labels:
+        raise ConfigError(f"data.repeat={repeat} is of labelled images where others are hidden: it needs data.labels=…")
     root = Path(root).expanduser() if root else default_root()
     train, test, names, invert, fingerprint = _load(name, root, **folder_options)
     count = round(val_size * len(train)) if 0 < val_size < 1 else int(val_size)
@@ -189,6 +191,14 @@ def stratified(labels: Tensor, count: int, generator: torch.Generator) -> tuple[
     mask = torch.ones(len(labels), dtype=torch.bool)
     mask[part] = False
     return mask.nonzero()[:, 0], part
+
+
+def draw(split: Split, count: int) -> Split:
+    """``count`` images of a split, stratified, drawn from a fixed seed; all of them if there are no more, or for 0."""
+    if not 0 < count < len(split):
+        return split
+    strata = split.labels - min(int(split.labels.min()), 0)  # those without a label are one of their own
+    return split.take(stratified(strata, count, torch.Generator().manual_seed(0))[1])
 
 
 def _hide(train: Split, known: Tensor, repeat: int) -> Split:

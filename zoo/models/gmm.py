@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.errors import ZooError
 from zoo.models._covariance import Covariance, Dense, Diagonal, LowRank
 from zoo.models._density import Batches, DensityModel
 from zoo.models._gaussian import LOG_2PI
@@ -229,6 +230,10 @@ class GMM(DensityModel):
             if len(index):
                 parts.append((group, self._statistics_of(y[index], group, shares=shares[index, group].to(y.dtype))))
                 parts[-1][1]["log_likelihood"] = log_joint.new_zeros(())
+        if not parts:
+            raise ZooError(
+                "the likelihood of images without a label is not a number: a larger model.floor keeps it finite"
+            )
         # what the pixels leave over beside the principal directions is added for all images alike
         parts[0][1]["log_likelihood"] = log_joint.logsumexp(1).sum() - self._project(x.flatten(1))[1].double().sum()
         return parts

@@ -38,6 +38,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import ContinuousBernoulli, Normal
 
+from zoo.errors import ZooError
 from zoo.models._density import Batches
 from zoo.models._latent import LatentModel
 from zoo.models._precision import full
@@ -323,6 +324,8 @@ class VAE(LatentModel):
             images += len(x)
             if self.log_prior is not None:
                 counts += torch.bincount(labels[labels >= 0], minlength=self.groups)
+        if self.classify_weight and not counts.all():
+            raise ZooError("a class without any labelled image cannot be learnt: data.labels=… needs one of each class")
         self.set_prior(counts)
         mean = (total / images).clamp(1e-3, 1 - 1e-3)
         self.offset[: self.spec.shape[0]] = mean.logit().to(self.offset)

@@ -108,8 +108,12 @@ def _measure(job: Job, out: Path) -> None:
 
 def read(done: Sequence[Job]) -> tuple[list[Row], list[float]]:
     """The rows of jobs, and the seconds that each took."""
-    entries = [json.loads(job.path.read_text()) for job in done]
+    entries = _entries(done)
     return [{**entry["parameters"], **entry["measured"]} for entry in entries], [entry["seconds"] for entry in entries]
+
+
+def _entries(done: Sequence[Job]) -> list[dict[str, Any]]:
+    return [json.loads(job.path.read_text()) for job in done]
 
 
 def report(suite: str, out: Path, date: str) -> tuple[Path, Table]:
@@ -119,13 +123,15 @@ def report(suite: str, out: Path, date: str) -> tuple[Path, Table]:
     """
     from zoo.report.page import Block, write_report  # matplotlib and jinja2
 
-    blocks = []
+    blocks: list[Block] = []
+    entries: list[dict[str, Any]] = []
     for name in claims.names():
         done = jobs(suite, [name], out)
         if not all(job.path.is_file() for job in done):
             continue
         module = claims.find(name)
         rows, seconds = read(done)
+        entries += _entries(done)
         parameters = [job.case.parameters for job in done]
         command = f"python scripts/compare.py suite={suite} claims={name}"
         drawn = module.figures(rows)
@@ -135,6 +141,9 @@ def report(suite: str, out: Path, date: str) -> tuple[Path, Table]:
     blocks.sort(key=lambda block: block.claim.number)
     total = round(sum(sum(block.seconds) for block in blocks), 1)
     about = {"suite": suite, "seconds": total, "date": date, **machine.describe(torch.device("cpu"))}
+    # measurements may be older than this process, and other processes' work
+    about["machine"]["threads"] = " or ".join(map(str, sorted({entry["threads"] for entry in entries})))
+    about["revision"] = ", ".join(sorted({str(entry["revision"])[:12] for entry in entries}))
     page = write_report(out, blocks, about)
     table = Table(Column("", justify="right"), "claim", Column("verdict", no_wrap=True), width=80)
     for block in blocks:

@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from zoo import capability
-from zoo.data.splits import Split, Splits, stratified
+from zoo.data.splits import Split, Splits, draw, stratified
 from zoo.errors import DataError, ZooError
 from zoo.metrics.detection import (
     aupr,
@@ -233,14 +233,14 @@ def fit(model: Model, train: Split, names: Sequence[str] | None = None, backgrou
     names = tuple(names or available)
     if not len(train):
         raise DataError("there is no training image to fit a score to")
-    train = draw(train, FIT_IMAGES)
     typical, gaussians = math.nan, None
     if "typicality" in names:
-        typical = float(Detector(model, ("log_prob",))(train.images)["log_prob"].mean())
+        typical = float(Detector(model, ("log_prob",))(draw(train, FIT_IMAGES).images)["log_prob"].mean())
     if "mahalanobis" in names:
-        chunks = train.images.split(CHUNK)
+        few = draw(train.labelled(), FIT_IMAGES)
+        chunks = few.images.split(CHUNK)
         codes = torch.cat([capability.encode(model, chunk.float().div(255)).cpu() for chunk in chunks])
-        gaussians = fit_gaussians(codes, train.labels)
+        gaussians = fit_gaussians(codes, few.labels)
     return Detector(model, names, background, typical, gaussians)
 
 
@@ -253,7 +253,7 @@ def _surprise(model: Model, x: Tensor) -> Tensor:
 
 
 def held_out(splits: Splits) -> tuple[Split, Split]:
-    """Images that neither model nor score was fitted to, ``(calibration, test)``: validation and test split.
+    """Images that no parameter of model or score was fitted to, ``(calibration, test)``: validation and test split.
 
     Where there are no validation images, one half of the test split, drawn from a fixed seed, takes their place.
     """
@@ -262,13 +262,6 @@ def held_out(splits: Splits) -> tuple[Split, Split]:
     generator = torch.Generator().manual_seed(SEED)
     rest, part = stratified(splits.test.labels, len(splits.test) // 2, generator)
     return splits.test.take(part), splits.test.take(rest)
-
-
-def draw(split: Split, count: int) -> Split:
-    """``count`` images of a split, stratified, drawn from a fixed seed; all of them if there are no more, or for 0."""
-    if not 0 < count < len(split):
-        return split
-    return split.take(stratified(split.labels, count, torch.Generator().manual_seed(SEED))[1])
 
 
 def judge(
