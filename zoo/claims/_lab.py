@@ -95,9 +95,8 @@ def _fit(words: Sequence[str], place: Path | None, train: Split | None = None) -
     Its run lies in ``place`` meanwhile, or with temporary files.
     """
     # times are compared, and every case is to run anywhere: on the CPU, unless the words say otherwise
-    settings = configuration.settings(
-        ["trainer.accelerator=cpu", *words, "logger=none"], machine.REPOSITORY / "configs"
-    )
+    words = ["trainer.accelerator=cpu", *words, "logger=none"]
+    settings = configuration.settings(words, machine.REPOSITORY / "configs")
     with tempfile.TemporaryDirectory(dir=place, prefix=".run-") as directory, quiet():
         run = Path(directory)
         learner, data, trainer = build(settings, run, Console(quiet=True), pictures=False, train=train)

@@ -33,8 +33,8 @@ CLAIM = Claim(
     "top or bottom at random). Models of one seed see the same images and pixels, some the first of them alone. Naive "
     "Bayes and the Gaussian mixture integrate hidden pixels out exactly, the conditional VAE by bounds with 16 "
     "importance samples a class; the others see the mean of the training pixels in their place, or, the CNN, the "
-    f"expected image of the Gaussian mixture as well. The mixture is a smaller one than elsewhere, {COMPONENTS} Gaussians a class on {PCA} "
-    "principal directions. It and the cheap models are asked about 1,000 to 2,000 images, the VAE and the CNN with the "
+    "expected image of the Gaussian mixture as well. The mixture is a smaller one than elsewhere, "
+    f"{COMPONENTS} Gaussians a class on {PCA} principal directions. It and the cheap models are asked about 1,000 to 2,000 images, the VAE and the CNN with the "
     "mixture about 500. The best generative classifier is the one that is most accurate with 50 % of the pixels "
     "missing.",
 )

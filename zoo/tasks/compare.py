@@ -143,7 +143,8 @@ def report(suite: str, out: Path, date: str) -> tuple[Path, Table]:
     about = {"suite": suite, "seconds": total, "date": date, **machine.describe(torch.device("cpu"))}
     # measurements may be older than this process, and other processes' work
     about["machine"]["threads"] = " or ".join(map(str, sorted({entry["threads"] for entry in entries})))
-    about["revision"] = ", ".join(sorted({str(entry["revision"])[:12] for entry in entries}))
+    revisions = (str(entry["revision"]).partition("+") for entry in entries)
+    about["revision"] = ", ".join(sorted({commit[:10] + plus + changes for commit, plus, changes in revisions}))
     page = write_report(out, blocks, about)
     table = Table(Column("", justify="right"), "claim", Column("verdict", no_wrap=True), width=80)
     for block in blocks:
