@@ -20,7 +20,7 @@ from zoo.report import drawing, page, panels
 from zoo.report.page import Block, write_report
 
 ABOUT = {
-    "suite": "quick",
+    "suite": "textbook",
     "seconds": 8000.0,
     "date": "2026-01-31",
     "machine": {"device": "cpu", "gpu": None, "cpu": "A CPU", "threads": 2, "system": "Linux x86_64"},
@@ -210,6 +210,11 @@ class TestPage:
         assert "95.05" in text  # the MLP's accuracy
         assert "not measured" in text
         assert "python train.py model=gmm data=digits" in text
+
+    def test_a_quick_suite_is_told_and_has_no_discussions(self, tmp_path):
+        html = write_report(tmp_path, blocks(), {**ABOUT, "suite": "quick"}).read_text()
+        assert "This is the quick suite" in html
+        assert "A paragraph." not in html
 
     def test_the_same_input_gives_the_same_bytes(self, out, tmp_path):
         write_report(tmp_path, blocks()[::-1], ABOUT)

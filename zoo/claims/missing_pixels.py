@@ -34,9 +34,9 @@ CLAIM = Claim(
     "Bayes and the Gaussian mixture integrate hidden pixels out exactly, the conditional VAE by bounds with 16 "
     "importance samples a class; the others see the mean of the training pixels in their place, or, the CNN, the "
     "expected image of the Gaussian mixture as well. The mixture is a smaller one than elsewhere, "
-    f"{COMPONENTS} Gaussians a class on {PCA} principal directions. It and the cheap models are asked about 1,000 to 2,000 images, the VAE and the CNN with the "
-    "mixture about 500. The best generative classifier is the one that is most accurate with 50 % of the pixels "
-    "missing.",
+    f"{COMPONENTS} Gaussians a class on {PCA} principal directions. It and the cheap models are asked about 1,000 to "
+    "2,000 images, the VAE and the CNN with the mixture about 500. The best generative classifier is the one that is "
+    "most accurate with 50 % of the pixels missing.",
 )
 
 IMPORTANCE = 16
