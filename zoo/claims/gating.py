@@ -58,6 +58,13 @@ CLAIM = Claim(
     "largest logit by the input of each step, as a root mean square over images; told by its ratio of the first "
     "quarter of the steps to the last, in decades: 0 where nothing is forgotten, -1 where the earliest pixels have a "
     "tenth of the influence of the latest, never less than -12.",
+    discussion="The GRU does what is claimed, but over rows as well as over pixels, so that its lead says as much of "
+    "how easily it is trained as of memory. The LSTM has not learned to read 196 pixels in the four epochs that a CPU "
+    "leaves it: the three seeds differ widely, and what an untrained cell feels of early steps means little. A likely "
+    "reason, not tested here, is that its forget gates begin half closed, as torch initialises them (Jozefowicz, "
+    "Zaremba & Sutskever 2015, An Empirical Exploration of Recurrent Network Architectures); longer trainings on a GPU "
+    "reach 87 % and more over all 784 pixels (Bai, Kolter & Koltun 2018, table 1). The vanilla cell begins orthogonal, "
+    "which keeps gradients alive from the start, and is worse for another reason than that they vanish.",
     version=2,
 )
 
