@@ -104,7 +104,7 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
         found += [
             Finding(
                 f"{data}-naive-bayes",
-                f"{DATA[data]}: naive Bayes is more confident, on average, than it is right",
+                f"{DATA[data]}: naive Bayes is more confident, on average, than it is right.",
                 surplus,
                 "points",
                 above=0,
@@ -112,7 +112,7 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
             Finding(
                 f"{data}-families",
                 f"{DATA[data]}: as they are, generative classifiers have a larger calibration error than "
-                "discriminative ones",
+                "discriminative ones.",
                 differences(before["generative"], before["discriminative"]),
                 "points",
                 above=0,
@@ -121,7 +121,7 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
         found += [
             Finding(
                 f"{data}-{which}-scaled",
-                f"{DATA[data]}: a temperature makes the calibration error of {which} classifiers smaller",
+                f"{DATA[data]}: a temperature makes the calibration error of {which} classifiers smaller.",
                 differences(before[which], after[which]),
                 "points",
                 above=0,

@@ -129,7 +129,7 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
             Finding(
                 f"{data}-half-missing",
                 f"{DATA[data]}: with 50 % of the pixels missing, the best generative classifier ({name(best)}) loses "
-                "less than one point of accuracy",
+                "less than one point of accuracy.",
                 drop(rows, data, best),
                 "points",
                 below=1,
@@ -140,7 +140,7 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
                 Finding(
                     f"{data}-{robust}-{fragile}",
                     f"{DATA[data]}: with 50 % of the pixels missing, {name(fragile)} with the training mean in their "
-                    f"place loses more accuracy than {name(robust)}, which integrates them out",
+                    f"place loses more accuracy than {name(robust)}, which integrates them out.",
                     differences(drop(rows, data, fragile), drop(rows, data, robust)),
                     "points",
                     above=0,
@@ -153,7 +153,7 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
             Finding(
                 f"{data}-half-image",
                 f"{DATA[data]}: with one half of each image missing, {name('gmm')} is more accurate than {name(rival)} "
-                "with the training mean in its place",
+                "with the training mean in its place.",
                 differences(whole, strong, 100),
                 "points",
                 above=0,
@@ -163,7 +163,7 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
             Finding(
                 f"{data}-completed",
                 f"{DATA[data]}: with 50 % of the pixels missing, accuracy of the {name(rival)} on images that the "
-                f"{name('gmm')} has completed, less that of the {name('gmm')} itself",
+                f"{name('gmm')} has completed, less that of the {name('gmm')} itself.",
                 differences(at(rows, data, rival, 0.5, "gmm"), at(rows, data, "gmm", 0.5)),
                 "points",
             )

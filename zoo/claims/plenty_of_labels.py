@@ -187,7 +187,7 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
             Finding(
                 f"{data}-accuracy",
                 f"{DATA[data]}: the best discriminative model ({name(first)}) is more accurate than the best "
-                f"generative one ({name(second)})",
+                f"generative one ({name(second)}).",
                 differences(ahead, behind, 100),
                 "points",
                 above=0,
@@ -196,7 +196,7 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
         for quantity, what in (("parameters", "parameters"), ("train_seconds", "seconds of training")):
             pair = [values(rows, quantity, **of, model=model) for model in (first, second)]
             ratios = [a / b for a, b in zip(*pair, strict=True)]
-            text = f"{DATA[data]}: {what} of the {name(first)} over those of the {name(second)}"
+            text = f"{DATA[data]}: {what} of the {name(first)} over those of the {name(second)}."
             found.append(Finding(f"{data}-{quantity}", text, ratios, "×"))
     return found
 
