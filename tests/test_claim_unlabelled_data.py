@@ -42,7 +42,7 @@ def test_supported_where_the_textbook_is_right():
     assert found["naive-bayes-many"].estimate == pytest.approx(-0.9)
     assert found["fades"].estimate == pytest.approx(21)
     assert found["error"].estimate == pytest.approx(3.8)
-    assert set(found) == {"naive-bayes-few", "gmm-few", "logistic-few", "lenet-few", "vae-few", "naive-bayes-many",
+    assert set(found) == {"naive-bayes-few", "gmm-few", "logistic-few", "lenet-few", "m2-few", "naive-bayes-many",
                           "fades", "error"}  # fmt: skip
     assert verdict([*found.values()]) == SUPPORTED
 

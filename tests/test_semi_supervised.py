@@ -10,10 +10,11 @@ from conftest import command, run_train
 
 import zoo
 from zoo.data.datamodule import ImageDataModule
-from zoo.data.splits import UNLABELLED, load_splits
-from zoo.errors import ConfigError, DataError
+from zoo.data.splits import UNLABELLED, Split, load_splits
+from zoo.errors import ConfigError, DataError, ZooError
 from zoo.spec import DataSpec
 from zoo.tasks import few_labels
+from zoo.tasks.evaluate import evaluate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -80,7 +81,6 @@ def test_labelled_images_are_repeated():
     assert len(thrice.train) == len(once.train) + 40
     assert thrice.train.labelled().labels.bincount().tolist() == [6] * 10
     assert thrice.spec == once.spec
-    assert len(load_splits("digits", repeat=3).train) == len(load_splits("digits").train)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +88,7 @@ def test_labelled_images_are_repeated():
     [
         ({"labels": -1}, ConfigError, "data.labels must be at least 0"),
         ({"labels": 10, "repeat": 0}, ConfigError, "data.repeat must be at least 1"),
+        ({"repeat": 3}, ConfigError, "it needs data.labels"),
         ({"labels": 5000}, DataError, "data.labels=5000 needs 500 training images of each class"),
     ],
 )
@@ -212,6 +213,27 @@ def test_a_labelled_image_has_the_bound_of_its_class_and_trains_the_classifier()
     nll = torch.nn.functional.nll_loss(log_q, labels)
     torch.testing.assert_close(terms["classification"], nll)
     torch.testing.assert_close(terms["loss"], -terms["log_likelihood"] + 2.0 * nll)
+
+
+def test_q_answers_for_classes_and_the_bounds_where_pixels_are_missing():
+    model = vae(classify_weight=2.0)
+    x = torch.rand(5, 1, 2, 2, generator=torch.Generator().manual_seed(1)).round()
+    log_q = model.classifier(x - model._mean(x)).log_softmax(1)
+    torch.testing.assert_close(zoo.classify(model, x), log_q)
+    torch.testing.assert_close(model.validate(x, torch.zeros(5, dtype=torch.long))["log_proba"], log_q)
+    seen = torch.ones(1, dtype=torch.bool)
+    by_bayes = model.log_joint(x).log_softmax(1)
+    torch.testing.assert_close(zoo.classify(model, x, seen), by_bayes)
+    images = Split((x * 255).byte(), log_q.argmax(1))
+    metrics = evaluate(model, images).metrics
+    assert metrics["accuracy"] == 1
+    assert metrics["log_prob"] == pytest.approx(float(model.log_prob(x).mean()), rel=1e-5)
+
+
+def test_a_class_without_a_label_is_refused():
+    model = vae(classify_weight=2.0)
+    with pytest.raises(ZooError, match="one of each class"):
+        model.initialize([(torch.rand(2, 1, 2, 2), torch.tensor([0, UNLABELLED]))], torch.Generator())
 
 
 def test_options_of_the_classifier_are_checked():

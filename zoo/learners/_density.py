@@ -93,12 +93,15 @@ class DensityLearner(Learner):
 
     def measure(self, stage: str, *parts: Tensor) -> dict[str, float]:
         joint, labels, *others = (part.cpu() for part in parts)  # not every accelerator has float64
-        means = {name: float(part.double().mean()) for name, part in zip(self._names, others, strict=True)}
+        named = dict(zip(self._names, others, strict=True))
+        log_proba = named.pop("log_proba", None)
+        means = {name: float(part.double().mean()) for name, part in named.items()}
         joint = joint.double()
         if self.evaluated.log_prior is None:
             return {"log_likelihood": float(joint.mean()), **means}
         likelihood = float(joint.gather(1, labels[:, None]).mean())
-        return {"log_likelihood": likelihood, **summarize(joint.log_softmax(1), labels), **means}
+        log_proba = joint.log_softmax(1) if log_proba is None else log_proba
+        return {"log_likelihood": likelihood, **summarize(log_proba, labels), **means}
 
 
 class _Moved:

@@ -227,7 +227,7 @@ class VAE(LatentModel):
         flow_layers, flow_width: coupling layers and the width of their two hidden layers (``realnvp``).
         conditional: encoder and decoder see the class, and the model is a classifier by Bayes' rule.
         classify_weight: α of a labelled image; above 0 there is a q(y | x), and classes may be hidden in training
-            (``conditional``, ``num_samples=1``). It serves training alone: classes are asked by Bayes' rule.
+            (``conditional``, ``num_samples=1``). It is also what answers for classes where all pixels are seen.
         beta: weight of the KL divergence.
         num_samples: K of the training bound; above 1 the gradient is the doubly reparameterised one.
         free_bits: KL nats a latent dimension, on average over a batch, that cost nothing.
@@ -418,7 +418,7 @@ class VAE(LatentModel):
     def _partly_labelled(self, x: Tensor, labels: Tensor, weight: float) -> dict[str, Tensor]:
         """The terms where there is a q(y | x): a row a labelled image, and one a class for each of the others."""
         known, hidden = (labels >= 0).nonzero()[:, 0], (labels < 0).nonzero()[:, 0]
-        log_proba = full(self.classifier(x - self._mean(x))).log_softmax(1)
+        log_proba = self._log_q(x)
         rows = torch.cat([known, hidden.repeat_interleave(self.groups)])
         classes = torch.cat([labels[known], torch.arange(self.groups, device=x.device).repeat(len(hidden))])
         shares = torch.cat([torch.ones_like(log_proba[known, 0]), log_proba[hidden].exp().flatten()]) / len(x)
@@ -455,13 +455,15 @@ class VAE(LatentModel):
         return recon.mean(), kl.mean(), bound, loss
 
     def validate(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """What a validation pass looks at, a row an image: ``log_joint`` with training's K, ``recon`` and ``kl``."""
+        """What a validation pass looks at, a row an image: ``log_joint`` with training's K, ``recon`` and ``kl``; and
+        ``log_proba`` where there is a q(y | x)."""
         x = self.observe(x)
         q = self.posterior(x, labels)
         z = q.loc + q.scale * self._noise(1, x)[0]
         recon = -self._sum(self.log_likelihood_of(x, self.parameters_of(z, labels)))
         kl = q.log_prob(z).sum(1) - self.log_prior_of(z) if self.flow is not None else kl_to_standard(q).sum(1)
-        return {"log_joint": self.log_joint(x, num_samples=self.num_samples), "recon": recon, "kl": kl}
+        values = {"log_joint": self.log_joint(x, num_samples=self.num_samples), "recon": recon, "kl": kl}
+        return values | ({"log_proba": self._log_q(x)} if self.classify_weight else {})
 
     # Likelihood
 
@@ -541,8 +543,15 @@ class VAE(LatentModel):
         return self.log_prob(x) if self.log_prior is None else self.log_prob(x, labels) + self.log_prior[labels]
 
     def predict_log_proba(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
-        """log p(y | x) in nats, ``(B, K)``, by Bayes' rule from the bounds of log p(x, y)."""
+        """log p(y | x) in nats, ``(B, K)``: by Bayes' rule from the bounds of log p(x, y); log q(y | x) where there is
+        such a network and no pixel is missing."""
+        if self.classify_weight and observed is None:
+            return self._log_q(self.observe(x))
         return self.log_joint(x, observed).log_softmax(1)
+
+    def _log_q(self, x: Tensor) -> Tensor:
+        """log q(y | x), ``(B, K)``, of pixels as the likelihood sees them."""
+        return full(self.classifier(x - self._mean(x))).log_softmax(1)
 
     # Codes
 

@@ -75,6 +75,7 @@ def evaluate(
     log_proba = log_prob = None
     # where the classes and the likelihood are asked about the same pixels, one pass over them answers both
     joint = classifies and is_density and hasattr(model, "log_joint") and model.density.of != "dequantised"
+    joint = joint and not hasattr(model, "classifier")  # a network of its own tells the classes
     if classifies:
         generator = torch.Generator().manual_seed(MASK_SEED)
         parts = []
