@@ -51,15 +51,26 @@ def test_both_tables_are_there():
     assert len([row for row in ROWS if len(row) == 5]) >= 4
 
 
+TEXTBOOK = ROOT / "results" / "textbook"
+ON_THE_TEXTBOOK = (ROOT / "README.md").read_text().partition("## The textbook, measured")[2].partition("\n## ")[0]
+
+
 def test_the_readme_shows_the_verdicts_of_the_report():
     found = reported()
-    section = (ROOT / "README.md").read_text().partition("## The textbook, measured")[2].partition("\n## ")[0]
-    lines = [line for line in section.splitlines() if line.startswith("| ") and line.endswith("` |")]
-    rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines]
+    rows = re.findall(r"\| (\d+) \| (.+) \| ([a-z ]+) \| `(\w+)` \|", ON_THE_TEXTBOOK)
     assert [row[-1] for row in rows] == sorted(found, key=lambda name: found[name]["claim"])
     for number, title, verdict, name in rows:
         entry = found[name]
         assert (int(number), title, verdict) == (entry["claim"], entry["title"], entry["verdict"])
+
+
+def test_the_readme_quotes_findings_of_the_report():
+    entries = {entry["id"]: entry for entry in json.loads((TEXTBOOK / "claims.json").read_text())}
+    rows = re.findall(r"\| (\S+) \S+ \| (\S+) to (\S+) \| `(\w+/[\w-]+)` \|", ON_THE_TEXTBOOK)
+    assert len(rows) >= 6
+    for *quoted, name in rows:
+        figures = [entries[name]["estimate"], *entries[name]["interval"]]
+        assert quoted == [f"{value:.3g}".replace("-", "−") for value in figures], name
 
 
 def test_the_report_that_is_kept_is_on_these_claims():
@@ -75,5 +86,5 @@ def test_the_report_that_is_kept_is_on_these_claims():
 
 def reported() -> dict[str, dict]:
     """The claims of the report that is kept, by name, without their findings."""
-    entries = json.loads((ROOT / "results" / "textbook" / "claims.json").read_text())
+    entries = json.loads((TEXTBOOK / "claims.json").read_text())
     return {entry["id"]: entry for entry in entries if "/" not in entry["id"]}

@@ -69,8 +69,8 @@ CLAIM = Claim(
     "data set, drawn anew for each seed, are scored; AUROC with the other data set as anomalies. What a score needs to "
     "know comes from at most 5,000 training images. The background density is the same VAE trained for four epochs on "
     f"20,000 training images of which {MUTATED:.0%} of the pixels have random grey levels. The general code is zlib, "
-    "which is shorter than PNG on images of both. No anomaly is used to choose anything. In the quick suite, anomalies "
-    "are digits whose lower half is black, and digits whose pixels are rearranged.",
+    "which is shorter than PNG on training images of both. No anomaly is used to choose anything. In the quick suite, "
+    "anomalies are digits whose lower half is black, and digits whose pixels are rearranged.",
 )
 
 
