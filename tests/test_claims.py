@@ -9,11 +9,15 @@ import pytest
 import scipy.stats
 
 from zoo import claims
+from zoo import config as configuration
 from zoo.claims import _roster
 from zoo.claims._claim import INCONCLUSIVE, MEASURED, NOT_SUPPORTED, SUPPORTED, Finding, differences, select, verdict
+from zoo.claims._lab import Lab
 from zoo.errors import ConfigError
 from zoo.metrics.intervals import mean_interval
 from zoo.registry import list_models
+from zoo.tasks.machine import REPOSITORY
+from zoo.tasks.sample_quality import PRETRAINED
 
 HOURS = 2.5  # of the suite textbook, on two cores
 
@@ -122,3 +126,26 @@ def test_rows_are_selected_by_value_and_sorted_by_seed():
     rows = [{"seed": 1, "a": 1, "x": 3.0}, {"seed": 0, "a": 1, "x": 2.0}, {"seed": 0, "a": 2, "x": 9.0}]
     assert [row["x"] for row in select(rows, a=1)] == [2.0, 3.0]
     assert differences([3.0, 2.0], [1.0, 1.0], 100) == [200.0, 100.0]
+
+
+# Released models that the report takes
+
+
+RELEASED = sorted(path.parent for path in PRETRAINED.glob("*/config.json") if "training" in path.read_text())
+
+
+@pytest.mark.parametrize("folder", RELEASED, ids=lambda folder: folder.name)
+def test_a_released_model_is_what_its_recipe_says(folder, tmp_path):
+    recipe = json.loads((folder / "config.json").read_text())["training"]["recipe"]
+    settings = configuration.settings(recipe, REPOSITORY / "configs")
+    taken = Lab(tmp_path / "models").train(*recipe)
+    assert not (tmp_path / "models").exists()  # nothing was trained
+    assert taken.config["name"] == settings["model"].pop("name")
+    assert taken.config["options"] == settings["model"]
+    card = (folder / "README.md").read_text()
+    assert all(word in card for word in ["`python train.py", *recipe])
+
+
+def test_the_report_takes_released_models():
+    kept = [sorted(json.loads((folder / "config.json").read_text())["training"]["recipe"]) for folder in RELEASED]
+    assert sorted(_roster.words("cnn", "mnist", 0)) in kept
