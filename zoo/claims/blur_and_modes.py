@@ -59,8 +59,8 @@ CLAIM = Claim(
     discussion="The VAE blurs as is said, and the DCGAN has the detail of real images; but it drops no mode that is "
     "seen here, and recalls more of the real images than the VAE. Likely reasons, which were not tested apart: the "
     "zoo's DCGAN is trained with a gradient penalty on real images (R1), which the networks of the claim were not, and "
-    "MNIST has ten modes of equal weight; and samples without fine detail lie in a narrower part of the features, which "
-    "the VAE pays for in recall and is rewarded for in precision.",
+    "MNIST has ten modes of equal weight; and samples without fine detail lie in a narrower part of the features, "
+    "which the VAE pays for in recall and is rewarded for in precision.",
 )
 
 
