@@ -55,6 +55,13 @@ class Block:
     def verdict(self) -> str:
         return verdict(self.findings)
 
+    @property
+    def tally(self) -> str:
+        """How many of the findings that have a threshold are supported, such as ``"6 of 7 findings"``."""
+        judged = [finding.verdict for finding in self.findings if finding.verdict != MEASURED]
+        plural = "" if len(judged) == 1 else "s"
+        return f"{sum(value == VERDICTS[0] for value in judged)} of {len(judged)} finding{plural}"
+
 
 def write_report(out: Path, blocks: Sequence[Block], about: Mapping[str, Any]) -> Path:
     """Write ``index.html``, ``figures/*.png`` and ``.svg``, ``numbers.csv``, ``claims.json`` and ``models.json``.

@@ -143,8 +143,9 @@ def report(suite: str, out: Path, date: str) -> tuple[Path, Table]:
     about = {"suite": suite, "seconds": total, "date": date, **machine.describe(torch.device("cpu"))}
     # measurements may be older than this process, and other processes' work
     about["machine"]["threads"] = " or ".join(map(str, sorted({entry["threads"] for entry in entries})))
-    revisions = (str(entry["revision"]).partition("+") for entry in entries)
-    about["revision"] = ", ".join(sorted({commit[:10] + plus + changes for commit, plus, changes in revisions}))
+    revisions = {str(entry["revision"]).partition("+")[0] for entry in entries}
+    if others := revisions - {str(about["revision"]).partition("+")[0]}:
+        about["revision"] = f"{about['revision']}; of measurements, {len(others)} earlier ones too"
     page = write_report(out, blocks, about)
     table = Table(Column("", justify="right"), "claim", Column("verdict", no_wrap=True), width=80)
     for block in blocks:
