@@ -17,6 +17,7 @@ from PIL import Image
 from scipy.stats import multivariate_normal
 
 import zoo
+from zoo.data.splits import draw
 from zoo.errors import ConfigError, DataError, ZooError
 from zoo.models._model import Model
 from zoo.tasks.impute import (
@@ -331,8 +332,8 @@ def test_command(runs, tmp_path):
     assert "60 images" in said
     metrics = json.loads((tmp_path / "numbers.json").read_text())
     loaded = zoo.load(model)
-    split = zoo.ImageDataModule("digits").splits.test
-    images, labels = split.images[:60], split.labels[:60]
+    split = draw(zoo.ImageDataModule("digits").splits.test, 60)
+    images, labels = split.images, split.labels
     observed = observed_mask("block", 60, (28, 28), 0.3, generator(4))
     wanted = measure(loaded, images, observed, 9, 4, labels, zoo.load(classifier))
     assert metrics.pop("options")["mask"] == "block"

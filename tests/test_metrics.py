@@ -378,7 +378,7 @@ def test_synthetic_accuracy_is_learnt_from_samples_alone(splits, monkeypatch):
     assert accuracy > 0.8
     (line,) = sample_quality.describe({"synthetic_accuracy": accuracy})
     assert f"{accuracy:.2%}" in line
-    with pytest.raises(zoo.ZooError, match="class-conditional"):
+    with pytest.raises(zoo.ZooError, match="images of a given class"):
         evaluate_samples(Photographer(shifted, digits.spec), digits, "digits", 100, synthetic=True)
 
 

@@ -57,10 +57,10 @@ class Block:
 
     @property
     def tally(self) -> str:
-        """How many of the findings that have a threshold are supported, such as ``"6 of 7 findings"``."""
+        """How many of the findings that have a threshold are supported, such as ``"6 of 7 findings hold"``."""
         judged = [finding.verdict for finding in self.findings if finding.verdict != MEASURED]
-        plural = "" if len(judged) == 1 else "s"
-        return f"{sum(value == VERDICTS[0] for value in judged)} of {len(judged)} finding{plural}"
+        noun = "finding holds" if len(judged) == 1 else "findings hold"
+        return f"{sum(value == VERDICTS[0] for value in judged)} of {len(judged)} {noun}"
 
 
 def write_report(out: Path, blocks: Sequence[Block], about: Mapping[str, Any]) -> Path:
