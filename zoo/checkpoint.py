@@ -13,10 +13,7 @@ model is built by its registered name; no import path, class or function is take
 from __future__ import annotations
 
 import json
-import os
 import pickle
-import shutil
-import tempfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -27,6 +24,7 @@ from torch import Tensor
 
 from zoo import registry
 from zoo.errors import CheckpointError, ZooError
+from zoo.files import new_folder
 from zoo.models._model import Model
 
 FORMAT = 1
@@ -164,9 +162,7 @@ def _read_released(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dic
     return entry["model"], state, {}
 
 
-def save(
-    model: Model, folder: str | Path, card: str = "", training: dict[str, Any] | None = None, replace: bool = False
-) -> Path:
+def save(model: Model, folder: str | Path, card: str = "", training: dict[str, Any] | None = None) -> Path:
     """Release a model: write ``model.safetensors``, ``config.json`` and ``README.md`` to a new ``folder``.
 
     Args:
@@ -174,7 +170,6 @@ def save(
         folder: must not exist yet; it appears whole or not at all.
         card: Markdown for the README: what the model is, what it reaches, the command that trained it.
         training: plain data on how it came about, kept in ``config.json``.
-        replace: put the model into the place of an earlier one.
 
     Returns:
         The folder; ``zoo.load`` reads it.
@@ -183,11 +178,9 @@ def save(
 
     folder = Path(folder).expanduser()
     entry = describe(model) | ({"training": training} if training else {})
-    if folder.exists() and not replace:
+    if folder.exists():
         raise CheckpointError(f"{folder} exists already; a release is never overwritten")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
+    with new_folder(folder) as temporary:
         # copies: safetensors refuses tensors that share memory, such as tied weights
         state = {
             key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -199,13 +192,4 @@ def save(
         (temporary / "README.md").write_text(card, "utf-8")
         for path in temporary.iterdir():
             path.chmod(0o644)  # safetensors makes files that their owner alone can read
-        os.chmod(temporary, 0o755)
-        if replace and folder.exists():
-            os.rename(folder, temporary / "earlier")  # goes with the temporary folder
-            os.rename(temporary, folder)
-            shutil.rmtree(folder / "earlier")
-        else:
-            os.rename(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return folder

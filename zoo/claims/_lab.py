@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -86,7 +87,8 @@ class Lab:
     def _train(self, recipe: Sequence[str], folder: Path) -> None:
         model, seconds = _fit(recipe, self.folder)
         training = {"recipe": list(recipe), "seconds": round(seconds, 3), "alone": self.alone}
-        checkpoint.save(model, folder, training=training, replace=True)
+        shutil.rmtree(folder, ignore_errors=True)  # one whose training was not alone on the machine
+        checkpoint.save(model, folder, training=training)
 
 
 def _fit(words: Sequence[str], place: Path | None, train: Split | None = None) -> tuple[Model, float]:

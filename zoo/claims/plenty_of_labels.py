@@ -86,7 +86,8 @@ def cases(suite: str) -> list[Case]:
 
 
 def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
-    what, data, seed, words = case["what"], case["data"], case["seed"], words_of(case)
+    what, data, seed = case["what"], case["data"], case["seed"]
+    words = _roster.words(case["model"], data, seed)
     if what == "classifier":
         return classifier(words, data, lab)
     if what == "few":
@@ -112,10 +113,6 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     score = next(name for name in SCORES if name in available)
     detector = fit(model, splits.train, [score])
     return {"auroc": auroc(*(detector(images)[score] for images in (splits.test.images[chosen[:STRANGE]], strange)))}
-
-
-def words_of(case: Mapping[str, Any]) -> tuple[str, ...]:
-    return _roster.words(case["model"], case["data"], case["seed"])
 
 
 def classifier(words: Sequence[str], data: str, lab: Lab) -> dict[str, Any]:

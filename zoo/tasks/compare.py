@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from zoo import claims
-from zoo.claims._claim import Case, Claim, Row, verdict
+from zoo.claims._claim import Case, Claim, Row
 from zoo.claims._lab import Lab
 from zoo.errors import ZooError
 from zoo.files import write_json
@@ -108,12 +108,15 @@ def _measure(job: Job, out: Path) -> None:
 
 def read(done: Sequence[Job]) -> tuple[list[Row], list[float]]:
     """The rows of jobs, and the seconds that each took."""
-    entries = _entries(done)
-    return [{**entry["parameters"], **entry["measured"]} for entry in entries], [entry["seconds"] for entry in entries]
+    return _rows(_entries(done))
 
 
 def _entries(done: Sequence[Job]) -> list[dict[str, Any]]:
     return [json.loads(job.path.read_text()) for job in done]
+
+
+def _rows(entries: Sequence[dict[str, Any]]) -> tuple[list[Row], list[float]]:
+    return [{**entry["parameters"], **entry["measured"]} for entry in entries], [entry["seconds"] for entry in entries]
 
 
 def report(suite: str, out: Path, date: str) -> tuple[Path, Table]:
@@ -130,8 +133,8 @@ def report(suite: str, out: Path, date: str) -> tuple[Path, Table]:
         if not all(job.path.is_file() for job in done):
             continue
         module = claims.find(name)
-        rows, seconds = read(done)
-        entries += _entries(done)
+        entries += (own := _entries(done))
+        rows, seconds = _rows(own)
         parameters = [job.case.parameters for job in done]
         command = f"python scripts/compare.py suite={suite} claims={name}"
         drawn = module.figures(rows)
@@ -149,7 +152,7 @@ def report(suite: str, out: Path, date: str) -> tuple[Path, Table]:
     page = write_report(out, blocks, about)
     table = Table(Column("", justify="right"), "claim", Column("verdict", no_wrap=True), width=80)
     for block in blocks:
-        table.add_row(str(block.claim.number), block.claim.title, verdict(block.findings))
+        table.add_row(str(block.claim.number), block.claim.title, block.verdict)
     return page, table
 
 
