@@ -18,9 +18,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from zoo import config as configuration
+from zoo.command import command, fail
 from zoo.errors import ConfigError, ZooError
-from zoo.tasks import sweep
-from zoo.tasks.command import command, fail
+from zoo.run import sweep
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -37,7 +37,7 @@ def job(composed: DictConfig) -> float:
             settings = configuration.resumed(Path(resume), list(hydra_config.overrides.task))
         # Lightning would start further processes through Hydra's output directory; ours read the run directory
         HydraConfig.instance().cfg = None
-        from zoo.tasks.train import train
+        from zoo.run.train import train
 
         return train(settings, Path(resume) if resume else None, target)
     except ZooError as error:
@@ -61,7 +61,7 @@ def _job_name(hydra_config: Any) -> str:
 def main() -> None:
     worker = configuration.worker_run()
     if worker is not None:  # one of several processes of a run that is already under way
-        from zoo.tasks.train import join
+        from zoo.run.train import join
 
         return join(worker)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are

@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zoo.tasks.command import command, parse_values
+from zoo.command import command, parse_values
 
 DEFAULTS: dict[str, Any] = {"ckpt": ..., "out": ..., "n": 50_000, "format": "png", "seed": 0, "ema": True}
 RULES = {"n": "[1, inf)", "format": ["png", "idx"], "seed": "[0, 9223372036854775807]"}

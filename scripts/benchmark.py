@@ -29,8 +29,8 @@ from typing import Any
 
 from zoo import registry
 from zoo.benchmarks import DEFAULT, SUITES
+from zoo.command import command, parse
 from zoo.errors import ConfigError, did_you_mean
-from zoo.tasks.command import command, parse
 
 DEFAULTS: dict[str, Any] = {
     "suite": ",".join(DEFAULT), "models": None, "rounds": 0, "quick": False, "out": None, "plot": True,
@@ -69,7 +69,7 @@ def main() -> None:
 
     from zoo.benchmarks import _data, _plots, _results
     from zoo.benchmarks._benchmark import Options, measure
-    from zoo.tasks import machine
+    from zoo.run import machine
 
     def announce(text: str) -> None:
         if sys.stderr.isatty():

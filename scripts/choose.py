@@ -33,7 +33,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zoo.tasks.command import command, parse_values
+from zoo.command import command, parse_values
 
 DEFAULTS: dict[str, Any] = {
     "needs": "", "labels": 0, "missing": 0.0, "seconds": 0.0, "mib": 0.0, "speed": 0.0, "can": "",
@@ -53,7 +53,8 @@ def words(text: str) -> list[str]:
 def main() -> None:
     options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "", "needs are given as needs")
     from zoo.files import write_text
-    from zoo.tasks import choose
+    from zoo.textbook import choose
+    from zoo.textbook.needs import nearest as nearest_level
 
     table = choose.read(Path(options["from"]).expanduser())
     levels = {"labels": float(options["labels"]), "missing": 100 * options["missing"]}
@@ -84,7 +85,7 @@ def main() -> None:
     console.print(shown)
     for need in table["needs"]:
         if need["key"] in levels and need["levels"]:
-            nearest = choose.nearest(levels[need["key"]], need["levels"])
+            nearest = nearest_level(levels[need["key"]], need["levels"])
             if nearest != levels[need["key"]]:
                 console.print(f"{need['label']}: {levels[need['key']]:g} was not measured; nearest is {nearest:g}")
     for line in choose.exclusions(excluded):

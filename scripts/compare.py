@@ -32,10 +32,10 @@ import yaml
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from zoo import claims
 from zoo import config as configuration
+from zoo.command import command, fail
 from zoo.errors import ConfigError, ZooError, did_you_mean
-from zoo.tasks.command import command, fail
+from zoo.textbook import claims
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 KEYS = ("suite", "claims", "out")
@@ -74,7 +74,7 @@ def job(config: DictConfig) -> None:
     suite, names, out = checked(config)
     from rich.console import Console
 
-    from zoo.tasks import compare
+    from zoo.textbook import compare
 
     try:
         compare.run(compare.jobs(suite, names, out), out, compare.Progress(Console(highlight=False, stderr=True)))
@@ -102,7 +102,7 @@ def main() -> None:
         raise KeyboardInterrupt("stopped; what is measured is kept, and the same command goes on") from stop
     from rich.console import Console
 
-    from zoo.tasks import compare
+    from zoo.textbook import compare
 
     page, table = compare.report(suite, out, date.today().isoformat())
     console = Console(highlight=False)

@@ -33,8 +33,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from zoo.command import command, parse
 from zoo.errors import ConfigError
-from zoo.tasks.command import command, parse
 
 SOURCES = ["digits", "mnist", "fashion_mnist", "image_folder"]
 DEFAULTS: dict[str, Any] = {

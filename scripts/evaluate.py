@@ -25,7 +25,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zoo.tasks.command import command, parse_values
+from zoo.command import command, parse_values
 
 DEFAULTS: dict[str, Any] = {
     "ckpt": ..., "data": None, "path": None, "root": None, "split": "test", "missing": 0.0, "images": 0,
@@ -52,7 +52,8 @@ def main() -> None:
     from zoo import capability, checkpoint
     from zoo.data.splits import Split
     from zoo.files import write_json
-    from zoo.tasks import machine, sample_quality
+    from zoo.run import machine
+    from zoo.tasks import sample_quality
     from zoo.tasks.evaluate import describe, evaluate, splits_for, tells
 
     model, source = checkpoint.load_with_source(options["ckpt"], options["ema"])

@@ -30,8 +30,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from zoo.command import command, parse
 from zoo.errors import ConfigError
-from zoo.tasks.command import command, parse
 
 DEFAULTS: dict[str, Any] = {
     "ckpt": ..., "data": None, "path": None, "root": None, "mask": "mcar", "missing": 0.5, "n": 19, "classifier": None,

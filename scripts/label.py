@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zoo.tasks.command import command, parse_values
+from zoo.command import command, parse_values
 
 DEFAULTS: dict[str, Any] = {
     "ckpt": ..., "out": ..., "labels": 100, "images": 30_000, "path": None, "root": None, "seed": 0,

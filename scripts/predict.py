@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zoo.tasks.command import command, parse
+from zoo.command import command, parse
 
 DEFAULTS: dict[str, Any] = {"ckpt": ..., "top": 3, "invert": None, "json": None}
 RULES = {"top": "[1, inf)", "invert": ["auto", "always", "never"], "json": "file"}

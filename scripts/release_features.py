@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from zoo.tasks.command import command, parse_values
+from zoo.command import command, parse_values
 
 DEFAULTS: dict[str, Any] = {"run": ..., "to": None, "root": None}
 CARD = """# Features of {data}

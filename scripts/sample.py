@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from zoo.tasks.command import command, parse_values
+from zoo.command import command, parse_values
 
 DEFAULTS: dict[str, Any] = {"ckpt": ..., "n": 64, "label": None, "seed": 0, "out": None, "ema": True}
 RULES = {"n": "[1, inf)", "seed": "[0, 9223372036854775807]"}

@@ -217,7 +217,7 @@ def script(monkeypatch):
     fake.benchmarks = benchmarks
     monkeypatch.setitem(sys.modules, "zoo.benchmarks.fake", fake)
     monkeypatch.setattr(module, "SUITES", {"fake": "for the test"})
-    monkeypatch.setattr("zoo.tasks.machine.prepare", lambda device: None)
+    monkeypatch.setattr("zoo.run.machine.prepare", lambda device: None)
 
     def run(*words: str) -> list[Options]:
         monkeypatch.setattr(sys, "argv", ["scripts/benchmark.py", "suite=fake", *words])

@@ -14,11 +14,12 @@ from torch import nn
 
 import zoo
 from zoo import capability
-from zoo.benchmarks import _process, accuracy, memory, peers, scaling, start, throughput
+from zoo.benchmarks import accuracy, memory, peers, scaling, start, throughput
 from zoo.benchmarks._benchmark import Options, measure
 from zoo.benchmarks.throughput import Counter, Peaks, Training, Work
 from zoo.data.splits import load_splits
 from zoo.errors import ConfigError, ZooError
+from zoo.run import process
 
 pytestmark = pytest.mark.usefixtures("one_thread", "mnist")
 HEAVY = {"torch", "lightning", "torchvision", "matplotlib", "torchmetrics"}
@@ -173,7 +174,7 @@ REPORT = (  # what is imported when the program ends
 def imported(code: str, status: int = 0, **environment: str) -> tuple[list[str], str]:
     """What a program that runs ``code`` imports of what is slow to import, and what it prints."""
     command = [sys.executable, "-c", REPORT + code]
-    done = subprocess.run(command, env=_process.environment(**environment), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=process.environment(**environment), capture_output=True, text=True, timeout=300)
     assert done.returncode == status, done.stderr
     return json.loads(done.stderr.splitlines()[-1]), done.stdout
 
@@ -181,12 +182,12 @@ def imported(code: str, status: int = 0, **environment: str) -> tuple[list[str],
 @pytest.mark.parametrize("name", start.COMMANDS)
 def test_a_command_without_a_model_imports_no_torch(name):
     words, status = start.COMMANDS[name]
-    assert imported(_process.training(*words), status)[0] == []
+    assert imported(process.training(*words), status)[0] == []
 
 
 def test_completion_imports_no_torch():
     line = "python train.py model=c"
-    code = _process.training("-sc", "query=bash")
+    code = process.training("-sc", "query=bash")
     modules, printed = imported(code, COMP_LINE=line, COMP_POINT=str(len(line)))
     assert modules == []
     assert "model=cnn" in printed.split()
@@ -213,11 +214,11 @@ def test_a_model_that_is_asked_imports_torch_alone(tmp_path):
 
 def test_a_process_that_fails_is_an_error():
     with pytest.raises(ZooError, match="status 1") as error:
-        _process.run("-c", "raise OSError('no such luck')")
+        process.run("-c", "raise OSError('no such luck')")
     assert "no such luck" in str(error.value)
     with pytest.raises(ZooError, match="status 0"):
-        _process.run("-c", "", status=2)
-    seconds, printed = _process.run("-c", "import time; time.sleep(0.2); print('done')")
+        process.run("-c", "", status=2)
+    seconds, printed = process.run("-c", "import time; time.sleep(0.2); print('done')")
     assert seconds >= 0.2
     assert printed == "done\n"
 
@@ -228,8 +229,8 @@ def test_a_process_that_fails_is_an_error():
 def test_peak_memory_is_that_of_the_process_alone():
     """A large parent does not count, and what has been freed again does."""
     parent = bytearray(300 << 20)
-    assert _process.peak("pass") < 100
-    assert 200 <= _process.peak("x = bytearray(200 << 20)\ndel x") < 300
+    assert process.peak("pass") < 100
+    assert 200 <= process.peak("x = bytearray(200 << 20)\ndel x") < 300
     assert len(parent) == 300 << 20
 
 
@@ -237,7 +238,7 @@ def test_what_memory_is_measured_of():
     """Every piece of code that is run elsewhere runs."""
     for code in (memory.LOAD, memory.CLASSIFY.format(images=20), memory.SAMPLE.format(images=5)):
         exec(code, {})
-    assert _process.peak(_process.training("--cfg", "job")) < 100  # the path of training, up to where torch is needed
+    assert process.peak(process.training("--cfg", "job")) < 100  # the path of training, up to where torch is needed
 
 
 # --- accuracy and its peers ------------------------------------------------------------------------------------------

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from conftest import ROOT, command
 
-from zoo.claims._roster import CLASSIFIERS
 from zoo.errors import ConfigError, DataError, ZooError
-from zoo.tasks import choose
-from zoo.tasks.choose import NEEDS, Limits, nearest
+from zoo.textbook import choose, needs, words
+from zoo.textbook.choose import Limits
+from zoo.textbook.needs import NEEDS, nearest
+from zoo.textbook.roster import CLASSIFIERS
 
 YES = dict.fromkeys(("classify", "classify_missing", "anomaly_score", "sample", "log_prob"), "native")
 CAPABILITIES = {
@@ -62,7 +63,7 @@ def rows() -> dict[str, list[dict[str, Any]]]:
 
 @pytest.fixture(scope="module")
 def table() -> dict[str, Any]:
-    return choose.table(rows(), CAPABILITIES)
+    return needs.table(rows(), CAPABILITIES)
 
 
 def cell(table: dict[str, Any], model: str, need: str) -> dict[str, Any]:
@@ -125,16 +126,16 @@ class TestTable:
             return {"needs": {"accuracy": value, "training": {"estimate": seconds}}}
 
         models = {"best": row(4, 6, 9), "meets": row(3, 4, 5), "below": row(1, 3.9, 1)}
-        (found,) = choose.recommend(models, "accuracy", "more")
+        (found,) = needs.recommend(models, "accuracy", "more")
         assert found == {"kind": None, "best": "best", "equal": ["meets", "best"], "choose": "meets"}
-        (found,) = choose.recommend(models, "accuracy", "less")
+        (found,) = needs.recommend(models, "accuracy", "less")
         assert found == {"kind": None, "best": "below", "equal": ["below", "meets"], "choose": "below"}
 
     def test_without_measurements_it_is_empty(self):
-        assert choose.table({}, CAPABILITIES)["models"] == {}
+        assert needs.table({}, CAPABILITIES)["models"] == {}
 
     def test_every_model_of_the_report_is_a_candidate(self):
-        found = choose.candidates()
+        found = needs.candidates()
         assert set(found) == {*CLASSIFIERS, "dcgan"}
         assert found["vae"]["classify"] == "native"  # the report's is conditional
         assert found["cnn"]["sample"] == "no"
@@ -217,7 +218,7 @@ class TestChoice:
         ],
     )
     def test_spelled(self, estimate, interval, text):
-        assert choose.spelled({"estimate": estimate, "interval": interval, "unit": "%"}) == text
+        assert words.spelled({"estimate": estimate, "interval": interval, "unit": "%"}) == text
 
 
 @pytest.fixture(scope="module")
@@ -295,7 +296,7 @@ class TestCommand:
             choose.read(tmp_path)
 
     def test_answering_needs_no_torch(self, path):
-        code = "import sys; from pathlib import Path; from zoo.tasks import choose\n"
+        code = "import sys; from pathlib import Path; from zoo.textbook import choose\n"
         code += "choose.choose(choose.read(Path(sys.argv[1])), ['accuracy']); sys.exit('torch' in sys.modules)"
         assert subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT).returncode == 0
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from zoo.claims import anomalies
-from zoo.claims._claim import MEASURED, NOT_SUPPORTED, SUPPORTED, verdict
-from zoo.claims._lab import Lab
+from zoo.textbook.claim import MEASURED, NOT_SUPPORTED, SUPPORTED, verdict
+from zoo.textbook.claims import anomalies
+from zoo.textbook.lab import Lab
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 import zoo
-from zoo.claims import blur_and_modes as claim
-from zoo.claims._claim import NOT_SUPPORTED, SUPPORTED, verdict
-from zoo.claims._lab import Lab
+from zoo.textbook.claim import NOT_SUPPORTED, SUPPORTED, verdict
+from zoo.textbook.claims import blur_and_modes as claim
+from zoo.textbook.lab import Lab
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 import zoo
-from zoo.claims import calibration as claim
-from zoo.claims._claim import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, verdict
-from zoo.claims._lab import Lab
 from zoo.metrics.calibration import scaled, temperature
 from zoo.metrics.classification import summarize
+from zoo.textbook.claim import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, verdict
+from zoo.textbook.claims import calibration as claim
+from zoo.textbook.lab import Lab
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

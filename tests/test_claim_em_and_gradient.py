@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import zoo
-from zoo.claims import em_and_gradient as claim
-from zoo.claims._claim import NOT_SUPPORTED, SUPPORTED, verdict
-from zoo.claims._lab import Lab
 from zoo.spec import DataSpec
+from zoo.textbook.claim import NOT_SUPPORTED, SUPPORTED, verdict
+from zoo.textbook.claims import em_and_gradient as claim
+from zoo.textbook.lab import Lab
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

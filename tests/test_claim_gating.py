@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import zoo
-from zoo.claims import gating
-from zoo.claims._claim import NOT_SUPPORTED, SUPPORTED, verdict
-from zoo.claims._lab import Lab
+from zoo.textbook.claim import NOT_SUPPORTED, SUPPORTED, verdict
+from zoo.textbook.claims import gating
+from zoo.textbook.lab import Lab
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

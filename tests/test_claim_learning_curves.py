@@ -10,11 +10,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 
 import zoo
-from zoo.claims import learning_curves as claim
-from zoo.claims._claim import NOT_SUPPORTED, SUPPORTED, verdict
-from zoo.claims._lab import Lab
 from zoo.data.splits import Split
 from zoo.metrics.classification import summarize
+from zoo.textbook.claim import NOT_SUPPORTED, SUPPORTED, verdict
+from zoo.textbook.claims import learning_curves as claim
+from zoo.textbook.lab import Lab
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import zoo
-from zoo.claims import locality
-from zoo.claims._claim import INCONCLUSIVE, MEASURED, NOT_SUPPORTED, SUPPORTED, verdict
-from zoo.claims._lab import Lab
+from zoo.textbook.claim import INCONCLUSIVE, MEASURED, NOT_SUPPORTED, SUPPORTED, verdict
+from zoo.textbook.claims import locality
+from zoo.textbook.lab import Lab
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import zoo
-from zoo.claims import missing_pixels as claim
-from zoo.claims._claim import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, verdict
-from zoo.claims._lab import Lab
 from zoo.tasks.impute import observed_mask
+from zoo.textbook.claim import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, verdict
+from zoo.textbook.claims import missing_pixels as claim
+from zoo.textbook.lab import Lab
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

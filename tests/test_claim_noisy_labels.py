@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from zoo.claims import noisy_labels as claim
-from zoo.claims._claim import NOT_SUPPORTED, SUPPORTED, verdict
-from zoo.claims._lab import Lab
 from zoo.data.splits import Split
+from zoo.textbook.claim import NOT_SUPPORTED, SUPPORTED, verdict
+from zoo.textbook.claims import noisy_labels as claim
+from zoo.textbook.lab import Lab
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

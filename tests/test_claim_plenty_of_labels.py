@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import zoo
-from zoo.claims import _roster
-from zoo.claims import plenty_of_labels as claim
-from zoo.claims._claim import NOT_SUPPORTED, SUPPORTED, verdict
-from zoo.claims._lab import Lab
-from zoo.tasks.choose import NEEDS
 from zoo.tasks.detect import score_names
+from zoo.textbook import roster
+from zoo.textbook.needs import NEEDS
+from zoo.textbook.claim import NOT_SUPPORTED, SUPPORTED, verdict
+from zoo.textbook.claims import plenty_of_labels as claim
+from zoo.textbook.lab import Lab
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -51,15 +51,15 @@ def test_figures():
     assert list(lines["CNN"].get_ydata()) == pytest.approx([1.0, 0.9, 0.8])
 
 
-@pytest.mark.parametrize("model", _roster.CLASSIFIERS)
+@pytest.mark.parametrize("model", roster.CLASSIFIERS)
 def test_every_model_has_a_score_of_anomalies(model):
     """A case that asks for one that its model lacks would end the whole suite."""
-    words = (word.partition("=") for word in _roster.words(model, "mnist", 0))
+    words = (word.partition("=") for word in roster.words(model, "mnist", 0))
     options = {key.removeprefix("model."): json.loads(text) for key, _, text in words if key.startswith("model.")}
     with torch.random.fork_rng(devices=[]):
         available = score_names(zoo.create(model, **options))
     score = next(name for name in claim.SCORES if name in available)
-    generative = model in _roster.GENERATIVE
+    generative = model in roster.GENERATIVE
     assert score == ("complexity" if generative else "max_softmax" if model == "svm" else "mahalanobis")
 
 

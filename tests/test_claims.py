@@ -8,16 +8,15 @@ import math
 import pytest
 import scipy.stats
 
-from zoo import claims
 from zoo import config as configuration
-from zoo.claims import _roster
-from zoo.claims._claim import INCONCLUSIVE, MEASURED, NOT_SUPPORTED, SUPPORTED, Finding, differences, select, verdict
-from zoo.claims._lab import Lab
 from zoo.errors import ConfigError
+from zoo.files import REPOSITORY
 from zoo.metrics.intervals import mean_interval
 from zoo.registry import list_models
-from zoo.tasks.machine import REPOSITORY
 from zoo.tasks.sample_quality import PRETRAINED
+from zoo.textbook import claims, roster
+from zoo.textbook.claim import INCONCLUSIVE, MEASURED, NOT_SUPPORTED, SUPPORTED, Finding, differences, select, verdict
+from zoo.textbook.lab import Lab
 
 HOURS = 2.5  # of the suite textbook, on two cores
 
@@ -62,7 +61,7 @@ def test_an_unknown_claim():
 
 
 def test_the_roster_has_known_models():
-    assert {*_roster.CLASSIFIERS, *_roster.SHORTER, *_roster.QUICK} <= set(list_models())
+    assert {*roster.CLASSIFIERS, *roster.SHORTER, *roster.QUICK} <= set(list_models())
 
 
 # The rule
@@ -148,4 +147,4 @@ def test_a_released_model_is_what_its_recipe_says(folder, tmp_path):
 
 def test_the_report_takes_released_models():
     kept = [sorted(json.loads((folder / "config.json").read_text())["training"]["recipe"]) for folder in RELEASED]
-    assert sorted(_roster.words("cnn", "mnist", 0)) in kept
+    assert sorted(roster.words("cnn", "mnist", 0)) in kept

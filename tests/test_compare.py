@@ -12,12 +12,12 @@ import torch
 from conftest import command
 from filelock import ReadWriteLock
 
-from zoo import checkpoint, claims
-from zoo.claims._claim import Case, Claim, Finding
-from zoo.claims._lab import Lab
+from zoo import checkpoint
 from zoo.data.splits import Split
 from zoo.errors import ConfigError, ZooError
-from zoo.tasks import compare
+from zoo.textbook import claims, compare
+from zoo.textbook.claim import Case, Claim, Finding
+from zoo.textbook.lab import Lab
 
 
 class Fake:

@@ -492,7 +492,7 @@ def test_run_key_is_observed(key, plain_runs, tmp_path):
 @pytest.mark.parametrize(("key", "value"), [("num_nodes", 2), ("deterministic", True)])
 def test_trainer_argument(key, value, tmp_path):
     """Arguments whose effect needs other machines reach Lightning's Trainer as they are."""
-    from zoo.tasks.train import build_trainer
+    from zoo.run.trainer import build_trainer
 
     settings = composed("model=mlp", "trainer=cpu", "logger=none", "trainer.strategy=ddp")
     settings["trainer"].pop("_allowed_")

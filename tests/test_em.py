@@ -279,7 +279,7 @@ def test_no_classes_from_end_to_end(tmp_path, capsys):
     assert "1,438 train images" in " ".join(result.stdout.split())
     assert "log p(x)" in result.stdout
 
-    from zoo.tasks import sweep
+    from zoo.run import sweep
 
     sweep._directories.append(tmp_path)
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo import claims
+from zoo.textbook import claims
 
 ROOT = Path(__file__).parents[1]
 SECTION = (ROOT / "README.md").read_text().partition("## Speed")[2].partition("\n## ")[0]

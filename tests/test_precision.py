@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import zoo
 from zoo.learners import _compile, learner_class
 from zoo.models._precision import full
-from zoo.tasks import machine
+from zoo.run import machine
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from zoo.claims._claim import MEASURED, VERDICTS, Claim, Finding
 from zoo.errors import ZooError
-from zoo.report import drawing, page, panels
-from zoo.report.page import Block, write_report
+from zoo.textbook.claim import MEASURED, VERDICTS, Claim, Finding
+from zoo.textbook.report import drawing, page, panels
+from zoo.textbook.report.page import Block, write_report
 
 ABOUT = {
     "suite": "textbook",

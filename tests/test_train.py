@@ -305,7 +305,7 @@ def test_multirun_goes_on_after_a_failure(tmp_path):
 
 def test_eight_jobs_in_the_same_second(tmp_path):
     """Run directories are unique without luck."""
-    from zoo.tasks.train import run_directory
+    from zoo.run.record import run_directory
 
     settings = {"runs": str(tmp_path), "model": {"name": "a b"}, "data": {"name": "c=d,[e]"}}
     from concurrent.futures import ThreadPoolExecutor

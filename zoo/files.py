@@ -13,6 +13,8 @@ from typing import Any
 
 from zoo.errors import ZooError
 
+REPOSITORY = Path(__file__).resolve().parents[1]  # the checkout: configs, pretrained models, train.py
+
 
 def write_text(path: Path, text: str) -> None:
     """Write beside ``path`` and rename. Raises ``ZooError`` where that cannot be done."""

@@ -2,7 +2,7 @@
 
 Each suite defines ``benchmarks(options)``, which yields :class:`zoo.benchmarks._benchmark.Benchmark`: what one needs is
 built when its turn comes. ``scripts/benchmark.py`` runs them. Peers are plain loops in the style they come in. What a
-process is set to by :func:`zoo.tasks.machine.prepare` serves them, too.
+process is set to by :func:`zoo.run.machine.prepare` serves them, too.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from zoo.errors import ConfigError
 from zoo.files import write_json
-from zoo.tasks import machine
+from zoo.run import machine
 
 FORMAT = 1
 SAME = ("device", "gpu", "cpu", "cpus", "system")  # what two results of one machine agree on

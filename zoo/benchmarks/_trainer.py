@@ -18,7 +18,7 @@ from zoo.inspect.progress import Progress
 from zoo.learners.adversarial import AdversarialLearner
 from zoo.learners.classification import ClassificationLearner
 from zoo.learners.likelihood import LikelihoodLearner
-from zoo.tasks.train import checkpoints, quiet
+from zoo.run.trainer import checkpoints, quiet
 
 
 def learner_for(model: Any) -> Any:

@@ -24,9 +24,9 @@ from typing import Any
 
 from zoo.benchmarks import peers
 from zoo.benchmarks._benchmark import Benchmark, Options
-from zoo.benchmarks._process import TRAIN, environment, failure, run, run_directory
 from zoo.errors import ConfigError, ZooError
-from zoo.tasks.machine import REPOSITORY
+from zoo.files import REPOSITORY
+from zoo.run.process import TRAIN, environment, failure, run, run_directory
 
 EXPERIMENTS = REPOSITORY / "configs" / "experiment"
 LAUNCH, LAUNCH_TARGET = "mnist_99", 0.99

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from zoo.benchmarks import peers
 from zoo.benchmarks._benchmark import Benchmark, Options, Way
-from zoo.benchmarks._process import peak, training
+from zoo.run.process import peak, training
 
 LOAD = "from zoo.data.splits import load_splits\nsplits = load_splits('mnist', val_size=5000)"
 CLASSIFY = """import zoo

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zoo.benchmarks._benchmark import Benchmark, Options, Way
-from zoo.benchmarks._process import TRAIN, run
-from zoo.tasks.machine import REPOSITORY
+from zoo.files import REPOSITORY
+from zoo.run.process import TRAIN, run
 
 RELEASED = REPOSITORY / "pretrained" / "features-mnist"
 CLASSIFY = "import torch, zoo\nprint(zoo.classify(zoo.load({path!r}), torch.rand(16, 1, 28, 28)).argmax(1))"
@@ -43,7 +43,7 @@ def benchmarks(options: Options) -> Iterator[Benchmark]:
                 "import torch": _code("import torch"),
                 "load + classify": _code(CLASSIFY.format(path=str(RELEASED))),
                 "load + sample": _code(SAMPLE.format(path=str(small))),
-                "import of all of training": _code("import zoo.tasks.train"),
+                "import of all of training": _code("import zoo.run.train"),
             },
             compare="overhead",
             bar="≤ 1.3",

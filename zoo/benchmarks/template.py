@@ -32,7 +32,7 @@ from zoo.benchmarks._data import device, mnist, resident, torchvision_loader
 from zoo.benchmarks.epoch import BATCH, create
 from zoo.data.batches import Batches
 from zoo.data.datamodule import EVALUATION_BATCH
-from zoo.tasks.train import quiet
+from zoo.run.trainer import quiet
 
 IMAGES = 55000
 

@@ -43,9 +43,9 @@ from zoo.benchmarks._data import device, resident
 from zoo.data.batches import Batches
 from zoo.data.splits import Split, Splits, load_splits
 from zoo.errors import ZooError
+from zoo.files import REPOSITORY
 from zoo.learners import learner_class
 from zoo.models._model import Model
-from zoo.tasks.machine import REPOSITORY
 
 SECONDS, QUICK_SECONDS = 0.5, 0.02  # a measurement takes at least that long
 IMAGES, QUICK_IMAGES = 8192, 256  # that are asked about
@@ -184,7 +184,7 @@ class Training:
         """Images a second of a pass over the first ``images``, by the learner's own clock."""
         import lightning.pytorch as L
 
-        from zoo.tasks.train import quiet
+        from zoo.run.trainer import quiet
 
         train = _mnist().train
         split = resident(Split(train.images[:images], train.labels[:images]))

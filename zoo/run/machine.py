@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
+from zoo.files import REPOSITORY
+
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "torchmetrics", "numpy", "scikit-learn")
-REPOSITORY = Path(__file__).resolve().parents[2]
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
 

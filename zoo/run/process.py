@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from zoo.errors import ZooError
-from zoo.tasks.machine import REPOSITORY
+from zoo.files import REPOSITORY
 
 TRAIN = str(REPOSITORY / "train.py")
 
@@ -50,7 +50,7 @@ def failure(words: tuple[str, ...], status: int, stderr: str) -> str:
 
 def peak(code: str) -> float:
     """The most memory, in MiB, that a process which runs the Python ``code`` alone has had in use at a time."""
-    _, printed = run("-c", f"{code}\nfrom zoo.benchmarks import _peak\nprint(_peak.memory())")
+    _, printed = run("-c", f"{code}\nfrom zoo.run import peak\nprint(peak.memory())")
     return float(printed.splitlines()[-1])
 
 

@@ -21,7 +21,7 @@ from zoo import capability, checkpoint, registry
 from zoo.data.batches import Augment, Batches
 from zoo.data.splits import Split, Splits, statistics
 from zoo.errors import DataError, ZooError
-from zoo.files import write_bytes
+from zoo.files import REPOSITORY, write_bytes
 from zoo.learners.optimization import build_optimizer, build_schedule
 from zoo.metrics.frechet import frechet_distance, moments
 from zoo.metrics.kernel import kernel_distance
@@ -37,7 +37,6 @@ from zoo.metrics.neighbours import (
 )  # fmt: skip
 from zoo.models._model import Model
 from zoo.spec import DataSpec
-from zoo.tasks.machine import REPOSITORY
 
 PRETRAINED = REPOSITORY / "pretrained"
 STATISTICS = "statistics.safetensors"

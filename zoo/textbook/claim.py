@@ -1,6 +1,6 @@
 """What a claim is: a statement of the literature, how it is measured here, and the rule by which it is judged.
 
-A claim is a module of :mod:`zoo.claims`, found by its name, with
+A claim is a module of :mod:`zoo.textbook.claims`, found by its name, with
 
 ======================  ===============================================================================================
 ``CLAIM``               a :class:`Claim`

@@ -16,12 +16,13 @@ from filelock import ReadWriteLock
 from rich.console import Console
 from rich.table import Column, Table
 
-from zoo import claims
-from zoo.claims._claim import Case, Claim, Row
-from zoo.claims._lab import Lab
 from zoo.errors import ZooError
 from zoo.files import write_json
-from zoo.tasks import machine
+from zoo.run import machine
+from zoo.textbook import claims
+from zoo.textbook.claim import Case, Claim, Row
+from zoo.textbook.lab import Lab
+from zoo.textbook.words import clock
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def report(suite: str, out: Path, date: str) -> tuple[Path, Table]:
 
     Raises ``ZooError`` where none is.
     """
-    from zoo.report.page import Block, write_report  # matplotlib and jinja2
+    from zoo.textbook.report.page import Block, write_report  # matplotlib and jinja2
 
     blocks: list[Block] = []
     entries: list[dict[str, Any]] = []
@@ -154,14 +155,6 @@ def report(suite: str, out: Path, date: str) -> tuple[Path, Table]:
     for block in blocks:
         table.add_row(str(block.claim.number), block.claim.title, block.verdict)
     return page, table
-
-
-def clock(seconds: float) -> str:
-    """A time for people: ``"1 h 12 min"``, ``"3 min"``, ``"40 s"``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class Progress:

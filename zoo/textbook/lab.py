@@ -18,10 +18,11 @@ from rich.console import Console
 from zoo import checkpoint
 from zoo import config as configuration
 from zoo.data.splits import Split, Splits, load_splits
+from zoo.files import REPOSITORY
 from zoo.models._model import Model
-from zoo.tasks import machine
+from zoo.run.train import build, fit
+from zoo.run.trainer import quiet
 from zoo.tasks.sample_quality import PRETRAINED
-from zoo.tasks.train import build, fit, quiet
 
 
 class Lab:
@@ -98,7 +99,7 @@ def _fit(words: Sequence[str], place: Path | None, train: Split | None = None) -
     """
     # times are compared, and every case is to run anywhere: on the CPU, unless the words say otherwise
     words = ["trainer.accelerator=cpu", *words, "logger=none"]
-    settings = configuration.settings(words, machine.REPOSITORY / "configs")
+    settings = configuration.settings(words, REPOSITORY / "configs")
     with tempfile.TemporaryDirectory(dir=place, prefix=".run-") as directory, quiet():
         run = Path(directory)
         learner, data, trainer = build(settings, run, Console(quiet=True), pictures=False, train=train)

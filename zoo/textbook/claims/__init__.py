@@ -1,4 +1,4 @@
-"""The textbook's claims about generative and discriminative models; a module a claim, see :mod:`zoo.claims._claim`.
+"""The textbook's claims about generative and discriminative models; a module a claim, see :mod:`zoo.textbook.claim`.
 
 ``scripts/compare.py`` measures them. A file that is added here is found without another edit.
 """
@@ -28,4 +28,4 @@ def check(name: str) -> None:
 def find(name: str) -> Any:
     """The module of a claim. Raises ``ConfigError`` as :func:`check` does."""
     check(name)
-    return importlib.import_module(f"zoo.claims.{name}")
+    return importlib.import_module(f"zoo.textbook.claims.{name}")

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zoo.claims import _roster
-from zoo.claims._claim import Case, Claim, Finding, Row, differences, select, values
-from zoo.claims._lab import Lab
 from zoo.data.splits import Split, stratified
 from zoo.metrics.detection import auroc, fpr_at_tpr
-from zoo.report import panels
 from zoo.tasks.detect import fit, score_names
+from zoo.textbook import roster
+from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
+from zoo.textbook.lab import Lab
+from zoo.textbook.report import panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -114,7 +114,7 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
             epochs = min(BACKGROUND_EPOCHS, case["epochs"])
             background = lab.fit(*words[:-1], f"trainer.max_epochs={epochs}", train=disturbed)
     else:
-        model = lab.train(*_roster.words(name, data, seed))
+        model = lab.train(*roster.words(name, data, seed))
     if name in TRAINING:  # what knows no labels
         wanted = [score for score in score_names(model, background) if score != "mahalanobis"]
     else:

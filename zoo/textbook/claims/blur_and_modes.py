@@ -18,11 +18,11 @@ from PIL import Image
 from torch import Tensor
 
 from zoo import capability
-from zoo.claims._claim import Case, Claim, Finding, Row, differences, select, values
-from zoo.claims._lab import Lab
 from zoo.metrics.spectrum import HIGH, high_frequency_energy, radial_spectrum
-from zoo.report import panels
 from zoo.tasks.sample_quality import evaluate_samples
+from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
+from zoo.textbook.lab import Lab
+from zoo.textbook.report import panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,15 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from zoo import capability
-from zoo.claims import _roster
-from zoo.claims._claim import Case, Claim, Finding, Row, differences, select, values
-from zoo.claims._lab import Lab
 from zoo.data.splits import Split
 from zoo.metrics.calibration import scaled, temperature
 from zoo.metrics.classification import reliability, summarize
 from zoo.models.vae import VAE
-from zoo.report import panels
-from zoo.report.panels import DATA, name
+from zoo.textbook import roster
+from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
+from zoo.textbook.lab import Lab
+from zoo.textbook.report import panels
+from zoo.textbook.report.panels import DATA, name
 
 CLAIM = Claim(
     number=13,
@@ -50,7 +50,7 @@ def cases(suite: str) -> list[Case]:
     return [
         Case({"data": data, "model": model, "seed": seed}, 0.5 if quick else SECONDS.get(model, 1))
         for data in (("digits",) if quick else ("mnist", "fashion_mnist"))
-        for model in (_roster.QUICK if quick else _roster.CLASSIFIERS)
+        for model in (roster.QUICK if quick else roster.CLASSIFIERS)
         for seed in range(2 if quick else 3)
     ]
 
@@ -60,7 +60,7 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     ``surplus`` (mean confidence less accuracy), and each bin's ``confidence``, ``right`` (both None where it is empty)
     and ``count``."""
     data, seed = case["data"], case["seed"]
-    model = lab.train(*_roster.words(case["model"], data, seed))
+    model = lab.train(*roster.words(case["model"], data, seed))
     splits = lab.splits(data, val_size=200 if data == "digits" else 5000)
     counts = (200, 200) if data == "digits" else (5000, 5000)
     if isinstance(model, VAE):
@@ -99,7 +99,7 @@ def of_family(rows: Sequence[Row], quantity: str, data: str, family: Sequence[st
 
 def findings(rows: Sequence[Row]) -> list[Finding]:
     found = []
-    families = {"generative": _roster.GENERATIVE, "discriminative": _roster.DISCRIMINATIVE}
+    families = {"generative": roster.GENERATIVE, "discriminative": roster.DISCRIMINATIVE}
     for data in dict.fromkeys(row["data"] for row in rows):
         before, after = (
             {which: of_family(rows, f"ece_{when}", data, family) for which, family in families.items()}
@@ -140,7 +140,7 @@ def figures(rows: Sequence[Row]) -> dict[str, Figure]:
     drawn_ = {}
     for data in dict.fromkeys(row["data"] for row in rows):
         kept = select(rows, data=data)
-        models = [model for model in _roster.CLASSIFIERS if select(kept, model=model)]
+        models = [model for model in roster.CLASSIFIERS if select(kept, model=model)]
         figure, axes = panels.panel(
             f"{DATA[data]}: error before → after scaling", "expected calibration error, points (log)", ""
         )

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from zoo import registry
-from zoo.claims._claim import Case, Claim, Finding, Row, select
-from zoo.claims._lab import Lab
 from zoo.models._density import DensityModel
-from zoo.report import panels
+from zoo.textbook.claim import Case, Claim, Finding, Row, select
+from zoo.textbook.lab import Lab
+from zoo.textbook.report import panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zoo.capability import classify
-from zoo.claims._claim import Case, Claim, Finding, Row, differences, select, values
-from zoo.claims._lab import Lab
 from zoo.data.splits import Split
 from zoo.metrics.classification import summarize
-from zoo.report import panels
+from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
+from zoo.textbook.lab import Lab
+from zoo.textbook.report import panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

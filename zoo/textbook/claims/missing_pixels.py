@@ -9,14 +9,14 @@ import torch
 from matplotlib.figure import Figure
 
 from zoo import capability
-from zoo.claims import _roster
-from zoo.claims._claim import Case, Claim, Finding, Row, differences, select, values
-from zoo.claims._lab import Lab
 from zoo.models._model import Model
 from zoo.models.vae import VAE
-from zoo.report import panels
-from zoo.report.panels import DATA, name
 from zoo.tasks.impute import observed_mask
+from zoo.textbook import roster
+from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
+from zoo.textbook.lab import Lab
+from zoo.textbook.report import panels
+from zoo.textbook.report.panels import DATA, name
 
 COMPONENTS, PCA = 16, 30  # of the mixture, which makes a matrix a Gaussian for each image: a smaller one than elsewhere
 
@@ -51,7 +51,7 @@ RIVAL = {"digits": "mlp", "mnist": "cnn", "fashion_mnist": "cnn"}  # of the mixt
 
 def cases(suite: str) -> list[Case]:
     if suite == "quick":
-        asked = [("digits", model, _fill(model), 200, 1.0) for model in _roster.QUICK]
+        asked = [("digits", model, _fill(model), 200, 1.0) for model in roster.QUICK]
         asked += [("digits", "mlp", "gmm", 200, 1.5)]
     else:
         asked = [
@@ -72,13 +72,13 @@ def cases(suite: str) -> list[Case]:
 
 
 def _fill(model: str) -> str:
-    return MARGINAL if model in _roster.GENERATIVE else MEAN
+    return MARGINAL if model in roster.GENERATIVE else MEAN
 
 
 def words(model: str, data: str, seed: int) -> tuple[str, ...]:
     """The words of ``train.py``: the roster's, and a mixture small enough to be asked about thousands of masks."""
     smaller = (f"model.num_components={COMPONENTS}", f"model.pca={PCA}") if model == "gmm" and data != "digits" else ()
-    return (*_roster.words(model, data, seed), *smaller)
+    return (*roster.words(model, data, seed), *smaller)
 
 
 def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:

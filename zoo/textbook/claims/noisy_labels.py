@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from zoo.capability import classify
-from zoo.claims._claim import Case, Claim, Finding, Row, differences, select, values
-from zoo.claims._lab import Lab
-from zoo.claims.learning_curves import PAIRS, words
 from zoo.data.splits import Split
 from zoo.metrics.classification import confusion_matrix, per_class_accuracy
-from zoo.report import panels
+from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
+from zoo.textbook.claims.learning_curves import PAIRS, words
+from zoo.textbook.lab import Lab
+from zoo.textbook.report import panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,20 +11,20 @@ import torch
 from matplotlib.figure import Figure
 
 from zoo import capability
-from zoo.benchmarks._process import peak
-from zoo.claims import _roster
-from zoo.claims._claim import Case, Claim, Finding, Row, differences, select, values
-from zoo.claims._lab import Lab
-from zoo.claims.learning_curves import EPOCHS, LEAST
 from zoo.metrics.detection import auroc
 from zoo.models._model import Model
 from zoo.models.vae import VAE
-from zoo.report import panels
-from zoo.report.panels import DATA, name
+from zoo.run.process import peak
 from zoo.tasks.detect import fit, score_names
 from zoo.tasks.evaluate import evaluate
 from zoo.tasks.impute import observed_mask
 from zoo.tasks.sample_quality import sample_metrics
+from zoo.textbook import roster
+from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
+from zoo.textbook.claims.learning_curves import EPOCHS, LEAST
+from zoo.textbook.lab import Lab
+from zoo.textbook.report import panels
+from zoo.textbook.report.panels import DATA, name
 
 CLAIM = Claim(
     number=2,
@@ -61,7 +61,7 @@ OTHER = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}
 
 def cases(suite: str) -> list[Case]:
     quick = suite == "quick"
-    models = _roster.QUICK if quick else _roster.CLASSIFIERS
+    models = roster.QUICK if quick else roster.CLASSIFIERS
     seeds = range(2 if quick else 3)
 
     def each(what: str, data: str, seconds: float, models: Sequence[str] = models, **more: Any) -> list[Case]:
@@ -81,13 +81,13 @@ def cases(suite: str) -> list[Case]:
     found += each("missing", "mnist", 4, missing=HALF)
     for data in OTHER:
         found += each("anomalies", data, 2)
-    found += each("samples", "mnist", 10, _roster.GENERATIVE) + each("samples", "mnist", 75, ["dcgan"])
+    found += each("samples", "mnist", 10, roster.GENERATIVE) + each("samples", "mnist", 75, ["dcgan"])
     return found + [case for case in each("memory", "mnist", 12) if case.parameters["seed"] == 0]
 
 
 def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     what, data, seed = case["what"], case["data"], case["seed"]
-    words = _roster.words(case["model"], data, seed)
+    words = roster.words(case["model"], data, seed)
     if what == "classifier":
         return classifier(words, data, lab)
     if what == "few":
@@ -138,10 +138,10 @@ def classifier(words: Sequence[str], data: str, lab: Lab) -> dict[str, Any]:
 def few(model: str, data: str, seed: int, n: int, lab: Lab) -> float:
     """Test accuracy after training on ``n`` images, equally many a class, which gradients see as often as more."""
     splits = lab.splits(data, train_size=n, split_seed=seed)
-    train, words = splits.train, [*_roster.words(model, data, seed), "data.augment={shift: 0, flip: false, erase: 0.0}"]
+    train, words = splits.train, [*roster.words(model, data, seed), "data.augment={shift: 0, flip: false, erase: 0.0}"]
     if model == "gmm":
         words.append("model.num_components=1")
-    elif model not in _roster.GENERATIVE or model == "vae":
+    elif model not in roster.GENERATIVE or model == "vae":
         train = train.take(torch.arange(n).repeat(-(-LEAST // n)))
         words = [word for word in words if not word.startswith("trainer.max_epochs=")]
         words.append(f"trainer.max_epochs={EPOCHS}")
@@ -164,7 +164,7 @@ def peak_of(words: Sequence[str]) -> float:
     rest = [word for word in words if not word.startswith("trainer.max_epochs=")]
     with tempfile.TemporaryDirectory() as folder:
         lab = f"Lab(Path({folder!r}), pretrained=None)"
-        imports = "from pathlib import Path\nfrom zoo.claims._lab import Lab"
+        imports = "from pathlib import Path\nfrom zoo.textbook.lab import Lab"
         return peak(f"{imports}\n{lab}.train(*{[*rest, 'trainer.max_epochs=1']!r})")
 
 
@@ -178,7 +178,7 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
     found = []
     for data in dict.fromkeys(row["data"] for row in rows):
         of = {"what": "classifier", "data": data}
-        first, second = (best(rows, data, family) for family in (_roster.DISCRIMINATIVE, _roster.GENERATIVE))
+        first, second = (best(rows, data, family) for family in (roster.DISCRIMINATIVE, roster.GENERATIVE))
         ahead, behind = (values(rows, "accuracy", **of, model=model) for model in (first, second))
         found.append(
             Finding(

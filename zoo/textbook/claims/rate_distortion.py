@@ -15,12 +15,12 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from zoo.capability import evaluating, log_prob, reconstruct
-from zoo.claims._claim import Case, Claim, Finding, Row, differences, select, values
-from zoo.claims._lab import Lab
 from zoo.inspect.latents import active_units
 from zoo.models._model import Model
 from zoo.models.vae import VAE, kl_to_standard
-from zoo.report import panels
+from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
+from zoo.textbook.lab import Lab
+from zoo.textbook.report import panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from zoo.capability import classify, encode
-from zoo.claims._claim import Case, Claim, Finding, Row, differences, select, values
-from zoo.claims._lab import Lab
 from zoo.data.batches import Augment
 from zoo.data.splits import Split, Splits
 from zoo.models._model import Model
-from zoo.report import panels
 from zoo.tasks.few_labels import guess
 from zoo.tasks.sample_quality import taught_accuracy
+from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
+from zoo.textbook.lab import Lab
+from zoo.textbook.report import panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,7 +10,7 @@ from html import escape
 import matplotlib
 from matplotlib.figure import Figure
 
-from zoo.report.panels import CYCLE, DISCRIMINATIVE, FAINT, GENERATIVE, GROUND, INK
+from zoo.textbook.report.panels import CYCLE, DISCRIMINATIVE, FAINT, GENERATIVE, GROUND, INK
 
 LIGHT, DARK = GROUND, "#14171b"  # the grounds of a page
 CONTRAST = {LIGHT: 3.0, DARK: 4.5}  # of lines with the ground: 3 at least by WCAG 2.2, 1.4.11

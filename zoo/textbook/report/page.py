@@ -15,13 +15,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from zoo.claims._claim import MEASURED, RULE, VERDICTS, Claim, Finding, Row, verdict
 from zoo.errors import ZooError
 from zoo.files import write_bytes, write_json, write_text
-from zoo.report import drawing
-from zoo.report.panels import DATA, FAINT, INK, name
-from zoo.tasks import choose
-from zoo.tasks.compare import clock
+from zoo.textbook import choose, needs, words
+from zoo.textbook.claim import MEASURED, RULE, VERDICTS, Claim, Finding, Row, verdict
+from zoo.textbook.report import drawing
+from zoo.textbook.report.panels import DATA, FAINT, INK, name
 
 SIGNS = {"supported": "✓", "not supported": "✗", "inconclusive": "?", MEASURED: "·"}
 CLASSES = {"supported": "yes", "not supported": "no", "inconclusive": "open", MEASURED: "told"}
@@ -71,7 +70,7 @@ def write_report(out: Path, blocks: Sequence[Block], about: Mapping[str, Any]) -
     Args:
         out: the folder, made where it is not there.
         blocks: in any order.
-        about: ``suite``; ``machine``, ``versions`` and ``revision`` as of :func:`zoo.tasks.machine.describe`;
+        about: ``suite``; ``machine``, ``versions`` and ``revision`` as of :func:`zoo.run.machine.describe`;
             ``seconds``, the time that all measurements took; ``date``.
 
     Returns:
@@ -93,7 +92,7 @@ def write_report(out: Path, blocks: Sequence[Block], about: Mapping[str, Any]) -
         for key, one in drawn.items():
             write_bytes(out / "figures" / f"{claim}-{key}.png", one.png)
             write_text(out / "figures" / f"{claim}-{key}.svg", one.svg)
-    models = choose.table({block.name: block.rows for block in blocks}, choose.candidates())
+    models = needs.table({block.name: block.rows for block in blocks}, needs.candidates())
     write_text(out / "numbers.csv", numbers(blocks))
     write_json(out / "claims.json", entries(blocks))
     write_json(out / "models.json", models)
@@ -180,15 +179,15 @@ def html(
 ) -> str:
     """The page, whole: nothing is loaded from elsewhere."""
     environment = Environment(
-        loader=PackageLoader("zoo.report", "."),
+        loader=PackageLoader("zoo.textbook.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"estimate": estimate, "interval": interval, "threshold": threshold, "clock": clock}
-    environment.filters |= {"figure": choose.figure, "spelled": choose.spelled, "model": name, "data": DATA.get}
+    environment.filters |= {"estimate": estimate, "interval": interval, "threshold": threshold, "clock": words.clock}
+    environment.filters |= {"figure": words.figure, "spelled": words.spelled, "model": name, "data": DATA.get}
     environment.globals |= {"signs": SIGNS, "classes": CLASSES, "range_of": range_of, "verdicts": VERDICTS}
     text = environment.get_template("index.html.j2").render(
         blocks=blocks,
@@ -216,7 +215,7 @@ def estimate(finding: Finding) -> str:
     if not math.isfinite(finding.estimate):
         there = [value for value in finding.values if math.isfinite(value)]
         return f"none in {len(finding.values) - len(there)} of {len(finding.values)} seeds"
-    return choose.decimal(finding.estimate, _digits(finding))
+    return words.decimal(finding.estimate, _digits(finding))
 
 
 def interval(finding: Finding) -> str:
@@ -224,7 +223,7 @@ def interval(finding: Finding) -> str:
     low, high = finding.interval
     if not (math.isfinite(low) and math.isfinite(high)):
         return "–"
-    return f"{choose.decimal(low, _digits(finding))} to {choose.decimal(high, _digits(finding))}"
+    return f"{words.decimal(low, _digits(finding))} to {words.decimal(high, _digits(finding))}"
 
 
 def threshold(finding: Finding) -> str:

@@ -1,0 +1,170 @@
+"""What a run leaves behind: its directory, its summary and figures, and the lines that tell of them."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+from lightning.pytorch.loggers import TensorBoardLogger
+from rich.console import Console
+
+from zoo import capability, checkpoint
+from zoo.data.datamodule import ImageDataModule
+from zoo.errors import ConfigError
+from zoo.files import write_bytes
+from zoo.inspect.figures import generative_figures, write_classifier
+from zoo.inspect.latents import draw_latents
+from zoo.models._latent import LatentModel
+from zoo.models._model import Model
+from zoo.run import machine
+from zoo.tasks import sample_quality
+from zoo.tasks.evaluate import Evaluation, describe
+
+Settings = dict[str, Any]
+
+
+@contextlib.contextmanager
+def run_directory(settings: Settings, resume: Path | None, target: Path | None) -> Iterator[Path]:
+    """A directory of this run's own, made without racing others; removed again if the run could not begin."""
+    if resume:
+        yield resume
+        return
+    names = "-".join(re.sub(r"[^\w.]+", "_", settings[group]["name"]) for group in ("model", "data"))
+    wanted = target or Path(settings["runs"]) / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{names}"
+    run = _make_unique(wanted.parent, wanted.name)
+    try:
+        yield run
+    except ConfigError:
+        if not (run / "last.ckpt").is_file():
+            shutil.rmtree(run)
+        raise
+    finally:
+        for directory in (run, run.parent):
+            with contextlib.suppress(OSError):  # it holds something
+                directory.rmdir()
+
+
+def _make_unique(parent: Path, stem: str) -> Path:
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 100_000):
+            run = parent / (stem if number == 1 else f"{stem}-{number}")
+            with contextlib.suppress(FileExistsError):
+                run.mkdir()
+                return run
+    except OSError as error:
+        raise ConfigError(f"no run directory can be made in {parent}: {error.strerror}") from error
+    raise ConfigError(f"{parent} is full of runs called {stem}")
+
+
+def best(run: Path, learner: Any, latest: float) -> float:
+    """The monitored value of the epoch that ``best.ckpt`` holds."""
+    with (run / "metrics.csv").open(newline="") as file:
+        values = [float(row[learner.monitor]) for row in csv.DictReader(file) if row.get(learner.monitor)]
+    return (max if learner.mode == "max" else min)(values, default=latest)
+
+
+def earlier_seconds(run: Path) -> float:
+    """Training time of the part of the run that had ended before; unknown, so 0, where it was interrupted."""
+    path = run / "summary.json"
+    return json.loads(path.read_text())["seconds"]["fit"] if path.is_file() else 0.0
+
+
+def summarize(
+    settings: Settings,
+    learner: Any,
+    data: ImageDataModule,
+    trainer: L.Trainer,
+    evaluation: Evaluation,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """Everything needed to know what was run, on what, how long, and what came out. ``seconds`` are wall-clock."""
+    last = {key: float(value) for key, value in trainer.callback_metrics.items()}
+    return {
+        "format": 1,
+        "command": " ".join(["python", *sys.argv]),
+        "model": settings["model"]["name"],
+        "data": settings["data"]["name"],
+        "seed": settings["seed"],
+        "parameters": sum(parameter.numel() for parameter in learner.model.parameters()),
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "test": evaluation.metrics,
+        "last_epoch": last,
+        "seconds": {key: round(value, 3) for key, value in seconds.items()},
+        "fingerprint": data.splits.fingerprint,
+        "config": settings,
+        **machine.describe(trainer.strategy.root_device),
+    }
+
+
+def draw(
+    settings: Settings, trainer: L.Trainer, model: Model, data: ImageDataModule, run: Path, evaluation: Evaluation
+) -> None:
+    """What a generative model has learnt, as files in ``run/figures``; in TensorBoard that, pictures of a classifier's
+    test split, and the hyperparameters beside the final metrics."""
+    figures = {}
+    if isinstance(model, LatentModel):  # TensorBoard has had these each epoch; the files are to show what is kept
+        draw_latents(model, data.splits.val or data.splits.train.labelled(), run / "figures")
+    else:
+        figures = generative_figures(model, data.splits.test)
+    for name, figure in figures.items():
+        (run / "figures").mkdir(exist_ok=True)
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png")
+        write_bytes(run / "figures" / f"{name}.png", picture.getvalue())
+    if not isinstance(trainer.logger, TensorBoardLogger):
+        return
+    options, writer, step = settings["logger"], trainer.logger.experiment, trainer.global_step
+    for name, figure in figures.items():
+        writer.add_figure(f"model/{name}", figure, step)
+    if evaluation.log_proba is not None:
+        counts = options["mistakes"], options["embeddings"]
+        write_classifier(writer, step, model, data.splits.test, evaluation.log_proba, *counts)
+    metrics = {f"test/{key}": value for key, value in evaluation.metrics.items() if isinstance(value, float)}
+    for key, value in metrics.items():
+        writer.add_scalar(key, value, step)
+    trainer.logger.log_hyperparams(_flat(settings), metrics, step=step)
+    trainer.logger.finalize("success")
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif prefix or key == "seed":  # the run directory is no hyperparameter
+            flat[f"{prefix}{key}"] = value if isinstance(value, (int, float, str, bool)) else str(value)
+    return flat
+
+
+def report(console: Console, run: Path, summary: Mapping[str, Any], model: Model, commands: bool) -> None:
+    """The result, in lines of at most 80 characters, and commands that can be pasted."""
+    lines = [f"test {line}" for line in describe(summary["test"])] + sample_quality.describe(summary["test"])
+    seconds = f"({summary['seconds']['fit']:.1f} s of training)"
+    if lines and len(lines[0]) + 2 + len(seconds) <= 80:
+        lines[0] += f"  {seconds}"
+    else:
+        lines.append(seconds)
+    for line in lines:
+        console.print(line)
+    if not commands:
+        return
+    kept = checkpoint.locate(run)
+    for line in (
+        *([f"tensorboard --logdir {run}"] if summary["config"]["logger"]["name"] == "tensorboard" else []),
+        f"python scripts/evaluate.py ckpt={kept}",
+        *([f"python scripts/sample.py ckpt={kept}"] if capability.support(model, "sample") != "no" else []),
+        f"python -c \"import zoo; model = zoo.load('{run}')\"",
+    ):
+        console.print(line, soft_wrap=True)

@@ -1,0 +1,99 @@
+"""Lightning's Trainer as this project sets it up: its logger, its checkpoints, and without its advertisements."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from zoo.errors import ConfigError, did_you_mean
+
+# Trainer arguments that this module sets
+OURS = (
+    "callbacks", "logger", "default_root_dir", "enable_checkpointing", "enable_progress_bar", "enable_model_summary",
+)  # fmt: skip
+NEEDLESS_WARNINGS = (
+    "`LightningModule.configure_optimizers` returned `None`",  # EM has none
+    "The number of training batches",  # fewer batches than log_every_n_steps: the curve has an epoch's points
+    "The '\\w+_dataloader' does not have many workers",
+    "Checkpoint directory .* exists and is not empty",  # the run directory is ours
+    "`ModelCheckpoint\\(monitor=.*could not find the monitored key",  # no validation yet; last.ckpt is written
+    "Total length of `list` across ranks is zero",  # val_size=0
+    "`isinstance\\(treespec, LeafSpec\\)`",
+    "You called `self.log\\('.*', ..., logger=True\\)` but have no logger",
+    "You passed `Trainer\\(accelerator='cpu', precision='16-mixed'\\)`",  # which is an error here
+)
+
+
+def build_trainer(settings: dict[str, Any], run: Path, callbacks: list[L.Callback]) -> L.Trainer:
+    """Lightning's Trainer with this project's logger and callbacks. Raises ``ConfigError`` for what it refuses."""
+    options = dict(settings["trainer"])
+    valid = set(inspect.signature(L.Trainer).parameters) - set(OURS)
+    for key in options:
+        if key not in valid:
+            raise ConfigError(f"unknown key 'trainer.{key}': {did_you_mean(key, valid, 'valid')}")
+    if options["accelerator"] in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ConfigError("this machine has no GPU that PyTorch can use: trainer=cpu or trainer=auto")
+    logger = None
+    if settings["logger"]["name"] == "tensorboard":
+        logger = TensorBoardLogger(run, name="tensorboard", version="", default_hp_metric=False)
+    try:
+        trainer = L.Trainer(
+            **{"num_sanity_val_steps": 0, **options},
+            logger=logger or False,
+            callbacks=callbacks,
+            default_root_dir=run,
+            enable_checkpointing=True,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise ConfigError(f"trainer: {error}") from error
+    if trainer.precision != options["precision"]:  # Lightning has put another in its place
+        wanted = f"trainer.precision={options['precision']}"
+        raise ConfigError(f"{wanted} needs a GPU; on this device trainer.precision={trainer.precision}")
+    return trainer
+
+
+class BestAndLast(ModelCheckpoint):
+    """Writes ``last.ckpt`` each epoch. Lightning does so with a new best alone: resumed runs would repeat epochs."""
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_train_epoch_end(trainer, pl_module)
+        if not self._should_skip_saving_checkpoint(trainer):  # nothing was written for this step
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
+
+def checkpoints(run: Path, learner: Any, validated: bool) -> ModelCheckpoint:
+    """``last.ckpt`` after each epoch, and ``best.ckpt`` where the learner has a monitor and there is validation."""
+    options: dict[str, Any] = {"dirpath": run, "enable_version_counter": False, "save_on_train_epoch_end": True}
+    if not validated or learner.monitor is None:
+        return ModelCheckpoint(filename="last", **options)
+    return BestAndLast(filename="best", save_last=True, monitor=learner.monitor, mode=learner.mode, **options)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Lightning's advertisements and the warnings that mean nothing here are left out; all others come through."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for message in NEEDLESS_WARNINGS:
+            warnings.filterwarnings("ignore", message)
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
