@@ -65,7 +65,7 @@ def main() -> None:
 
         return join(worker)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are
-    configuration.add_user_models()
+    configuration.add_found_options(CONFIGS)
     configuration.check_flags(sys.argv[1:])
     try:
         if {"-h", "--help"} & set(sys.argv[1:]):

@@ -15,8 +15,8 @@ on its own test images and on those of another source, with 95 % intervals.
   alarm   how often a normal picture may be called an anomaly (0.05)
   background
           checkpoint of a density of the same kind, for the likelihood ratio
-  against digits, mnist or fashion_mnist, whose test images are the anomalies,
-          or image_folder: all pictures in path are
+  against a source, as train.py --help lists them, whose test images are the
+          anomalies, or image_folder: all pictures in path are
   data    what the model was trained on, where the checkpoint does not say
   path    the folder of against=image_folder, else of data=image_folder
   root    where data lies; ZOO_DATA, else data/, if left out
@@ -34,17 +34,17 @@ from pathlib import Path
 from typing import Any
 
 from zoo.command import command, parse
+from zoo.data import sources
 from zoo.errors import ConfigError
 
-SOURCES = ["digits", "mnist", "fashion_mnist", "image_folder"]
 DEFAULTS: dict[str, Any] = {
     "ckpt": ..., "score": None, "alarm": 0.05, "background": None, "against": None, "data": None, "path": None,
     "root": None, "images": 0, "invert": None, "json": None,
 }  # fmt: skip
 RULES = {
     "alarm": "(0, 1)",
-    "against": SOURCES,
-    "data": SOURCES,
+    "against": sources.names(),
+    "data": sources.names(),
     "images": "[0, inf)",
     "invert": ["auto", "always", "never"],
     "json": "file",

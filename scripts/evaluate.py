@@ -3,7 +3,7 @@
 python scripts/evaluate.py ckpt=<file or run directory> [data=…] [key=value …]
 
   ckpt    a .ckpt file, a run directory or a released model's folder
-  data    digits, mnist, fashion_mnist or image_folder; what it was trained on if left out
+  data    a source, as train.py --help lists them; what it was trained on if left out
   path    the folder of data=image_folder
   root    where data lies; ZOO_DATA, else data/, if left out
   split   test (default), val or train: those of the training run; another data= has no val
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.command import command, parse_values
+from zoo.data import sources
 
 DEFAULTS: dict[str, Any] = {
     "ckpt": ..., "data": None, "path": None, "root": None, "split": "test", "missing": 0.0, "images": 0,
@@ -33,7 +34,7 @@ DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 RULES = {
     "split": ["test", "val", "train"],
-    "data": ["digits", "mnist", "fashion_mnist", "image_folder"],
+    "data": sources.names(),
     "missing": "[0, 1]",
     "images": "[0, inf)",
     "samples": "[0, inf)",

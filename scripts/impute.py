@@ -3,9 +3,9 @@
 python scripts/impute.py ckpt=<file or run directory> [images or folders] [key=value …]
 
   ckpt    a .ckpt file, a run directory or a released model's folder
-  data    digits, mnist, fashion_mnist or image_folder, of which the test images
-          are taken; what it was trained on if left out. Pictures that are named
-          take its place
+  data    a source, as train.py --help lists them, of which the test images are
+          taken; what it was trained on if left out. Pictures that are named take
+          its place
   path    the folder of data=image_folder
   root    where data lies; ZOO_DATA, else data/, if left out
   mask    mcar (default): each pixel for itself; block: a square somewhere; left,
@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.command import command, parse
+from zoo.data import sources
 from zoo.errors import ConfigError
 
 DEFAULTS: dict[str, Any] = {
@@ -38,7 +39,7 @@ DEFAULTS: dict[str, Any] = {
     "images": 500, "seed": 0, "invert": None, "out": None, "ema": True, "json": None,
 }  # fmt: skip
 RULES = {
-    "data": ["digits", "mnist", "fashion_mnist", "image_folder"],
+    "data": sources.names(),
     "mask": ["mcar", "block", "half", "left", "right", "top", "bottom"],
     "missing": "(0, 1]",
     "n": "[2, inf)",

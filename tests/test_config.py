@@ -14,6 +14,8 @@ from omegaconf import OmegaConf
 
 import zoo
 from zoo import schema
+from zoo.config import add_found_options
+from zoo.data import sources
 from zoo.data.datamodule import ImageDataModule
 from zoo.learners import learner_class
 from zoo.models._density import DensityModel
@@ -22,11 +24,13 @@ from zoo.models.vae import VAE
 
 OPTIONS = {
     group: sorted(path.stem for path in (CONFIGS / group).glob("[!_]*.yaml"))
-    for group in ("model", "data", "learner", "recipe")
+    for group in ("model", "learner", "recipe")
 }
+OPTIONS["data"] = sources.names()
 
 
 def composed(*overrides: str) -> dict:
+    add_found_options(CONFIGS)
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return OmegaConf.to_container(compose("train", list(overrides)), resolve=True)
 
@@ -132,6 +136,7 @@ def test_help_and_config_are_quick_and_complete():
     text = command("train.py", "--help").stdout
     for group in ("data", "model", "learner", "trainer", "logger", "recipe", "experiment"):
         assert re.search(rf"^{group}: ", text, re.M), group
+    assert f"data: {', '.join(sources.names())}\n" in text  # those without a YAML, too
     shown = yaml.safe_load(command("train.py", "model=rnn", "--cfg", "job").stdout)
     assert shown["model"]["cell"] == "lstm"
 

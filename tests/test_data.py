@@ -22,8 +22,9 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from zoo.data import idx, image_folder
+from zoo.data import sources
 from zoo.data.batches import Augment, Batches
+from zoo.data.kinds import image
 from zoo.data.splits import Split, load_splits, statistics, stratified
 from zoo.errors import ConfigError, DataError
 
@@ -252,13 +253,14 @@ def tiny(monkeypatch, tmp_path):
         contents[images] = b"\0\0\x08\x03" + struct.pack(">3i", count, 28, 28) + rng.bytes(count * 784)
         contents[labels] = b"\0\0\x08\x01" + struct.pack(">i", count) + bytes(i % 10 for i in range(count))
     for name in DIRECTORIES:
-        monkeypatch.setitem(idx.CHECKSUMS, name, tuple(hashlib.sha256(data).hexdigest() for data in contents.values()))
+        checksums = tuple(hashlib.sha256(data).hexdigest() for data in contents.values())
+        monkeypatch.setattr(sources.find(name), "CHECKSUMS", checksums)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{free.getsockname()[1]}/"
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [closed])
     monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", [closed])
-    monkeypatch.setattr(idx, "SYSTEM_DIRECTORIES", {"fashion_mnist": tmp_path / "system"})
+    monkeypatch.setattr(sources.find("fashion_mnist"), "SYSTEM", tmp_path / "system")
 
     def write(directory, suffix="", change=lambda file, data: data):
         directory.mkdir(parents=True, exist_ok=True)
@@ -469,7 +471,8 @@ def download_mnist(url, root):
     import torchvision.datasets
 
     torchvision.datasets.MNIST.mirrors = [url]
-    return [tensor.numpy() for tensor in idx.load("mnist", root)[2:]]
+    test = sources.find("mnist").load(root).test
+    return [test.images.numpy(), test.labels.numpy()]
 
 
 def test_two_processes_that_download_at_once_leave_one_valid_copy(real_data, serve, in_two_processes, tmp_path):
@@ -585,7 +588,7 @@ def grey_ramp():
 def test_every_mode_reads_as_the_same_grey(suffix, make, color, tmp_path):
     path = tmp_path / f"ramp.{suffix}"
     make(grey_ramp()).save(path)
-    pixels = image_folder.read_image(path, (16, 16), color)
+    pixels = image.read_image(path, (16, 16), color)
     assert pixels.dtype == np.uint8
     assert pixels.shape == (3 if color else 1, 16, 16)
     assert pixels.flags.c_contiguous
@@ -594,20 +597,20 @@ def test_every_mode_reads_as_the_same_grey(suffix, make, color, tmp_path):
 
 def test_a_dark_sixteen_bit_picture_stays_dark(tmp_path):
     path = save(tmp_path / "dark.png", grey_ramp().astype(np.uint16))
-    assert image_folder.read_image(path, (16, 16), False).max() == 1
+    assert image.read_image(path, (16, 16), False).max() == 1
 
 
 def test_one_bit_is_black_and_white(tmp_path):
     path = save(tmp_path / "one.png", blob(), "1")
-    assert np.array_equal(image_folder.read_image(path, (28, 28), False)[0], blob())
+    assert np.array_equal(image.read_image(path, (28, 28), False)[0], blob())
 
 
 def test_color_is_kept_or_weighed(tmp_path):
     red = save(tmp_path / "red.png", np.full((5, 5, 3), (255, 0, 0), np.uint8))
-    assert image_folder.read_image(red, (5, 5), True)[:, 2, 2].tolist() == [255, 0, 0]
-    assert image_folder.read_image(red, (5, 5), False)[0, 2, 2] == 76  # ITU-R 601: 0.299 R + 0.587 G + 0.114 B
+    assert image.read_image(red, (5, 5), True)[:, 2, 2].tolist() == [255, 0, 0]
+    assert image.read_image(red, (5, 5), False)[0, 2, 2] == 76  # ITU-R 601: 0.299 R + 0.587 G + 0.114 B
     ink = save(tmp_path / "ink.jpg", Image.new("CMYK", (16, 16), (255, 0, 0, 0)), quality=100)
-    assert np.abs(image_folder.read_image(ink, (16, 16), True)[:, 8, 8].astype(int) - [0, 255, 255]).max() < 4
+    assert np.abs(image.read_image(ink, (16, 16), True)[:, 8, 8].astype(int) - [0, 255, 255]).max() < 4
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
@@ -621,9 +624,9 @@ def test_transparency_is_white(mode, tmp_path):
         path = save(tmp_path / "p.png", picture, transparency=0)
     else:
         path = save(tmp_path / "a.png", picture, mode)
-    assert np.array_equal(image_folder.read_image(path, (28, 28), False)[0], 255 - blob())
+    assert np.array_equal(image.read_image(path, (28, 28), False)[0], 255 - blob())
     half = save(tmp_path / "half.png", Image.new("RGBA", (4, 4), (0, 0, 0, 128)))
-    assert image_folder.read_image(half, (4, 4), True)[0, 0, 0] == 127
+    assert image.read_image(half, (4, 4), True)[0, 0, 0] == 127
 
 
 UPRIGHT = {2: np.fliplr, 3: lambda v: np.rot90(v, 2), 4: np.flipud, 6: lambda v: np.rot90(v, -1), 8: np.rot90}
@@ -637,7 +640,7 @@ def test_exif_turns_a_picture_upright(orientation, tmp_path):
     exif[0x0112] = orientation
     path = save(tmp_path / "photo.jpg", stored, exif=exif, quality=100)
     upright = UPRIGHT[orientation](stored)
-    pixels = image_folder.read_image(path, upright.shape, False)[0]
+    pixels = image.read_image(path, upright.shape, False)[0]
     assert np.abs(pixels.astype(int) - upright).max() < 16
 
 
@@ -645,13 +648,13 @@ def test_exif_turns_a_picture_upright(orientation, tmp_path):
 @pytest.mark.parametrize("color", [False, True])
 def test_any_size_is_padded_with_its_ground(shape, color, tmp_path):
     plain = save(tmp_path / "plain.png", np.full(shape, 90, np.uint8))
-    assert (image_folder.read_image(plain, (28, 28), color) == 90).all()
+    assert (image.read_image(plain, (28, 28), color) == 90).all()
 
 
 def test_the_aspect_is_kept(tmp_path):
     wide = np.zeros((64, 128), np.uint8)
     wide[16:48, 32:96] = 255  # twice as wide as high
-    pixels = image_folder.read_image(save(tmp_path / "wide.png", wide), (32, 32), False)[0] > 127
+    pixels = image.read_image(save(tmp_path / "wide.png", wide), (32, 32), False)[0] > 127
     assert pixels.any(0).sum() == 16
     assert pixels.any(1).sum() == 8
     assert np.array_equal(pixels, pixels[::-1, ::-1])  # in the middle
@@ -727,19 +730,19 @@ def test_invert(invert, color, dark, light, tmp_path):
     for (name, pixels), part in product(originals.items(), ("train", "test")):
         save(tmp_path / "in" / part / name / "0.png", pixels)
     splits = load_splits("image_folder", tmp_path, path=tmp_path / "in", invert=invert, color=color)
-    for image, name, fate in zip(splits.train.images.numpy(), originals, (dark, light), strict=True):
-        assert (image == (255 - originals[name] if fate == "inverted" else originals[name])).all()
+    for pixels, name, fate in zip(splits.train.images.numpy(), originals, (dark, light), strict=True):
+        assert (pixels == (255 - originals[name] if fate == "inverted" else originals[name])).all()
     assert splits.spec.invert == invert  # so that a picture to be classified is treated the same way
 
 
 def test_real_digits_and_clothes_are_not_inverted(source):
     _, whole, _ = source
-    assert not any(image_folder.is_dark_on_light(image) for image in whole.test.images.numpy())
+    assert not any(image.is_dark_on_light(one) for one in whole.test.images.numpy())
     images = whole.test.images[:300, 0]
     edges = torch.cat([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], 1)
     framed = whole.test.images[:300][edges.median(1)[0] == 0].numpy()
     assert len(framed) > 200
-    assert all(image_folder.is_dark_on_light(255 - image) for image in framed)
+    assert all(image.is_dark_on_light(255 - one) for one in framed)
 
 
 def broken(folder, what):

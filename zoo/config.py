@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from zoo.errors import ConfigError, did_you_mean
+from zoo.found import names
 from zoo.registry import user_directories
 from zoo.schema import check_value
 
@@ -32,6 +33,7 @@ GROUPS = ("data", "model", "learner", "trainer", "logger")
 OVERLAYS = ("recipe", "experiment")  # they only set values that a group has declared
 IDENTITIES = tuple(f"{group}.name" for group in GROUPS)
 RULES = "_allowed_"
+SOURCES = "zoo.data.sources"  # whose modules are options of the group data; none of them is imported
 MOVED = {  # names from elsewhere that users will try
     "trainer.gradient_clip_val": "learner.clip",
     "trainer.accumulate_grad_batches": "learner.accumulate",
@@ -45,11 +47,23 @@ MOVED = {  # names from elsewhere that users will try
 }
 
 
-def add_user_models() -> None:
-    """Make the YAML of each model in ``ZOO_MODELS`` an option of the group ``model``."""
+def add_found_options(configs: Path) -> None:
+    """Make options of what is found: the YAML of each model in ``ZOO_MODELS``, and each source that has no YAML."""
+    store = ConfigStore.instance().store
     for directory in user_directories():
         for path in sorted(directory.glob("*.yaml")):
-            ConfigStore.instance().store(group="model", name=path.stem, node=OmegaConf.load(path), provider=str(path))
+            store(group="model", name=path.stem, node=OmegaConf.load(path), provider=str(path))
+    for name in _sources_without_file(configs):
+        store(group="data", name=name, node=OmegaConf.create(_source(name)), provider=SOURCES)
+
+
+def _sources_without_file(configs: Path) -> list[str]:
+    return [name for name in names(SOURCES) if not (configs / "data" / f"{name}.yaml").is_file()]
+
+
+def _source(name: str) -> dict[str, Any]:
+    """What a source without choices of its own would have in its YAML."""
+    return {"defaults": ["_base", "_self_"], "name": name}
 
 
 def checked(config: DictConfig) -> dict[str, Any]:
@@ -74,6 +88,7 @@ def settings(arguments: Iterable[str], configs: Path) -> dict[str, Any]:
     Raises ``ConfigError`` also for what Hydra refuses.
     """
     arguments = list(arguments)
+    add_found_options(configs)
     outer, outer_hydra = HydraConfig.instance().cfg, GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()  # Hydra takes one application a process
     try:
@@ -198,6 +213,7 @@ Show it all:    python train.py model=cnn --cfg job
 
 def composed(arguments: Iterable[str], configs: Path) -> DictConfig:
     """What Hydra makes of ``arguments`` outside of a job, not checked. Raises ``HydraException`` as it does."""
+    add_found_options(configs)
     with initialize_config_dir(str(configs.resolve()), version_base="1.3"):
         return compose("train", list(arguments))
 
@@ -249,7 +265,7 @@ def _nearest(key: str, arguments: list[str], configs: Path) -> str:
         group, _, option = argument.partition("=")
         if option in files.get(group, {}):
             choice[group] = option
-    choice.setdefault("learner", _learner_of(files["model"][choice["model"]]))
+    choice.setdefault("learner", _learner_of(_content(choice["model"], files["model"][choice["model"]])))
     keys = {*GROUPS, *OVERLAYS}
     for group in GROUPS:
         keys |= set(_keys(_read(files[group], choice[group]), f"{group}."))
@@ -265,23 +281,30 @@ def _nearest(key: str, arguments: list[str], configs: Path) -> str:
     return hint + (f" (a further option of {opened[0]} is added with +{key}=…)" if opened else "")
 
 
-def _learner_of(path: Path) -> str:
+def _learner_of(model: Mapping[str, Any]) -> str:
     """The learner that a model's file picks, if none is named."""
-    for entry in (yaml.safe_load(path.read_text()) or {}).get("defaults", []):
+    for entry in model.get("defaults", []):
         if isinstance(entry, dict) and "override /learner@_global_.learner" in entry:
             return str(entry["override /learner@_global_.learner"])
     return "classification"
 
 
-def _options(group: str, configs: Path) -> dict[str, Path]:
+def _options(group: str, configs: Path) -> dict[str, Path | None]:
+    """The options of a group, with their files; None for a source that has none."""
     directories = [configs / group, *(user_directories() if group == "model" else [])]
     files = ((directory, path) for directory in directories for path in directory.rglob("*.yaml"))
-    return {path.relative_to(directory).with_suffix("").as_posix(): path for directory, path in files}
+    found = {path.relative_to(directory).with_suffix("").as_posix(): path for directory, path in files}
+    return {**found, **dict.fromkeys(_sources_without_file(configs) if group == "data" else ())}
 
 
-def _read(files: Mapping[str, Path], name: str) -> dict[str, Any]:
-    """A group's file with the ones it extends."""
-    content = yaml.safe_load(files[name].read_text()) or {}
+def _content(name: str, file: Path | None) -> dict[str, Any]:
+    """What the file of an option holds, or would hold."""
+    return _source(name) if file is None else yaml.safe_load(file.read_text()) or {}
+
+
+def _read(files: Mapping[str, Path | None], name: str) -> dict[str, Any]:
+    """An option's content with what it extends."""
+    content = _content(name, files[name])
     parents = [entry for entry in content.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"]
     return {key: value for parent in parents for key, value in _read(files, parent).items()} | content
 

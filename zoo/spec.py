@@ -22,7 +22,7 @@ class DataSpec:
         mean: per channel, over the training pixels; 0 if left out.
         std: per channel, over the training pixels; 1 if left out.
         invert: how an image file must be treated to look like the training images: ``"never"``, ``"always"``, or
-            ``"auto"`` (dark-on-light grey pictures are inverted, see ``zoo.data.image_folder.is_dark_on_light``).
+            ``"auto"`` (dark-on-light grey pictures are inverted, see ``zoo.data.kinds.image.is_dark_on_light``).
     """
 
     shape: tuple[int, int, int] = (1, 28, 28)

@@ -55,7 +55,6 @@ CAPABILITIES = ("classify", "log_prob", "encode", "sample")
 
 
 def benchmarks(options: Options) -> Iterator[Benchmark]:
-    configuration.add_user_models()
     names = options.chosen(registry.list_models())
     peaks = Peaks.measured(small=options.quick)
     for name in names:

@@ -26,7 +26,7 @@ class ImageDataModule(LightningDataModule):
     :func:`zoo.data.splits.load_splits` for the arguments that are not listed here.
 
     Args:
-        name: ``digits``, ``mnist``, ``fashion_mnist`` or ``image_folder``.
+        name: a source, see :mod:`zoo.data.sources`.
         batch_size: images a process trains on at a time; validation and test see 1,000 or more.
         augment: options of :class:`zoo.data.batches.Augment`, for training images only.
         seed: of data order and augmentation; the splits depend on ``split_seed`` alone.
@@ -50,7 +50,7 @@ class ImageDataModule(LightningDataModule):
         augment: Mapping[str, Any] | None = None,
         seed: int = 0,
         train: Split | None = None,
-        **folder_options: Any,
+        **source_options: Any,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -65,10 +65,10 @@ class ImageDataModule(LightningDataModule):
         sizes: dict[str, Any] = {"val_size": val_size, "train_size": train_size, "split_seed": split_seed}
         if labels:
             sizes |= {"labels": labels, "repeat": repeat}
-        self.splits: Splits = load_splits(name, root, **sizes, **folder_options)
+        self.splits: Splits = load_splits(name, root, **sizes, **source_options)
         if train is not None:
             self.splits = self.splits.with_train(train)
-        plain = {key: str(value) if isinstance(value, Path) else value for key, value in folder_options.items()}
+        plain = {key: str(value) if isinstance(value, Path) else value for key, value in source_options.items()}
         self._source = {"name": name, **sizes, **plain}
         self.spec: DataSpec = self.splits.spec
 

@@ -1,7 +1,7 @@
-"""MNIST and Fashion-MNIST as their authors publish them: four IDX files, plain or gzipped, checked byte for byte.
+"""Data as MNIST's authors published theirs: four IDX files, plain or gzipped, checked byte for byte.
 
 The format: two zero bytes, a type code (8: uint8), the number of dimensions, each dimension as a big-endian int32,
-then the values. See http://yann.lecun.com/exdb/mnist/ and https://github.com/zalandoresearch/fashion-mnist.
+then the values. See http://yann.lecun.com/exdb/mnist/.
 """
 
 from __future__ import annotations
@@ -23,60 +23,46 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.data.splits import Loaded, Split
 from zoo.errors import DataError
 
-# sha256 of the decompressed bytes, in the order train images, train labels, test images, test labels
+# in the order in which their checksums are given
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-CHECKSUMS = {
-    "mnist": (
-        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-    ),
-    "fashion_mnist": (
-        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-    ),
-}
-TORCHVISION_NAMES = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
-SYSTEM_DIRECTORIES = {"fashion_mnist": Path("/usr/share/datasets/fashion-mnist")}  # Debian: dataset-fashion-mnist
 ELSEWHERE = (
     "Put the four IDX files there, or name the directory above it with ZOO_DATA, data.root=… or a script's root=…."
 )
 REMEDY = "Delete the damaged file to have it downloaded again."
 
 
-def load(name: str, root: Path) -> list[Tensor]:
-    """Train images, train labels, test images, test labels; uint8 ``(N, 28, 28)`` and ``(N,)``.
+def load(places: Sequence[Path], checksums: tuple[str, ...], torchvision: str) -> Loaded:
+    """Both official splits: uint8 images ``(N, 1, H, W)`` and int64 labels ``(N,)``.
 
-    Files that have not changed are read once a process: do not write to the tensors.
+    Files that have not changed are read once a process: do not write to the images.
 
-    Looks in ``root/<name>`` (spelt with ``_`` or ``-``), torchvision's ``root/<Name>/raw`` and the system's
-    directory; what is nowhere complete is downloaded into ``root/<name>``.
+    Args:
+        places: directories, of which the first that has all four files is taken; what is nowhere complete is downloaded
+            into the first one.
+        checksums: sha256 of the decompressed bytes of each of :data:`FILES`.
+        torchvision: what torchvision, which knows the mirrors, calls the data set.
 
     Raises:
         DataError: a file is missing and cannot be downloaded, or is truncated, corrupt or inconsistent.
     """
-    candidates = [root / name, root / name.replace("_", "-"), root / TORCHVISION_NAMES[name] / "raw"]
-    if name in SYSTEM_DIRECTORIES:
-        candidates.append(SYSTEM_DIRECTORIES[name])
-    for directory in candidates:
-        paths = [find(directory, file) for file in FILES]
-        if all(paths):
-            return _read_once(name, [path for path in paths if path])
-    return _read_once(name, download(name, candidates[0]))
+    complete = ([find(directory, file) for file in FILES] for directory in places)
+    found = next(([path for path in paths if path] for paths in complete if all(paths)), None)
+    images, labels, test_images, test_labels = _read_once(
+        found or download(places[0], checksums, torchvision), checksums
+    )
+    return Loaded(Split(images[:, None], labels.long()), Split(test_images[:, None], test_labels.long()))
 
 
-def _read_once(name: str, paths: Sequence[Path]) -> list[Tensor]:
-    return list(_read_unchanged(name, tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)))
+def _read_once(paths: Sequence[Path], checksums: tuple[str, ...]) -> tuple[Tensor, ...]:
+    return _read_unchanged(tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths), checksums)
 
 
 @functools.lru_cache(maxsize=2)
-def _read_unchanged(name: str, files: tuple[tuple[Path, int, int], ...]) -> tuple[Tensor, ...]:
-    return tuple(read_all([path for path, _, _ in files], CHECKSUMS[name]))
+def _read_unchanged(files: tuple[tuple[Path, int, int], ...], checksums: tuple[str, ...]) -> tuple[Tensor, ...]:
+    return tuple(read_all([path for path, _, _ in files], checksums))
 
 
 def find(directory: Path, file: str) -> Path | None:
@@ -138,23 +124,23 @@ def idx_bytes(values: Tensor) -> bytes:
     return header + values.cpu().contiguous().numpy().tobytes()
 
 
-def download(name: str, directory: Path) -> list[Path]:
+def download(directory: Path, checksums: Sequence[str], torchvision: str) -> list[Path]:
     """Fetch what is missing of the four from torchvision's mirrors, gzipped; a file appears whole or not at all.
 
     Raises:
         DataError: the directory cannot be written, or no mirror hands out the right file.
     """
-    import torchvision.datasets  # slow to import, and needed only here
+    from torchvision import datasets  # slow to import, and needed only here
 
-    mirrors = getattr(torchvision.datasets, TORCHVISION_NAMES[name]).mirrors
+    mirrors = getattr(datasets, torchvision).mirrors
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
-            f"{name} is not in {directory}, and the directory cannot be made: {error.strerror}\n{ELSEWHERE}"
+            f"{directory.name} is not in {directory}, and the directory cannot be made: {error.strerror}\n{ELSEWHERE}"
         ) from error
     paths = []
-    for file, checksum in zip(FILES, CHECKSUMS[name], strict=True):
+    for file, checksum in zip(FILES, checksums, strict=True):
         urls = [f"{mirror.rstrip('/')}/{file}.gz" for mirror in mirrors]
         paths.append(find(directory, file) or _fetch(urls, directory / f"{file}.gz", checksum))
     return paths

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from zoo.data import idx, image_folder
+from zoo.data import sources
 from zoo.errors import ConfigError, DataError, did_you_mean
 from zoo.spec import DataSpec
 
-SOURCES = ("digits", "mnist", "fashion_mnist", "image_folder")
-CLASS_NAMES = {
-    "digits": tuple("0123456789"),
-    "mnist": tuple("0123456789"),
-    "fashion_mnist": (
-        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-    ),
-}  # fmt: skip
-FOLDER_OPTIONS: dict[str, Any] = {"path": None, "image_size": 28, "color": "auto", "invert": "auto"}
 UNLABELLED = -1  # the label of a training image whose class is hidden
 TEST_SEED = 0  # the test split of a source without an official one is the same for ever
 
@@ -46,6 +37,25 @@ class Split:
         """The images whose class is not hidden."""
         known = self.labels != UNLABELLED
         return self if bool(known.all()) else self.take(known.nonzero()[:, 0])
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a source hands over, see :mod:`zoo.data.sources`.
+
+    Attributes:
+        train: what there is to train and to validate on.
+        test: the official test split; None where there is none, and a part of ``train`` is to be set apart.
+        class_names: in label order, where the source's ``CLASSES`` does not say.
+        fingerprint: of the content, hex; taken from all examples if left out.
+        settings: of the kind, which go with a model wherever it is used.
+    """
+
+    train: Split
+    test: Split | None = None
+    class_names: tuple[str, ...] = ()
+    fingerprint: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,15 +90,15 @@ def load_splits(
     labels: int = 0,
     repeat: int = 1,
     split_seed: int = 0,
-    **folder_options: Any,
+    **source_options: Any,
 ) -> Splits:
     """Load a source and split it.
 
-    The official test split stays apart; where a source has none (``digits``, a folder without ``test/``) a stratified
-    20 % is set apart with a fixed seed. Validation images are drawn from the rest, stratified.
+    The official test split stays apart; where a source has none, a stratified 20 % is set apart with a fixed seed.
+    Validation images are drawn from the rest, stratified.
 
     Args:
-        name: ``digits``, ``mnist``, ``fashion_mnist`` or ``image_folder``.
+        name: a source, see :mod:`zoo.data.sources`.
         root: where data lies or goes; :func:`default_root` if left out.
         val_size: number of validation images, or a fraction of the training images if below 1; 0 for none.
         train_size: keep that many training images, equally many of each class; 0 keeps all.
@@ -97,14 +107,13 @@ def load_splits(
         repeat: times that each labelled image is among the training images where others are hidden: how much a label
             weighs. Nothing else depends on it.
         split_seed: draws the validation and the training subset, and whose labels are kept.
-        **folder_options: ``path``, ``image_size``, ``color`` and ``invert`` of an ``image_folder``.
+        **source_options: the source's own.
 
     Raises:
         ConfigError: unknown source or option, or a value out of range.
         DataError: data missing or damaged, or too little of it for the sizes asked for.
     """
-    if name not in SOURCES:
-        raise ConfigError(f"unknown data {name!r}: {did_you_mean(name, SOURCES, 'sources')}")
+    sources.check(name)
     for key, size, least in (("val_size", val_size, 0), ("train_size", train_size, 0), ("labels", labels, 0),
                              ("repeat", repeat, 1)):  # fmt: skip
         if not size >= least:
@@ -112,7 +121,14 @@ def load_splits(
     if repeat > 1 and not labels:
         raise ConfigError(f"data.repeat={repeat} is of labelled images where others are hidden: it needs data.labels=…")
     root = Path(root).expanduser() if root else default_root()
-    train, test, names, invert, fingerprint = _load(name, root, **folder_options)
+    source = sources.find(name)
+    for option in source_options:
+        if option not in source.OPTIONS:
+            hint = did_you_mean(option, source.OPTIONS, "options")
+            raise ConfigError(f"data={name} has no option {option!r}: {hint}")
+    loaded: Loaded = source.load(root, **{**source.OPTIONS, **source_options})
+    train, test = (loaded.train, loaded.test) if loaded.test is not None else _set_test_apart(loaded.train)
+    names, fingerprint = source.CLASSES or loaded.class_names, loaded.fingerprint or _fingerprint(train, test)
     count = round(val_size * len(train)) if 0 < val_size < 1 else int(val_size)
     if count >= len(train):
         raise DataError(f"data.val_size={val_size} leaves no training image of the {len(train)} there are")
@@ -124,54 +140,18 @@ def load_splits(
     train = train if len(rest) == len(train) else train.take(rest)
     mean, std = statistics(train.images)
     _, channels, height, width = train.images.shape
-    spec = DataSpec((channels, height, width), len(names), names, mean, std, invert)
+    spec = DataSpec((channels, height, width), len(names), names, mean, std, loaded.settings.get("invert", "auto"))
     if labels:
         train = _hide(train, balanced(train.labels, labels, len(names), generator, "labels"), repeat)
     return Splits(train, val, test, spec, fingerprint)
 
 
-def _load(name: str, root: Path, **options: Any) -> tuple[Split, Split, tuple[str, ...], str, str]:
-    if name == "image_folder":
-        for option in options:
-            if option not in FOLDER_OPTIONS:
-                raise ConfigError(
-                    f"data={name} has no option {option!r}: {did_you_mean(option, FOLDER_OPTIONS, 'options')}"
-                )
-        chosen = FOLDER_OPTIONS | options
-        if not chosen["path"]:
-            raise ConfigError(
-                "data=image_folder needs a folder that holds one folder a class: data.path=… or a script's path=…"
-            )
-        chosen["path"] = Path(chosen["path"]).expanduser()
-        parts, names, fingerprint = image_folder.load(root=root, **chosen)
-        if "all" in parts:
-            train, test = _set_test_apart(Split(*parts["all"]))
-        else:
-            train, test = Split(*parts["train"]), Split(*parts["test"])
-        return train, test, names, chosen["invert"], fingerprint
-    if options:
-        raise ConfigError(f"data={name} has no option {', '.join(map(repr, options))}")
-    if name == "digits":
-        images, labels = _digits()
-        train, test = _set_test_apart(Split(images, labels))
-    else:
-        tensors = idx.load(name, root)
-        train = Split(tensors[0][:, None], tensors[1].long())
-        test = Split(tensors[2][:, None], tensors[3].long())
+def _fingerprint(*splits: Split) -> str:
     digest = hashlib.sha256()
-    for tensor in (train.images, train.labels, test.images, test.labels):
-        digest.update(tensor.numpy().tobytes())
-    return train, test, CLASS_NAMES[name], "auto", digest.hexdigest()
-
-
-def _digits() -> tuple[Tensor, Tensor]:
-    """scikit-learn's 1,797 handwritten digits (8×8, 17 grey levels), resized to 28×28."""
-    from sklearn.datasets import load_digits  # slow to import
-
-    digits = load_digits()
-    grey = torch.from_numpy(digits.images).float()[:, None] * (255 / 16)
-    resized = torch.nn.functional.interpolate(grey, size=(28, 28), mode="bicubic", align_corners=False)
-    return resized.round().clamp(0, 255).to(torch.uint8), torch.from_numpy(digits.target).long()
+    for split in splits:
+        for tensor in (split.images, split.labels):
+            digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _set_test_apart(data: Split) -> tuple[Split, Split]:

@@ -27,8 +27,8 @@ def augment(model: Model, n: int, out: Path, format: str = "png", seed: int = 0)
         model: one that can sample a given class.
         n: number of images, at least one a class; the first classes have one more where it does not divide.
         out: the folder, which must not exist yet and appears whole or not at all.
-        format: ``"png"``: ``out/<class>/00001.png``, which :func:`zoo.data.image_folder.load` reads with the labels
-            of the model, or ``"idx"``: ``out/train-images-idx3-ubyte.gz`` and ``out/train-labels-idx1-ubyte.gz``, which
+        format: ``"png"``: ``out/<class>/00001.png``, which the source ``image_folder`` reads with the labels of the
+            model, or ``"idx"``: ``out/train-images-idx3-ubyte.gz`` and ``out/train-labels-idx1-ubyte.gz``, which
             :func:`zoo.data.idx.read_idx` reads (``idx4`` of more than one channel, ``(n, C, H, W)``).
         seed: the same seed gives the same bytes.
 

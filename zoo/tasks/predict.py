@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo import capability
-from zoo.data.image_folder import SUFFIXES, list_images, read_image
+from zoo.data.kinds.image import SUFFIXES, list_images, read_image
 from zoo.errors import DataError
 from zoo.models._model import Model
 from zoo.spec import DataSpec
