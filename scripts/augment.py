@@ -4,9 +4,10 @@ python scripts/augment.py ckpt=<file or run directory> out=<folder> [key=value �
 
   ckpt    a .ckpt file, a run directory or a released model's folder
   out     the folder to write, which must not exist; it appears whole or not at all
-  n       how many images, of each class in equal numbers (50000)
-  format  png (default): <out>/<class>/00001.png, for data=image_folder; or idx:
-          MNIST's pair of gzipped files, train-images-… and train-labels-…
+  n       how many examples, of each class in equal numbers (50000)
+  format  of pictures png (default): <out>/<class>/00001.png, for
+          data=image_folder; or idx: MNIST's pair of gzipped files,
+          train-images-… and train-labels-…; of a table csv: <out>/rows.csv
   seed    the same seed gives the same images (0)
   ema     true (default): averaged weights where there are any; false: the raw ones
 
@@ -23,8 +24,8 @@ from typing import Any
 
 from zoo.command import command, parse_values
 
-DEFAULTS: dict[str, Any] = {"ckpt": ..., "out": ..., "n": 50_000, "format": "png", "seed": 0, "ema": True}
-RULES = {"n": "[1, inf)", "format": ["png", "idx"], "seed": "[0, 9223372036854775807]"}
+DEFAULTS: dict[str, Any] = {"ckpt": ..., "out": ..., "n": 50_000, "format": None, "seed": 0, "ema": True}
+RULES = {"n": "[1, inf)", "format": ["png", "idx", "csv"], "seed": "[0, 9223372036854775807]"}
 
 
 @command
@@ -37,7 +38,7 @@ def main() -> None:
     out = Path(options["out"]).expanduser()
     for written in augment(model, options["n"], out, options["format"], options["seed"]):
         print(written)
-    if options["format"] == "png":
+    if model.spec.kind == "image" and options["format"] != "idx":
         path, size = shlex.quote(str(out)), max(model.spec.shape[1:])
         print(f"python train.py data=image_folder data.path={path} data.image_size={size} data.invert=never")
 

@@ -1,6 +1,6 @@
-"""Which pictures are strange to a model, and how well its scores tell.
+"""Which pictures, or rows, are strange to a model, and how well its scores tell.
 
-python scripts/detect.py ckpt=<checkpoint> <images or folders> [key=value …]
+python scripts/detect.py ckpt=<checkpoint> <files or folders> [key=value …]
 python scripts/detect.py ckpt=<checkpoint> against=<data> [key=value …]
 
 The first calls a picture an anomaly if its score is above a threshold, which
@@ -74,14 +74,18 @@ def main() -> None:
     from rich.table import Table
 
     from zoo import checkpoint
+    from zoo.data import kinds
     from zoo.data.splits import draw, load_splits
     from zoo.files import write_json
     from zoo.tasks.detect import SEED, compare, fit, held_out, judge, score_names
     from zoo.tasks.evaluate import splits_for
-    from zoo.tasks.predict import find_images, read_images
 
-    paths = find_images([path] if folder else files)  # before anything slow
     model, source = checkpoint.load_with_source(options["ckpt"])
+    if folder:
+        model.spec.check_kind("image", "against=image_folder")
+    kind = kinds.find(model.spec.kind)
+    paths = kind.find_files([path] if folder else files)  # before anything slow
+    settings = {"invert": options["invert"]} if options["invert"] else {}
     elsewhere = folder and Path(path).resolve() != Path(source.get("path", "")).resolve()
     if against and against == (options["data"] or source.get("name")) and not elsewhere:
         raise ConfigError(f"against={against} is what the model was trained on: its images are no anomalies")
@@ -93,9 +97,9 @@ def main() -> None:
     answer: Any
     if not against:
         detector = fit(model, splits.train, names or score_names(model, background)[:1], background)
-        answer = judge(detector, calibration.images, paths, options["alarm"], options["invert"])
+        answer = judge(detector, calibration.images, paths, options["alarm"], **settings)
         where = "validation" if len(splits.val) else "test"
-        table = Table("picture", "score", "p-value", "verdict")
+        table = Table("example", "score", "p-value", "verdict")
         for row in answer:
             verdict = "anomaly" if row["anomaly"] else "normal"
             table.add_row(row["file"], f"{row['score']:.4g}", f"{row['p_value']:.4f}", verdict)
@@ -109,9 +113,11 @@ def main() -> None:
         if folder:
             drawn = torch.randperm(len(paths), generator=torch.Generator().manual_seed(SEED))
             drawn = drawn[: options["images"] or None].sort().values
-            strange = read_images([paths[number] for number in drawn.tolist()], model.spec, options["invert"])
+            _, strange = kind.read([paths[number] for number in drawn.tolist()], model.spec, **settings)
         else:
-            strange = draw(load_splits(against, root).test, options["images"]).images
+            other = draw(load_splits(against, root).test, options["images"])
+            model.spec.check_examples(other.shape, other.kind)
+            strange = other.images
         normal = draw(test, options["images"]).images
         detector = fit(model, splits.train, names, background)
         answer = compare(detector, normal, strange, torch.Generator().manual_seed(SEED))

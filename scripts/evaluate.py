@@ -51,7 +51,6 @@ def main() -> None:
     from rich.table import Table
 
     from zoo import capability, checkpoint
-    from zoo.data.splits import Split
     from zoo.files import write_json
     from zoo.run import machine
     from zoo.tasks import sample_quality
@@ -61,7 +60,7 @@ def main() -> None:
     splits = splits_for(model.spec, source, options["data"], options["root"], options["path"])
     split = getattr(splits, options["split"])
     if options["images"]:
-        split = Split(split.images[: options["images"]], split.labels[: options["images"]])
+        split = split.take(slice(options["images"]))
     console = Console(highlight=False)
     can_sample = capability.support(model, "sample") != "no"
     samples = options["samples"] if can_sample and options["split"] == "test" and not options["missing"] else 0

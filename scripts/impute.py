@@ -77,21 +77,23 @@ def main() -> None:
     from rich.table import Table
 
     from zoo import checkpoint
+    from zoo.data import kinds
     from zoo.data.splits import draw
     from zoo.files import write_bytes, write_json
     from zoo.inspect.grids import png
     from zoo.tasks.evaluate import splits_for
     from zoo.tasks.impute import describe, measure, observed_mask, picture
-    from zoo.tasks.predict import find_images, read_images
 
     if out is None:
         kept = checkpoint.locate(options["ckpt"])
         out = (kept if kept.is_dir() else kept.parent) / name
     model, source = checkpoint.load_with_source(options["ckpt"], options["ema"])
+    model.spec.check_kind("image", "pixels are hidden and filled in")
     classifier = checkpoint.load(options["classifier"], options["ema"]) if options["classifier"] else None
     count = options["images"] or None
     if files:
-        images, labels = read_images(find_images(files)[:count], model.spec, options["invert"]), None
+        settings, kind = {"invert": options["invert"]} if options["invert"] else {}, kinds.find("image")
+        (_, images), labels = kind.read(kind.find_files(files)[:count], model.spec, **settings), None
     else:
         split = splits_for(model.spec, source, options["data"], options["root"], options["path"]).test
         split = draw(split, count or 0)

@@ -5,7 +5,8 @@ python scripts/label.py ckpt=<file or run directory> out=<folder> [key=value …
   ckpt    a .ckpt file or a run directory of a model that encodes images, which
           need not have seen a label
   out     the folder to write, which must not exist: <out>/<class>/00001.png,
-          for data=image_folder; it appears whole or not at all
+          for data=image_folder, of a table <out>/rows.csv; it appears whole or
+          not at all
   labels  the labels of so many training images are used, equally many of each
           class; those of all others are hidden (100)
   images  so many images without a label come in, at random (30000)
@@ -39,8 +40,8 @@ RULES = {
 def main() -> None:
     options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
     from zoo import checkpoint
+    from zoo.data import kinds
     from zoo.files import new_folder
-    from zoo.tasks.augment import write_folders
     from zoo.tasks.evaluate import splits_for
     from zoo.tasks.few_labels import guess
 
@@ -50,10 +51,12 @@ def main() -> None:
     guessed = guess(model, splits.train, options["images"], options["seed"])
     out = Path(options["out"]).expanduser()
     with new_folder(out) as folder:
-        write_folders(guessed, model.spec, folder)
+        kinds.find(guessed.kind).write(guessed.images, guessed.labels, model.spec, folder)
     shares = guessed.labels.bincount(minlength=model.spec.num_classes).tolist()
     print(f"{len(guessed):,} images, {options['labels']:,} of them with their own label, in {out}")
     print(", ".join(f"{name} {count:,}" for name, count in zip(model.spec.class_names, shares, strict=True)))
+    if guessed.kind != "image":
+        return
     path, size = shlex.quote(str(out)), max(model.spec.shape[1:])
     print(f"python train.py data=image_folder data.path={path} data.image_size={size} data.invert=never")
 

@@ -1,10 +1,11 @@
-"""Which class each picture belongs to.
+"""Which class each picture belongs to, or each row of a table.
 
-python scripts/predict.py ckpt=<file or run directory> <images or folders> [key=value …]
+python scripts/predict.py ckpt=<file or run directory> <files or folders> [key=value …]
 
   ckpt    a .ckpt file, a run directory or a released model's folder
   top     how many classes to name for each picture (3)
-  invert  auto, always or never; as the training pictures were treated if left out
+  invert  of pictures: auto, always or never; as those of the training were treated
+          if left out
   json    a file to write the answers to; - prints JSON in place of the table
 """
 
@@ -28,18 +29,20 @@ def main() -> None:
     from rich.table import Table
 
     from zoo import checkpoint
+    from zoo.data import kinds
     from zoo.errors import ConfigError
     from zoo.files import write_json
-    from zoo.tasks.predict import find_images, predict
+    from zoo.tasks.predict import predict
 
     if not files:
-        raise ConfigError("no image was named; see --help")
-    paths = find_images(files)
-    answers = predict(checkpoint.load(options["ckpt"]), paths, options["top"], options["invert"])
+        raise ConfigError("no file was named; see --help")
+    model = checkpoint.load(options["ckpt"])
+    settings = {"invert": options["invert"]} if options["invert"] else {}
+    answers = predict(model, kinds.find(model.spec.kind).find_files(files), options["top"], **settings)
     if options["json"] == "-":
         print(json.dumps(answers, indent=2))
         return
-    table = Table("picture", "class", *(["then"] if options["top"] > 1 else []))
+    table = Table("example", "class", *(["then"] if options["top"] > 1 else []))
     for answer in answers:
         words = [f"{entry['name']} {entry['probability']:.1%}" for entry in answer["classes"]]
         table.add_row(answer["file"], words[0], *([", ".join(words[1:])] if options["top"] > 1 else []))

@@ -13,10 +13,11 @@ from PIL import Image
 import zoo
 from zoo.data import idx
 from zoo.data.batches import Augment
+from zoo.data.kinds.image import folder_names
 from zoo.data.splits import Split, load_splits
 from zoo.files import write_text
 from zoo.tasks import sample_quality
-from zoo.tasks.augment import augment, folder_names
+from zoo.tasks.augment import augment
 from zoo.tasks.sample_quality import joined, labelled_samples, taught_accuracy
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -25,7 +25,7 @@ from sklearn.datasets import load_digits
 from zoo.data import sources
 from zoo.data.batches import Augment, Batches
 from zoo.data.kinds import image
-from zoo.data.splits import Split, load_splits, statistics, stratified
+from zoo.data.splits import Split, load_splits, stratified
 from zoo.errors import ConfigError, DataError
 
 PARTS = {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -221,7 +221,7 @@ def test_impossible_options_are_refused(options, words, tmp_path):
 def test_statistics_are_exact(channels):
     images = torch.randint(256, (9000, channels, 5, 7), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     images[:, 0] //= 3
-    mean, std = statistics(images)
+    mean, std = image.statistics(images)
     pixels = images.double().div(255).transpose(0, 1).flatten(1)
     torch.testing.assert_close(torch.tensor(mean).double(), pixels.mean(1), rtol=1e-6, atol=0)
     assert mean == pytest.approx(pixels.mean(1).tolist(), rel=1e-12)
@@ -676,7 +676,7 @@ def test_pictures_of_the_right_size_come_back_exactly(tmp_path):
     assert same(splits.test, expected["test"])
     assert splits.spec.shape == (1, 28, 28)
     assert splits.spec.class_names == tuple("0123456789")
-    assert (splits.spec.mean, splits.spec.std) == statistics(expected["train"].images)
+    assert (splits.spec.mean, splits.spec.std) == image.statistics(expected["train"].images)
 
 
 def test_mixed_files_in_one_folder(tmp_path):
@@ -732,7 +732,7 @@ def test_invert(invert, color, dark, light, tmp_path):
     splits = load_splits("image_folder", tmp_path, path=tmp_path / "in", invert=invert, color=color)
     for pixels, name, fate in zip(splits.train.images.numpy(), originals, (dark, light), strict=True):
         assert (pixels == (255 - originals[name] if fate == "inverted" else originals[name])).all()
-    assert splits.spec.invert == invert  # so that a picture to be classified is treated the same way
+    assert splits.spec.settings == {"invert": invert}  # so that a picture to be classified is treated the same way
 
 
 def test_real_digits_and_clothes_are_not_inverted(source):

@@ -195,7 +195,7 @@ def test_judge(tmp_path):
     scores = torch.tensor([row["score"] for row in answer])
     assert [row["p_value"] for row in answer] == p_values(known, scores).tolist()
     assert answer[1]["p_value"] == 0.01
-    assert judge(detector, calibration, paths, 0.1, "always")[1]["score"] < answer[1]["score"]  # black is nearer
+    assert judge(detector, calibration, paths, 0.1, invert="always")[1]["score"] < answer[1]["score"]  # black is nearer
     with pytest.raises(ZooError, match="needs 999 normal images"):
         judge(detector, calibration, paths, alarm=0.001)
 
@@ -206,7 +206,7 @@ def test_judge(tmp_path):
         (lambda: fit(gaussian(0, 1), split(9), ["energy"]), "no score 'energy'; it has log_prob, typicality"),
         (lambda: fit(gaussian(0, 1), split(9), ["likelihood_ratio"]), "needs a background"),
         (lambda: fit(gaussian(0, 1), split(0)), "no training image"),
-        (lambda: fit(gaussian(0, 1), Split(images(3, 0, (1, 5, 5)), torch.zeros(3).long()), ["typicality"]), "shape"),
+        (lambda: fit(gaussian(0, 1), Split(images(3, 0, (1, 5, 5)), torch.zeros(3).long()), ["typicality"]), "1×5×5"),
         (lambda: score_names(gaussian(0, 1), zoo.create("lenet", DataSpec())), "background tells no log p"),
         (lambda: score_names(zoo.create("lenet", DataSpec()), gaussian(0, 1)), "model tells no log p"),
         (lambda: score_names(gaussian(0, 1), zoo.create("naive_bayes", SPEC)), "dequantised.*binary.*same kind"),
@@ -303,5 +303,5 @@ def test_command_errors(run, tmp_path, capsys):
     assert "nowhere does not exist" in refused(capsys, f"ckpt={run}", "nowhere.png", "json=nowhere/x.json")
     assert "a whole number is needed, such as 0" in refused(capsys, f"ckpt={run}", "nowhere.png", "images=x")
     assert "needs 999 normal images" in refused(capsys, f"ckpt={run}", str(ROOT / "results"), "alarm=0.001")
-    with pytest.raises(DataError, match="shape"):
+    with pytest.raises(DataError, match="the images are 3×28×28, the model was made for 1×28×28"):
         fit(zoo.load(run), load_splits("digits").train)(torch.zeros(1, 3, 28, 28, dtype=torch.uint8))

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from zoo.errors import ZooError
+from zoo.errors import DataError, ZooError
+
+VALUES = ("grey", "real", "binary", "counts", "tokens")
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """Shape, classes and pixel statistics of a data set. Plain data: it travels inside every checkpoint.
+    """Shape, classes and statistics of a data set. Plain data: it travels inside every checkpoint.
 
     Attributes:
-        shape: ``(C, H, W)`` of an image; pixels are float32 in ``[0, 1]``.
+        shape: ``(C, H, W)`` of an example: of a picture, whose pixels are float32 in ``[0, 1]``; ``(1, 1, F)`` of a row
+            of F numbers.
         num_classes: number of labels, ``0 .. num_classes - 1``.
         class_names: one name a class, in label order; the labels themselves if left out.
-        mean: per channel, over the training pixels; 0 if left out.
-        std: per channel, over the training pixels; 1 if left out.
-        invert: how an image file must be treated to look like the training images: ``"never"``, ``"always"``, or
-            ``"auto"`` (dark-on-light grey pictures are inverted, see ``zoo.data.kinds.image.is_dark_on_light``).
+        mean: over the training examples, per channel, or per entry of an example; 0 if left out.
+        std: as many as there are means; 1 if left out.
+        settings: of the kind, by name: what must be known of the training examples to treat others alike, such as
+            ``{"invert": "auto"}``. Strings, numbers, true or false.
+        kind: what an example is, see :mod:`zoo.data.kinds`.
+        values: what its entries are: ``"grey"`` levels, ``"real"`` numbers, ``"binary"``, ``"counts"`` or ``"tokens"``.
+        missing: whether values may be missing, which are NaN.
+        columns: names of the entries along the last axis, W of them or none.
+        vocabulary: what tokens or counts stand for, in order; empty for other values.
     """
 
     shape: tuple[int, int, int] = (1, 28, 28)
@@ -30,7 +38,12 @@ class DataSpec:
     class_names: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    invert: str = "auto"
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    kind: str = "image"
+    values: str = "grey"
+    missing: bool = False
+    columns: tuple[str, ...] = ()
+    vocabulary: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, convert in _CONVERSIONS.items():
@@ -42,33 +55,68 @@ class DataSpec:
             raise ZooError(f"shape must be (channels, height, width), all at least 1, not {self.shape}")
         if self.num_classes < 1:
             raise ZooError(f"num_classes must be at least 1, not {self.num_classes}")
-        channels = self.shape[0]
+        if self.values not in VALUES:
+            raise ZooError(f"values must be {', '.join(VALUES[:-1])} or {VALUES[-1]}, not {self.values!r}")
+        channels, entries = self.shape[0], math.prod(self.shape)
         names = self.class_names or tuple(str(label) for label in range(self.num_classes))
-        mean, std = self.mean or (0.0,) * channels, self.std or (1.0,) * channels
-        for name, value, size in (
+        mean = self.mean or (0.0,) * (len(self.std) or channels)
+        std = self.std or (1.0,) * len(mean)
+        moments = entries if len(mean) == entries else channels
+        for name, value, count in (
             ("class_names", names, self.num_classes),
-            ("mean", mean, channels),
-            ("std", std, channels),
+            ("mean", mean, moments),
+            ("std", std, moments),
+            ("columns", self.columns, self.shape[2] if self.columns else 0),
         ):
-            if len(value) != size:
-                raise ZooError(f"{name} has {len(value)} entries where {size} are needed")
+            if len(value) != count:
+                raise ZooError(f"{name} has {len(value)} entries where {count} are needed")
             object.__setattr__(self, name, value)
         if not all(math.isfinite(m) and math.isfinite(s) and s > 0 for m, s in zip(mean, std, strict=True)):
             raise ZooError(f"mean must be finite and std finite and positive, not {mean} and {std}")
-        if self.invert not in ("auto", "always", "never"):
-            raise ZooError(f"invert must be auto, always or never, not {self.invert!r}")
+
+    @property
+    def statistics_shape(self) -> tuple[int, int, int]:
+        """What ``mean`` and ``std`` have to be shaped like to fit an example: ``(C, 1, 1)``, or its own shape."""
+        return self.shape if len(self.mean) == math.prod(self.shape) else (self.shape[0], 1, 1)
+
+    def check_examples(self, shape: Sequence[int], kind: str | None = None, whose: str = "the model") -> None:
+        """Raise ``DataError`` where examples of that shape and kind are others than this describes.
+
+        ``whose``: what this is the spec of, in the error's words.
+        """
+        if kind not in (None, self.kind):
+            raise DataError(f"the data is of the kind {kind}, {whose} was made for the kind {self.kind}")
+        if tuple(shape) != self.shape:
+            what = "images" if self.kind == "image" else "examples"
+            raise DataError(f"the {what} are {_times(shape)}, {whose} was made for {_times(self.shape)}")
+
+    def check_kind(self, kind: str, what: str) -> None:
+        """Raise ``ZooError`` where ``what`` is asked, which is for one ``kind`` alone, and this is another."""
+        if self.kind != kind:
+            raise ZooError(f"{what}: that is for the kind {kind}, the model was made for the kind {self.kind}")
 
     def to_dict(self) -> dict[str, Any]:
-        """As lists, strings and numbers, fit for a checkpoint or JSON."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """As lists, strings and numbers, fit for a checkpoint or JSON. What pictures do not need is left out."""
+        values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {key: value for key, value in values.items() if key in _ALWAYS or value != _DEFAULTS[key]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DataSpec:
         """The inverse of :meth:`to_dict`. Raises ``ZooError`` on unknown keys or impossible values."""
+        if "invert" in values and "settings" not in values:  # before there were kinds, it stood by itself
+            values = {key: value for key, value in values.items() if key != "invert"} | {
+                "settings": {"invert": values["invert"]}
+            }
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             raise ZooError(f"unknown entries in a data spec: {', '.join(sorted(map(str, unknown)))}")
         return cls(**values)
+
+
+_ALWAYS = ("shape", "num_classes", "class_names", "mean", "std")
+_DEFAULTS: dict[str, Any] = {
+    "settings": {}, "kind": "image", "values": "grey", "missing": False, "columns": [], "vocabulary": [],
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -97,6 +145,22 @@ def _text(value: Any) -> str:
     return value
 
 
+def _yes_or_no(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} is neither true nor false")
+    return value
+
+
+def _settings(values: Any) -> dict[str, Any]:
+    if not isinstance(values, Mapping) or not all(isinstance(value, (str, int, float)) for value in values.values()):
+        raise TypeError(f"{values!r} is no mapping of names to strings and numbers")
+    return {_text(name): value for name, value in values.items()}
+
+
+def _times(shape: Sequence[int]) -> str:
+    return "×".join(str(size) for size in shape)
+
+
 # to plain data, whatever kind of number or sequence comes in; TypeError or ValueError for what is none
 _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "shape": lambda sizes: tuple(operator.index(size) for size in sizes),
@@ -104,4 +168,10 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "class_names": lambda names: tuple(_text(name) for name in names),
     "mean": lambda values: tuple(float(value) for value in values),
     "std": lambda values: tuple(float(value) for value in values),
+    "settings": _settings,
+    "kind": _text,
+    "values": _text,
+    "missing": _yes_or_no,
+    "columns": lambda names: tuple(_text(name) for name in names),
+    "vocabulary": lambda words: tuple(_text(word) for word in words),
 }

@@ -36,15 +36,15 @@ def mnist(images: int, quick: bool = False) -> tuple[Split, Split, DataSpec]:
     count, held_out = (QUICK_IMAGES, QUICK_VAL_IMAGES) if quick else (images, VAL_IMAGES)
     train, val = splits.train, splits.val
     return (
-        Split(train.images[:count], train.labels[:count]),
-        Split(val.images[:held_out], val.labels[:held_out]),
+        train.take(slice(count)),
+        val.take(slice(held_out)),
         splits.spec,
     )
 
 
 def resident(split: Split) -> Split:
     """``split`` on :func:`device`."""
-    return Split(split.images.to(device()), split.labels.to(device()))
+    return split.to(device())
 
 
 class Torchvision(MNIST):

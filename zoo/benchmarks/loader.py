@@ -58,7 +58,7 @@ def rate(loader: Iterable[Any], passes: int = 1, normalize: Callable[[Tensor], T
 
 def benchmarks(options: Options) -> Iterator[Benchmark]:
     train, _, spec = mnist(IMAGES, options.quick)
-    few = Split(train.images[:SLOW_IMAGES], train.labels[:SLOW_IMAGES])
+    few = train.take(slice(SLOW_IMAGES))
     normalize = Normalize(spec)
     batched = DataLoader(Batched(train), BATCH, shuffle=True, collate_fn=lambda batch: batch)
 

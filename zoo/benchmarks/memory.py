@@ -16,7 +16,7 @@ from zoo.run.process import peak, training
 LOAD = "from zoo.data.splits import load_splits\nsplits = load_splits('mnist', val_size=5000)"
 CLASSIFY = """import zoo
 from zoo.data.splits import load_splits
-images = load_splits('mnist').train.images[:{images}].float().div(255)
+images = load_splits('mnist').train.take(slice({images})).x()
 zoo.classify(zoo.create('cnn'), images)"""
 SAMPLE = "import zoo\nzoo.sample(zoo.create('vae'), {images})"
 PEER = "from zoo.benchmarks import peers\npeers.cnn_epoch({root!r}, {images})"

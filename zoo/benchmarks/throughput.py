@@ -41,7 +41,7 @@ from zoo.benchmarks import _trainer
 from zoo.benchmarks._benchmark import Benchmark, Options, Way
 from zoo.benchmarks._data import device, resident
 from zoo.data.batches import Batches
-from zoo.data.splits import Split, Splits, load_splits
+from zoo.data.splits import Splits, load_splits
 from zoo.errors import ZooError
 from zoo.files import REPOSITORY
 from zoo.learners import learner_class
@@ -85,7 +85,7 @@ def of_model(name: str, peaks: Peaks, quick: bool = False) -> Benchmark:
     add("train", lambda: training.rate(images), training.work())
     model = copy.deepcopy(training.learner.evaluated).eval()
     count = QUICK_IMAGES if quick else IMAGES
-    x = _mnist().test.images[:count].to(training.device).float().div(255)
+    x = _mnist().test.take(slice(count)).to(training.device).x()
     for asked in CAPABILITIES:
         if capability.support(model, asked) != "native":
             continue
@@ -186,7 +186,7 @@ class Training:
         from zoo.run.trainer import quiet
 
         train = _mnist().train
-        split = resident(Split(train.images[:images], train.labels[:images]))
+        split = resident(train.take(slice(images)))
         with quiet():
             warnings.filterwarnings("ignore", "You defined a `validation_step`")  # and there is none: it is training
             trainer = L.Trainer(

@@ -1,1 +1,1 @@
-"""Image sources, splits and in-memory batches; ``ImageDataModule`` hands them to Lightning."""
+"""Sources and kinds of data, splits and in-memory batches; ``ImageDataModule`` hands them to Lightning."""

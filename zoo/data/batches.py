@@ -1,4 +1,4 @@
-"""Batches straight from one uint8 tensor: an index-select of a seeded permutation, converted and augmented at once."""
+"""Batches straight from one stored tensor: an index-select of a seeded permutation, augmented and decoded at once."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.data import kinds
 from zoo.data.splits import Split
 from zoo.errors import ConfigError
 
@@ -41,6 +42,11 @@ class Augment:
 
     def __bool__(self) -> bool:
         return bool(self.shift or self.flip or self.erase)
+
+    def check(self, kind: str) -> None:
+        """Raise ``ConfigError`` where examples of a ``kind`` are to be changed that are no pictures."""
+        if self and kind != "image":
+            raise ConfigError(f"data.augment changes pictures, which data of the kind {kind} has none of")
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """uint8 ``(B, C, H, W)`` to the same; the random numbers come from ``generator`` alone."""
@@ -95,7 +101,7 @@ def _places(height: int, width: int, reach: int, flip: bool, device: torch.devic
 
 
 class Batches:
-    """An iterable of ``(images, labels)``: float32 ``(B, C, H, W)`` in [0, 1] and int64 ``(B,)``.
+    """An iterable of ``(x, labels)``: examples as a model sees them, float32 ``(B, C, H, W)``, and int64 ``(B,)``.
 
     An epoch visits each image once. It is cut into ``ceil(N / batch_size)`` batches whose sizes differ by one at most,
     so that there is no tiny last batch; several processes take every ``world_size``-th piece of a finer cut. Each
@@ -105,15 +111,15 @@ class Batches:
     numbers, and an interrupted epoch goes on where it stopped (:meth:`state_dict`).
 
     Args:
-        split: uint8 images and labels, on the device where the batches are to be.
+        split: stored examples and labels, on the device where the batches are to be.
         batch_size: largest batch of one process.
         shuffle: a new random order each epoch.
-        augment: changes to the images, if any.
+        augment: changes to pictures, if any.
         seed: of order and augmentation.
         rank, world_size: this process and the number of processes.
 
     Raises:
-        ConfigError: fewer images than processes.
+        ConfigError: fewer images than processes, or changes to examples that are no pictures.
     """
 
     def __init__(
@@ -133,6 +139,7 @@ class Batches:
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
+        self.augment.check(split.kind)
         if 0 < len(split) < world_size:
             raise ConfigError(f"{len(split)} images cannot be shared among {world_size} processes")
         # as few batches as batch_size allows, yet none of them empty: its mean loss would be NaN
@@ -163,6 +170,7 @@ class Batches:
         pieces = order.to(labels.device).tensor_split(max(self.count, 1) * self.world_size)[
             self.rank :: self.world_size
         ]
+        decode = kinds.find(self.split.kind).decode
         generator = self._generator(0, images.device) if self.augment else None
         first, self._first = self._first, 0
         for number in range(first, self.count):
@@ -171,7 +179,7 @@ class Batches:
             x = images.index_select(0, index)
             if generator is not None:
                 x = self.augment(x, generator.manual_seed(self._stream(number)))
-            yield x.div(255), labels.index_select(0, index)
+            yield decode(x), labels.index_select(0, index)
 
     def _stream(self, number: int) -> int:
         """A seed of its own for each (seed, epoch, batch, process); -1 is the permutation, shared by all processes."""

@@ -21,8 +21,8 @@ EVALUATION_BATCH = 1000  # without gradients, more images fit, and fewer steps c
 class ImageDataModule(LightningDataModule):
     """Train, validation and test batches of a named source.
 
-    The images stay one uint8 tensor in memory: on the training GPU where they take less than half of its free memory,
-    else on the host. See :class:`zoo.data.batches.Batches` for what a batch is, and
+    The examples stay one tensor in memory, as they are stored: on the training GPU where they take less than half of
+    its free memory, else on the host. See :class:`zoo.data.batches.Batches` for what a batch is, and
     :func:`zoo.data.splits.load_splits` for the arguments that are not listed here.
 
     Args:
@@ -66,6 +66,7 @@ class ImageDataModule(LightningDataModule):
         if labels:
             sizes |= {"labels": labels, "repeat": repeat}
         self.splits: Splits = load_splits(name, root, **sizes, **source_options)
+        self.augment.check(self.splits.spec.kind)
         if train is not None:
             self.splits = self.splits.with_train(train)
         plain = {key: str(value) if isinstance(value, Path) else value for key, value in source_options.items()}
@@ -99,6 +100,5 @@ class ImageDataModule(LightningDataModule):
 
 
 def _resident(split: Split, device: torch.device) -> Split:
-    if device.type == "cuda" and split.images.numel() < torch.cuda.mem_get_info(device)[0] / 2:
-        return Split(split.images.to(device), split.labels.to(device))
-    return split
+    fits = device.type == "cuda" and split.images.nbytes < torch.cuda.mem_get_info(device)[0] / 2
+    return split.to(device) if fits else split

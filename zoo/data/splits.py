@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.data import sources
+from zoo.data import kinds, sources
 from zoo.errors import ConfigError, DataError, did_you_mean
 from zoo.spec import DataSpec
 
@@ -22,21 +22,52 @@ TEST_SEED = 0  # the test split of a source without an official one is the same 
 
 @dataclass(frozen=True)
 class Split:
-    """Images, uint8 ``(N, C, H, W)``, and their labels, int64 ``(N,)``; ``UNLABELLED`` where a class is hidden."""
+    """Examples as they are stored ``(N, C, H, W)``, and their labels, int64 ``(N,)``.
+
+    Attributes:
+        images: pictures, uint8, or examples of another kind.
+        labels: ``UNLABELLED`` where a class is hidden.
+        kind: what the examples are, see :mod:`zoo.data.kinds`.
+    """
 
     images: Tensor
     labels: Tensor
+    kind: str = "image"
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, index: Tensor) -> Split:
-        return Split(self.images[index], self.labels[index])
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)`` of an example."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def take(self, index: Tensor | slice) -> Split:
+        return replace(self, images=self.images[index], labels=self.labels[index])
+
+    def to(self, device: torch.device | str) -> Split:
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
     def labelled(self) -> Split:
         """The images whose class is not hidden."""
         known = self.labels != UNLABELLED
         return self if bool(known.all()) else self.take(known.nonzero()[:, 0])
+
+    def shuffled(self, count: int, generator: torch.Generator) -> Split:
+        """``count`` examples in random order, without replacement, or all if there are fewer."""
+        return self.take(torch.randperm(len(self), generator=generator)[:count])
+
+    def x(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """All examples as a model sees them, ``(N, C, H, W)``; one of few, as it is four times a picture's size."""
+        stored = self.images if dtype == torch.float32 else self.images.to(dtype)
+        return kinds.find(self.kind).decode(stored)
+
+    def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """``size`` examples at a time as a model sees them, and their labels."""
+        for start in range(0, len(self), size):
+            part = self.take(slice(start, start + size))
+            yield part.x(), part.labels
 
 
 @dataclass(frozen=True)
@@ -48,7 +79,8 @@ class Loaded:
         test: the official test split; None where there is none, and a part of ``train`` is to be set apart.
         class_names: in label order, where the source's ``CLASSES`` does not say.
         fingerprint: of the content, hex; taken from all examples if left out.
-        settings: of the kind, which go with a model wherever it is used.
+        settings: of the kind, which go with a model wherever it is used; its defaults if left out.
+        columns: names of the entries along the last axis, if they have any.
     """
 
     train: Split
@@ -56,6 +88,7 @@ class Loaded:
     class_names: tuple[str, ...] = ()
     fingerprint: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,11 +103,11 @@ class Splits:
 
     def with_train(self, train: Split) -> Splits:
         """Other training images of the same classes, with a shape and statistics of their own, and no validation."""
-        mean, std = statistics(train.images)
-        nothing = Split(train.images[:0], train.labels[:0])
-        channels, height, width = train.images.shape[1:]
-        spec = replace(self.spec, shape=(channels, height, width), mean=mean, std=std)
-        return replace(self, train=train, val=nothing, spec=spec)
+        kind = kinds.find(train.kind)
+        mean, std = kind.statistics(train.images)
+        missing = self.spec.missing or kind.has_missing(train.images)
+        spec = replace(self.spec, shape=train.shape, mean=mean, std=std, missing=missing)
+        return replace(self, train=train, val=train.take(slice(0)), spec=spec)
 
 
 def default_root() -> Path:
@@ -127,20 +160,26 @@ def load_splits(
             hint = did_you_mean(option, source.OPTIONS, "options")
             raise ConfigError(f"data={name} has no option {option!r}: {hint}")
     loaded: Loaded = source.load(root, **{**source.OPTIONS, **source_options})
-    train, test = (loaded.train, loaded.test) if loaded.test is not None else _set_test_apart(loaded.train)
+    train = replace(loaded.train, kind=source.KIND)
+    train, test = _set_test_apart(train) if loaded.test is None else (train, replace(loaded.test, kind=source.KIND))
     names, fingerprint = source.CLASSES or loaded.class_names, loaded.fingerprint or _fingerprint(train, test)
     count = round(val_size * len(train)) if 0 < val_size < 1 else int(val_size)
     if count >= len(train):
         raise DataError(f"data.val_size={val_size} leaves no training image of the {len(train)} there are")
     generator = torch.Generator().manual_seed(split_seed)
     rest, held_out = stratified(train.labels, count, generator)
-    val = train.take(held_out) if count else Split(train.images[:0], train.labels[:0])
+    val = train.take(held_out) if count else train.take(slice(0))
     if train_size:
         rest = rest[balanced(train.labels[rest], train_size, len(names), generator)]
+    kind = kinds.find(source.KIND)
+    missing = any(kind.has_missing(split.images) for split in (train, test))
     train = train if len(rest) == len(train) else train.take(rest)
-    mean, std = statistics(train.images)
-    _, channels, height, width = train.images.shape
-    spec = DataSpec((channels, height, width), len(names), names, mean, std, loaded.settings.get("invert", "auto"))
+    mean, std = kind.statistics(train.images)
+    settings = kinds.complete(kind.SETTINGS, loaded.settings)
+    spec = DataSpec(
+        train.shape, len(names), names, mean, std, settings,
+        kind=source.KIND, values=kind.VALUES, missing=missing, columns=loaded.columns,
+    )  # fmt: skip
     if labels:
         train = _hide(train, balanced(train.labels, labels, len(names), generator, "labels"), repeat)
     return Splits(train, val, test, spec, fingerprint)
@@ -155,9 +194,7 @@ def _fingerprint(*splits: Split) -> str:
 
 
 def _set_test_apart(data: Split) -> tuple[Split, Split]:
-    count = max(round(0.2 * len(data)), 1)
-    rest, test = stratified(data.labels, count, torch.Generator().manual_seed(TEST_SEED))
-    return data.take(rest), data.take(test)
+    return parted(data, max(round(0.2 * len(data)), 1), torch.Generator().manual_seed(TEST_SEED))
 
 
 def stratified(labels: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -173,19 +210,28 @@ def stratified(labels: Tensor, count: int, generator: torch.Generator) -> tuple[
     return mask.nonzero()[:, 0], part
 
 
-def draw(split: Split, count: int) -> Split:
-    """``count`` images of a split, stratified, drawn from a fixed seed; all of them if there are no more, or for 0."""
+def parted(split: Split, count: int, generator: torch.Generator) -> tuple[Split, Split]:
+    """``(rest, part)``: a stratified random part of ``count`` examples, and the others."""
+    strata = split.labels - min(int(split.labels.min()), 0)  # those without a label are one of their own
+    rest, part = stratified(strata, count, generator)
+    return split.take(rest), split.take(part)
+
+
+def draw(split: Split, count: int, generator: torch.Generator | None = None) -> Split:
+    """``count`` examples of a split, stratified; all of them if there are no more, or for 0.
+
+    They are drawn from a fixed seed where there is no ``generator``.
+    """
     if not 0 < count < len(split):
         return split
-    strata = split.labels - min(int(split.labels.min()), 0)  # those without a label are one of their own
-    return split.take(stratified(strata, count, torch.Generator().manual_seed(0))[1])
+    return parted(split, count, generator or torch.Generator().manual_seed(0))[1]
 
 
 def _hide(train: Split, known: Tensor, repeat: int) -> Split:
     """Hide the classes of all images but ``known``, which occur ``repeat`` times: behind the others from the second."""
     labels = torch.full_like(train.labels, UNLABELLED)
     labels[known] = train.labels[known]
-    hidden = Split(train.images, labels)
+    hidden = replace(train, labels=labels)
     if repeat == 1:
         return hidden
     return hidden.take(torch.cat([torch.arange(len(labels)), known.repeat(repeat - 1)]))
@@ -217,16 +263,3 @@ def _draw(labels: Tensor, counts: Sequence[int], generator: torch.Generator) -> 
         members = (labels == label).nonzero()[:, 0]
         chosen.append(members[torch.randperm(len(members), generator=generator)[:count]])
     return torch.cat(chosen).sort()[0]
-
-
-def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel's pixels in [0, 1]; exact, from counts of the 256 levels."""
-    counts = torch.zeros(images.shape[1], 256, dtype=torch.float64)
-    for chunk in images.split(8192):
-        for channel in range(len(counts)):
-            counts[channel] += chunk[:, channel].flatten().bincount(minlength=256)
-    levels = torch.arange(256, dtype=torch.float64) / 255
-    weights = counts / counts.sum(1, keepdim=True)
-    mean = weights @ levels
-    std = (weights @ levels.square() - mean.square()).clamp_min(0).sqrt().clamp_min(1 / 255)
-    return tuple(mean.tolist()), tuple(std.tolist())

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from zoo import capability
+from zoo.data import kinds
 from zoo.data.splits import Split
 from zoo.metrics.classification import confusion_matrix, reliability
 from zoo.models._model import Model
+from zoo.spec import DataSpec
 
 GROUPS, COMPONENTS = 10, 16  # classes, and components of a class, that are shown at most
 SAMPLES = 8  # in a row of samples
@@ -31,7 +33,7 @@ def write_classifier(
         writer: TensorBoard's writer.
         step: the run's last step.
         model: the classifier.
-        split: uint8 images and labels, in the order of ``log_proba``.
+        split: examples and labels, in the order of ``log_proba``.
         log_proba: log p(y | x), ``(N, K)``.
         mistakes: how many of the most confident errors to show.
         embeddings: how many images to send to the projector; 0 for none. A model that cannot encode sends none.
@@ -40,12 +42,13 @@ def write_classifier(
     writer.add_figure("test/confusion", confusion_figure(log_proba, split.labels, spec.class_names), step)
     writer.add_figure("test/reliability", reliability_figure(log_proba, split.labels), step)
     if mistakes and bool((log_proba.argmax(1) != split.labels).any()):
-        figure = mistakes_figure(split, log_proba, spec.class_names, mistakes)
+        figure = mistakes_figure(split, log_proba, spec, mistakes)
         writer.add_figure("test/worst_mistakes", figure, step)
     if embeddings and capability.support(model, "encode") != "no":
-        part = Split(split.images[:embeddings], split.labels[:embeddings])
-        images = part.images.float() / 255
-        features = capability.encode(model, images)
+        part = split.take(slice(embeddings))
+        x = part.x()
+        features = capability.encode(model, x)
+        images = kinds.find(spec.kind).show(x, spec)
         names = [spec.class_names[label] for label in part.labels.tolist()]
         # the projector colours by class and shows the pictures themselves as points
         writer.add_embedding(features, metadata=names, label_img=images, global_step=step, tag="features")
@@ -92,7 +95,7 @@ def reliability_figure(log_proba: Tensor, labels: Tensor) -> Figure:
     return figure
 
 
-def mistakes_figure(split: Split, log_proba: Tensor, names: tuple[str, ...], limit: int) -> Figure:
+def mistakes_figure(split: Split, log_proba: Tensor, spec: DataSpec, limit: int) -> Figure:
     """The most confident errors with "true → predicted" and the predicted probability above each picture."""
     confidence, predicted = log_proba.exp().max(1)
     wrong = (predicted != split.labels).nonzero()[:, 0]
@@ -100,11 +103,11 @@ def mistakes_figure(split: Split, log_proba: Tensor, names: tuple[str, ...], lim
     columns = min(6, len(worst))
     rows = -(-len(worst) // columns)
     figure = _figure(2.0 * columns, 2.2 * rows)
+    pictures = kinds.find(spec.kind).show(split.take(worst).x(), spec).permute(0, 2, 3, 1).numpy()
     for position, index in enumerate(worst.tolist()):
         axes = figure.add_subplot(rows, columns, position + 1)
-        picture = split.images[index].permute(1, 2, 0).squeeze(-1).numpy()
-        axes.imshow(picture, cmap="gray" if picture.ndim == 2 else None, vmin=0, vmax=255)
-        true, guess = names[split.labels[index]], names[int(predicted[index])]
+        axes.imshow(pictures[position], cmap="gray", vmin=0, vmax=1)
+        true, guess = spec.class_names[split.labels[index]], spec.class_names[int(predicted[index])]
         axes.set_title(f"{true}\n→ {guess} {confidence[index]:.0%}", fontsize=9)
         axes.set_axis_off()
     return figure
@@ -129,7 +132,8 @@ def generative_figures(model: Model, split: Split) -> dict[str, Figure]:
         if capability.support(model, "sample") != "no":
             figures["samples"] = samples_figure(model)
         if can("components"):
-            images, weights = model.components()
+            means, weights = model.components()
+            images = kinds.find(model.spec.kind).show(means.flatten(0, 1), model.spec).unflatten(0, means.shape[:2])
             figures["components"] = components_figure(images, weights, _group_names(model))
         if can("viterbi"):
             figures["states"] = states_figure(model, split)
@@ -152,6 +156,7 @@ def samples_figure(model: Model, seed: int = 0) -> Figure:
         x = capability.sample(model, len(labels), labels, generator)
     else:
         x = capability.sample(model, SAMPLES * SAMPLES, generator=generator)
+    x = kinds.find(model.spec.kind).show(x, model.spec)
     return _grid(x.unflatten(0, (-1, SAMPLES)), rows=names if len(names) > 1 else ())
 
 
@@ -176,7 +181,7 @@ def states_figure(model: Model, split: Split) -> Figure:
 
     labels = split.labels
     first = [int((labels == label).nonzero()[0, 0]) for label in labels.unique()[:GROUPS]]
-    x, labels = split.images[first].float() / 255, labels[first]
+    x, labels = split.take(torch.tensor(first)).x(), labels[first]
     device = model.initialized.device
     classes = None if getattr(model, "log_prior", None) is None else labels.to(device)
     paths = model.viterbi(x.to(device), classes).cpu()

@@ -13,6 +13,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from zoo.data.kinds.image import encode
+
 MARGIN, LETTER, LINE = 4, 12, 16  # pixels: around all, height of letters, from line to line
 SIDE = 48  # pixels that a small image is enlarged to, at least
 COLORS = (  # of ten classes that are easily told apart; more classes begin again
@@ -29,7 +31,7 @@ def grid(images: Tensor, rows: Sequence[str] = ()) -> Tensor:
     """
     channels, height, width = images.shape[2:]
     scale = -(-SIDE // max(height, width))
-    images = images.detach().float().cpu().clamp(0, 1).mul(255).round().byte()
+    images = encode(images.detach().cpu())
     images = images if channels == 3 else images[:, :, :1]
     images = images.repeat_interleave(scale, 3).repeat_interleave(scale, 4)
     gap = max(2, scale)

@@ -51,7 +51,7 @@ class LatentPictures(Checkpoint):
 
     Args:
         folder: where the PNG files go.
-        split: uint8 images and labels that the model is shown: never those of the test.
+        split: images and labels that the model is shown: never those of the test.
         console: where warnings go.
         classify: images ``(B, C, H, W)`` in [0, 1] to classes ``(B,)`` int64, on the CPU; None where nobody knows.
         settled: steps after which a collapse is one, and no longer a beginning.
@@ -117,7 +117,8 @@ class LatentPictures(Checkpoint):
         """What is logged and what is wrong of samples, as many of each class where there are classes."""
         labels = None if model.log_prior is None else torch.arange(SAMPLED) % model.groups
         samples = model.sample(SAMPLED, labels, capability.seeded(model, SEED)).float().cpu()
-        x, classes = self.shown.images[:COMPARED].float() / 255, self.shown.labels[:COMPARED]
+        compared = self.shown.take(slice(COMPARED))
+        x, classes = compared.x(), compared.labels
         if labels is None:
             labels, classes = torch.zeros(SAMPLED), torch.zeros(len(x))
         diversity = spread(samples[:COMPARED], labels[:COMPARED]) / max(spread(x, classes), 1e-12)
@@ -166,7 +167,7 @@ def encoded(model: LatentModel, split: Split) -> Codes | None:
     if getattr(model, "posterior", None) is None:
         return None
     like = next(model.parameters())
-    x, labels = split.images.to(like) / 255, split.labels.to(like.device)
+    x, labels = split.x().to(like), split.labels.to(like.device)
     return Codes(x, labels, model.posterior(model.observe(x), labels))
 
 

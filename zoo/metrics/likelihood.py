@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from zoo.errors import ZooError
+
 LEVELS = 256  # of grey, 1/255 apart
 
 
@@ -15,8 +17,11 @@ def dequantise(images: Tensor, generator: torch.Generator) -> Tensor:
 
     Each value v becomes v / 255 plus uniform noise of width 1/255 around zero, so that a level stands for the interval
     of numbers nearest to it. The expected log density of the result is then at most the log probability of the levels,
-    plus log 255 a pixel (Theis, van den Oord & Bethge 2016, eq. 4–7). ``generator`` is one of the CPU.
+    plus log 255 a pixel (Theis, van den Oord & Bethge 2016, eq. 4–7). ``generator`` is one of the CPU. Raises
+    ``ZooError`` for what are no levels.
     """
+    if images.dtype != torch.uint8:
+        raise ZooError("noise makes real numbers of 256 grey levels alone: these are no grey levels")
     noise = torch.rand(images.shape, generator=generator).to(images.device)
     return (images.float() + (noise - 0.5)) / (LEVELS - 1)
 

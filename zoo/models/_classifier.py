@@ -11,7 +11,7 @@ from zoo.spec import DataSpec
 
 
 class Normalize(nn.Module):
-    """Per channel ``(x - mean) / std`` with the statistics of the training pixels, as one multiply-add."""
+    """``(x - mean) / std`` per channel, or entry, with the statistics of the training examples, as one multiply-add."""
 
     scale: Tensor
     shift: Tensor
@@ -19,8 +19,8 @@ class Normalize(nn.Module):
     def __init__(self, spec: DataSpec) -> None:
         super().__init__()
         mean, std = torch.tensor(spec.mean), torch.tensor(spec.std)
-        self.register_buffer("scale", (1 / std).view(1, -1, 1, 1))
-        self.register_buffer("shift", (-mean / std).view(1, -1, 1, 1))
+        self.register_buffer("scale", (1 / std).view(1, *spec.statistics_shape))
+        self.register_buffer("shift", (-mean / std).view(1, *spec.statistics_shape))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.addcmul(self.shift, x, self.scale)

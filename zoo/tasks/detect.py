@@ -35,7 +35,8 @@ import torch
 from torch import Tensor
 
 from zoo import capability
-from zoo.data.splits import Split, Splits, draw, stratified
+from zoo.data import kinds
+from zoo.data.splits import Split, Splits, draw, parted
 from zoo.errors import DataError, ZooError
 from zoo.metrics.detection import (
     aupr,
@@ -51,7 +52,6 @@ from zoo.metrics.likelihood import LEVELS
 from zoo.models._model import Model
 from zoo.models.vae import binarise
 from zoo.spec import Density
-from zoo.tasks.predict import read_images
 
 FIT_IMAGES = 5_000  # training images that a score is fitted to, at most
 SEED = 0  # of the images that are drawn from a split: the same question has the same answer
@@ -110,7 +110,7 @@ def code_length(images: Tensor, density: Density) -> Tensor:
         )
     values = images.cpu().flatten(1).numpy()
     if density.of in ("binary", "binarised"):
-        x = images.cpu().float().div(255)
+        x = kinds.find("image").decode(images.cpu())
         on = x > (density.threshold or 0.0) if density.of == "binary" else binarise(x) > 0
         values = np.packbits(on.flatten(1).numpy(), axis=1)
     lengths = [len(zlib.compress(row.tobytes(), 9)) for row in values]
@@ -176,15 +176,12 @@ class Detector:
     gaussians: ClassGaussians | None = None
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        if tuple(images.shape[1:]) != self.model.spec.shape:
-            raise DataError(
-                f"the images are of shape {tuple(images.shape[1:])}, the model was made for {self.model.spec.shape}"
-            )
+        self.model.spec.check_examples(images.shape[1:])
         parts = [self._scores(chunk) for chunk in images.split(CHUNK)]
         return {name: torch.cat([part[name] for part in parts]) for name in self.names}
 
     def _scores(self, images: Tensor) -> dict[str, Tensor]:
-        x = images.float().div(255)
+        x = kinds.find(self.model.spec.kind).decode(images)
         surprise = _surprise(self.model, x) if FROM_LIKELIHOOD & set(self.names) else torch.zeros(0)
         return {name: self._score(name, images, x, surprise).cpu().double() for name in self.names}
 
@@ -238,8 +235,7 @@ def fit(model: Model, train: Split, names: Sequence[str] | None = None, backgrou
         typical = float(Detector(model, ("log_prob",))(draw(train, FIT_IMAGES).images)["log_prob"].mean())
     if "mahalanobis" in names:
         few = draw(train.labelled(), FIT_IMAGES)
-        chunks = few.images.split(CHUNK)
-        codes = torch.cat([capability.encode(model, chunk.float().div(255)).cpu() for chunk in chunks])
+        codes = torch.cat([capability.encode(model, x).cpu() for x, _ in few.chunks(CHUNK)])
         gaussians = fit_gaussians(codes, few.labels)
     return Detector(model, names, background, typical, gaussians)
 
@@ -259,37 +255,37 @@ def held_out(splits: Splits) -> tuple[Split, Split]:
     """
     if len(splits.val):
         return splits.val, splits.test
-    generator = torch.Generator().manual_seed(SEED)
-    rest, part = stratified(splits.test.labels, len(splits.test) // 2, generator)
-    return splits.test.take(part), splits.test.take(rest)
+    test, calibration = parted(splits.test, len(splits.test) // 2, torch.Generator().manual_seed(SEED))
+    return calibration, test
 
 
 def judge(
-    detector: Detector, calibration: Tensor, paths: Sequence[Path], alarm: float = 0.05, invert: str | None = None
+    detector: Detector, calibration: Tensor, paths: Sequence[Path], alarm: float = 0.05, **settings: Any
 ) -> list[dict[str, Any]]:
-    """Which of a user's pictures are anomalies, by the first score of a detector.
+    """Which examples in a user's files are anomalies, by the first score of a detector.
 
     Args:
         detector: see :func:`fit`.
-        calibration: uint8 images that nothing was fitted to, see :func:`held_out`.
-        paths: image files of any size and mode, brought to the model's.
-        alarm: how often a normal image may be called an anomaly, in (0, 1).
-        invert: ``"auto"``, ``"always"`` or ``"never"``, in place of the spec's.
+        calibration: stored examples that nothing was fitted to, see :func:`held_out`.
+        paths: files of the model's kind of data, see :mod:`zoo.data.kinds`.
+        alarm: how often a normal example may be called an anomaly, in (0, 1).
+        **settings: of the kind, in place of the spec's, such as ``invert="never"`` of pictures.
 
     Returns:
-        A dict a picture: ``file``, ``score``, ``threshold``, ``p_value`` and whether it is an ``anomaly``.
+        A dict an example: ``file``, ``score``, ``threshold``, ``p_value`` and whether it is an ``anomaly``.
 
     Raises:
-        DataError: a file cannot be read as an image; it is named.
+        DataError: a file cannot be read; it is named.
         ZooError: too few calibration images for so rare an alarm.
     """
     name, spec = detector.names[0], detector.model.spec
     known = detector(calibration)[name]
     limit = threshold(known, alarm)
-    scores = detector(read_images(paths, spec, invert))[name]
+    names, examples = kinds.find(spec.kind).read(paths, spec, **settings)
+    scores = detector(examples)[name]
     return [
-        {"file": str(path), "score": score, "threshold": limit, "p_value": p, "anomaly": score > limit}
-        for path, score, p in zip(paths, scores.tolist(), p_values(known, scores).tolist(), strict=True)
+        {"file": file, "score": score, "threshold": limit, "p_value": p, "anomaly": score > limit}
+        for file, score, p in zip(names, scores.tolist(), p_values(known, scores).tolist(), strict=True)
     ]
 
 

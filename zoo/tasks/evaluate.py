@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,7 @@ def evaluate(
 
     Args:
         model: the model.
-        split: uint8 images and labels; those whose class is hidden are left aside.
+        split: examples and labels; those whose class is hidden are left aside.
         batch_size: images at a time.
         missing: probability that a pixel is hidden, in all its channels, drawn for each pixel of each image from a
             fixed seed. Above 0 the model is asked for classes alone, see :func:`zoo.classify`.
@@ -60,8 +60,7 @@ def evaluate(
         ZooError: the model can neither classify nor tell a likelihood.
     """
     spec, split = model.spec, split.labelled()
-    if tuple(split.images.shape[1:]) != spec.shape:
-        raise DataError(f"the images are {_times(split.images.shape[1:])}, the model was made for {_times(spec.shape)}")
+    spec.check_examples(split.shape, split.kind)
     if len(split) == 0:
         raise DataError("there is no image to evaluate on")
     if int(split.labels.max()) >= spec.num_classes:
@@ -79,9 +78,8 @@ def evaluate(
     if classifies:
         generator = torch.Generator().manual_seed(MASK_SEED)
         parts = []
-        for chunk in split.images.split(batch_size):
-            observed = torch.rand(len(chunk), 1, *spec.shape[1:], generator=generator) >= missing if missing else None
-            x = chunk.float().div(255)
+        for x, _ in split.chunks(batch_size):
+            observed = torch.rand(len(x), 1, *spec.shape[1:], generator=generator) >= missing if missing else None
             if joint:
                 parts.append(capability.log_joint(model, x, importance))
             else:
@@ -111,8 +109,11 @@ def _log_prob(model: Model, split: Split, batch_size: int, importance: int | Non
     """log p(x), ``(N,)``, of grey values made real numbers by noise, or of the images as they are."""
     generator = torch.Generator().manual_seed(NOISE_SEED)
     parts = []
-    for chunk in split.images.split(batch_size):
-        x = dequantise(chunk, generator) if model.density.of == "dequantised" else chunk.float().div(255)
+    if model.density.of == "dequantised":
+        examples: Iterable[Tensor] = (dequantise(chunk, generator) for chunk in split.images.split(batch_size))
+    else:
+        examples = (x for x, _ in split.chunks(batch_size))
+    for x in examples:
         parts.append(capability.log_prob(model, x, num_samples=importance))
     return torch.cat(parts)
 
@@ -156,14 +157,11 @@ def splits_for(
     if data is not None and data != options.get("name"):
         options = {"name": data}
         if data == "image_folder":
+            spec.check_kind("image", "data=image_folder")
             channels, size, _ = spec.shape
-            options |= {"image_size": size, "color": "grey" if channels == 1 else "color", "invert": spec.invert}
+            options |= {"image_size": size, "color": "grey" if channels == 1 else "color", **spec.settings}
     if "name" not in options:
         raise ConfigError("the checkpoint does not say what it was trained on: give data=…")
     if folder is not None:
         options["path"] = folder
     return load_splits(**options, root=root)
-
-
-def _times(shape: Any) -> str:
-    return "×".join(str(size) for size in shape)

@@ -16,6 +16,8 @@ Semi-supervised learning with deep generative models (codes of an unsupervised m
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -33,7 +35,7 @@ def guess(model: Model, train: Split, images: int = 20_000, seed: int = 0) -> Sp
 
     Args:
         model: one that encodes images; a ``ZooError`` if it cannot.
-        train: images, uint8 ``(N, C, H, W)``, the classes of most of them hidden.
+        train: images, the classes of most of them hidden.
         images: how many of those without a label come in, drawn at random; work grows with their square.
         seed: draws them.
 
@@ -43,9 +45,9 @@ def guess(model: Model, train: Split, images: int = 20_000, seed: int = 0) -> Sp
     known, hidden = (train.labels >= 0).nonzero()[:, 0], (train.labels < 0).nonzero()[:, 0]
     order = torch.randperm(len(hidden), generator=torch.Generator().manual_seed(seed))
     part = train.take(torch.cat([known, hidden[order[:images]]]))
-    codes = torch.cat([capability.encode(model, chunk.float() / 255) for chunk in part.images.split(4096)])
+    codes = torch.cat([capability.encode(model, x) for x, _ in part.chunks(4096)])
     shares = spread(codes, part.labels, model.spec.num_classes)
-    return Split(part.images, torch.where(part.labels >= 0, part.labels, shares.argmax(1)))
+    return replace(part, labels=torch.where(part.labels >= 0, part.labels, shares.argmax(1)))
 
 
 def spread(codes: Tensor, labels: Tensor, num_classes: int, neighbours: int = NEIGHBOURS, a: float = 0.01) -> Tensor:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from zoo import capability
+from zoo.data import kinds
 from zoo.errors import ConfigError, DataError, did_you_mean
 from zoo.inspect.grids import grid
 from zoo.metrics.likelihood import dequantise
@@ -140,7 +141,7 @@ def hidden_nll(model: Model, images: Tensor, observed: Tensor, generator: torch.
     the same ones in both terms. Raises ``ZooError`` where the model cannot integrate hidden pixels out.
     """
     of = model.density.of
-    x = dequantise(images, generator) if of == "dequantised" else images.float().div(255)
+    x = dequantise(images, generator) if of == "dequantised" else kinds.find(model.spec.kind).decode(images)
     x = binarise(x) if of == "binarised" else x
     return capability.log_prob(model, x, observed=observed) - capability.log_prob(model, x)
 
@@ -181,9 +182,9 @@ def measure(
         DataError: the images do not fit a model, or no pixel is hidden.
         ZooError: the model cannot impute, or the classifier not classify.
     """
-    _check(images, model)
-    if classifier is not None:
-        _check(images, classifier)
+    for asked in (model, *([] if classifier is None else [classifier])):
+        name = getattr(asked, "config", {}).get("name", type(asked).__name__)
+        asked.spec.check_examples(images.shape[1:], model.spec.kind, name)
     observed = observed.expand_as(images)
     if observed.all():
         raise DataError("no pixel is hidden: there is nothing to impute")
@@ -192,11 +193,12 @@ def measure(
     likelihood = "observed" in inspect.signature(getattr(model, "log_prob", lambda: None)).parameters
     seen_classes = labels is not None and capability.support(model, "classify_missing") == "native"
     draws_from, noise = capability.seeded(model, seed), torch.Generator().manual_seed(NOISE_SEED)
-    ground = torch.tensor(model.spec.mean).view(-1, 1, 1)
+    ground = torch.tensor(model.spec.mean).view(model.spec.statistics_shape)
+    decode = kinds.find(model.spec.kind).decode
     parts: dict[str, list[Tensor]] = defaultdict(list)
     for start in range(0, len(images), AT_ONCE):
         part = slice(start, start + AT_ONCE)
-        x, seen = images[part].float().div(255), observed[part]
+        x, seen = decode(images[part]), observed[part]
         draws = capability.impute(model, x, seen, n, draws_from)
         filled = torch.where(seen, x, ground)
         best = capability.impute(model, x, seen, mean=True)[0] if mean else draws[0]
@@ -233,17 +235,11 @@ def _right(log_proba: Tensor, labels: Tensor) -> Tensor:
     return log_proba.argmax(1).cpu() == labels
 
 
-def _check(images: Tensor, model: Model) -> None:
-    if tuple(images.shape[1:]) != model.spec.shape:
-        shapes = ["×".join(map(str, shape)) for shape in (images.shape[1:], model.spec.shape)]
-        name = getattr(model, "config", {}).get("name", type(model).__name__)
-        raise DataError(f"the images are {shapes[0]}, {name} was made for {shapes[1]}")
-
-
 def picture(model: Model, images: Tensor, observed: Tensor, seed: int = 0, n: int = 3) -> Tensor:
     """A picture, uint8 ``(H, W, 3)``: the true images in a row, below them what the model saw, with the hidden pixels
     in a colour, and below that ``n`` completions. ``images`` are uint8 ``(N, C, H, W)``."""
-    x, seen = images.float().div(255), observed.expand_as(images)
+    model.spec.check_kind("image", "hidden pixels are drawn")
+    x, seen = kinds.find("image").decode(images), observed.expand_as(images)
     rows = torch.stack([x, x, *capability.impute(model, x, seen, n, capability.seeded(model, seed))])
     rows = rows if rows.shape[2] == 3 else rows[:, :, :1].expand(-1, -1, 3, -1, -1).clone()
     rows[1] = torch.where(seen[:, :1], rows[1], torch.tensor(HIDDEN).view(3, 1, 1) / 255)

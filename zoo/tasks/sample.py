@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo import capability
+from zoo.data import kinds
 from zoo.errors import ZooError, did_you_mean
 from zoo.files import write_bytes
 from zoo.inspect.grids import grid, png
@@ -24,11 +25,15 @@ AT_ONCE = 1000  # images drawn at a time
 
 @dataclass(frozen=True)
 class Samples:
-    """Images ``(n, C, H, W)`` uint8, their classes ``(n,)`` int64 where the model has any, and their seed."""
+    """Images ``(n, C, H, W)`` as they are stored, their classes ``(n,)`` int64 where the model has any, and their seed.
+
+    ``spec`` is what they are like.
+    """
 
     images: Tensor
     labels: Tensor | None
     seed: int
+    spec: DataSpec
 
 
 def draw_samples(model: Model, n: int, label: int | None = None, seed: int = 0) -> Samples:
@@ -37,7 +42,7 @@ def draw_samples(model: Model, n: int, label: int | None = None, seed: int = 0) 
 
     Raises ``ZooError`` where the model cannot sample, or a label is given to one without classes.
     """
-    generator = capability.seeded(model, seed)
+    generator, kind = capability.seeded(model, seed), kinds.find(model.spec.kind)
     prior = getattr(model, "log_prior", None)
     labels = None
     if label is not None:
@@ -48,8 +53,8 @@ def draw_samples(model: Model, n: int, label: int | None = None, seed: int = 0) 
     for start in range(0, n, AT_ONCE):
         part = None if labels is None else labels[start : start + AT_ONCE]
         images = capability.sample(model, min(AT_ONCE, n - start), part, generator)
-        parts.append(images.float().clamp(0, 1).mul(255).round().byte().cpu())
-    return Samples(torch.cat(parts), None if labels is None else labels.cpu(), seed)
+        parts.append(kind.encode(images).cpu())
+    return Samples(torch.cat(parts), None if labels is None else labels.cpu(), seed, model.spec)
 
 
 def class_number(spec: DataSpec, text: str) -> int:
@@ -69,7 +74,9 @@ def write_samples(samples: Samples, stem: Path) -> tuple[Path, Path]:
     """
     count, columns = len(samples.images), math.ceil(math.sqrt(len(samples.images)))
     missing = -count % columns
-    images = torch.cat([samples.images.float() / 255, torch.ones(missing, *samples.images.shape[1:])])
+    kind = kinds.find(samples.spec.kind)
+    images = kind.show(kind.decode(samples.images), samples.spec)
+    images = torch.cat([images, torch.ones(missing, *images.shape[1:])])
     picture = Path(f"{stem}.png")
     write_bytes(picture, png(grid(images.unflatten(0, (-1, columns)))))
     arrays: dict[str, Any] = {"images": samples.images.numpy(), "seed": np.int64(samples.seed), "n": np.int64(count)}

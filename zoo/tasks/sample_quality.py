@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from zoo import capability, checkpoint, registry
+from zoo.data import kinds
 from zoo.data.batches import Augment, Batches
-from zoo.data.splits import Split, Splits, statistics
-from zoo.errors import DataError, ZooError
+from zoo.data.splits import Split, Splits
+from zoo.errors import ZooError
 from zoo.files import REPOSITORY, write_bytes
 from zoo.learners.optimization import build_optimizer, build_schedule
 from zoo.metrics.frechet import frechet_distance, moments
@@ -70,7 +71,9 @@ class Extractor:
 
         Both on the CPU, wherever the images are.
         """
-        parts = [capability.encode(self.model, _real(chunk.cpu())) for chunk in images.split(CHUNK)]
+        # samples of a model are decoded already
+        decode = kinds.find(self.model.spec.kind).decode if images.dtype == torch.uint8 else Tensor.float
+        parts = [capability.encode(self.model, decode(chunk.cpu())) for chunk in images.split(CHUNK)]
         features = torch.cat(parts)
         with capability.evaluating(self.model):
             return features, self.model.head(features).argmax(1)
@@ -140,11 +143,11 @@ def compute_reference(
 ) -> Reference:
     """As :func:`reference`, from the images."""
     generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(len(splits.train), generator=generator)[:n]
-    held_out = torch.randperm(len(splits.test), generator=generator)[:NEAREST]
+    chosen = splits.train.shuffled(n, generator)
+    held_out = splits.test.shuffled(NEAREST, generator)
     mean, covariance = moments(features)
-    training = moments(measure(splits.train.images[chosen])[0])
-    distances = nearest_two(_real(splits.test.images[held_out]), splits.train.images)
+    training = moments(measure(chosen.images)[0])
+    distances = nearest_two(held_out.x(), splits.train.images)
     return Reference(
         mean=mean,
         covariance=covariance,
@@ -239,11 +242,8 @@ def evaluate_samples(
     measure = extractor(data_name)
     if measure is None:
         raise ZooError(missing(data_name))
-    if not tuple(splits.test.images.shape[1:]) == model.spec.shape == measure.model.spec.shape:
-        raise DataError(
-            f"the model makes images of shape {model.spec.shape}, {data_name} has "
-            f"{tuple(splits.test.images.shape[1:])} and its extractor takes {measure.model.spec.shape}"
-        )
+    for spec, whose in ((model.spec, "the model"), (measure.model.spec, f"the extractor of {data_name}")):
+        spec.check_examples(splits.test.shape, splits.test.kind, whose)
     if synthetic:
         _require_classes(model)
     n = min(n, len(splits.train))
@@ -326,26 +326,27 @@ def synthetic_accuracy(model: Model, test: Split, n: int = SYNTHETIC_IMAGES, see
 
 
 def labelled_samples(model: Model, n: int, seed: int = 0) -> Split:
-    """``n`` uint8 samples, of each class in equal numbers, in turns, and the same ones for the same seed.
+    """``n`` samples as they are stored, of each class in equal numbers, in turns, and the same ones for the same seed.
 
     The first classes have one more where it does not divide. They are where the model is. Raises ``ZooError`` where
     the model has no classes, or cannot sample.
     """
     _require_classes(model)
-    generator = capability.seeded(model, seed)
+    generator, kind = capability.seeded(model, seed), kinds.find(model.spec.kind)
     labels = torch.arange(n) % model.spec.num_classes
     device = generator.device
     parts = []
     for chunk in labels.split(CHUNK):
         images = capability.sample(model, len(chunk), chunk.to(device), generator)
-        parts.append((images * 255).round().clamp(0, 255).to(torch.uint8))
-    return Split(torch.cat(parts), labels.to(device))
+        parts.append(kind.encode(images))
+    return Split(torch.cat(parts), labels.to(device), model.spec.kind)
 
 
 def joined(first: Split, second: Split) -> Split:
     """The images of both, of which each counts alike."""
-    images, labels = ((getattr(first, name), getattr(second, name)) for name in ("images", "labels"))
-    return Split(*(torch.cat([a, b.to(a.device)]) for a, b in (images, labels)))
+    second = second.to(first.images.device)
+    images, labels = ([getattr(split, name) for split in (first, second)] for name in ("images", "labels"))
+    return replace(first, images=torch.cat(images), labels=torch.cat(labels))
 
 
 def taught_accuracy(
@@ -370,8 +371,8 @@ def taught_accuracy(
     """
     student = _student(images, spec, seed, steps or SYNTHETIC_STEPS, batch_size or SYNTHETIC_BATCH, augment)
     right = 0
-    for part, truth in zip(test.images.split(CHUNK), test.labels.split(CHUNK), strict=True):
-        right += int((capability.classify(student, _real(part)).argmax(1) == truth).sum())
+    for x, truth in test.chunks(CHUNK):
+        right += int((capability.classify(student, x).argmax(1) == truth).sum())
     return right / len(test)
 
 
@@ -386,8 +387,8 @@ def _require_classes(model: Model) -> None:
 def _student(samples: Split, spec: DataSpec, seed: int, steps: int, batch_size: int, augment: Augment | None) -> Model:
     """A classifier trained on uint8 samples, on the device where they are."""
     device = samples.images.device
-    mean, std = statistics(samples.images.cpu())
-    seen = DataSpec(spec.shape, spec.num_classes, spec.class_names, mean, std)  # nothing of other images
+    mean, std = kinds.find(samples.kind).statistics(samples.images.cpu())
+    seen = replace(spec, mean=mean, std=std)  # nothing of other images
     options = dict(SYNTHETIC_MODEL)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -405,8 +406,3 @@ def _student(samples: Split, spec: DataSpec, seed: int, steps: int, batch_size: 
                 schedule.step()  # type: ignore[union-attr]
                 done += 1
     return student.eval()
-
-
-def _real(images: Tensor) -> Tensor:
-    """uint8 grey levels as float32 in [0, 1]; others as they are."""
-    return images.float().div(255) if images.dtype == torch.uint8 else images

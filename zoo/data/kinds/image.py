@@ -6,14 +6,95 @@ it is transparent, padded to the target's aspect with the median of its border, 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps
+from torch import Tensor
 
+from zoo.data import kinds
 from zoo.errors import DataError
+from zoo.spec import DataSpec
 
+VALUES = "grey"
+SETTINGS = {"invert": ("auto", "always", "never")}  # how a picture file is treated, see read_image
+FORMAT = "png"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+
+
+def decode(stored: Tensor) -> Tensor:
+    return stored.div(255)
+
+
+def encode(x: Tensor) -> Tensor:
+    return x.float().clamp(0, 1).mul(255).round().byte()
+
+
+def statistics(stored: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel's pixels in [0, 1]; exact, from counts of the 256 levels."""
+    counts = torch.zeros(stored.shape[1], 256, dtype=torch.float64)
+    for chunk in stored.split(8192):
+        for channel in range(len(counts)):
+            counts[channel] += chunk[:, channel].flatten().bincount(minlength=256)
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    weights = counts / counts.sum(1, keepdim=True)
+    mean = weights @ levels
+    std = (weights @ levels.square() - mean.square()).clamp_min(0).sqrt().clamp_min(1 / 255)
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def has_missing(stored: Tensor) -> bool:
+    """A pixel has one of 256 levels: there is none for "missing"."""
+    return False
+
+
+def show(x: Tensor, spec: DataSpec) -> Tensor:
+    """As they are; of channels that are no colours the first one."""
+    return x if x.shape[1] == 3 else x[:, :1]
+
+
+def find_files(names: Sequence[str]) -> list[Path]:
+    return kinds.named_files(names, SUFFIXES, "image")
+
+
+def read(paths: Sequence[Path], spec: DataSpec, **settings: Any) -> tuple[list[str], Tensor]:
+    """Pictures brought to the size and channels of the spec, one a file."""
+    size, color = spec.shape[1:], spec.shape[0] == 3
+    invert = kinds.complete(SETTINGS, spec.settings, settings)["invert"]
+    pixels = np.stack([read_image(path, size, color, invert) for path in paths])
+    return [str(path) for path in paths], torch.from_numpy(pixels)
+
+
+def write(stored: Tensor, labels: Tensor, spec: DataSpec, folder: Path) -> list[str]:
+    """Write ``folder/<class>/00001.png``; the names of the classes' folders, in the order of labels."""
+    names = folder_names(spec.class_names)
+    digits = max(5, len(str(len(stored))))
+    for label, name in enumerate(names):
+        (folder / name).mkdir()
+        images = stored[labels == label].permute(0, 2, 3, 1).numpy()
+        for number, pixels in enumerate(images, 1):
+            Image.fromarray(pixels[..., 0] if spec.shape[0] == 1 else pixels).save(
+                folder / name / f"{number:0{digits}}.png"
+            )
+    return names
+
+
+def folder_names(class_names: Sequence[str]) -> list[str]:
+    """Names of folders that any system can have, and that sort in the order of the classes.
+
+    Classes are called as they are where that will do; else what is no letter, digit, ``-`` or ``_`` becomes ``_``, and
+    the class's number goes before it.
+    """
+    safe = [re.sub(r"[^\w-]+", "_", name) for name in class_names]
+    distinct = len({name.casefold() for name in safe}) == len(safe)  # also where case does not count
+    if distinct and safe == list(class_names) and safe == sorted(safe) and all(safe):
+        return safe
+    digits = len(str(len(safe) - 1))
+    return [f"{label:0{digits}}-{name}" for label, name in enumerate(safe)]
 
 
 def read_image(path: Path, size: tuple[int, int], color: bool, invert: str = "never") -> np.ndarray:
@@ -76,9 +157,3 @@ def is_dark_on_light(pixels: np.ndarray) -> bool:
     """
     ground = float(np.median(_border(pixels.transpose(1, 2, 0))))
     return ground > 127 and ground > float(pixels.mean())
-
-
-def list_images(folder: Path) -> list[Path]:
-    """All image files below ``folder``, sorted; recognised by their suffix, hidden ones left out."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))

@@ -23,14 +23,14 @@ import torch
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
-from zoo.data.kinds.image import SUFFIXES, list_images, read_image
+from zoo.data.kinds import image, list_files
 from zoo.data.splits import Loaded, Split
 from zoo.errors import ConfigError, DataError, did_you_mean
 
 KIND = "image"
 CLASSES = None  # the folders say
 OPTIONS: dict[str, Any] = {"path": None, "image_size": 28, "color": "auto", "invert": "auto"}
-CHOICES = {"color": ("auto", "color", "grey"), "invert": ("auto", "always", "never")}
+CHOICES = {"color": ("auto", "color", "grey"), **image.SETTINGS}
 CACHE_VERSION = 1  # part of the cache's key: raise it when decoding changes
 
 
@@ -67,7 +67,7 @@ def load(root: Path, path: str | Path | None, image_size: int, color: str, inver
         (split, label, file)
         for split, folder in splits.items()
         for label, name in enumerate(names)
-        for file in list_images(folder / name)
+        for file in list_files(folder / name, image.SUFFIXES)
     ]
     key = _key(path, entries, image_size, color, invert)
     cache = root / ".cache" / f"{path.resolve().name}-{key[:16]}"
@@ -113,8 +113,8 @@ def _classes(folder: Path) -> tuple[str, ...]:
     if len(names) < 2:
         raise DataError(f"{folder} holds {len(names)} class folders; it must hold one folder a class, at least two")
     for name in names:
-        if not list_images(folder / name):
-            raise DataError(f"{folder / name} holds no image ({', '.join(SUFFIXES)})")
+        if not list_files(folder / name, image.SUFFIXES):
+            raise DataError(f"{folder / name} holds no image ({', '.join(image.SUFFIXES)})")
     return names
 
 
@@ -173,7 +173,7 @@ def _read_cache(cache: Path, count: int) -> tuple[Tensor, str]:
 def _read_all(files: Sequence[Path], size: tuple[int, int], color: bool, invert: str) -> Iterator[np.ndarray]:
     with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
         for start in range(0, len(files), 1024):
-            yield from pool.map(lambda file: read_image(file, size, color, invert), files[start : start + 1024])
+            yield from pool.map(lambda file: image.read_image(file, size, color, invert), files[start : start + 1024])
 
 
 def _has_color(pixels: np.ndarray) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zoo.data.splits import Split, stratified
+from zoo.data.splits import Split, draw
 from zoo.metrics.detection import auroc, fpr_at_tpr
 from zoo.tasks.detect import fit, score_names
 from zoo.textbook import roster
@@ -99,17 +99,17 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     data, name, seed = case["data"], case["model"], case["seed"]
     splits = lab.splits(data, val_size=5000 if data != "digits" else 0)
     generator = torch.Generator().manual_seed(seed)
-    normal = _draw(splits.test, case["n"], generator)
+    normal = draw(splits.test, case["n"], generator).images
     if case["against"] in ("halved", "scrambled"):
         strange = anomalies_of(normal, case["against"], generator)
     else:
-        strange = _draw(lab.splits(case["against"], val_size=5000).test, case["n"], generator)
+        strange = draw(lab.splits(case["against"], val_size=5000).test, case["n"], generator).images
     background = None
     if name in TRAINING:
         words = (*TRAINING[name], f"data={data}", f"seed={seed}", f"trainer.max_epochs={case['epochs']}")
         model = lab.train(*words)
         if name == "vae":
-            part = splits.train.take(torch.randperm(len(splits.train), generator=generator)[:BACKGROUND_IMAGES])
+            part = splits.train.shuffled(BACKGROUND_IMAGES, generator)
             disturbed = Split(mutate(part.images, MUTATED, generator), part.labels)
             epochs = min(BACKGROUND_EPOCHS, case["epochs"])
             background = lab.fit(*words[:-1], f"trainer.max_epochs={epochs}", train=disturbed)
@@ -147,10 +147,6 @@ def anomalies_of(images: Tensor, kind: str, generator: torch.Generator) -> Tenso
         return images * upper
     flat = images.flatten(2)
     return flat[:, :, torch.randperm(flat.shape[2], generator=generator)].view_as(images)
-
-
-def _draw(split: Split, count: int, generator: torch.Generator) -> Tensor:
-    return split.images[stratified(split.labels, min(count, len(split)), generator)[1]]
 
 
 def _histogram(score: str, normal: Tensor, strange: Tensor) -> dict[str, list[float]]:

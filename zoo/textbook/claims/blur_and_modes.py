@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from zoo import capability
+from zoo.data.kinds.image import encode
 from zoo.metrics.spectrum import HIGH, high_frequency_energy, radial_spectrum
 from zoo.tasks.sample_quality import evaluate_samples
 from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
@@ -95,14 +96,14 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
         "real_spectrum": radial_spectrum(test)[1].tolist(),
         **{key: quality[key] for key in ("precision", "recall", "coverage", "modes", "class_kl", "frechet_ratio")},
         "samples": picture(samples[: SIDE**2]),
-        "real": picture(test[: SIDE**2].float() / 255),
+        "real": picture(splits.test.take(slice(SIDE**2)).x()),
     }
 
 
 def picture(images: Tensor) -> str:
     """The first channel of images ``(n, C, H, W)`` in [0, 1] as a PNG of a square of them, in base64."""
     side = int(len(images) ** 0.5)
-    pixels = images[: side * side, 0].mul(255).round().clamp(0, 255).byte().unflatten(0, (side, side))
+    pixels = encode(images[: side * side, 0]).unflatten(0, (side, side))
     file = io.BytesIO()
     Image.fromarray(pixels.transpose(1, 2).flatten(2).flatten(0, 1).numpy()).save(file, "png", optimize=True)
     return base64.b64encode(file.getvalue()).decode()

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from zoo import capability
-from zoo.data.splits import Split
 from zoo.metrics.calibration import scaled, temperature
 from zoo.metrics.classification import reliability, summarize
 from zoo.models.vae import VAE
@@ -66,8 +65,11 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     if isinstance(model, VAE):
         model.importance_samples = IMPORTANCE
         counts = (1000, 2000)
-    val, test = (drawn(split, count, seed) for split, count in zip((splits.val, splits.test), counts, strict=True))
-    of_val, of_test = (capability.classify(model, split.images.float().div(255)) for split in (val, test))
+    val, test = (
+        split.shuffled(count, torch.Generator().manual_seed(seed))
+        for split, count in zip((splits.val, splits.test), counts, strict=True)
+    )
+    of_val, of_test = (capability.classify(model, split.x()) for split in (val, test))
     heat = temperature(of_val, val.labels)
     measured: dict[str, Any] = {"temperature": heat, "accuracy": summarize(of_test, test.labels)["accuracy"]}
     for when, log_proba in (("before", of_test), ("after", scaled(of_test, heat))):
@@ -83,11 +85,6 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
             f"count_{when}": count,
         }
     return measured
-
-
-def drawn(split: Split, count: int, seed: int) -> Split:
-    """``count`` images of a split without replacement, or all if there are fewer."""
-    return split.take(torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))[:count])
 
 
 def of_family(rows: Sequence[Row], quantity: str, data: str, family: Sequence[str]) -> list[float]:

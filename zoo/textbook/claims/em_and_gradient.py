@@ -134,7 +134,7 @@ def cases(suite: str) -> list[Case]:
 def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     """The climb: ``log_likelihood`` in nats an image after each pass, the start first, and ``seconds`` until then."""
     splits = lab.splits(case["data"], train_size=case["n"], split_seed=case["seed"])
-    x = splits.train.images.double() / 255
+    x = splits.train.x(torch.float64)
     generator = torch.Generator().manual_seed(case["seed"])
     options = {
         "num_components": case["components"],

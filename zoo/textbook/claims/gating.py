@@ -131,14 +131,14 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     words = (f"data={case['data']}", f"model.cell={case['cell']}", f"model.reads={case['reads']}",
              f"seed={case['seed']}", f"learner.optimizer.lr={rate}",
              f"trainer.max_epochs={case['epochs']}")  # fmt: skip
-    train = Split(shrink(splits.train.images, case["side"]), splits.train.labels)
+    train, test = (Split(shrink(split.images, case["side"]), split.labels) for split in (splits.train, splits.test))
     model = lab.fit(*RECIPE, *words, train=train)
-    images = shrink(splits.test.images, case["side"]).float() / 255
+    images = test.x()
     influence = reach(model, images[:IMAGES])
     step = -(-len(influence) // TOLD)
     ago = list(range(0, len(influence), step))
     return {
-        "accuracy": summarize(classify(model, images), splits.test.labels)["accuracy"],
+        "accuracy": summarize(classify(model, images), test.labels)["accuracy"],
         "memory": memory(influence),
         "ago": ago,
         "reach": [float(influence[-1 - place] / influence[-1]) for place in ago],

@@ -123,7 +123,7 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     if model in ("logistic_regression", "mlp"):
         train = train.take(torch.arange(n).repeat(-(-LEAST // n)))
     trained = lab.fit(*words(model, data, n, seed), train=train)
-    quality = summarize(classify(trained, test.images.float() / 255), test.labels)
+    quality = summarize(classify(trained, test.x()), test.labels)
     return {"accuracy": quality["accuracy"], "nll": quality["nll"]}
 
 

@@ -111,11 +111,11 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     splits = lab.splits(case["data"], train_size=case["n"], split_seed=seed)
     places = order(case["arrangement"], *splits.spec.shape[1:], seed)
     words = (*MODELS[case["model"]], f"data={case['data']}", f"seed={seed}", *TRAINING)
-    train = Split(rearrange(splits.train.images, places), splits.train.labels)
+    train, test = (Split(rearrange(split.images, places), split.labels) for split in (splits.train, splits.test))
     model = lab.fit(*words, f"trainer.max_epochs={case['epochs']}", train=train)
-    log_proba = classify(model, rearrange(splits.test.images, places).float() / 255)
+    log_proba = classify(model, test.x())
     return {
-        "accuracy": summarize(log_proba, splits.test.labels)["accuracy"],
+        "accuracy": summarize(log_proba, test.labels)["accuracy"],
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
 

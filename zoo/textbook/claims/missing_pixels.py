@@ -89,8 +89,8 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
         model.importance_samples = IMPORTANCE
     filler = None if case["fill"] in (MARGINAL, MEAN) else lab.train(*words(case["fill"], data, seed))
     test = lab.splits(data, val_size=200 if data == "digits" else 5000).test
-    chosen = torch.randperm(len(test), generator=torch.Generator().manual_seed(seed))[:count]
-    x, labels = test.images[chosen].float().div(255), test.labels[chosen]
+    chosen = test.shuffled(count, torch.Generator().manual_seed(seed))
+    x, labels = chosen.x(), chosen.labels
     masks = [("mcar", share) for share in SHARES[data]] + [("half", 0.5)]
     accuracies = []
     for kind, share in masks:

@@ -119,7 +119,7 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     splits = lab.splits(case["data"], train_size=case["n"], split_seed=case["seed"])
     train = damaged(splits.train, case, lab)
     model = lab.fit(*words(case["model"], case["data"], case["n"], case["seed"], EPOCHS), train=train)
-    log_proba = classify(model, splits.test.images.float() / 255)
+    log_proba = classify(model, splits.test.x())
     recall = per_class_accuracy(confusion_matrix(log_proba, splits.test.labels))
     return {"all": float(recall.mean()), "rare": float(recall[:RARE].mean())}
 
@@ -136,8 +136,7 @@ def damaged(train: Split, case: Mapping[str, Any], lab: Lab) -> Split:
         return imbalanced(train, RARE, share, generator)
     count = round(share * len(train))
     if kind == "garments":
-        pool = lab.splits("fashion_mnist").train.images
-        strangers = pool[torch.randperm(len(pool), generator=generator)[:count]]
+        strangers = lab.splits("fashion_mnist").train.shuffled(count, generator).images
     else:
         shape = (count, *train.images.shape[1:])
         strangers = torch.randint(256, shape, dtype=torch.uint8, generator=generator)

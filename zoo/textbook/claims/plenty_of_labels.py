@@ -104,11 +104,10 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     chosen = torch.randperm(len(splits.test), generator=generator)
     if what == "missing":
         part = splits.test.take(chosen[:MASKED])
-        x = part.images.float().div(255)
+        x = part.x()
         observed = observed_mask("mcar", len(x), (x.shape[2], x.shape[3]), case["missing"] / 100, generator)
         return {"accuracy": float((capability.classify(model, x, observed).argmax(1) == part.labels).double().mean())}
-    strange = lab.splits(OTHER[data], val_size=5000).test.images
-    strange = strange[torch.randperm(len(strange), generator=generator)[:STRANGE]]
+    strange = lab.splits(OTHER[data], val_size=5000).test.shuffled(STRANGE, generator).images
     available = score_names(model)
     score = next(name for name in SCORES if name in available)
     detector = fit(model, splits.train, [score])
@@ -131,7 +130,7 @@ def classifier(words: Sequence[str], data: str, lab: Lab) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "file_mib": sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()) / 2**20,
         "train_seconds": lab.seconds(*words),
-        "images_per_second": speed(model, splits.test.images[:1000].float().div(255)),
+        "images_per_second": speed(model, splits.test.take(slice(1000)).x()),
     }
 
 

@@ -105,7 +105,7 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     """``rate`` and ``distortion`` in nats an image, ``rmse`` of grey values, ``active`` dimensions, ``bounds`` by K."""
     splits = lab.splits(case["data"], train_size=case["n"], split_seed=case["seed"])
     model: Any = lab.fit(*words(case["data"], case["beta"], case["epochs"], case["seed"]), train=splits.train)
-    x = splits.test.images.float() / 255
+    x = splits.test.x()
     rates, distortions, means = rate_and_distortion(model, x, torch.Generator().manual_seed(case["seed"]))
     return {
         "rate": float(rates.mean()),

@@ -119,7 +119,7 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     words = [f"model={name}", f"data={data}", f"seed={seed}", *WORDS[method]]
     if method == "m2":
         words.append(f"trainer.max_epochs={VAE_EPOCHS if unlabelled else VAE_STEPS // -(-len(train) // 100)}")
-    log_proba = classify(lab.fit(*words, train=train), splits.test.images / 255)
+    log_proba = classify(lab.fit(*words, train=train), splits.test.x())
     return {"accuracy": float((log_proba.argmax(1) == splits.test.labels).double().mean())}
 
 
@@ -128,7 +128,7 @@ def linear_accuracy(model: Model | None, splits: Splits) -> float:
     from sklearn.linear_model import LogisticRegression
 
     def features(split: Split) -> Tensor:
-        x = split.images / 255
+        x = split.x()
         return x.flatten(1) if model is None else encode(model, x)
 
     few = splits.train.labelled()
