@@ -10,10 +10,10 @@ import torch
 import zoo
 from zoo.tasks.detect import score_names
 from zoo.textbook import roster
-from zoo.textbook.needs import NEEDS
 from zoo.textbook.claim import NOT_SUPPORTED, SUPPORTED, verdict
 from zoo.textbook.claims import plenty_of_labels as claim
 from zoo.textbook.lab import Lab
+from zoo.textbook.needs import NEEDS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -396,7 +396,7 @@ def test_what_cannot_be_measured(splits):
     with pytest.raises(zoo.ZooError, match="more than 3 images"):
         evaluate_samples(model, digits, "digits", 3)
     model.spec = zoo.DataSpec((3, 28, 28))
-    with pytest.raises(zoo.DataError, match="3, 28, 28"):
+    with pytest.raises(zoo.DataError, match="the images are 1×28×28, the model was made for 3×28×28"):
         evaluate_samples(model, digits, "digits", 200)
 
 

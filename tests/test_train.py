@@ -427,7 +427,7 @@ def test_evaluate_and_predict(run, tmp_path):
         (("scripts/evaluate.py", "{run}/best.ckpt"), "ckpt="),
         (("scripts/evaluate.py", "ckpt={run}/config.yaml"), "no checkpoint"),
         (("scripts/evaluate.py", "ckpt={run}", "ema=maybe"), "true or false"),
-        (("scripts/predict.py", "ckpt={run}"), "no image"),
+        (("scripts/predict.py", "ckpt={run}"), "no file was named"),
         (("scripts/predict.py", "ckpt={run}", "nowhere.png"), "does not exist"),
         (("scripts/predict.py", "ckpt={run}", "{run}/config.yaml"), "no image at all"),
         (("scripts/predict.py", "ckpt={run}", "top=0", "{run}/config.yaml"), "[1, inf)"),

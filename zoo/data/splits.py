@@ -22,7 +22,7 @@ TEST_SEED = 0  # the test split of a source without an official one is the same 
 
 @dataclass(frozen=True)
 class Split:
-    """Examples as they are stored ``(N, C, H, W)``, and their labels, int64 ``(N,)``.
+    """Examples as they are stored, ``(N, C, H, W)``, and their labels, int64 ``(N,)``.
 
     Attributes:
         images: pictures, uint8, or examples of another kind.
@@ -59,7 +59,10 @@ class Split:
         return self.take(torch.randperm(len(self), generator=generator)[:count])
 
     def x(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """All examples as a model sees them, ``(N, C, H, W)``; one of few, as it is four times a picture's size."""
+        """All examples as a model sees them, ``(N, C, H, W)``. Pictures take four times the memory: see :meth:`chunks`.
+
+        ``dtype``: another floating type, in which stored values are decoded then.
+        """
         stored = self.images if dtype == torch.float32 else self.images.to(dtype)
         return kinds.find(self.kind).decode(stored)
 

@@ -158,8 +158,8 @@ def _check_background(model: Model, background: Model) -> None:
 
 @dataclass(frozen=True)
 class Detector:
-    """Fitted scores of a model, see :func:`fit`. Called with uint8 images ``(N, C, H, W)`` it gives each score by name,
-    ``(N,)`` float64 on the CPU, higher is stranger.
+    """Fitted scores of a model, see :func:`fit`. Called with stored examples ``(N, C, H, W)`` it gives each score by
+    name, ``(N,)`` float64 on the CPU, higher is stranger.
 
     Attributes:
         model: what is asked.
