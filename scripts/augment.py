@@ -31,10 +31,10 @@ RULES = {"n": "[1, inf)", "format": ["png", "idx", "csv"], "seed": "[0, 92233720
 @command
 def main() -> None:
     options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
-    from zoo import checkpoint
+    from zoo import registry
     from zoo.tasks.augment import augment
 
-    model = checkpoint.load(options["ckpt"], options["ema"])
+    model = registry.load(options["ckpt"], options["ema"])
     out = Path(options["out"]).expanduser()
     for written in augment(model, options["n"], out, options["format"], options["seed"]):
         print(written)

@@ -73,14 +73,14 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from zoo import checkpoint
+    from zoo import registry
     from zoo.data import kinds
     from zoo.data.splits import draw, load_splits
     from zoo.files import write_json
     from zoo.tasks.detect import SEED, compare, fit, held_out, judge, score_names
     from zoo.tasks.evaluate import splits_for
 
-    model, source = checkpoint.load_with_source(options["ckpt"])
+    model, source = registry.load_with_source(options["ckpt"])
     if folder:
         model.spec.check_kind("image", "against=image_folder")
     kind = kinds.find(model.spec.kind)
@@ -89,7 +89,7 @@ def main() -> None:
     elsewhere = folder and Path(path).resolve() != Path(source.get("path", "")).resolve()
     if against and against == (options["data"] or source.get("name")) and not elsewhere:
         raise ConfigError(f"against={against} is what the model was trained on: its images are no anomalies")
-    background = checkpoint.load(options["background"]) if options["background"] else None
+    background = registry.load(options["background"]) if options["background"] else None
     splits = splits_for(model.spec, source, options["data"], root, None if folder else path)
     calibration, test = held_out(splits)
     names = [options["score"]] if options["score"] else None

@@ -50,19 +50,19 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from zoo import capability, checkpoint
+    from zoo import capability, registry
     from zoo.files import write_json
     from zoo.run import machine
     from zoo.tasks import sample_quality
     from zoo.tasks.evaluate import describe, evaluate, splits_for, tells
 
-    model, source = checkpoint.load_with_source(options["ckpt"], options["ema"])
+    model, source = registry.load_with_source(options["ckpt"], options["ema"])
     splits = splits_for(model.spec, source, options["data"], options["root"], options["path"])
     split = getattr(splits, options["split"])
     if options["images"]:
         split = split.take(slice(options["images"]))
     console = Console(highlight=False)
-    can_sample = capability.support(model, "sample") != "no"
+    can_sample = capability.can(model, "sample")
     samples = options["samples"] if can_sample and options["split"] == "test" and not options["missing"] else 0
     # a model that can only sample has nothing to say of a split's images
     metrics: dict[str, Any] = {}

@@ -76,7 +76,7 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from zoo import checkpoint
+    from zoo import checkpoint, registry
     from zoo.data import kinds
     from zoo.data.splits import draw
     from zoo.files import write_bytes, write_json
@@ -87,9 +87,9 @@ def main() -> None:
     if out is None:
         kept = checkpoint.locate(options["ckpt"])
         out = (kept if kept.is_dir() else kept.parent) / name
-    model, source = checkpoint.load_with_source(options["ckpt"], options["ema"])
+    model, source = registry.load_with_source(options["ckpt"], options["ema"])
     model.spec.check_kind("image", "pixels are hidden and filled in")
-    classifier = checkpoint.load(options["classifier"], options["ema"]) if options["classifier"] else None
+    classifier = registry.load(options["classifier"], options["ema"]) if options["classifier"] else None
     count = options["images"] or None
     if files:
         settings, kind = {"invert": options["invert"]} if options["invert"] else {}, kinds.find("image")

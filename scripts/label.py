@@ -39,13 +39,13 @@ RULES = {
 @command
 def main() -> None:
     options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
-    from zoo import checkpoint
+    from zoo import registry
     from zoo.data import kinds
     from zoo.files import new_folder
     from zoo.tasks.evaluate import splits_for
     from zoo.tasks.few_labels import guess
 
-    model, source = checkpoint.load_with_source(options["ckpt"], options["ema"])
+    model, source = registry.load_with_source(options["ckpt"], options["ema"])
     source = {**source, "train_size": 0, "labels": options["labels"], "repeat": 1, "split_seed": options["seed"]}
     splits = splits_for(model.spec, source, root=options["root"], folder=options["path"])
     guessed = guess(model, splits.train, options["images"], options["seed"])

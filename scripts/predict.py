@@ -28,7 +28,7 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from zoo import checkpoint
+    from zoo import registry
     from zoo.data import kinds
     from zoo.errors import ConfigError
     from zoo.files import write_json
@@ -36,7 +36,7 @@ def main() -> None:
 
     if not files:
         raise ConfigError("no file was named; see --help")
-    model = checkpoint.load(options["ckpt"])
+    model = registry.load(options["ckpt"])
     settings = {"invert": options["invert"]} if options["invert"] else {}
     answers = predict(model, kinds.find(model.spec.kind).find_files(files), options["top"], **settings)
     if options["json"] == "-":

@@ -46,14 +46,14 @@ belongs to, and is computed anew where those differ.
 @command
 def main() -> None:
     options = parse_values(sys.argv[1:], DEFAULTS, {}, __doc__ or "", "the run directory is given as run")
-    from zoo import checkpoint
+    from zoo import checkpoint, registry
     from zoo.errors import ConfigError
     from zoo.files import write_text
     from zoo.tasks import sample_quality
     from zoo.tasks.evaluate import evaluate, splits_for
 
     run = Path(options["run"])
-    model, source = checkpoint.load_with_source(run)
+    model, source = registry.load_with_source(run)
     if not (run / "config.yaml").is_file() or not hasattr(model, "features"):
         raise ConfigError(f"run={run} is no run directory of a classifier: it must hold config.yaml and features")
     splits = splits_for(model.spec, source, root=options["root"])

@@ -31,11 +31,11 @@ RULES = {"n": "[1, inf)", "seed": "[0, 9223372036854775807]"}
 @command
 def main() -> None:
     options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
-    from zoo import checkpoint
+    from zoo import checkpoint, registry
     from zoo.errors import ConfigError
     from zoo.tasks.sample import class_number, draw_samples, write_samples
 
-    model = checkpoint.load(options["ckpt"], options["ema"])
+    model = registry.load(options["ckpt"], options["ema"])
     text, seed = options["label"], options["seed"]
     label = None if text is None else class_number(model.spec, text)
     words = ["samples", *([] if label is None else [re.sub(r"\W+", "_", model.spec.class_names[label])])]

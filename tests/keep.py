@@ -61,7 +61,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "dcgan": ("model=dcgan", "model.channels=4", "model.latent_dim=8"),
     "dcgan-conditional": ("model=dcgan", "model.channels=4", "model.latent_dim=8", "model.conditional=true",
                           "model.spectral_norm=true", "model.gradient_penalty=1"),
-    "m2": (*VAE, "model.conditional=true", "model.classify_weight=5", "data.labels=9"),
+    "m2": ("model=m2", *VAE[1:], "model.classify_weight=5", "data.labels=9"),
     "probe": ("model=probe", "model.encoder={encoder}"),
 }  # fmt: skip
 

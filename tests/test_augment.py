@@ -23,14 +23,12 @@ from zoo.tasks.sample_quality import joined, labelled_samples, taught_accuracy
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-class Painter(torch.nn.Module):
+class Painter(zoo.Generative):
     """A class is a grey level: 20 × (label + 1); only the first pixel is random."""
 
     def __init__(self, spec: zoo.DataSpec, classes: bool = True) -> None:
-        super().__init__()
-        self.spec = spec
+        super().__init__(spec, conditional=classes)
         self.config = {"name": "painter"}
-        self.log_prior = torch.full((spec.num_classes,), -np.log(spec.num_classes)) if classes else None
 
     def sample(self, n, labels=None, generator=None):
         images = ((labels + 1) * 20 / 255).view(-1, 1, 1, 1).expand(n, *self.spec.shape).clone()
@@ -103,7 +101,7 @@ def test_folder_names(names, folders):
 def test_what_cannot_be_written(tmp_path):
     out = tmp_path / "out"
     for model, n, format, message in (
-        (Painter(GARMENTS, classes=False), 10, "png", "no images of a given class; those that do: naive_bayes"),
+        (Painter(GARMENTS, classes=False), 10, "png", "no images of a given class; those that do: dcgan"),
         (Painter(GARMENTS), 2, "png", "3 classes without an image"),
         (Painter(zoo.DataSpec((2, 4, 4), 2)), 4, "png", "format=idx"),
         (Painter(zoo.DataSpec((1, 4, 4), 300)), 300, "idx", "format=png"),

@@ -14,35 +14,38 @@ from torch import nn
 
 import zoo
 from zoo import registry
-from zoo.capability import anomaly_scores, evaluating, support
+from zoo.base.model import evaluating
+from zoo.capability import support
 from zoo.errors import ZooError
+from zoo.questions.anomaly_score import anomaly_scores
 
 SPEC = zoo.DataSpec((1, 2, 3), 3, mean=(0.3,), std=(0.5,))
 CAPABILITIES = [
-    "classify", "sample", "log_prob", "encode", "reconstruct", "interpolate", "impute", "classify_missing",
-    "anomaly_score",
+    "anomaly_score", "classify", "classify_missing", "encode", "impute", "interpolate", "log_prob", "reconstruct",
+    "sample",
 ]  # fmt: skip
 
 
-class Gaussian(nn.Module):
+class Gaussian(zoo.Density):
     """p(x, y) = p(y) N(x; mean_y, scale² I). Dropout makes its training mode give other answers.
 
     ``asked`` holds the number of images of each call.
     """
 
+    marginalises = False
+
     def __init__(self, spec, scale=0.5):
-        super().__init__()
-        self.spec = spec
+        super().__init__(spec, conditional=True)
         self.scale = scale
         self.body = nn.Sequential(nn.Dropout(0.5))
         means = torch.linspace(0, 1, spec.num_classes * math.prod(spec.shape))
         self.means = nn.Parameter(means.sin().view(spec.num_classes, *spec.shape))
-        self.register_buffer("log_prior", torch.arange(1.0, spec.num_classes + 1).log().log_softmax(0))
+        self.set_prior(torch.arange(1.0, spec.num_classes + 1))
         self.asked = []
 
-    def log_prob(self, x, labels):
+    def log_prob_of(self, x, group, observed=None):
         self.asked.append(len(x))
-        density = torch.distributions.Normal(self.means[labels], self.scale)
+        density = torch.distributions.Normal(self.means[group], self.scale)
         return density.log_prob(self.body(x)).flatten(1).sum(1)
 
     def sample(self, n, labels=None, generator=None):
@@ -55,22 +58,22 @@ class Gaussian(nn.Module):
         return self.body(x).mean((1, 2, 3), keepdim=True) + noise
 
 
-class Marginal(nn.Module):
+class Marginal(zoo.Density):
     """p(x) alone: a standard normal."""
 
     def __init__(self, spec):
-        super().__init__()
-        self.spec = spec
+        super().__init__(spec, conditional=False)
 
-    def log_prob(self, x, labels=None):
-        assert labels is None
+    def log_prob_of(self, x, group, observed=None):
         return torch.distributions.Normal(0, 1).log_prob(x).flatten(1).sum(1)
 
 
 class Oracle(Gaussian):
     """Answers every question itself, and differently from what would be derived."""
 
-    def predict_log_proba(self, x, observed=None):
+    marginalises = True
+
+    def classify(self, x, observed=None):
         weight = torch.ones_like(x) if observed is None else observed.to(x.dtype)
         distance = (self.body(x).unsqueeze(1) - self.means).square() * weight.unsqueeze(1)
         return (-distance.flatten(2).sum(2)).log_softmax(1)
@@ -91,9 +94,9 @@ class Oracle(Gaussian):
 class Silent(Gaussian):
     """An instance that cannot do what its class can."""
 
-    def __init__(self, spec):
-        super().__init__(spec)
-        self.sample = None
+    @zoo.available_if(lambda model: model.scale > 0.5)
+    def sample(self, n, labels=None, generator=None):
+        return super().sample(n, labels, generator)
 
 
 OURS = {"gaussian": Gaussian, "marginal": Marginal, "oracle": Oracle, "silent": Silent}
@@ -197,7 +200,7 @@ def test_a_density_of_x_alone_is_asked_itself(x):
 def test_a_native_method_is_preferred(x):
     model = zoo.create("oracle", SPEC).eval()
     with torch.no_grad():
-        assert torch.equal(zoo.classify(model, x), model.predict_log_proba(x))
+        assert torch.equal(zoo.classify(model, x), model.classify(x))
         assert not torch.allclose(zoo.classify(model, x), posterior(model, x))
         assert torch.equal(zoo.anomaly_score(model, x), model.anomaly_score(x))
         assert torch.equal(zoo.encode(model, x), model.encode(x))
@@ -264,7 +267,7 @@ def test_an_entropy_of_certainty_is_zero():
     ("name", "kinds"),
     [
         ("mlp", ["max_softmax", "entropy", "energy"]),
-        ("gaussian", ["log_prob"]),
+        ("gaussian", ["log_prob", "max_softmax", "entropy"]),
         ("oracle", ["native", "log_prob", "max_softmax", "entropy"]),
     ],
 )
@@ -357,16 +360,21 @@ def test_a_refusal_names_the_models_that_can(mlp):
 def test_a_refusal_names_the_models_of_the_zoo(x, monkeypatch):
     for name in OURS:
         monkeypatch.delitem(registry._CLASSES, name)
-    with pytest.raises(ZooError, match=r"^Gaussian cannot reconstruct; models that can: gmm, hmm, vae$"):
+    with pytest.raises(ZooError, match=r"^Gaussian cannot reconstruct; models that can: gmm, hmm, m2, vae$"):
         zoo.reconstruct(Gaussian(SPEC), x)
 
 
 def test_an_instance_may_lack_what_its_class_has(x):
     model = zoo.create("silent", SPEC)
+    assert not hasattr(model, "sample")
     assert support(model, "sample") == "no"
-    assert support(model, "classify") == "derived"
+    assert support(model, "classify") == "native"
     with pytest.raises(ZooError, match="silent cannot sample"):
         zoo.sample(model, 3)
+    louder = zoo.create("silent", SPEC, scale=0.7)
+    assert hasattr(louder, "sample")
+    assert zoo.sample(louder, 3).shape == (3, *SPEC.shape)
+    assert Silent.sample.__name__ == "sample"  # the class has it, whatever its instances are
 
 
 def test_asking_in_vain_takes_nothing_from_the_global_stream(mlp):
@@ -383,6 +391,12 @@ def test_a_class_that_only_has_a_density_cannot_be_asked_for_more():
     native = {capability for capability, answer in answers.items() if answer == "native"}
     derived = {capability for capability, answer in answers.items() if answer == "derived"}
     assert (native, derived) == ({"log_prob"}, {"anomaly_score"})
+    assert not hasattr(model, "classify")
+
+
+def test_a_class_that_is_no_model_is_refused():
+    with pytest.raises(ZooError, match=r"Linear is registered as 'plain' and must extend zoo\.Model"):
+        zoo.register("plain")(nn.Linear)
 
 
 # --- asking changes nothing ------------------------------------------------------------------------------------------
@@ -487,10 +501,10 @@ def test_a_model_sees_no_more_than_a_chunk_at_a_time(gaussian, x):
 
 
 def test_a_chunk_is_as_small_as_its_images_are_large(gaussian, x, monkeypatch):
-    monkeypatch.setattr("zoo.capability.AT_ONCE_ON_CPU", 3 * x[0].numel() + 1)
+    monkeypatch.setattr("zoo.base.model.AT_ONCE_ON_CPU", 3 * x[0].numel() + 1)
     zoo.log_prob(gaussian, x, torch.zeros(7, dtype=torch.long))
     assert gaussian.asked == [3, 3, 1]
-    monkeypatch.setattr("zoo.capability.AT_ONCE_ON_CPU", x[0].numel() - 1)
+    monkeypatch.setattr("zoo.base.model.AT_ONCE_ON_CPU", x[0].numel() - 1)
     zoo.log_prob(gaussian, x, torch.zeros(7, dtype=torch.long))
     assert gaussian.asked[3:] == [1] * 7
 
@@ -515,7 +529,7 @@ def test_the_table_has_a_row_a_model(table):
     assert all(list(row) == CAPABILITIES for row in table.values())
     assert table["oracle"] == dict.fromkeys(CAPABILITIES, "native")
     assert table["gaussian"] == {
-        "classify": "derived",
+        "classify": "native",
         "sample": "native",
         "log_prob": "native",
         "encode": "no",
@@ -526,7 +540,7 @@ def test_the_table_has_a_row_a_model(table):
         "anomaly_score": "derived",
     }
     for name in ("cnn", "logistic_regression", "mlp", "rnn", "svm"):
-        answers = ["native", "no", "no", "derived", "no", "no", "no", "derived", "derived"]
+        answers = ["derived", "native", "derived", "derived", "no", "no", "no", "no", "no"]
         assert table[name] == dict(zip(CAPABILITIES, answers, strict=True))
 
 
@@ -658,7 +672,7 @@ def test_a_spec_fills_in_what_is_left_out():
 
 
 def test_a_taken_name_is_refused():
-    class Other(nn.Module):
+    class Other(zoo.Model):
         pass
 
     with pytest.raises(ZooError, match=r"'gaussian' is taken by .*test_capability\.Gaussian"):
@@ -677,11 +691,10 @@ def test_the_name_of_a_model_of_the_zoo_is_taken_before_it_is_imported(monkeypat
 # --- models from elsewhere -------------------------------------------------------------------------------------------
 
 USERS = """
-from torch import nn
 import zoo
 
 @zoo.register("{name}")
-class Mine(nn.Module):
+class Mine(zoo.Model):
     def __init__(self, spec, width, depth: int = 2):
         super().__init__()
         self.spec = spec

@@ -85,7 +85,7 @@ def guest():
     """A model that only this process knows: tied weights, a view as a buffer, and a list of lists as an option."""
 
     @zoo.register("guest")
-    class Guest(nn.Module):
+    class Guest(zoo.Model):
         def __init__(self, spec, grid=((1, 2), (3, 4)), known=True):
             super().__init__()
             self.spec = spec

@@ -86,7 +86,7 @@ def test_measured(tmp_path, monkeypatch):
     lab = Lab(tmp_path)
     splits = lab.splits("digits")
 
-    class Camera(torch.nn.Module):
+    class Camera(zoo.Model):
         spec, log_prior = splits.spec, None
         config = {"name": "camera"}  # noqa: RUF012
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import zoo
+from zoo.base.sequence import Steps
 from zoo.textbook.claim import NOT_SUPPORTED, SUPPORTED, verdict
 from zoo.textbook.claims import gating
 from zoo.textbook.lab import Lab
@@ -13,7 +14,7 @@ from zoo.textbook.lab import Lab
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-class Linear(torch.nn.Module):
+class Linear(zoo.Model):
     """h_t = λ h_{t-1} + w·x_t over rows; two logits, h and -h - 1."""
 
     def __init__(self, decay):
@@ -21,12 +22,13 @@ class Linear(torch.nn.Module):
         self.decay = decay
         self.weight = torch.tensor([3.0, 4.0])
 
-    def sequence(self, x):
-        return x[:, 0]
+    @property
+    def reading(self):
+        return Steps((1, 28, 2), "rows")
 
     def forward(self, x):
         state = torch.zeros(len(x))
-        for step in self.sequence(x).unbind(1):
+        for step in self.reading.of(x).unbind(1):
             state = self.decay * state + step @ self.weight
         return torch.stack([state, -state - 1], 1)
 

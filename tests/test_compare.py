@@ -12,7 +12,7 @@ import torch
 from conftest import command
 from filelock import ReadWriteLock
 
-from zoo import checkpoint
+from zoo import checkpoint, registry
 from zoo.data.splits import Split
 from zoo.errors import ConfigError, ZooError
 from zoo.textbook import claims, compare
@@ -147,7 +147,7 @@ def test_it_is_the_model_that_train_keeps(lab, tmp_path):
     from conftest import run_train
 
     run = run_train(tmp_path, *WORDS, "logger=none")
-    ours, theirs = lab.train(*WORDS), checkpoint.load(run)
+    ours, theirs = lab.train(*WORDS), registry.load(run)
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
 
 

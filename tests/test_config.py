@@ -18,7 +18,6 @@ from zoo.config import add_found_options
 from zoo.data import sources
 from zoo.data.datamodule import ImageDataModule
 from zoo.learners import learner_class
-from zoo.models._density import DensityModel
 from zoo.models.dcgan import DCGAN
 from zoo.models.vae import VAE
 
@@ -255,7 +254,7 @@ def _weights(*overrides: str) -> dict:
     torch.manual_seed(settings["seed"])
     model = zoo.create(settings["model"]["name"], zoo.DataSpec((3, 16, 24), 10), **options)
     generator = torch.Generator().manual_seed(0)
-    if isinstance(model, DensityModel):
+    if hasattr(model, "statistics"):
         x, labels = torch.rand(60, 3, 16, 24, generator=generator), torch.arange(60) % 10
         model.initialize([(x, labels)], generator)
         model.maximize(model.statistics(x, labels))
@@ -264,7 +263,7 @@ def _weights(*overrides: str) -> dict:
     elif isinstance(model, VAE):
         x, labels = torch.rand(4, 3, 16, 24, generator=generator), torch.arange(4)
         torch.manual_seed(1)
-        answers = {"terms": model.terms(x, labels, 0.5)["loss"], "log_prob": zoo.log_prob(model, x)}
+        answers = {"losses": model.losses(x, labels, 0.5)["loss"], "log_prob": zoo.log_prob(model, x)}
     elif isinstance(model, DCGAN):
         real, labels = torch.rand(4, 3, 16, 24, generator=generator), torch.arange(4)
         classes = None if model.log_prior is None else labels
@@ -359,12 +358,16 @@ OBSERVED_IN_MODEL = {
     "vae.conditional": None, "vae.beta": "0.5", "vae.num_samples": "2", "vae.free_bits": "3", "vae.warmup": "2",
     "vae.importance_samples": "3",
 }  # fmt: skip
+OF_M2 = ("network", "latent_dim", "hidden_sizes", "channels", "blocks", "likelihood", "prior", "flow_layers",
+         "flow_width", "beta", "warmup", "importance_samples")  # fmt: skip
+OBSERVED_IN_MODEL |= {f"m2.{option}": OBSERVED_IN_MODEL[f"vae.{option}"] for option in OF_M2}
 SMALL = {  # sizes that are quick
     "svm": ["model.num_features=32"],
     "gmm": ["model.num_components=2", "model.pca=4", "model.rank=2"],
     "hmm": ["model.num_states=3"],
     "dcgan": ["model.channels=4"],
     "vae": ["model.latent_dim=3", "model.hidden_sizes=[8]", "model.channels=[4]", "model.importance_samples=2"],
+    "m2": ["model.latent_dim=3", "model.hidden_sizes=[8]", "model.channels=[4]", "model.importance_samples=2"],
 }
 CONTEXT = {  # what an option needs beside it to have an effect
     "naive_bayes.var_smoothing": "emission=gaussian",
@@ -377,6 +380,7 @@ CONTEXT = {  # what an option needs beside it to have an effect
     "vae.flow_layers": "prior=realnvp",
     "vae.flow_width": "prior=realnvp",
 }
+CONTEXT |= {key.replace("vae.", "m2."): word for key, word in CONTEXT.items() if key.startswith("vae.")}
 OF_GRADIENT = {
     "optimizer.name": ("SGD", "weights"),
     "optimizer.lr": ("0.1", "weights"),
@@ -413,7 +417,7 @@ OBSERVED_ELSEWHERE = {
     "compile": "test_precision.test_compiled_equals_plain",
     "resume": "test_contract.test_resumed_equals_straight",
     "data.repeat": "test_semi_supervised.test_labelled_images_are_repeated",
-    "vae.classify_weight": "test_semi_supervised, from the bound without a label on",
+    "m2.classify_weight": "test_semi_supervised, from the bound without a label on",
     "probe.encoder": "test_probe.test_trained_from_the_command_line",
     "trainer.accelerator": "test_refused_before_anything_is_written: trainer=gpu",
     "trainer.devices": "test_train.test_two_processes",

@@ -19,11 +19,11 @@ from scipy.spatial.distance import mahalanobis
 
 import zoo
 from zoo import checkpoint
+from zoo.base.model import Model
 from zoo.data.splits import Split, Splits, load_splits
 from zoo.errors import DataError, ZooError
 from zoo.metrics.detection import p_values, threshold
-from zoo.models._model import Model
-from zoo.spec import DataSpec, Density
+from zoo.spec import DataSpec, Likelihood
 from zoo.tasks.detect import code_length, compare, fit, fit_gaussians, held_out, judge, score_names
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -121,16 +121,16 @@ def test_mahalanobis():
 def test_code_length():
     """In nats; of the values that the likelihood is of; more for noise than for a blank image."""
     blank, noise = torch.zeros(1, 1, 28, 28, dtype=torch.uint8), images(1, 0, (1, 28, 28))
-    levels = code_length(torch.cat([blank, noise]), Density("exact", "discrete"))
+    levels = code_length(torch.cat([blank, noise]), Likelihood("exact", "discrete"))
     assert levels[0] < 20 * 8 * math.log(2)
     assert 784 * math.log(256) < levels[1] < 1.03 * 784 * math.log(256)  # no code beats the entropy of noise
-    binary = code_length(torch.cat([blank, noise]), Density("exact", "binary", 0.5))
+    binary = code_length(torch.cat([blank, noise]), Likelihood("exact", "binary", 0.5))
     assert 784 * math.log(2) < binary[1] < 1.15 * 784 * math.log(2)
     faint = noise // 3  # below the threshold: blank to a likelihood of binary pixels
-    assert code_length(faint, Density("exact", "binary", 0.5))[0] == binary[0]
-    assert code_length(noise, Density("lower bound", "binarised"))[0] > 700 * math.log(2)
+    assert code_length(faint, Likelihood("exact", "binary", 0.5))[0] == binary[0]
+    assert code_length(noise, Likelihood("lower bound", "binarised"))[0] > 700 * math.log(2)
     with pytest.raises(ZooError, match="continuous"):
-        code_length(blank, Density("lower bound", "continuous"))
+        code_length(blank, Likelihood("lower bound", "continuous"))
 
 
 def test_complexity_is_calibrated_in_units():

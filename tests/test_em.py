@@ -18,12 +18,12 @@ from torch import nn
 
 import zoo
 from zoo import registry
+from zoo.base.generative import Density
+from zoo.base.model import Model
 from zoo.data.batches import Batches
 from zoo.data.splits import Split, load_splits
 from zoo.metrics.likelihood import dequantise, summarize_likelihood
-from zoo.models._density import DensityModel
-from zoo.models._model import Model
-from zoo.spec import Density
+from zoo.spec import Likelihood
 from zoo.tasks.evaluate import describe, evaluate
 
 pytestmark = [
@@ -43,12 +43,12 @@ TINY = (
 )
 
 
-class Blob(DensityModel):
+class Blob(Density):
     """N(mean, 1) for each pixel: the smallest density there is. ``statistics`` can be told to fail."""
 
     def __init__(self, spec, per_class=True):
         super().__init__(spec, per_class)
-        self.density = Density("exact", "dequantised")
+        self.density = Likelihood("exact", "dequantised")
         self.mean = nn.Parameter(torch.zeros(self.groups, math.prod(spec.shape)))
         self.broken = False
         self.starts = []
@@ -415,7 +415,7 @@ class Mute(Model):
     ("learner", "model", "options", "expected"),
     [
         ("EMLearner", "mlp", {}, "mlp cannot be trained by em"),
-        ("LikelihoodLearner", "cnn", {}, "cnn is no density"),
+        ("LikelihoodLearner", "cnn", {}, "cnn is no generative model"),
         ("ClassificationLearner", "gmm", {}, "gmm is no classifier"),
         ("EMLearner", "gmm", {"tolerance": -1.0}, "tolerance"),
         ("EMLearner", "gmm", {"tolerance": math.nan}, "tolerance"),

@@ -12,7 +12,7 @@ from conftest import ROOT, command, run_train
 from torch import nn
 
 import zoo
-from zoo import capability
+from zoo.base.model import evaluating
 from zoo.learners.adversarial import AdversarialLearner
 from zoo.models import dcgan
 from zoo.models.dcgan import DCGAN
@@ -304,7 +304,7 @@ def test_what_is_evaluated_shares_the_discriminator():
     assert learner.evaluated.discriminator is model.discriminator
     assert learner.evaluated.generator is not model.generator
     assert AdversarialLearner(model, ema=0).evaluated is model
-    with capability.evaluating(learner.evaluated):
+    with evaluating(learner.evaluated):
         assert not model.discriminator.training
     assert model.discriminator.training
 

@@ -1,6 +1,5 @@
 """The hidden Markov model against enumeration of all paths, joint Gaussians written out, and hmmlearn."""
 
-import inspect
 import itertools
 import math
 
@@ -164,9 +163,9 @@ def test_columns_are_rows_of_the_transposed_image(shape):
     torch.testing.assert_close(by_columns.log_prob(x.mT), by_rows.log_prob(x))
     for reads in ("rows", "columns", "pixels"):
         model = build(shape, reads=reads)
-        assert model.sequence(x).shape == (6, model.steps, model.values)
-        assert torch.equal(model.image(model.sequence(x)), x)
-        assert torch.equal(model.image(model.sequence(x).expand(2, -1, -1, -1)), x.expand(2, *x.shape))
+        assert model.reading.of(x).shape == (6, model.steps, model.values)
+        assert torch.equal(model.reading.example(model.reading.of(x)), x)
+        assert torch.equal(model.reading.example(model.reading.of(x).expand(2, -1, -1, -1)), x.expand(2, *x.shape))
 
 
 def test_pixels_are_read_in_order():
@@ -189,7 +188,7 @@ def test_probabilities_of_all_binary_images_sum_to_one(topology, reads):
     model = build((1, 3, 2), emission="bernoulli", topology=topology, reads=reads)
     every = torch.tensor(list(itertools.product((0.2, 0.9), repeat=6))).double().view(-1, 1, 3, 2)
     assert model.log_prob(every).logsumexp(0).item() == pytest.approx(0)
-    assert model.density == zoo.spec.Density("exact", "binary", 0.5)
+    assert model.density == zoo.spec.Likelihood("exact", "binary", 0.5)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if "emission" not in case], ids=name)
@@ -199,7 +198,7 @@ def test_density_integrates_to_one(case, shape):
     line = torch.linspace(-6, 6, 601).double()
     grid = torch.cartesian_prod(line, line).view(-1, *shape)
     assert model.log_prob(grid).exp().sum().item() * 0.02**2 == pytest.approx(1, abs=1e-4)
-    assert model.density == zoo.spec.Density("exact", "dequantised")
+    assert model.density == zoo.spec.Likelihood("exact", "dequantised")
 
 
 def joint_gaussians(model):
@@ -307,17 +306,17 @@ def test_imputed_pixels_of_a_row_vary_together(case):
 @pytest.mark.parametrize("case", [case for case in CASES if "lags" in case], ids=name)
 def test_with_lags_missing_pixels_are_refused(case):
     model, x = build(**case), images()
-    assert capability.support(model, "impute") == "no"
+    assert not capability.can(model, "impute")
     assert capability.support(model, "classify") == "native"
     assert capability.support(model, "classify_missing") == "derived"
-    assert "observed" not in inspect.signature(model.predict_log_proba).parameters
+    assert not hasattr(model, "conditional_mean")
     with pytest.raises(zoo.ZooError, match="lags=0"):
         model.log_prob(x, observed=torch.ones_like(x, dtype=torch.bool))
     with pytest.raises(zoo.ZooError, match="no mean"):
         model.state_means()
     assert zoo.classify(model, x, observed=torch.rand(x.shape) < 0.5).isfinite().all()
     unconditional = build(**case, per_class=False)
-    assert unconditional.predict_log_proba is None
+    assert not hasattr(unconditional, "classify")
 
 
 # --- samples ---------------------------------------------------------------------------------------------------------

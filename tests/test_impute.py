@@ -17,9 +17,9 @@ from PIL import Image
 from scipy.stats import multivariate_normal
 
 import zoo
+from zoo.base.model import Model
 from zoo.data.splits import draw
 from zoo.errors import ConfigError, DataError, ZooError
-from zoo.models._model import Model
 from zoo.tasks.impute import (
     HIDDEN,
     MASKS,

@@ -281,15 +281,11 @@ def test_settings_that_are_none_are_refused_where_they_are_used(tmp_path):
 # Models of another kind
 
 
-class Rows(torch.nn.Module):
+class Rows(zoo.Generative):
     """Draws rows of a table."""
 
-    log_prior = torch.zeros(2)
-
     def __init__(self):
-        super().__init__()
-        self.spec = TABLE
-        self.register_buffer("initialized", torch.tensor(True))
+        super().__init__(TABLE, conditional=True)
 
     def sample(self, n, labels=None, generator=None):
         return torch.randn(n, 1, 1, 3, generator=generator) + 100 * labels[:, None, None, None]

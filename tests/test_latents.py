@@ -16,12 +16,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 import zoo
-from zoo import capability
+from zoo.base.generative import Latent, slerp
+from zoo.base.model import evaluating
 from zoo.data.splits import Split, load_splits
 from zoo.errors import ZooError
 from zoo.inspect import grids, latents
 from zoo.inspect.latents import LatentPictures
-from zoo.models._latent import LatentModel, slerp
 from zoo.tasks.sample_quality import extractor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -30,11 +30,12 @@ TINY = ("model=vae", "model.latent_dim=6", "model.hidden_sizes=[32]", "data=digi
 PICTURES = {"samples", "interpolations", "traversal", "reconstructions", "image_interpolations", "latent_map"}
 
 
-class Painter(LatentModel):
+class Painter(Latent):
     """A latent model without an encoder: brightness and slope of a ramp."""
 
     def __init__(self, classes: int = 0) -> None:
-        super().__init__(zoo.DataSpec((1, 8, 8), max(classes, 3)), 2, classes > 0)
+        super().__init__(zoo.DataSpec((1, 8, 8), max(classes, 3)), classes > 0)
+        self.latent_dim = 2
         self.scale = nn.Parameter(torch.ones(()))
 
     def decode(self, z, labels=None):
@@ -90,7 +91,7 @@ def test_pictures_are_of_the_weights_that_are_validated(run, shown):
     for path, names in (("last.ckpt", PICTURES), ("best.ckpt", PICTURES)):
         model = zoo.load(run / path)
         looked = split.take(latents.evenly(latents.CODED, len(split)))
-        with capability.evaluating(model):
+        with evaluating(model):
             drawn = latents.pictures(model, latents.encoded(model, looked))
         for name in names:
             content = grids.png(drawn[name])
@@ -108,7 +109,7 @@ def test_scalars_and_histogram(run, shown):
     histogram = shown.Histograms("latent/kl")[-1]
     model = zoo.load(run / "last.ckpt")
     split = load_splits("digits", val_size=200).val
-    with capability.evaluating(model):
+    with evaluating(model):
         q = model.posterior(model.observe(split.images.float() / 255), split.labels)
         kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).mean(0)
     assert histogram.step == 15
@@ -178,7 +179,7 @@ def test_a_gan_has_no_encoder(tmp_path):
 @pytest.mark.parametrize("classes", [0, 3])
 def test_pictures_without_an_encoder(classes):
     model = Painter(classes)
-    with capability.evaluating(model):
+    with evaluating(model):
         drawn = latents.pictures(model, latents.encoded(model, Split(images(), torch.arange(6) % 3)))
     assert set(drawn) == {"samples", "interpolations", "traversal"}
     assert all(picture.dtype == torch.uint8 and picture.float().std() > 10 for picture in drawn.values())
@@ -193,7 +194,7 @@ def test_pictures_of_few_images_and_dimensions(count, options):
     torch.manual_seed(0)
     model = zoo.create("vae", zoo.DataSpec((3, 5, 4), 3), **{"latent_dim": 9, "hidden_sizes": [4], **options})
     x = (torch.rand(count, 3, 5, 4) * 255).byte()
-    with capability.evaluating(model):
+    with evaluating(model):
         drawn = latents.pictures(model, latents.encoded(model, Split(x, torch.arange(count) % 3)))
     assert set(drawn) == PICTURES
     assert all(picture.shape[2] == 3 for picture in drawn.values())

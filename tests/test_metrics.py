@@ -21,7 +21,6 @@ from zoo.metrics.frechet import frechet_distance, moments
 from zoo.metrics.kernel import kernel_distance
 from zoo.metrics.modes import class_divergence, class_shares, modes_covered
 from zoo.metrics.neighbours import copies, density_coverage, nearest_two, precision_recall, radii
-from zoo.models._model import Model
 from zoo.tasks import sample_quality
 from zoo.tasks.sample_quality import evaluate_samples, extractor, sample_metrics
 
@@ -276,15 +275,13 @@ def test_statistics_of_something_else_are_not_used(splits, tmp_path):
 # What a model is told
 
 
-class Photographer(Model):
+class Photographer(zoo.Generative):
     """Samples are images of a split, as they are or changed."""
 
     def __init__(self, split: Split, spec: zoo.DataSpec, change=lambda images: images, classes: bool = False) -> None:
-        super().__init__()
-        self.spec = spec
+        super().__init__(spec, conditional=classes)
         self.split = split
         self.change = change
-        self.log_prior = torch.full((10,), -math.log(10)) if classes else None
 
     def sample(self, n, labels=None, generator=None):
         if labels is None:

@@ -14,8 +14,8 @@ from sklearn.mixture import GaussianMixture
 from sklearn.naive_bayes import BernoulliNB, GaussianNB
 
 import zoo
+from zoo.base.kmeans import kmeans, nearest
 from zoo.data.splits import load_splits
-from zoo.models._kmeans import kmeans, nearest
 from zoo.tasks.evaluate import evaluate
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -339,22 +339,13 @@ def test_two_processes(tmp_path):
 
 
 def test_model_from_outside_the_package(tmp_path):
-    """One file and one YAML of the user's train with the same command, and load where the file is known."""
-    (tmp_path / "mine.py").write_text(
-        "from torch import nn\n"
-        "from zoo.models._classifier import Classifier\n"
-        "from zoo.registry import register\n\n\n"
-        "@register('mine')\n"
-        "class Mine(Classifier):\n"
-        "    def __init__(self, spec, width=8):\n"
-        "        super().__init__(spec)\n"
-        "        self.body = nn.Linear(784, width)\n"
-        "        self.head = nn.Linear(width, spec.num_classes)\n\n"
-        "    def features(self, x):\n"
-        "        return self.body(self.normalize(x).flatten(1)).relu()\n"
-    )
-    (tmp_path / "mine.yaml").write_text("name: mine\nwidth: 8\n_allowed_: {width: '[1, inf)'}\n")
-    words = ("model=mine", "model.width=9", "experiment=debug", "logger=none", f"runs={tmp_path / 'runs'}")
+    """The README's file and YAML of a user's own train with the same command, and load where the file is known."""
+    extend = (ROOT / "README.md").read_text().partition("## Extend")[2]
+    code, settings = (re.search(rf"```{kind}\n(.*?)```", extend, re.S)[1] for kind in ("python", "yaml"))
+    assert not re.search(r"\b_[a-z]", code)  # all that is needed is public
+    (tmp_path / "mynet.py").write_text(code)
+    (tmp_path / "mynet.yaml").write_text(settings)
+    words = ("model=mynet", "model.width=9", "experiment=debug", "logger=none", f"runs={tmp_path / 'runs'}")
     result = command("train.py", *words, ZOO_MODELS=str(tmp_path))
     assert result.returncode == 0, result.stderr
     (run,) = (tmp_path / "runs").iterdir()
@@ -362,7 +353,7 @@ def test_model_from_outside_the_package(tmp_path):
     unknown = command("scripts/evaluate.py", f"ckpt={run}")
     assert unknown.returncode == 2
     assert "ZOO_MODELS" in unknown.stderr
-    refused = command("train.py", "model=mine", "model.width=0", ZOO_MODELS=str(tmp_path))
+    refused = command("train.py", "model=mynet", "model.width=0", ZOO_MODELS=str(tmp_path))
     assert "[1, inf)" in refused.stderr
 
 

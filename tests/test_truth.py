@@ -12,9 +12,9 @@ from sklearn.linear_model import LogisticRegression as Reference
 from torch import nn
 
 import zoo
+from zoo.base.classifier import Normalize
 from zoo.learners.optimization import AveragedWeights
 from zoo.metrics.classification import CALIBRATION_BINS, confusion_matrix, per_class_accuracy, reliability, summarize
-from zoo.models._classifier import Normalize
 from zoo.models.svm import multiclass_hinge, random_fourier_features
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,8 +10,9 @@ from conftest import command, run_train
 from torch.distributions import Normal, kl_divergence
 
 import zoo
-from zoo.models import vae
-from zoo.models.vae import LIKELIHOODS, VAE, binarise, kl_to_standard
+from zoo.base import likelihoods
+from zoo.base.likelihoods import LIKELIHOODS, binarise
+from zoo.models.vae import VAE, kl_to_standard
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SPEC = zoo.DataSpec((2, 5, 4), 3, mean=(0.3, 0.5), std=(0.4, 0.4))
@@ -38,7 +39,7 @@ def images(n: int = 8, seed: int = 1, spec: zoo.DataSpec = SPEC) -> tuple[torch.
 
 def test_binary_likelihood_sums_to_one():
     logits = torch.linspace(-60, 60, 25)
-    total = sum(vae.bernoulli(torch.full((25,), value), logits).exp() for value in (0.0, 1.0))
+    total = sum(likelihoods.bernoulli(torch.full((25,), value), logits).exp() for value in (0.0, 1.0))
     torch.testing.assert_close(total, torch.ones(25))
 
 
@@ -47,7 +48,7 @@ def test_discrete_likelihood_sums_to_one():
     generator = torch.Generator().manual_seed(0)
     parameters = 6 * torch.randn(50, 2, 1, 1, generator=generator, dtype=torch.float64)
     levels = torch.arange(256, dtype=torch.float64) / 255
-    values = torch.stack([vae.discretized_logistic(level.expand(50, 1, 1, 1), parameters) for level in levels])
+    values = torch.stack([likelihoods.discretized_logistic(level.expand(50, 1, 1, 1), parameters) for level in levels])
     assert values.isfinite().all()
     torch.testing.assert_close(values.logsumexp(0), torch.zeros(50, 1, 1, 1, dtype=torch.float64), atol=1e-9, rtol=0)
 
@@ -58,14 +59,14 @@ def test_discrete_likelihood_is_a_difference_of_logistic_distribution_functions(
     for level in (0, 1, 100, 102, 254, 255):
         upper = 1.0 if level == 255 else torch.sigmoid(((level + 0.5) / 255 - mean) / scale)
         lower = 0.0 if level == 0 else torch.sigmoid(((level - 0.5) / 255 - mean) / scale)
-        value = vae.discretized_logistic(torch.full((1, 1, 1, 1), level / 255, dtype=torch.float64), parameters)
+        value = likelihoods.discretized_logistic(torch.full((1, 1, 1, 1), level / 255, dtype=torch.float64), parameters)
         assert value.exp().item() == pytest.approx(float(upper - lower), rel=1e-9)
 
 
 def test_continuous_likelihood_integrates_to_one():
     logits = torch.linspace(-15, 15, 21).double()
     x = torch.linspace(0, 1, 20001).double()
-    density = vae.continuous_bernoulli(x[:, None], logits).exp()
+    density = likelihoods.continuous_bernoulli(x[:, None], logits).exp()
     torch.testing.assert_close(torch.trapezoid(density, x, dim=0), torch.ones(21).double(), atol=1e-5, rtol=0)
 
 
@@ -124,7 +125,7 @@ def test_criterion_is_recon_and_kl(likelihood):
     x, labels = images()
     x = x.double()
     torch.manual_seed(3)
-    terms = model.terms(x, labels)
+    terms = model.losses(x, labels)
     torch.manual_seed(3)
     seen = torch.bernoulli(x) if likelihood == "bernoulli" else x
     q = model.posterior(seen)
@@ -153,7 +154,7 @@ def test_free_bits_are_free():
     def loss(free_bits: float) -> tuple[dict, torch.Tensor]:
         torch.manual_seed(0)
         model = build(free_bits=free_bits, beta=1.0).eval()
-        terms = model.terms(x, labels)
+        terms = model.losses(x, labels)
         return terms, kl_to_standard(model.posterior(model.observe(x))).mean(0)
 
     plain, dimensions = loss(0.0)
@@ -173,7 +174,7 @@ def test_warmup_raises_the_weight(samples):
 
     def terms(epoch: float) -> dict:
         torch.manual_seed(0)
-        return model.terms(x, labels, epoch)
+        return model.losses(x, labels, epoch)
 
     start, half, end, later = (terms(epoch) for epoch in (0.0, 2.0, 4.0, 9.0))
     assert torch.equal(end["loss"], later["loss"])
@@ -291,7 +292,7 @@ def test_standard_error_is_that_of_other_noise(linear, monkeypatch):
     stated = model.importance(x, num_samples=500)[1]
     values = []
     for seed in range(200):
-        monkeypatch.setattr(vae, "NOISE_SEED", seed)
+        monkeypatch.setattr("zoo.models.vae.NOISE_SEED", seed)
         values.append(model.importance(x, num_samples=500)[0])
     torch.testing.assert_close(stated, torch.stack(values).std(0), rtol=0.25, atol=0)
 
@@ -307,7 +308,7 @@ def test_gradient_of_the_importance_weighted_bound(linear, monkeypatch):
     location, scale = (value.detach().clone().requires_grad_() for value in (base.loc + 0.2, base.scale))
     monkeypatch.setattr(model, "posterior", lambda *_: Normal(location, scale))
     torch.manual_seed(0)
-    terms = model.terms(x, torch.zeros(batch).long())
+    terms = model.losses(x, torch.zeros(batch).long())
     ours = [batch * gradient for gradient in torch.autograd.grad(terms["loss"], [location, scale])]
     torch.manual_seed(0)
     q = Normal(location, scale)
@@ -416,7 +417,7 @@ def test_answers_do_not_depend_on_how_much_is_done_at_once(options, monkeypatch)
         ]
 
     whole = answers()
-    monkeypatch.setattr(vae, "AT_ONCE", 50)
+    monkeypatch.setattr("zoo.models.vae.AT_ONCE", 50)
     for one, other in zip(answers(), whole, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-5)
 
@@ -433,7 +434,7 @@ def test_more_samples_can_be_asked_for():
 def test_noise_of_training_is_fresh_and_of_evaluation_fixed():
     model = build()
     x, labels = images()
-    assert model.train().terms(x, labels)["loss"] != model.terms(x, labels)["loss"]
+    assert model.train().losses(x, labels)["loss"] != model.losses(x, labels)["loss"]
     torch.manual_seed(0)
     before = torch.get_rng_state()
     model.eval()

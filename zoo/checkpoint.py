@@ -6,8 +6,9 @@ Two layouts hold a model:
   ``checkpoint["zoo"] = {"format": 1, "model": {"name", "spec", "options"}}``;
 - a released model, a folder with ``model.safetensors``, ``config.json`` (the same entry) and a ``README.md``.
 
-Both are read without executing anything they contain: ``torch.load(weights_only=True)``, JSON and safetensors. The
-model is built by its registered name; no import path, class or function is taken from a file.
+Both are read without executing anything they contain: ``torch.load(weights_only=True)``, JSON and safetensors. What is
+read becomes a model in :mod:`zoo.registry`, by its registered name; no import path, class or function is taken from a
+file.
 """
 
 from __future__ import annotations
@@ -22,10 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo import registry
+from zoo.base.model import Model
 from zoo.errors import CheckpointError, ZooError
 from zoo.files import new_folder
-from zoo.models._model import Model
 
 FORMAT = 1
 
@@ -97,45 +97,15 @@ def _check(entry: dict[str, Any], path: Path) -> None:
         raise CheckpointError(f"{path} does not say which model it holds: it is damaged")
 
 
-def load(path: str | Path, ema: bool = True) -> Model:
-    """Bring a model back, in eval mode, on the CPU, with neither its config nor its class given.
+def read_model(path: Path, ema: bool = True) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
+    """What ``path``, a ``.ckpt`` or a released model's folder, says of a model: how it is built (``name``, ``spec``,
+    ``options``), its weights, and the ``ImageDataModule`` state of its training, {} if unknown.
 
-    Args:
-        path: a ``.ckpt`` file, a run directory (its ``best.ckpt``, or ``last.ckpt`` where there is none), or the
-            folder of a released model.
-        ema: take the averaged weights where the checkpoint has them; False takes the raw ones.
+    Raises ``CheckpointError`` as :func:`read` does.
 
-    Raises:
-        CheckpointError: see :func:`read`; also a model that is not registered, or weights that do not fit it.
+    ``ema``: the averaged weights where the checkpoint has them; False: the raw ones.
     """
-    return load_with_source(path, ema)[0]
-
-
-def load_with_source(path: str | Path, ema: bool = True) -> tuple[Model, dict[str, Any]]:
-    """As :func:`load`, and the ``ImageDataModule`` state of the training: what its splits are made from, {} if unknown.
-
-    The file is read once.
-    """
-    path = locate(path)
-    entry, state, source = _read_released(path) if path.is_dir() else _read_training(path, ema)
-    try:
-        model = registry.create(entry["name"], entry["spec"], **entry["options"])
-    except (ZooError, TypeError) as error:  # TypeError: an option whose name is no argument's
-        if entry["name"] not in registry.list_models():
-            raise CheckpointError(
-                f"{path} holds a model {entry['name']!r}, which is not known here: import the module that registers "
-                "it, or name its directory in ZOO_MODELS"
-            ) from error
-        raise CheckpointError(f"{path} cannot be built: {error}") from error
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        problems = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise CheckpointError(
-            f"the weights in {path} do not fit the model {entry['name']!r}: {problems[0]}{more}"
-        ) from error
-    return model.eval(), source
+    return _read_released(path) if path.is_dir() else _read_training(path, ema)
 
 
 def _read_training(path: Path, ema: bool) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:

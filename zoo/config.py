@@ -41,6 +41,7 @@ MOVED = {  # names from elsewhere that users will try
     "trainer.callbacks": "Python: Trainer(callbacks=…)",
     "trainer.logger": "the group logger",
     "model.lr": "learner.optimizer.lr",
+    "model.classify_weight": "model=m2",
     "learner.lr": "learner.optimizer.lr",
     "trainer.seed": "seed",
     "data.seed": "seed, or data.split_seed",
@@ -177,6 +178,8 @@ def _check(
 def _moved(key: str, known: set[str]) -> str:
     """What a name from elsewhere is called here, where the chosen learner has such a thing."""
     target = MOVED[key]
+    if target.startswith("model="):
+        return f"it is an option of {target}"
     if target.startswith("learner.") and target not in known:
         why = ": it sums no gradients over batches, data.batch_size is what counts" if "accumulate" in target else ""
         return f"the chosen learner has no {target.partition('.')[2]}{why}"

@@ -4,6 +4,8 @@ A model is one file in ``zoo/models``; the file's name is the model's name. File
 directories that the environment variable ``ZOO_MODELS`` lists (separated as in ``PATH``): ``mynet.py`` with its
 ``mynet.yaml`` beside it. A class defined elsewhere in Python is known as soon as its ``@register`` has run.
 Listing names imports nothing; a model's file is imported when the model is first asked for.
+
+A model that was written to a file comes back by its name, too: what a file says is never a class or a function.
 """
 
 from __future__ import annotations
@@ -16,25 +18,30 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from zoo.errors import ZooError, did_you_mean
+from zoo.errors import CheckpointError, ZooError, did_you_mean
 from zoo.spec import DataSpec
 
 if TYPE_CHECKING:
-    from torch import nn
+    from zoo.base.model import Model
 
-    from zoo.models._model import Model
-
-_CLASSES: dict[str, type[nn.Module]] = {}
+_CLASSES: dict[str, type[Model]] = {}
 _HOME = Path(__file__).parent / "models"
-_Model = TypeVar("_Model", bound="type[nn.Module]")
+_Model = TypeVar("_Model", bound="type[Model]")
 
 
 def register(name: str) -> Callable[[_Model], _Model]:
-    """Class decorator that makes a model known by ``name``. The constructor takes a ``DataSpec`` and its options."""
+    """Class decorator that makes a model known by ``name``. The constructor takes a ``DataSpec`` and its options.
+
+    Raises ``ZooError`` where the name is taken, or the class does not extend ``zoo.Model``.
+    """
 
     def decorator(cls: _Model) -> _Model:
+        from zoo.base.model import Model
+
+        if not (inspect.isclass(cls) and issubclass(cls, Model)):
+            raise ZooError(f"{getattr(cls, '__name__', cls)} is registered as {name!r} and must extend zoo.Model")
         known = _CLASSES.get(name)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ZooError(f"the name {name!r} is taken by {known.__module__}.{known.__qualname__}")
@@ -70,7 +77,7 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(fnmatch.filter({*_files(), *_CLASSES}, pattern))
 
 
-def model_class(name: str) -> type[nn.Module]:
+def model_class(name: str) -> type[Model]:
     """The class registered as ``name``. Raises ``ZooError`` with the nearest names if there is none."""
     if name not in _CLASSES:
         path = _files().get(name)
@@ -132,13 +139,68 @@ def create(name: str, spec: DataSpec | Mapping[str, Any] | None = None, **overri
         raise ZooError(f"model {name!r} has no default for {', '.join(missing)}: a value must be given")
     try:
         chosen = {key: _plain(value) for key, value in chosen.items()}
-        model = cast("Model", cls(spec, **chosen))
+        model = cls(spec, **chosen)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         reason = (str(error) or repr(error)).splitlines()[0]  # torch adds stack traces and lists of signatures
         raise ZooError(f"model {name!r}: {reason}") from error
-    chosen |= getattr(model, "resolved", {})
+    chosen |= model.resolved
     model.config = {"name": name, "spec": spec.to_dict(), "options": chosen}
     return model
+
+
+def rebuild(config: Mapping[str, Any]) -> Model:
+    """A model with new weights from the ``config`` of another one, also of an earlier version. As :func:`create`."""
+    name, options = renewed(config["name"], config["options"])
+    return create(name, config["spec"], **options)
+
+
+def renewed(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and options of a model that an earlier version wrote down, as they are called now."""
+    return model_class(name).renewed(name, dict(options))
+
+
+def load(path: str | Path, ema: bool = True) -> Model:
+    """Bring a model back, in eval mode, on the CPU, with neither its config nor its class given.
+
+    Args:
+        path: a ``.ckpt`` file, a run directory (its ``best.ckpt``, or ``last.ckpt`` where there is none), or the
+            folder of a released model.
+        ema: take the averaged weights where the checkpoint has them; False takes the raw ones.
+
+    Raises:
+        CheckpointError: see :func:`zoo.checkpoint.read_model`; also a model that is not registered, or weights that do
+            not fit it.
+    """
+    return load_with_source(path, ema)[0]
+
+
+def load_with_source(path: str | Path, ema: bool = True) -> tuple[Model, dict[str, Any]]:
+    """As :func:`load`, and the ``ImageDataModule`` state of the training: what its splits are made from, {} if unknown.
+
+    The file is read once.
+    """
+    from zoo import checkpoint  # composing a command line needs names alone, and no torch
+
+    path = checkpoint.locate(path)
+    entry, state, source = checkpoint.read_model(path, ema)
+    try:
+        model = rebuild(entry)
+    except (ZooError, TypeError) as error:  # TypeError: an option whose name is no argument's
+        if entry["name"] not in list_models():
+            raise CheckpointError(
+                f"{path} holds a model {entry['name']!r}, which is not known here: import the module that registers "
+                "it, or name its directory in ZOO_MODELS"
+            ) from error
+        raise CheckpointError(f"{path} cannot be built: {error}") from error
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        problems = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise CheckpointError(
+            f"the weights in {path} do not fit the model {entry['name']!r}: {problems[0]}{more}"
+        ) from error
+    return model.eval(), source
 
 
 def _plain(value: Any) -> Any:

@@ -120,7 +120,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Density:
+class Likelihood:
     """What a model's ``log_prob`` is, so that numbers of different kinds are never ranked together.
 
     Attributes:

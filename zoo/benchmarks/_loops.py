@@ -17,7 +17,7 @@ from torch.optim import Adam, AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
 from zoo.data.batches import Batches
-from zoo.learners._density import START_BATCH
+from zoo.learners._generative import START_BATCH
 from zoo.learners.optimization import AveragedWeights
 from zoo.metrics.classification import summarize
 from zoo.models.dcgan import LOGITS, signed
@@ -69,7 +69,7 @@ def likelihood(model: Any, train: Batches, val: Batches) -> float:
     sums: dict[str, Tensor] = {}
     start = time.perf_counter()
     for number, (x, labels) in enumerate(train):
-        terms = model.terms(x, labels, number / len(train))
+        terms = model.losses(x, labels, number / len(train))
         terms["loss"].backward()
         optimizer.step()
         optimizer.zero_grad()

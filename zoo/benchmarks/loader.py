@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from zoo.base.classifier import Normalize
 from zoo.benchmarks._benchmark import Benchmark, Options
 from zoo.benchmarks._data import mnist, torchvision_loader
 from zoo.benchmarks.peers import MEAN, STD
 from zoo.data.batches import Augment, Batches
 from zoo.data.splits import Split
-from zoo.models._classifier import Normalize
 
 IMAGES, SLOW_IMAGES, BATCH = 55000, 22000, 128
 PASSES = 5  # of the quick ways

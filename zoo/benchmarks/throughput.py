@@ -37,6 +37,7 @@ from torch.utils.flop_counter import flop_registry
 import zoo
 from zoo import capability, registry
 from zoo import config as configuration
+from zoo.base.model import Model
 from zoo.benchmarks import _trainer
 from zoo.benchmarks._benchmark import Benchmark, Options, Way
 from zoo.benchmarks._data import device, resident
@@ -45,7 +46,6 @@ from zoo.data.splits import Splits, load_splits
 from zoo.errors import ZooError
 from zoo.files import REPOSITORY
 from zoo.learners import learner_class
-from zoo.models._model import Model
 
 SECONDS, QUICK_SECONDS = 0.5, 0.02  # a measurement takes at least that long
 IMAGES, QUICK_IMAGES = 8192, 256  # that are asked about

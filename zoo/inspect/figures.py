@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from zoo import capability
+from zoo.base.generative import has_classes
+from zoo.base.model import Model, evaluating
 from zoo.data import kinds
 from zoo.data.splits import Split
 from zoo.metrics.classification import confusion_matrix, reliability
-from zoo.models._model import Model
+from zoo.questions.encode import encode
+from zoo.questions.sample import sample
 from zoo.spec import DataSpec
 
 GROUPS, COMPONENTS = 10, 16  # classes, and components of a class, that are shown at most
@@ -44,10 +47,10 @@ def write_classifier(
     if mistakes and bool((log_proba.argmax(1) != split.labels).any()):
         figure = mistakes_figure(split, log_proba, spec, mistakes)
         writer.add_figure("test/worst_mistakes", figure, step)
-    if embeddings and capability.support(model, "encode") != "no":
+    if embeddings and capability.can(model, "encode"):
         part = split.take(slice(embeddings))
         x = part.x()
-        features = capability.encode(model, x)
+        features = encode(model, x)
         images = kinds.find(spec.kind).show(x, spec)
         names = [spec.class_names[label] for label in part.labels.tolist()]
         # the projector colours by class and shows the pictures themselves as points
@@ -124,27 +127,24 @@ def generative_figures(model: Model, split: Split) -> dict[str, Figure]:
     between these states, a matrix a class. At most 10 classes with 16 components each are shown.
     """
 
-    def can(method: str) -> bool:
-        return getattr(model, method, None) is not None
-
     figures = {}
-    with capability.evaluating(model):
-        if capability.support(model, "sample") != "no":
+    with evaluating(model):
+        if capability.can(model, "sample"):
             figures["samples"] = samples_figure(model)
-        if can("components"):
+        if hasattr(model, "components"):
             means, weights = model.components()
             images = kinds.find(model.spec.kind).show(means.flatten(0, 1), model.spec).unflatten(0, means.shape[:2])
             figures["components"] = components_figure(images, weights, _group_names(model))
-        if can("viterbi"):
+        if hasattr(model, "viterbi"):
             figures["states"] = states_figure(model, split)
-        if can("transition_matrix"):
+        if hasattr(model, "transition_matrix"):
             figures["transitions"] = transitions_figure(model.transition_matrix(), _group_names(model))
     return figures
 
 
 def _group_names(model: Model) -> tuple[str, ...]:
     """Of the groups that a model has parameters for: its classes, or all images together."""
-    return model.spec.class_names if getattr(model, "log_prior", None) is not None else ("all images",)
+    return model.spec.class_names if has_classes(model) else ("all images",)
 
 
 def samples_figure(model: Model, seed: int = 0) -> Figure:
@@ -153,9 +153,9 @@ def samples_figure(model: Model, seed: int = 0) -> Figure:
     generator = capability.seeded(model, seed)
     if len(names) > 1:
         labels = torch.arange(len(names)).repeat_interleave(SAMPLES)
-        x = capability.sample(model, len(labels), labels, generator)
+        x = sample(model, len(labels), labels, generator)
     else:
-        x = capability.sample(model, SAMPLES * SAMPLES, generator=generator)
+        x = sample(model, SAMPLES * SAMPLES, generator=generator)
     x = kinds.find(model.spec.kind).show(x, model.spec)
     return _grid(x.unflatten(0, (-1, SAMPLES)), rows=names if len(names) > 1 else ())
 
@@ -174,7 +174,7 @@ def components_figure(images: Tensor, weights: Tensor, names: tuple[str, ...]) -
 def states_figure(model: Model, split: Split) -> Figure:
     """An image of each of the first ten classes beside its state sequence, a colour a state.
 
-    The colours stand right of the rows or below the columns that a model ``reads``, or are a map of its pixels. Blue
+    The colours stand right of the rows or below the columns that a model reads, or are a map of its pixels. Blue
     is the first state, red the last.
     """
     import matplotlib
@@ -182,8 +182,8 @@ def states_figure(model: Model, split: Split) -> Figure:
     labels = split.labels
     first = [int((labels == label).nonzero()[0, 0]) for label in labels.unique()[:GROUPS]]
     x, labels = split.take(torch.tensor(first)).x(), labels[first]
-    device = model.initialized.device
-    classes = None if getattr(model, "log_prior", None) is None else labels.to(device)
+    device = model.device
+    classes = labels.to(device) if has_classes(model) else None
     paths = model.viterbi(x.to(device), classes).cpu()
     states = model.transition_matrix().shape[1]
     colors = torch.from_numpy(
@@ -191,16 +191,16 @@ def states_figure(model: Model, split: Split) -> Figure:
     ).float()  # (B, T, 3)
     height, width = x.shape[2:]
     thickness = max(2, min(height, width) // 7)
-    if model.reads == "rows":
+    if model.reading.reads == "rows":
         strip = colors[:, :, None].expand(-1, -1, thickness, -1)
-    elif model.reads == "columns":
+    elif model.reading.reads == "columns":
         strip = colors[:, None].expand(-1, thickness, -1, -1)
     else:
         strip = colors.unflatten(1, (height, width))
     strip = strip.permute(0, 3, 1, 2)
-    gap = torch.ones_like(strip[:, :, :, :1] if model.reads != "columns" else strip[:, :, :1])
+    gap = torch.ones_like(strip[:, :, :, :1] if model.reading.reads != "columns" else strip[:, :, :1])
     parts = [x.expand(-1, 3, -1, -1), gap, strip]
-    tiles = torch.cat(parts, 2 if model.reads == "columns" else 3)
+    tiles = torch.cat(parts, 2 if model.reading.reads == "columns" else 3)
     columns = min(5, len(tiles))
     missing = -len(tiles) % columns
     tiles = torch.cat([tiles, torch.ones_like(tiles[:1]).expand(missing, -1, -1, -1)])

@@ -17,11 +17,12 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from zoo import capability
+from zoo.base.generative import Latent
+from zoo.base.model import evaluating
 from zoo.data.splits import Split
 from zoo.files import write_bytes
 from zoo.inspect.grids import grid, png, scatter
 from zoo.metrics.modes import class_shares, modes_covered
-from zoo.models._latent import LatentModel
 
 SIDE = 8  # images in a row and in a column
 CLASSES = 10  # shown at most
@@ -83,10 +84,10 @@ class LatentPictures(Checkpoint):
         if not trainer.is_global_zero:
             return
         learner: Any = pl_module
-        model: LatentModel = learner.evaluated
+        model: Latent = learner.evaluated
         device = next(model.parameters()).device
         forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
-        with forked, capability.evaluating(model):
+        with forked, evaluating(model):
             codes = encoded(model, self.shown)
             drawn = pictures(model, codes)
             values, complaints = self._samples(model)
@@ -113,7 +114,7 @@ class LatentPictures(Checkpoint):
         if trainer.global_step >= self.settled:
             self._warn(complaints, writer, trainer.global_step)
 
-    def _samples(self, model: LatentModel) -> tuple[dict[str, float], dict[str, str | None]]:
+    def _samples(self, model: Latent) -> tuple[dict[str, float], dict[str, str | None]]:
         """What is logged and what is wrong of samples, as many of each class where there are classes."""
         labels = None if model.log_prior is None else torch.arange(SAMPLED) % model.groups
         samples = model.sample(SAMPLED, labels, capability.seeded(model, SEED)).float().cpu()
@@ -162,16 +163,16 @@ class Codes:
         return kl_divergence(self.q, standard).mean(0)
 
 
-def encoded(model: LatentModel, split: Split) -> Codes | None:
+def encoded(model: Latent, split: Split) -> Codes | None:
     """The posteriors of the images of a split; None where the model has no encoder. Called in eval mode."""
-    if getattr(model, "posterior", None) is None:
+    if not hasattr(model, "posterior"):
         return None
     like = next(model.parameters())
     x, labels = split.x().to(like), split.labels.to(like.device)
     return Codes(x, labels, model.posterior(model.observe(x), labels))
 
 
-def pictures(model: LatentModel, codes: Codes | None) -> dict[str, Tensor]:
+def pictures(model: Latent, codes: Codes | None) -> dict[str, Tensor]:
     """What there is to see of a latent space, by name; see :mod:`zoo.inspect.grids`. The same pictures at each call.
 
     ``samples``, a row a class with the same latent down each column where there are classes; ``interpolations`` between
@@ -192,7 +193,7 @@ def pictures(model: LatentModel, codes: Codes | None) -> dict[str, Tensor]:
     return drawn
 
 
-def _samples(model: LatentModel) -> Tensor:
+def _samples(model: Latent) -> Tensor:
     if model.log_prior is None:
         return grid(model.generate(model.noise(SIDE * SIDE, capability.seeded(model, SEED))).unflatten(0, (SIDE, SIDE)))
     names = model.spec.class_names[:CLASSES]
@@ -201,12 +202,12 @@ def _samples(model: LatentModel) -> Tensor:
     return grid(model.generate(noise, labels).unflatten(0, (len(names), SIDE)), names)
 
 
-def _interpolations(model: LatentModel) -> Tensor:
+def _interpolations(model: Latent) -> Tensor:
     classes = None if model.log_prior is None else torch.arange(SIDE) % model.groups
     return grid(model.interpolate(SIDE, SIDE, labels=classes, generator=capability.seeded(model, SEED)))
 
 
-def _traversal(model: LatentModel, codes: Codes | None) -> Tensor:
+def _traversal(model: Latent, codes: Codes | None) -> Tensor:
     if codes is None:
         center, labels = model.prior(model.noise(1, capability.seeded(model, SEED))), None
         dimensions = [*range(min(SIDE, model.latent_dim))]
@@ -224,7 +225,7 @@ def _traversal(model: LatentModel, codes: Codes | None) -> Tensor:
     return grid(images.unflatten(0, (len(names), STEPS)), names)
 
 
-def _reconstructions(model: LatentModel, codes: Codes) -> Tensor:
+def _reconstructions(model: Latent, codes: Codes) -> Tensor:
     index = evenly(SIDE * SIDE // 2, len(codes.x))
     index = index[: len(index) // SIDE * SIDE] if len(index) > SIDE else index
     images = torch.stack([codes.x[index], model.decode_all(codes.q.loc[index], codes.labels[index])], 1)
@@ -232,7 +233,7 @@ def _reconstructions(model: LatentModel, codes: Codes) -> Tensor:
     return grid(rows, ["image", "reconstruction"] * (len(rows) // 2))
 
 
-def _image_interpolations(model: LatentModel, codes: Codes) -> Tensor:
+def _image_interpolations(model: Latent, codes: Codes) -> Tensor:
     """Straight paths between the codes of two images, with the images themselves before and behind."""
     pairs = _pairs(codes.labels.cpu(), within=model.log_prior is not None)
     first, last = codes.q.loc[pairs[0]], codes.q.loc[pairs[1]]
@@ -253,7 +254,7 @@ def _pairs(labels: Tensor, within: bool) -> tuple[Tensor, Tensor]:
     return first, last
 
 
-def _latent_map(model: LatentModel, codes: Codes) -> Tensor:
+def _latent_map(model: Latent, codes: Codes) -> Tensor:
     points, share = principal_plane(codes.q.loc)
     title = f"codes of {len(points):,} images: {share:.0%} of their variance"
     return scatter(points, codes.labels, model.spec.class_names, title)
@@ -274,9 +275,9 @@ def principal_plane(codes: Tensor) -> tuple[Tensor, float]:
     return torch.nn.functional.pad(points, (0, 2 - points.shape[1])), share
 
 
-def draw_latents(model: LatentModel, split: Split, folder: Path) -> None:
+def draw_latents(model: Latent, split: Split, folder: Path) -> None:
     """Write the :func:`pictures` of a model that a split is shown to. Raises ``ZooError`` where that cannot be done."""
-    with capability.evaluating(model):
+    with evaluating(model):
         drawn = pictures(model, encoded(model, split.take(evenly(CODED, len(split)))))
     write_files(folder, {name: png(picture) for name, picture in drawn.items()})
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from zoo.base.model import Model
 from zoo.errors import ConfigError
-from zoo.models._model import Model
 
 # random numbers are those of the run that is not compiled; a part that is left out would go unnoticed
 COMPILER: dict[str, Any] = {"backend": "inductor", "options": {"fallback_random": True}, "fullgraph": True}

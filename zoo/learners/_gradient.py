@@ -12,10 +12,10 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.precision import Precision
 from torch import Tensor, nn
 
+from zoo.base.model import Model
 from zoo.errors import ConfigError, ZooError
 from zoo.learners._learner import Learner
 from zoo.learners.optimization import AveragedWeights, build_optimizer, build_schedule
-from zoo.models._model import Model
 
 
 class GradientLearner(Learner):
@@ -118,8 +118,6 @@ class GradientLearner(Learner):
 
     def begin_epoch(self) -> None:
         super().begin_epoch()
-        self._totals["loss"] = torch.zeros((), device=self.device)
-        self._window = (0.0, 0)  # loss and images at the last point of the loss curve
         self._group: list[int] = []  # images of the batches whose gradients have been added up
         for optimizer in self._optimizers:
             optimizer.zero_grad()
@@ -131,7 +129,7 @@ class GradientLearner(Learner):
         self._group.append(size)
         # in proportion to the batch's images; exact where all batches of the step have as many as the first
         self._backward(loss / (self.accumulate * self._group[0] / size) if self.accumulate > 1 else loss)
-        totals["loss"].add_(loss.detach(), alpha=size)
+        self.means.add(size, loss=loss)
         totals["seen"] += size
         totals["batches"] += 1
         if (batch_idx + 1) % self.accumulate == 0 or batch_idx + 1 == self._batches:
@@ -171,16 +169,14 @@ class GradientLearner(Learner):
     def _draw_loss_curve(self) -> None:
         if self.logger is None:
             return
-        loss, seen = float(self._totals["loss"]), self._totals["seen"]
-        if seen > self._window[1]:
-            mean = (loss - self._window[0]) / (seen - self._window[1])
+        values = {f"step/{name}": value for name, value in self.means.latest("loss").items()}
+        if values:
             rate = self._optimizer.param_groups[0]["lr"]
-            self.logger.log_metrics({"step/loss": mean, "step/lr": rate}, step=self.global_step)
-        self._window = (loss, seen)
+            self.logger.log_metrics({**values, "step/lr": rate}, step=self.global_step)
 
     def mean_loss(self) -> float:
         """The mean loss of the epoch's images. Raises ``ZooError`` where it is not finite."""
-        loss = float(self._totals["loss"]) / max(self._totals["seen"], 1)
+        loss = self.means["loss"]
         if not math.isfinite(loss):
             raise ZooError(
                 f"the training loss became {loss} in epoch {self.current_epoch}: "

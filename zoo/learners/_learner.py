@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from zoo import checkpoint, registry
+from zoo.base.model import Model
 from zoo.data.batches import Batches
 from zoo.errors import ConfigError
 from zoo.learners._compile import check_compiler, compiled_view, explained
-from zoo.models._model import Model
+from zoo.learners._means import EpochMeans
 
 LARGER_IS_BETTER = ("accuracy", "log_likelihood")
 
@@ -50,9 +51,7 @@ class Learner(LightningModule):
     def __init__(self, model: Model | Mapping[str, Any], monitor: str | None, options: Mapping[str, Any]) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.model = (
-            model if isinstance(model, nn.Module) else registry.create(model["name"], model["spec"], **model["options"])
-        )
+        self.model = model if isinstance(model, nn.Module) else registry.rebuild(model)
         self.monitor = monitor
         self.check_model()
         chosen = {} if monitor is None else {"monitor": monitor}
@@ -62,6 +61,7 @@ class Learner(LightningModule):
         self._outputs: list[tuple[Tensor, ...]] = []  # of a validation or test pass
         self._resumed: dict[str, Any] | None = None
         self._totals: dict[str, Any] = {"batches": 0}  # of the current epoch
+        self.means = EpochMeans()
         self._compiles = False
         self._view: tuple[Model, ...] = ()  # what is compiled, in a tuple, which hides it from the names of modules
 
@@ -115,16 +115,23 @@ class Learner(LightningModule):
         """Raises ``ConfigError`` where classes are hidden from a training that needs them."""
         self.trainer.fit_loop.setup_data()
         loader = self.trainer.train_dataloader
-        if self.needs_labels and isinstance(loader, Batches) and len(loader.split.labelled()) < len(loader.split):
+        if not isinstance(loader, Batches) or len(loader.split.labelled()) == len(loader.split):
+            return
+        if self.needs_labels:
             raise ConfigError(
-                f"this training of {name_of(self.model)} needs the class of every image, and data.labels hides some: "
+                f"this training of {self.model.name} needs the class of every image, and data.labels hides some: "
                 "data.train_size in its place trains on the labelled images alone"
+            )
+        if self._compiles:
+            raise ConfigError(
+                "compile=true: what is done with a batch depends on which of its classes data.labels hides: leave "
+                "compile out"
             )
 
     def on_train_start(self) -> None:
         if self._compiles:
             self._view = (compiled_view(self.model, self.parts),)
-            self.training_step = explained(type(self).training_step.__get__(self), name_of(self.model))  # type: ignore
+            self.training_step = explained(type(self).training_step.__get__(self), self.model.name)  # type: ignore
         self._batches = self.trainer.num_training_batches
         if self._resumed is not None:  # go on with the random numbers and the batch that were next
             restore_rng(self._resumed["rng"], self.device)
@@ -138,8 +145,9 @@ class Learner(LightningModule):
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
-        """Set the epoch's totals and clock to zero. A subclass adds its own."""
+        """Set the epoch's totals, means and clock to zero. A subclass adds its own."""
         self._totals = {"seen": 0, "batches": 0}
+        self.means = EpochMeans()
         self._seconds = 0.0
         self._clock = time.perf_counter()
 
@@ -207,11 +215,6 @@ class Learner(LightningModule):
         if self._trainer is not None:  # Lightning would do so when the weights have been rounded to float32
             self._trainer.precision_plugin.convert_module(self)
         self._resumed = {"rng": state["rng"], "loader": state["loader"]}
-
-
-def name_of(model: Any) -> str:
-    """A model's registered name, for messages; its class where it has none."""
-    return getattr(model, "config", {}).get("name") or type(model).__name__
 
 
 def rng(device: torch.device) -> dict[str, Tensor]:

@@ -12,13 +12,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from zoo.base.model import Model
 from zoo.data.batches import Batches
 from zoo.errors import ConfigError, ZooError
 from zoo.learners._gradient import GradientLearner
-from zoo.learners._learner import name_of
 from zoo.learners.optimization import build_optimizer, build_schedule
-from zoo.models._model import Model
-from zoo.models.dcgan import LOGITS, signed
 
 
 class AdversarialLearner(GradientLearner):
@@ -67,11 +65,11 @@ class AdversarialLearner(GradientLearner):
         super().__init__(model, optimizer, schedule, ema, clip, None, lr_ratio=lr_ratio, n_critic=n_critic)
         self.lr_ratio = lr_ratio
         self.n_critic = n_critic
-        self._answers = "d" if self.model.loss in LOGITS else "score"
+        self._answers = "d" if self.model.log_odds else "score"
 
     def check_model(self) -> None:
         if not hasattr(self.model, "discriminator_terms"):
-            raise ConfigError(f"{name_of(self.model)} has no discriminator: learner=adversarial trains dcgan")
+            raise ConfigError(f"{self.model.name} has no discriminator: learner=adversarial trains dcgan")
 
     @property
     def averaged(self) -> nn.Module:
@@ -123,30 +121,23 @@ class AdversarialLearner(GradientLearner):
         counts = sum(torch.bincount(part, minlength=self.model.groups) for part in labels)
         self.model.set_prior(cast(Tensor, counts).to(self.device))
 
-    def begin_epoch(self) -> None:
-        super().begin_epoch()
-        self._sums: dict[str, Tensor] = {}  # of the epoch, over images
-        self._counts: dict[str, int] = {}  # the images they are over
-        self._drawn: dict[str, tuple[float, int]] = {}  # both at the last point of the loss curves
-
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         x, labels = batch
         model, step = self.trained, self.global_step
         classes = None if model.log_prior is None else labels
-        real = signed(x)
+        real = model.real(x)
         generates = (step + 1) % self.n_critic == 0
         with torch.set_grad_enabled(generates):
-            z = torch.randn(len(x), model.latent_dim, dtype=x.dtype, device=x.device)
-            fake = model.generator(model.prior(z), classes)
+            fake = model.fake(x, classes)
         terms, of_real, of_fake = model.discriminator_terms(real, fake, classes, step)
         self._descend(0, cast(Tensor, sum(terms.values())))
-        self._add(len(x), d_loss=terms.pop("loss"), **terms, **self._answered(real=of_real, fake=of_fake))
+        self.means.add(len(x), d_loss=terms.pop("loss"), **terms, **self._answered(real=of_real, fake=of_fake))
         if generates:
             loss = model.generator_loss(fake, classes)
             self._descend(1, loss)
             if self.ema is not None:
                 self.ema.update()
-            self._add(len(x), g_loss=loss)
+            self.means.add(len(x), g_loss=loss)
         self._totals["seen"] += len(x)
         self._totals["batches"] += 1
         if self.global_step % self._every == 0:
@@ -185,29 +176,15 @@ class AdversarialLearner(GradientLearner):
         name = self._answers
         return {f"{name}_{key}": (value.sigmoid() if name == "d" else value).mean() for key, value in answers.items()}
 
-    def _add(self, size: int, **values: Tensor) -> None:
-        for key, value in values.items():
-            self._counts[key] = self._counts.get(key, 0) + size
-            if key in self._sums:
-                self._sums[key].add_(value.detach(), alpha=size)
-            else:
-                self._sums[key] = value.detach().float() * size
-
     def _draw_loss_curve(self) -> None:
         if self.logger is None:
             return
-        values = {"step/lr": self._optimizers[1].param_groups[0]["lr"]}
-        for key in ("d_loss", "g_loss"):
-            new = float(self._sums.get(key, 0)), self._counts.get(key, 0)
-            old = self._drawn.get(key, (0.0, 0))
-            if new[1] > old[1]:
-                values[f"step/{key}"] = (new[0] - old[0]) / (new[1] - old[1])
-            self._drawn[key] = new
-        self.logger.log_metrics(values, step=self.global_step)
+        values = {f"step/{name}": value for name, value in self.means.latest("d_loss", "g_loss").items()}
+        self.logger.log_metrics({"step/lr": self._optimizers[1].param_groups[0]["lr"], **values}, step=self.global_step)
 
     def on_train_epoch_end(self) -> None:
         speed = self.end_epoch()
-        values = {key: float(value) / self._counts[key] for key, value in self._sums.items()}
+        values = self.means.all()
         for key, value in values.items():
             if not math.isfinite(value):
                 raise ZooError(

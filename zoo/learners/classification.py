@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.base.model import Model
+from zoo.base.precision import full
 from zoo.errors import ConfigError
 from zoo.learners._gradient import GradientLearner
-from zoo.learners._learner import name_of
 from zoo.metrics.classification import summarize
-from zoo.models._model import Model
-from zoo.models._precision import full
 
 CALIBRATION_IMAGES = 5000  # how many recent training images calibrate a model where there is no validation split
 
@@ -60,7 +59,7 @@ class ClassificationLearner(GradientLearner):
     def check_model(self) -> None:
         if not hasattr(self.model, "loss") or not hasattr(self.model, "log_proba"):
             raise ConfigError(
-                f"{name_of(self.model)} is no classifier: it defines no loss(logits, labels); "
+                f"{self.model.name} is no classifier: it defines no loss(logits, labels); "
                 "densities are trained by learner=em or learner=likelihood"
             )
 
@@ -74,26 +73,20 @@ class ClassificationLearner(GradientLearner):
         self._calibrates = hasattr(self.model, "calibrate")
         super().on_train_start()
 
-    def begin_epoch(self) -> None:
-        super().begin_epoch()
-        self._totals["right"] = torch.zeros((), device=self.device)
-
     def loss(self, x: Tensor, labels: Tensor) -> Tensor:
         logits = full(self.trained(x))
         loss = self.model.loss(logits, labels, self.label_smoothing)
-        self._totals["right"].add_((logits.detach().argmax(1) == labels).sum())
+        self.means.add_sum(len(labels), accuracy=(logits.detach().argmax(1) == labels).sum())
         if self._calibrates:
             self._remember(logits.detach(), labels)
         return loss
 
     def on_train_epoch_end(self) -> None:
-        speed, totals = self.end_epoch(), self._totals
-        loss = self.mean_loss()
+        speed, loss = self.end_epoch(), self.mean_loss()
         if self._recent and not any(self.trainer.num_val_batches):
             self._calibrate(*(torch.cat(parts) for parts in zip(*self._recent, strict=True)))
         self._recent.clear()
-        accuracy = float(totals["right"]) / max(totals["seen"], 1)
-        values = {"train/loss": loss, "train/accuracy": accuracy, "images_per_second": speed}
+        values = {"train/loss": loss, "train/accuracy": self.means["accuracy"], "images_per_second": speed}
         self.log_dict(values, sync_dist=self.trainer.world_size > 1)
         self.step_plateau()
 

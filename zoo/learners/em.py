@@ -10,14 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.base.model import Model
 from zoo.errors import ConfigError, ZooError
-from zoo.learners._density import EXACT, DensityLearner, explained
-from zoo.learners._learner import name_of
-from zoo.models._density import DensityModel
-from zoo.models._model import Model
+from zoo.learners._generative import EXACT, GenerativeLearner, explained
 
 
-class EMLearner(DensityLearner):
+class EMLearner(GenerativeLearner):
     """A batch adds expected sufficient statistics, the last batch of an epoch replaces the parameters.
 
     Statistics are summed in float64 over the batches of a pass and over processes, so that one epoch is one exact step
@@ -33,7 +31,7 @@ class EMLearner(DensityLearner):
 
     Logged an epoch: ``train/log_likelihood`` (nats an image, of the parameters *before* the pass's M-step: those the
     E-step used), ``images_per_second``, and validation, of the parameters after it, as for
-    :class:`zoo.learners._density.DensityLearner`.
+    :class:`zoo.learners._generative.GenerativeLearner`.
 
     References: Dempster, Laird & Rubin (1977), Maximum likelihood from incomplete data via the EM algorithm.
     """
@@ -57,10 +55,9 @@ class EMLearner(DensityLearner):
         self._converged = False
 
     def check_model(self) -> None:
-        method = getattr(type(self.model), "statistics", None)
-        if method is None or method is DensityModel.statistics:
+        if not hasattr(self.model, "statistics"):
             raise ConfigError(
-                f"{name_of(self.model)} cannot be trained by em: it defines no statistics(x, labels) and "
+                f"{self.model.name} cannot be trained by em: it defines no statistics(x, labels) and "
                 "maximize(statistics)"
             )
         super().check_model()

@@ -7,16 +7,18 @@ from typing import Any
 
 from torch import Tensor
 
-from zoo.learners._density import EXACT, DensityLearner
+from zoo.base.model import Model
+from zoo.errors import ConfigError
+from zoo.learners._generative import EXACT, GenerativeLearner
 from zoo.learners._gradient import GradientLearner
-from zoo.models._model import Model
 
 
-class LikelihoodLearner(DensityLearner, GradientLearner):
-    """Minimises the model's own ``terms(x, labels, epoch)["loss"]``, from the start that EM has.
+class LikelihoodLearner(GenerativeLearner, GradientLearner):
+    """Minimises the model's own ``losses(x, labels, epoch)["loss"]``, from the start that EM has.
 
-    That is −log-likelihood, the mean of a batch in nats an image, where it can be computed, and for a variational
-    autoencoder the bound that its options choose.
+    What else ``losses`` gives, means of a batch by name, is logged. The loss of a density is −log-likelihood, the mean
+    of a batch in nats per example, where it can be computed, and for a variational autoencoder the bound that its
+    options choose.
 
     Args:
         model: a density made by ``zoo.create``, or its ``config``.
@@ -24,11 +26,11 @@ class LikelihoodLearner(DensityLearner, GradientLearner):
 
     Logged an epoch: ``train/loss`` and the model's other terms, such as ``train/log_likelihood`` (nats an image, over
     the epoch, while the parameters changed), ``train/recon`` and ``train/kl``; ``images_per_second``; validation as for
-    :class:`zoo.learners._density.DensityLearner`; every N steps ``step/loss``, ``step/lr``.
+    :class:`zoo.learners._generative.GenerativeLearner`; every N steps ``step/loss``, ``step/lr``.
     """
 
     digits = "a likelihood is a sum over pixels, and loses digits"
-    parts = ("terms",)
+    parts = ("losses",)
 
     def __init__(
         self,
@@ -47,8 +49,8 @@ class LikelihoodLearner(DensityLearner, GradientLearner):
     @property
     def precisions(self) -> tuple[str, ...]:  # type: ignore[override]
         """Networks may compute in 16 bits what is a bound anyway; an exact likelihood would be so no longer."""
-        bound = getattr(getattr(self.model, "density", None), "kind", "exact") != "exact"
-        return (*EXACT, "bf16-mixed", "16-mixed") if bound else EXACT
+        exact = hasattr(self.model, "density") and self.model.density.kind == "exact"
+        return EXACT if exact else (*EXACT, "bf16-mixed", "16-mixed")
 
     def initialize(self) -> None:
         started = bool(getattr(self.model, "initialized", True))
@@ -56,23 +58,22 @@ class LikelihoodLearner(DensityLearner, GradientLearner):
         if self.ema is not None and not started:  # the average was copied from the model before
             self.evaluated.load_state_dict(self.model.state_dict())
 
-    def begin_epoch(self) -> None:
-        super().begin_epoch()
-        self._terms: dict[str, Tensor] = {}  # sums over the epoch's images
+    def check_model(self) -> None:
+        super().check_model()
+        if not hasattr(self.model, "losses"):
+            raise ConfigError(
+                f"{self.model.name} cannot be trained by gradient: it defines no losses(x, labels, epoch)"
+            )
 
     def loss(self, x: Tensor, labels: Tensor) -> Tensor:
-        terms = self.trained.terms(x, labels, self.current_epoch + self._totals["batches"] / self._batches)
-        loss = terms.pop("loss")
-        for key, value in terms.items():
-            if key in self._terms:
-                self._terms[key].add_(value, alpha=len(labels))
-            else:
-                self._terms[key] = value * len(labels)
+        losses = self.trained.losses(x, labels, self.current_epoch + self._totals["batches"] / self._batches)
+        loss = losses.pop("loss")
+        self.means.add(len(labels), **losses)
         return loss
 
     def on_train_epoch_end(self) -> None:
         speed = self.end_epoch()
-        values = {"train/loss": self.mean_loss(), "images_per_second": speed}
-        values |= {f"train/{key}": float(value) / max(self._totals["seen"], 1) for key, value in self._terms.items()}
+        self.mean_loss()  # which is to be finite
+        values = {f"train/{name}": value for name, value in self.means.all().items()} | {"images_per_second": speed}
         self.log_dict(values, sync_dist=self.trainer.world_size > 1)
         self.step_plateau()

@@ -38,7 +38,7 @@ def summarize_likelihood(log_prob: Tensor, dimensions: int, of: str) -> dict[str
     Args:
         log_prob: log p(x), ``(N,)``, in nats, summed over pixels.
         dimensions: D, the number of channels times pixels.
-        of: what ``log_prob`` is of, see :class:`zoo.spec.Density`.
+        of: what ``log_prob`` is of, see :class:`zoo.spec.Likelihood`.
 
     Returns:
         ``log_prob``, ``bits_per_dim`` but for ``"continuous"`` values, and, of two images or more, ``log_prob_se``.

@@ -27,8 +27,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as spectrally_normalized
 
-from zoo.models._latent import LatentModel
-from zoo.models._precision import full
+from zoo.base.generative import Latent
+from zoo.base.precision import full
 from zoo.registry import register
 from zoo.spec import DataSpec
 
@@ -166,7 +166,7 @@ def start_size(shape: tuple[int, int, int], stages: int) -> tuple[int, int]:
 
 
 @register("dcgan")
-class DCGAN(LatentModel):
+class DCGAN(Latent):
     """Generator and discriminator for any channel count and any size.
 
     Args:
@@ -193,7 +193,8 @@ class DCGAN(LatentModel):
         r1_every: int = 4,
         spectral_norm: bool = False,
     ) -> None:
-        super().__init__(spec, latent_dim, conditional)
+        super().__init__(spec, conditional)
+        self.latent_dim = latent_dim
         if loss not in LOSSES:
             raise ValueError(f"loss must be one of {', '.join(LOSSES)}, not {loss!r}")
         if min(latent_dim, channels, r1_every) < 1 or min(gradient_penalty, r1) < 0:
@@ -205,6 +206,19 @@ class DCGAN(LatentModel):
         self.discriminator = Discriminator(spec.shape, classes, channels, stages, spectral_norm)
 
     # Training: what a step of each player minimises. Images are as the networks see them, in [-1, 1].
+
+    @property
+    def log_odds(self) -> bool:
+        """Whether the discriminator's values are log odds that an image is real."""
+        return self.loss in LOGITS
+
+    def real(self, x: Tensor) -> Tensor:
+        """Images of the data, in [0, 1], as the networks see them."""
+        return signed(x)
+
+    def fake(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        """As many generated images as there are in ``x``, as the networks see them; noise is of the global stream."""
+        return self.generator(self.prior(torch.randn(len(x), self.latent_dim, dtype=x.dtype, device=x.device)), labels)
 
     def discriminator_terms(
         self, real: Tensor, fake: Tensor, labels: Tensor | None, step: int

@@ -29,13 +29,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.base.covariance import Covariance, Dense, Diagonal, LowRank
+from zoo.base.gaussian import LOG_2PI
+from zoo.base.generative import Batches, Density
+from zoo.base.kmeans import kmeans, nearest
+from zoo.base.principal import principal_directions
 from zoo.errors import ZooError
-from zoo.models._covariance import Covariance, Dense, Diagonal, LowRank
-from zoo.models._density import Batches, DensityModel
-from zoo.models._gaussian import LOG_2PI
-from zoo.models._kmeans import kmeans, nearest
 from zoo.registry import register
-from zoo.spec import DataSpec, Density
+from zoo.spec import DataSpec, Likelihood
 
 COVARIANCES: dict[str, Callable[[int, int, int, int], Covariance]] = {
     "spherical": lambda groups, components, size, _: Diagonal(groups, components, size, spherical=True),
@@ -55,7 +56,7 @@ DEAD = 1e-3  # a component with less than this share of its fair share is put el
 
 
 @register("gmm")
-class GMM(DensityModel):
+class GMM(Density):
     """Gaussian mixture model.
 
     Args:
@@ -73,7 +74,6 @@ class GMM(DensityModel):
     centre: Tensor
     basis: Tensor
     residual: Tensor
-    partly_labelled = ("statistics",)
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class GMM(DensityModel):
             raise ValueError(f"pca must be from 0 to the {pixels} pixels of an image, not {pca}")
         self.num_components, self.init, self.restarts = num_components, init, restarts
         self.floor = max(floor, LEAST)
-        self.density = Density("exact", "dequantised")
+        self.density = Likelihood("exact", "dequantised")
         self.size = size = pca or pixels
         self.projected = 0 < pca < pixels
         self.register_buffer("centre", torch.zeros(pixels))
@@ -174,28 +174,12 @@ class GMM(DensityModel):
 
     def _find_directions(self, batches: Batches) -> int:
         """Set the mean image, the principal directions and the variance they leave over; the number of images."""
-        pixels, device = len(self.centre), self.centre.device
-        first = torch.zeros(pixels, dtype=torch.float64, device=device)
-        second = torch.zeros(pixels, pixels if self.projected else 0, dtype=torch.float64, device=device)
-        middle, count = first, 0
-        for x, _ in batches:
-            values = x.flatten(1)
-            middle = middle if count else values.mean(0).double()
-            values = values - middle.to(x.dtype)  # near the mean, so that second moments lose no digits
-            first += values.sum(0, dtype=torch.float64)
-            if self.projected:
-                second += values.T @ values
-            count += len(x)
-        if not count:
-            raise ValueError("there is no image to start from")
-        first /= count
-        self.centre.copy_(middle.to(self.centre.dtype).double() + first)
-        if self.projected:
-            values, vectors = torch.linalg.eigh(second / count - torch.outer(first, first))
-            chosen = vectors[:, -self.size :].flip(1)
-            sign = chosen.gather(0, chosen.abs().argmax(0, keepdim=True)).sign()  # eigenvectors have none of their own
-            self.basis.copy_(chosen * sign)
-            self.residual.copy_(values[: -self.size].mean().clamp_min(QUANTISATION))
+        size = self.size if self.projected else 0
+        mean, basis, left, count = principal_directions(batches, self.centre, size)
+        self.centre.copy_(mean)
+        if basis is not None and left is not None:
+            self.basis.copy_(basis)
+            self.residual.copy_(left.mean().clamp_min(QUANTISATION))
         return count
 
     def _first_responsibilities(self, points: Tensor, generator: torch.Generator) -> Tensor:
@@ -222,20 +206,19 @@ class GMM(DensityModel):
 
     def _statistics_of_hidden(self, x: Tensor, y: Tensor) -> list[tuple[int, dict[str, Tensor]]]:
         """Statistics of images without a label, and their coordinates, for each class that has a share in any."""
-        log_joint = self.log_joint(x).double()
-        shares = log_joint.softmax(1)
+        shares, evidence = self.responsibilities(x)
         parts = []
         for group in range(self.groups):
             index = (shares[:, group] > FAINT).nonzero()[:, 0]
             if len(index):
                 parts.append((group, self._statistics_of(y[index], group, shares=shares[index, group].to(y.dtype))))
-                parts[-1][1]["log_likelihood"] = log_joint.new_zeros(())
+                parts[-1][1]["log_likelihood"] = evidence.new_zeros(())
         if not parts:
             raise ZooError(
                 "the likelihood of images without a label is not a number: a larger model.floor keeps it finite"
             )
         # what the pixels leave over beside the principal directions is added for all images alike
-        parts[0][1]["log_likelihood"] = log_joint.logsumexp(1).sum() - self._project(x.flatten(1))[1].double().sum()
+        parts[0][1]["log_likelihood"] = evidence.sum() - self._project(x.flatten(1))[1].double().sum()
         return parts
 
     def _gather(self, parts: list[tuple[int, dict[str, Tensor]]]) -> dict[str, Tensor]:

@@ -3,22 +3,16 @@
     p(x) = sum_{s_1 .. s_T} p(s_1) p(x_1 | s_1) prod_t p(s_t | s_{t-1}) p(x_t | s_t, x_{t-1}, .., x_{t-p})
 
 with Gaussian emissions N(x_t; A_s f_t, Sigma_s), f_t = (x_{t-1}, .., x_{t-p}, 1) and zeros before the first step, or
-independent Bernoulli pixels. p = 0 is the ordinary model. The sum over all paths is exact, by the forward recursion
+independent Bernoulli pixels. p = 0 is the ordinary model. The sum over all paths is exact, see :mod:`zoo.base.chain`.
 
-    log a_t(j) = log b_t(j) + logsumexp_i(log a_{t-1}(i) + log P_ij),        log p(x) = logsumexp_j log a_T(j),
-
-for all images at once and never with probabilities: the log densities b_t of two states differ by hundreds of nats.
-
-The backward recursion is what automatic differentiation does: p(s_t = j | x) = d log p(x) / d log b_t(j), and the
-expected number of transitions from i to j is d log p(x) / d log P_ij. EM needs, for each state, moments weighted by
-p(s_t | x). They are taken of f and of the residual e = x - A f under the present parameters, which loses no digits:
+EM needs, for each state, moments weighted by p(s_t | x). They are taken of f and of the residual e = x - A f under the
+present parameters, which loses no digits:
 
     D = (S_ef - ridge A) (S_ff + ridge I)^-1,  A <- A + D,  Sigma <- (S_ee - D S_fe - S_ef D' + D S_ff D')/n + floor I.
 
 References: Baum, Petrie, Soules & Weiss (1970), A Maximization Technique Occurring in the Statistical Analysis of
 Probabilistic Functions of Markov Chains; Poritz (1982), Linear Predictive Hidden Markov Models and the Speech Signal;
-Rabiner (1989), A Tutorial on Hidden Markov Models; Eisner (2016), Inside-Outside and Forward-Backward Algorithms Are
-Just Backprop.
+Nigam, McCallum, Thrun & Mitchell (2000), Text classification from labeled and unlabeled documents using EM.
 """
 
 from __future__ import annotations
@@ -27,22 +21,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.base import chain
+from zoo.base.available import available_if
+from zoo.base.chain import NEVER, draw
+from zoo.base.gaussian import deviation_given_observed, fit_regression, log_regressions
+from zoo.base.generative import Batches, Density
+from zoo.base.kmeans import kmeans
+from zoo.base.sequence import Steps
 from zoo.errors import ZooError
-from zoo.models._density import Batches, DensityModel
-from zoo.models._gaussian import LOG_2PI, deviation_given_observed, log_prob_observed
-from zoo.models._kmeans import kmeans
 from zoo.registry import register
-from zoo.spec import DataSpec, Density
+from zoo.spec import DataSpec, Likelihood
 
-NEVER = -1e30  # log 0: finite, so that no difference and no gradient is NaN
 CHUNK = 2**24  # numbers in the largest intermediate result, 64 MB in float32
 ALMOST_NONE = 1e-6  # expected steps below which a state keeps its parameters
+FAINT = 1e-8  # the least share of a class in an image that counts
 SAMPLE = 2**14  # steps of a class that k-means sees
 KMEANS_STEPS = 20
 
 
 @register("hmm")
-class HMM(DensityModel):
+class HMM(Density):
     """Hidden Markov model over the rows, columns or pixels of an image.
 
     Args:
@@ -77,14 +75,8 @@ class HMM(DensityModel):
         smoothing: float = 1.0,
     ) -> None:
         super().__init__(spec, per_class)
-        channels, height, width = spec.shape
-        shapes = {
-            "rows": (height, channels * width),
-            "columns": (width, channels * height),
-            "pixels": (height * width, channels),
-        }
+        self.reading = Steps(spec.shape, reads)
         for name, value, choices in (
-            ("reads", reads, tuple(shapes)),
             ("emission", emission, ("gaussian", "bernoulli")),
             ("covariance", covariance, ("diag", "full")),
             ("topology", topology, ("left_to_right", "ergodic")),
@@ -95,11 +87,11 @@ class HMM(DensityModel):
             raise ValueError("num_states must be at least 1; lags, floor, ridge and smoothing must not be negative")
         if emission == "bernoulli" and lags:
             raise ValueError("lags are for Gaussian emissions: with emission=bernoulli lags must be 0")
-        self.reads, self.lags, self.floor, self.ridge, self.smoothing = reads, lags, floor, ridge, smoothing
+        self.lags, self.floor, self.ridge, self.smoothing = lags, floor, ridge, smoothing
         self.gaussian, self.full, self.ergodic = emission == "gaussian", covariance == "full", topology == "ergodic"
-        self.density = Density("exact", "dequantised") if self.gaussian else Density("exact", "binary", 0.5)
+        self.density = Likelihood("exact", "dequantised") if self.gaussian else Likelihood("exact", "binary", 0.5)
         self.states = num_states
-        self.steps, self.values = shapes[reads]
+        self.steps, self.values = self.reading.count, self.reading.values
         inputs = lags * self.values + 1  # of the regression; the last is the constant 1
 
         allowed = torch.ones(num_states, num_states, dtype=torch.bool)
@@ -113,31 +105,18 @@ class HMM(DensityModel):
         # the lower Cholesky factor of Sigma, or only its diagonal, with the logarithm of the diagonal
         scale = nn.Parameter(torch.diag_embed(log_scale) if self.full else log_scale) if self.gaussian else None
         self.register_parameter("scale", scale)
-        if lags:
-            self.impute = self.conditional_mean = None  # type: ignore[method-assign,assignment]
-            if per_class:
-                self.predict_log_proba = self._predict_from_all_pixels  # type: ignore[method-assign,assignment]
+
+    @property
+    def marginalises(self) -> bool:  # type: ignore[override]
+        """Whether missing pixels can be integrated out."""
+        return self.lags == 0
 
     # Images as sequences
 
-    def sequence(self, x: Tensor) -> Tensor:
-        """Images ``(B, C, H, W)`` to what the chain emits, ``(B, T, D)``."""
-        if self.reads == "pixels":
-            return x.flatten(2).transpose(1, 2)
-        return x.permute((0, 2, 1, 3) if self.reads == "rows" else (0, 3, 1, 2)).flatten(2)
-
-    def image(self, sequence: Tensor) -> Tensor:
-        """The inverse of :meth:`sequence`; leading dimensions before B are kept."""
-        channels, height, width = self.spec.shape
-        if self.reads == "pixels":
-            return sequence.transpose(-1, -2).unflatten(-1, (height, width))
-        lines = sequence.unflatten(-1, (channels, -1)).transpose(-2, -3)  # (C, T, values of a channel)
-        return lines if self.reads == "rows" else lines.transpose(-1, -2)
-
     def emitted(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """The values ``(B, T, D)`` of images: binary for Bernoulli emissions, and 0 where not ``observed``."""
-        steps = self.sequence(x if self.gaussian else (x > 0.5).to(x.dtype))
-        return steps if observed is None else torch.where(self.sequence(observed), steps, 0)
+        steps = self.reading.of(x if self.gaussian else (x > 0.5).to(x.dtype))
+        return steps if observed is None else torch.where(self.reading.of(observed), steps, 0)
 
     def regressors(self, steps: Tensor) -> Tensor:
         """f: the previous steps, latest first, and a 1, ``(B, T, F)``."""
@@ -168,62 +147,18 @@ class HMM(DensityModel):
             off = F.logsigmoid(-weight[..., 0]).mT
             counted = off.sum(0) if seen is None else seen.to(off.dtype) @ off
             return steps @ weight[..., 0].mT + counted
-        factor = self.factor(group)
-        whiten = torch.linalg.solve_triangular(factor, torch.eye(self.values).to(factor), upper=False)
-        inputs = torch.cat([steps, self.regressors(steps)], 2)
-        kernel = torch.cat([whiten, -whiten @ weight], 2)  # one product whitens the residuals of all states
-        white = F.linear(inputs, kernel.flatten(0, 1)).unflatten(2, (self.states, self.values))
-        constants = 2 * factor.diagonal(dim1=-2, dim2=-1).log() + LOG_2PI
-        if seen is not None and not self.full:
-            return -0.5 * torch.where(seen[:, :, None], white.square() + constants, 0).sum(-1)
-        log_b = -0.5 * (torch.linalg.vector_norm(white, dim=-1).square() + constants.sum(-1))
-        if seen is None:
-            return log_b
-        log_b = torch.where(seen.any(2, keepdim=True), log_b, 0)
-        partly = seen.any(2) & ~seen.all(2)
-        covariance, size = factor @ factor.mT, max(1, CHUNK // (self.states * self.values**2))
-        parts = [
-            log_prob_observed(covariance, part[:, None], values[:, None] - weight[..., 0])
-            for part, values in zip(seen[partly].split(size), steps[partly].split(size), strict=True)
-        ]
-        return log_b.index_put((partly,), torch.cat(parts)) if parts else log_b
-
-    def forward_messages(self, log_b: Tensor, start: Tensor, moves: Tensor) -> list[Tensor]:
-        """log a_t(s) = log p(x_1 .. x_t, s_t = s) for each t, ``(B, S)``."""
-        first, *rest = log_b.unbind(1)
-        messages = [start + first]
-        stay, move = moves.diagonal(), moves.diagonal(1)
-        for log_density in rest:
-            last = messages[-1]
-            if self.ergodic:
-                reached = (last[:, :, None] + moves).logsumexp(1)
-            else:
-                reached = torch.logaddexp(last + stay, F.pad(last[:, :-1] + move, (1, 0), value=NEVER))
-            messages.append(reached + log_density)
-        return messages
-
-    def posteriors(self, log_b: Tensor, group: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """log p(x), ``(B,)``, p(s_t | x), ``(B, T, S)``, and how often in all images each state is expected to be the
-        first, ``(S,)``, and each transition to be made, ``(S, S)``."""
-        with torch.enable_grad():
-            leaves = [tensor.detach().requires_grad_() for tensor in (log_b, *self.chain(group))]
-            log_z = self.forward_messages(*leaves)[-1].logsumexp(1)
-            posterior, first, made = torch.autograd.grad(log_z.sum(), leaves, allow_unused=True, materialize_grads=True)
-        return log_z.detach(), posterior, first, made
+        size = max(1, CHUNK // (self.states * self.values**2))
+        return log_regressions(steps, self.regressors(steps), weight, self.factor(group), seen, self.full, size)
 
     def log_prob_of(self, x: Tensor, group: int, observed: Tensor | None = None) -> Tensor:
         if observed is not None and self.lags:
             raise ZooError(f"missing pixels cannot be integrated out of a model with lags={self.lags}: lags=0 can")
-        steps, seen = self.emitted(x, observed), None if observed is None else self.sequence(observed)
-        chain, results = self.chain(group), []
+        steps, seen = self.emitted(x, observed), None if observed is None else self.reading.of(observed)
+        (start, moves), results = self.chain(group), []
         for part in torch.arange(len(x), device=x.device).split(self.at_once):
             log_b = self.log_emission(steps[part], group, None if seen is None else seen[part])
-            results.append(self.forward_messages(log_b, *chain)[-1].logsumexp(1))
+            results.append(chain.forward_messages(log_b, start, moves, self.ergodic)[-1].logsumexp(1))
         return torch.cat(results)
-
-    def _predict_from_all_pixels(self, x: Tensor) -> Tensor:
-        """log p(y | x) in nats, ``(B, K)``, by Bayes' rule."""
-        return self.log_joint(x).log_softmax(1)
 
     # Expectation-maximisation
 
@@ -252,15 +187,32 @@ class HMM(DensityModel):
     @torch.no_grad()
     def statistics(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
         totals = self._nothing()
+        totals["images"] += len(x)
         for group, index in self.by_group(labels):
-            for part in index.split(self.at_once):
-                steps = self.emitted(x[part])
-                log_z, posterior, start, moves = self.posteriors(self.log_emission(steps, group), group)
-                self._add(totals, group, steps, posterior, start, moves)
-                totals["log_likelihood"] += log_z.sum(dtype=totals["log_likelihood"].dtype)
-                if self.log_prior is not None:
-                    totals["log_likelihood"] += len(part) * self.log_prior[group]
+            totals["log_likelihood"] += self._expect(totals, x[index], group)
+            if self.log_prior is not None:
+                totals["log_likelihood"] += len(index) * self.log_prior[group]
+        hidden = (labels < 0).nonzero()[:, 0]
+        if self.groups > 1 and len(hidden):
+            x = x[hidden]
+            shares, evidence = self.responsibilities(x)
+            totals["log_likelihood"] += evidence.sum()
+            for group in range(self.groups):
+                index = (shares[:, group] > FAINT).nonzero()[:, 0]
+                self._expect(totals, x[index], group, shares[index, group].to(x.dtype))
         return totals
+
+    def _expect(self, totals: dict[str, Tensor], x: Tensor, group: int, shares: Tensor | None = None) -> Tensor:
+        """Add the statistics of images as ones of a group, in which each has its share ``(B,)``, 1 if left out; the sum
+        of their log p(x | group)."""
+        likelihood = totals["log_likelihood"].new_zeros(())
+        for part in torch.arange(len(x), device=x.device).split(self.at_once):
+            steps = self.emitted(x[part])
+            log_b, own = self.log_emission(steps, group), None if shares is None else shares[part]
+            log_z, posterior, start, moves = chain.posteriors(log_b, *self.chain(group), self.ergodic, own)
+            self._add(totals, group, steps, posterior, start, moves)
+            likelihood += log_z.sum(dtype=likelihood.dtype)
+        return likelihood
 
     @torch.no_grad()
     def maximize(self, statistics: dict[str, Tensor]) -> None:
@@ -277,21 +229,14 @@ class HMM(DensityModel):
             rate = ((ef + self.smoothing) / (total + 2 * self.smoothing)).clamp(1e-7, 1 - 1e-7)
             self.weight.copy_(torch.where(enough, rate.logit(), weight))
             return
-        identity = torch.eye(ff.shape[-1]).to(ff)
-        penalty = self.ridge * identity
-        penalty[-1, -1] = 0
-        # a proximal term as small as the rounding of ff leaves weights as they are where the data do not determine them
-        slack = 100 * torch.finfo(self.weight.dtype).eps * total * identity
-        change = torch.linalg.solve(ff + penalty + slack, ef - weight @ penalty, left=False)
+        slack = 100 * torch.finfo(self.weight.dtype).eps
+        change, second = fit_regression(ff, ef, statistics["ee"], weight, total, self.ridge, slack)
         if self.full:
-            cross = change @ ef.mT
-            second = statistics["ee"] - cross - cross.mT + change @ ff @ change.mT
-            covariance = (second + second.mT) / (2 * total) + self.floor * torch.eye(self.values).to(ff)
-            covariance = torch.where(enough, covariance, torch.eye(self.values).to(ff))
+            eye = torch.eye(self.values).to(ff)
+            covariance = torch.where(enough, (second + second.mT) / (2 * total) + self.floor * eye, eye)
             factor, failed = torch.linalg.cholesky_ex(covariance)
             scale = factor.tril(-1) + torch.diag_embed(factor.diagonal(dim1=-2, dim2=-1).log())
         else:
-            second = statistics["ee"] - 2 * (change * ef).sum(-1) + (change @ ff * change).sum(-1)
             variance = torch.where(enough[..., 0], second / total[..., 0] + self.floor, 1)
             failed = variance <= 0
             scale = variance.log() / 2
@@ -320,7 +265,6 @@ class HMM(DensityModel):
         self, totals: dict[str, Tensor], group: int, steps: Tensor, posterior: Tensor, start: Tensor, moves: Tensor
     ) -> None:
         """Add the statistics of some images of a group to ``totals``."""
-        totals["images"] += len(steps)
         totals["initial"][group] += start
         totals["transition"][group] += moves
         weights = posterior.flatten(0, 1).mT
@@ -371,41 +315,41 @@ class HMM(DensityModel):
                 values = values + (factor[group, state] @ noise[..., None])[..., 0]
             past = torch.cat([values, past], 1)[:, : past.shape[1]]
             steps.append(values)
-        return self.image(torch.stack(steps, 1)).clamp(0, 1)
+        return self.reading.example(torch.stack(steps, 1)).clamp(0, 1)
 
+    @available_if(lambda model: model.marginalises)
     def impute(self, x: Tensor, observed: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
         """Draws from p(hidden | seen): a class, a path of states by backward sampling, then each step's values."""
-        steps, seen = self.emitted(x, observed), self.sequence(observed)
+        steps, seen = self.emitted(x, observed), self.reading.of(observed)
         (start, moves), messages, log_joint = self.chain(), [], []
         for group in range(self.groups):
             parts = zip(steps.split(self.at_once), seen.split(self.at_once), strict=True)
             log_b = torch.cat([self.log_emission(part, group, mask) for part, mask in parts])
-            messages.append(torch.stack(self.forward_messages(log_b, start[group], moves[group]), 1))
+            messages.append(torch.stack(chain.forward_messages(log_b, start[group], moves[group], self.ergodic), 1))
             log_joint.append(messages[-1][:, -1].logsumexp(1))
         joint = torch.stack(log_joint, 1) + (0 if self.log_prior is None else self.log_prior)
         groups = draw(joint.expand(n, -1, -1).flatten(0, 1), generator)  # n·B
         index = torch.arange(len(x), device=x.device).repeat(n)
         alpha = torch.stack(messages)[groups, index]
-        path = [draw(alpha[:, -1], generator)]
-        for step in reversed(range(self.steps - 1)):
-            path.append(draw(alpha[:, step] + moves[groups, :, path[-1]], generator))
+        path = chain.sampled_path(alpha, moves[groups], generator)
         rows = (~seen).any(2)[index].flatten().nonzero()[:, 0]  # steps to complete
-        states = torch.stack(path[::-1], 1).flatten()[rows]
+        states = path.flatten()[rows]
         values, mask = (tensor[index].flatten(0, 1) for tensor in (steps, seen))
         drawn = self._complete(values[rows], mask[rows], groups[rows // self.steps], states, True, generator)
-        images = self.image(values.index_put((rows,), drawn).view(n, len(x), self.steps, self.values))
+        images = self.reading.example(values.index_put((rows,), drawn).view(n, len(x), self.steps, self.values))
         return torch.where(observed, x, images.clamp(0, 1))
 
+    @available_if(lambda model: model.marginalises)
     def conditional_mean(self, x: Tensor, observed: Tensor) -> Tensor:
         """E[x | seen pixels], ``(B, C, H, W)``: exact, over classes and paths; seen pixels as given."""
-        steps, seen = self.emitted(x, observed), self.sequence(observed)
+        steps, seen = self.emitted(x, observed), self.reading.of(observed)
         weights = self.state_posteriors(x, observed).flatten(0, 1)  # (B T, M, S)
         wanted = (weights > torch.finfo(weights.dtype).eps) & (~seen).any(2).flatten()[:, None, None]
         rows, groups, states = wanted.nonzero(as_tuple=True)
         values, mask = steps.flatten(0, 1), seen.flatten(0, 1)
         means = self._complete(values[rows], mask[rows], groups, states, False)
         mean = torch.zeros_like(values).index_add(0, rows, weights[wanted][:, None] * means)
-        return torch.where(observed, x, self.image(mean.view_as(steps)))
+        return torch.where(observed, x, self.reading.example(mean.view_as(steps)))
 
     def _complete(
         self,
@@ -430,24 +374,23 @@ class HMM(DensityModel):
                 if random:
                     noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
                     noise = (scale @ noise[..., None])[..., 0]
-                if self.full:
-                    completed = mean + deviation_given_observed(
-                        scale @ scale.mT, seen[part], values[part] - mean, noise
-                    )
-                else:
-                    completed = mean if noise is None else mean + noise
+                completed = mean if noise is None else mean + noise
+                if self.full:  # else what is seen of a step says nothing of the rest
+                    deviation = values[part] - mean
+                    completed = mean + deviation_given_observed(scale @ scale.mT, seen[part], deviation, noise)
             results.append(torch.where(seen[part], values[part], completed))
         return torch.cat(results)
 
     def state_posteriors(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """p(y, s_t | x) of the pixels that ``observed`` marks, ``(B, T, M, S)``."""
-        steps, seen = self.emitted(x, observed), None if observed is None else self.sequence(observed)
+        steps, seen = self.emitted(x, observed), None if observed is None else self.reading.of(observed)
         results = []
         for part in torch.arange(len(x), device=x.device).split(self.at_once):
             mask = None if seen is None else seen[part]
-            found = [
-                self.posteriors(self.log_emission(steps[part], group, mask), group)[:2] for group in range(self.groups)
-            ]
+            found = []
+            for group in range(self.groups):
+                log_b = self.log_emission(steps[part], group, mask)
+                found.append(chain.posteriors(log_b, *self.chain(group), self.ergodic)[:2])
             joint = torch.stack([log_z for log_z, _ in found], 1)
             proba = (joint if self.log_prior is None else joint + self.log_prior).softmax(1)
             results.append(torch.stack([posterior for _, posterior in found], 2) * proba[:, None, :, None])
@@ -467,7 +410,7 @@ class HMM(DensityModel):
                 each = F.linear(inputs, self.weight[group].flatten(0, 1)).unflatten(2, (self.states, self.values))
                 each = each if self.gaussian else each.sigmoid()
                 means[part] += (weights[part, :, group, None] @ each)[:, :, 0]
-        return self.image(means).clamp(0, 1)
+        return self.reading.example(means).clamp(0, 1)
 
     def viterbi(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """The most probable path of states ``(B, T)`` int64, of the class ``labels``, or of the most probable one."""
@@ -480,16 +423,7 @@ class HMM(DensityModel):
         for group, index in self.by_group(labels):
             start, moves = self.chain(group)
             for part in index.split(self.at_once):
-                first, *rest = self.log_emission(steps[part], group).unbind(1)
-                best, origins = start + first, []
-                for log_density in rest:
-                    best, origin = (best[:, :, None] + moves).max(1)
-                    best = best + log_density
-                    origins.append(origin)
-                path = [best.argmax(1)]
-                for origin in reversed(origins):
-                    path.append(origin.gather(1, path[-1][:, None])[:, 0])
-                paths[part] = torch.stack(path[::-1], 1)
+                paths[part] = chain.best_path(self.log_emission(steps[part], group), start, moves)
         return paths
 
     def transition_matrix(self) -> Tensor:
@@ -508,10 +442,3 @@ class HMM(DensityModel):
         """Images to compute with at a time."""
         states, values, inputs = self.weight.shape[1:]
         return max(1, CHUNK // (self.steps * (states * (values + states) + inputs)))
-
-
-def draw(logits: Tensor, generator: torch.Generator | None) -> Tensor:
-    """A sample of each row's categorical distribution, ``(N, S)`` to ``(N,)``."""
-    if not len(logits):
-        return logits.new_empty(0, dtype=torch.long)
-    return torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]

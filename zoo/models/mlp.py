@@ -13,7 +13,7 @@ import math
 
 from torch import Tensor, nn
 
-from zoo.models._classifier import Classifier
+from zoo.base.classifier import Classifier
 from zoo.registry import register
 from zoo.spec import DataSpec
 

@@ -19,16 +19,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.models._density import Batches, DensityModel
-from zoo.models._gaussian import LOG_2PI
+from zoo.base.gaussian import LOG_2PI
+from zoo.base.generative import Batches, Density
 from zoo.registry import register
-from zoo.spec import DataSpec, Density
+from zoo.spec import DataSpec, Likelihood
 
 TINY = 1e-12  # the least variance of a pixel that never changes; scikit-learn divides by zero there
 
 
 @register("naive_bayes")
-class NaiveBayes(DensityModel):
+class NaiveBayes(Density):
     """Generative classifier with independent pixels.
 
     Args:
@@ -39,8 +39,6 @@ class NaiveBayes(DensityModel):
         var_smoothing: share of the largest pixel variance that is added to all variances (Gaussian).
     """
 
-    partly_labelled = ("statistics",)
-
     def __init__(
         self,
         spec: DataSpec,
@@ -49,14 +47,14 @@ class NaiveBayes(DensityModel):
         alpha: float = 1.0,
         var_smoothing: float = 1e-9,
     ) -> None:
-        super().__init__(spec, per_class=True)
+        super().__init__(spec, conditional=True)
         if emission not in ("bernoulli", "gaussian"):
             raise ValueError(f"emission is bernoulli or gaussian, not {emission!r}")
         if not 0 <= threshold < 1 or not alpha > 0 or not var_smoothing >= 0:
             raise ValueError("threshold must be in [0, 1), alpha above 0 and var_smoothing at least 0")
         self.binary = emission == "bernoulli"
         self.threshold, self.alpha, self.var_smoothing = threshold, alpha, var_smoothing
-        self.density = Density("exact", "binary", threshold) if self.binary else Density("exact", "dequantised")
+        self.density = Likelihood("exact", "binary", threshold) if self.binary else Likelihood("exact", "dequantised")
         size = (self.groups, math.prod(spec.shape))
         if self.binary:
             self.logits = nn.Parameter(torch.zeros(size))
@@ -121,9 +119,9 @@ class NaiveBayes(DensityModel):
         shares, likelihood = F.one_hot(known, self.groups).double(), self.log_likelihood(x, known).double()
         hidden = labels < 0
         if bool(hidden.any()):
-            joint = self.log_joint(x).double()
-            shares = torch.where(hidden[:, None], joint.softmax(1), shares)
-            likelihood = torch.where(hidden, joint.logsumexp(1), likelihood)
+            posterior, evidence = self.responsibilities(x)
+            shares = torch.where(hidden[:, None], posterior, shares)
+            likelihood = torch.where(hidden, evidence, likelihood)
         return {
             "images": shares.sum(),
             "log_likelihood": likelihood.sum(),
@@ -174,14 +172,14 @@ class NaiveBayes(DensityModel):
 
     def impute(self, x: Tensor, observed: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
         """Exact conditional samples ``(n, B, C, H, W)``: the class by its posterior, hidden pixels given the class."""
-        posterior = self.predict_log_proba(x, observed).exp()
+        posterior = self.classify(x, observed).exp()
         groups = torch.multinomial(posterior, n, replacement=True, generator=generator).T.flatten()
         drawn = self._draw(groups, generator).clamp(0, 1).unflatten(0, (n, len(x)))
         return torch.where(observed, x, drawn)
 
     def conditional_mean(self, x: Tensor, observed: Tensor) -> Tensor:
         """E[x | seen pixels], ``(B, C, H, W)``, exact."""
-        mean = self.predict_log_proba(x, observed).exp() @ self._means()
+        mean = self.classify(x, observed).exp() @ self._means()
         return torch.where(observed, x, mean.unflatten(1, self.spec.shape))
 
     def components(self) -> tuple[Tensor, Tensor]:

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from zoo import registry
-from zoo.models._classifier import Classifier
-from zoo.models._model import Model
+from zoo.base.available import available_if
+from zoo.base.classifier import Classifier
+from zoo.base.model import Model
 from zoo.registry import register
 from zoo.spec import DataSpec
 
@@ -56,15 +57,12 @@ class Probe(Classifier):
         self.classifier = registry.create(classifier, spec)
         if not isinstance(self.classifier, Classifier):
             raise ValueError(f"classifier={classifier} is no model of p(y | x)")
-        if hasattr(self.classifier, "calibrate"):
-            self.calibrate = self.classifier.calibrate
 
     @torch.no_grad()
     def codes(self, x: Tensor) -> Tensor:
         """Images ``(B, C, H, W)`` in [0, 1] to the encoder's codes ``(B, D)``, as they are."""
         assert self.encoder is not None
-        encode = self.encoder.encode if _has(self.encoder, "encode") else self.encoder.features
-        return encode(x)
+        return self.encoder.encode(x) if hasattr(self.encoder, "encode") else self.encoder.features(x)
 
     def features(self, x: Tensor) -> Tensor:
         """The penultimate representation of the classifier, ``(B, F)``."""
@@ -83,6 +81,11 @@ class Probe(Classifier):
     def log_proba(self, logits: Tensor) -> Tensor:
         return self.classifier.log_proba(logits)
 
+    @available_if(lambda probe: hasattr(probe.classifier, "calibrate"))
+    def calibrate(self, logits: Tensor, labels: Tensor) -> None:
+        """Of the classifier, see :meth:`zoo.models.svm.SVM.calibrate`."""
+        self.classifier.calibrate(logits, labels)
+
     def train(self, mode: bool = True) -> Probe:
         """The encoder stays in eval mode: its statistics and its answers are not those of the probe's batches."""
         super().train(mode)
@@ -96,18 +99,11 @@ def _encoder(source: str | Mapping[str, Any], spec: DataSpec) -> Model:
     if isinstance(source, Mapping):
         if set(source) != {"name", "spec", "options"}:
             raise ValueError(f"a config of an encoder has name, spec and options, not {', '.join(map(str, source))}")
-        encoder = registry.create(source["name"], source["spec"], **source["options"])
+        encoder = registry.rebuild(source)
     else:
-        from zoo import checkpoint  # reading files is not what models are about
-
-        encoder = checkpoint.load(source)
-    name = encoder.config["name"]
-    if not (_has(encoder, "encode") or _has(encoder, "features")):
-        raise ValueError(f"encoder={name} cannot encode")
+        encoder = registry.load(source)
+    if not (hasattr(encoder, "encode") or hasattr(encoder, "features")):
+        raise ValueError(f"encoder={encoder.name} cannot encode")
     if encoder.spec.shape != spec.shape:
         raise ValueError(f"the encoder takes images of shape {encoder.spec.shape}, and these have {spec.shape}")
     return encoder
-
-
-def _has(model: Model, method: str) -> bool:
-    return getattr(model, method, None) is not None

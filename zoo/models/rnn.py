@@ -12,7 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zoo.models._classifier import Classifier
+from zoo.base.classifier import Classifier
+from zoo.base.sequence import Steps
 from zoo.registry import register
 from zoo.spec import DataSpec
 
@@ -46,15 +47,11 @@ class RNN(Classifier):
         super().__init__(spec)
         if cell not in CELLS:
             raise ValueError(f"cell must be one of {', '.join(CELLS)}, not {cell!r}")
-        channels, height, width = spec.shape
-        input_sizes = {"rows": channels * width, "columns": channels * height, "pixels": channels}
-        if reads not in input_sizes:
-            raise ValueError(f"reads must be one of {', '.join(input_sizes)}, not {reads!r}")
+        self.reading = Steps(spec.shape, reads)
         if hidden_size < 1 or num_layers < 1 or not 0 <= dropout < 1:
             raise ValueError("hidden_size and num_layers must be at least 1 and dropout in [0, 1)")
-        self.reads = reads
         self.cell = CELLS[cell](
-            input_sizes[reads],
+            self.reading.values,
             hidden_size,
             num_layers,
             batch_first=True,
@@ -68,15 +65,8 @@ class RNN(Classifier):
                 for gate in parameter.split(hidden_size):
                     nn.init.orthogonal_(gate)
 
-    def sequence(self, x: Tensor) -> Tensor:
-        """Images ``(B, C, H, W)`` to the sequence the network reads, ``(B, steps, values)``."""
-        if self.reads == "pixels":
-            return x.flatten(2).transpose(1, 2)
-        axes = (0, 2, 1, 3) if self.reads == "rows" else (0, 3, 1, 2)
-        return x.permute(axes).flatten(2)
-
     def features(self, x: Tensor) -> Tensor:
-        state = self.cell(self.sequence(self.normalize(x)))[1]
+        state = self.cell(self.reading.of(self.normalize(x)))[1]
         last = state[0] if isinstance(state, tuple) else state  # the LSTM returns (h, c)
         ends = last[-2:] if self.cell.bidirectional else last[-1:]
         return self.dropout(torch.cat(tuple(ends), 1))

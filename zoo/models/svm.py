@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.models._classifier import Classifier
+from zoo.base.classifier import Classifier
 from zoo.registry import register
 from zoo.spec import DataSpec
 

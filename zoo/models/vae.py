@@ -11,13 +11,7 @@ or, with K > 1 samples, the tighter importance-weighted bound
 which is also how ``log_prob`` answers. With ``conditional`` every term depends on the class y too: p(x | y) of all
 classes makes a classifier by Bayes' rule.
 
-With ``classify_weight`` α the classes of some images may be hidden. A network q(y | x) is trained beside the others: a
-labelled image has the bound of log p(x, y) and −α log q(y | x), one without a label has, summed exactly over classes,
-
-    log p(x) ≥ Σ_y q(y | x) (bound of log p(x, y) − log q(y | x)).
-
 References:
-    Kingma, Mohamed, Rezende & Welling 2014, Semi-supervised learning with deep generative models: M2, eq. 6 to 9.
     Kingma & Welling 2014, Auto-encoding variational Bayes; Rezende, Mohamed & Wierstra 2014.
     Burda, Grosse & Salakhutdinov 2016, Importance weighted autoencoders.
     Higgins et al. 2017, β-VAE.  Kingma et al. 2016, Improved variational inference (free bits).
@@ -28,185 +22,29 @@ References:
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributions import ContinuousBernoulli, Normal
+from torch.distributions import Normal
 
-from zoo.errors import ZooError
-from zoo.models._density import Batches
-from zoo.models._latent import LatentModel
-from zoo.models._precision import full
+from zoo.base.blocks import ConvDecoder, ConvEncoder, perceptron, start
+from zoo.base.generative import Batches, Density, Latent, bayes
+from zoo.base.likelihoods import LIKELIHOODS, binarise, mean_of
+from zoo.base.precision import full
 from zoo.registry import register
-from zoo.spec import DataSpec, Density
+from zoo.spec import DataSpec, Likelihood
 
 AT_ONCE = 2048  # latents decoded at a time in evaluation: what bounds the memory
 CODE_SAMPLES = 8  # importance samples that decide on the class of an image that is encoded
 NOISE_SEED = 0  # of importance samples in evaluation: the same question has the same answer
 
 
-# Likelihoods: what an image is made into before it is modelled, and log p of that given the decoder's output
-
-
-def bernoulli(x: Tensor, logits: Tensor) -> Tensor:
-    """log p of binary pixels, in nats, elementwise."""
-    return x * logits - F.softplus(logits)
-
-
-def continuous_bernoulli(x: Tensor, logits: Tensor) -> Tensor:
-    """log density of pixels in [0, 1], in nats, elementwise (Loaiza-Ganem & Cunningham 2019)."""
-    return ContinuousBernoulli(logits=logits, validate_args=False).log_prob(x)
-
-
-def discretized_logistic(x: Tensor, parameters: Tensor) -> Tensor:
-    """log probability of 256 grey levels, in nats, elementwise: a logistic's mass in the level's interval, the first
-    and the last of which go on to infinity (Kingma et al. 2016).
-
-    Args:
-        x: grey values ``(…, C, H, W)`` in [0, 1], multiples of 1/255.
-        parameters: ``(…, 2 C, H, W)``: logit of the mean, then log scale − 2.
-    """
-    mean, scale = _location_and_scale(parameters)
-    width = 1 / (255 * scale)
-    upper = (x - mean) / scale + width / 2
-    lower = upper - width
-    # σ(a) − σ(b) = σ(a) σ(−b) (1 − e^(b − a)), whose logarithm is exact in the tails, too
-    inside = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-width))
-    return torch.where(x < 0.5 / 255, F.logsigmoid(upper), torch.where(x > 254.5 / 255, F.logsigmoid(-lower), inside))
-
-
-def _location_and_scale(parameters: Tensor) -> tuple[Tensor, Tensor]:
-    location, log_scale = parameters.chunk(2, -3)
-    return location.sigmoid(), (log_scale - 2).clamp(-7, 2).exp()  # narrower than a quarter level gains nothing
-
-
-def binarise(x: Tensor) -> Tensor:
-    """Grey values in [0, 1] to zeros and ones, one with the probability that is the value, always the same for the same
-    image: the random numbers are a function of its 256 levels (splitmix64 of their hash and the pixel's number)."""
-    levels = (x * 255).round().long().flatten(1)
-    position = torch.arange(1, levels.shape[1] + 1, device=x.device)
-    state = (_mix(position) * (levels + 1)).sum(1, keepdim=True) + _GOLDEN * position
-    uniform = _shift(_mix(state), 11).to(torch.float64 if x.device.type != "mps" else torch.float32) / 2**53
-    return (uniform.view(x.shape) < x).to(x.dtype)
-
-
-_GOLDEN = -7046029254386353131  # 2^64 / golden ratio, as int64: multiplication is modulo 2^64
-
-
-def _mix(z: Tensor) -> Tensor:
-    """The finaliser of splitmix64 (Steele, Lea & Flood 2014)."""
-    z = (z ^ _shift(z, 30)) * -4658895280553007687
-    z = (z ^ _shift(z, 27)) * -7723592293110705685
-    return z ^ _shift(z, 31)
-
-
-def _shift(z: Tensor, bits: int) -> Tensor:
-    return (z >> bits) & ((1 << (64 - bits)) - 1)  # zeros come in from the left
-
-
-LIKELIHOODS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], int, str]] = {  # function, outputs a value, of what
-    "bernoulli": (bernoulli, 1, "binarised"),
-    "continuous_bernoulli": (continuous_bernoulli, 1, "continuous"),
-    "discretized_logistic": (discretized_logistic, 2, "discrete"),
-}
-
-
-# Networks
-
-
-class Residual(nn.Module):
-    """x + f(x) with two 3×3 convolutions."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.silu(self.first(F.silu(x))))
-
-
-class ConvEncoder(nn.Module):
-    """Images ``(B, C, H, W)`` to features ``(B, out_features)``; each stage halves height and width, rounding up."""
-
-    def __init__(self, shape: tuple[int, int, int], channels: tuple[int, ...], blocks: int) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for fan_in, fan_out in itertools.pairwise([shape[0], *channels]):
-            layers += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1)]
-            layers += [Residual(fan_out) for _ in range(blocks)]
-            layers += [nn.SiLU()]
-        self.body = nn.Sequential(*layers)
-        _, height, width = shape
-        for _ in channels:
-            height, width = -(-height // 2), -(-width // 2)
-        self.out_features = channels[-1] * height * width
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body(x.contiguous(memory_format=torch.channels_last)).flatten(1)
-
-
-class ConvDecoder(nn.Module):
-    """Features ``(B, in_features)`` to ``(B, out, H, W)``: the mirror image of :class:`ConvEncoder`."""
-
-    def __init__(self, shape: tuple[int, int, int], channels: tuple[int, ...], blocks: int, out: int) -> None:
-        super().__init__()
-        sizes = [shape[1:]]
-        for _ in channels:
-            sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
-        self.sizes = sizes[::-1]
-        self.in_features = channels[-1] * math.prod(self.sizes[0])
-        self.start = channels[-1]
-        narrow = max(channels[0] // 2, 4)
-        stages: list[nn.Module] = []
-        for fan_in, fan_out in itertools.pairwise([*channels[::-1], narrow]):
-            residual = [Residual(fan_in) for _ in range(blocks)]
-            # 2×2 kernels without overlap leave a checkerboard, 4×4 ones do not
-            stages.append(nn.Sequential(*residual, nn.SiLU(), nn.ConvTranspose2d(fan_in, fan_out, 4, 2, 1)))
-        self.stages = nn.ModuleList(stages)
-        self.last = nn.Conv2d(narrow, out, 3, padding=1)
-
-    def forward(self, features: Tensor) -> Tensor:
-        x = features.view(-1, self.start, *self.sizes[0]).contiguous(memory_format=torch.channels_last)
-        for stage, (height, width) in zip(self.stages, self.sizes[1:], strict=True):
-            x = stage(x)[..., :height, :width]
-        return self.last(F.silu(x))
-
-
-def perceptron(widths: list[int]) -> nn.Sequential:
-    """Linear layers with SiLU after each but the last."""
-    layers = [layer for pair in itertools.pairwise(widths) for layer in (nn.Linear(*pair), nn.SiLU())]
-    return nn.Sequential(*layers[:-1])
-
-
-def start(module: nn.Module) -> None:
-    """Weights that keep the variance of what goes through a ReLU-like layer, forward (He et al. 2015).
-
-    With torch's own, smaller ones a decoder of many layers hardly sees the latent, and the posterior collapses before
-    it does.
-    """
-    layer: Any
-    for layer in module.modules():
-        if isinstance(layer, nn.ConvTranspose2d):
-            inputs = layer.weight.shape[0] * layer.weight[0, 0].numel() / math.prod(layer.stride)  # to each output
-            nn.init.normal_(layer.weight, std=math.sqrt(2 / inputs))
-        elif isinstance(layer, (nn.Linear, nn.Conv2d)):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        else:
-            continue
-        nn.init.zeros_(layer.bias)
-    for layer in module.modules():
-        if isinstance(layer, Residual):  # a deep network starts as a shallow one
-            nn.init.zeros_(layer.second.weight)
-
-
 @register("vae")
-class VAE(LatentModel):
+class VAE(Density, Latent):
     """Variational autoencoder with a diagonal Gaussian posterior.
 
     ``log_prob`` is a lower bound with ``importance_samples`` samples, from a fixed seed, of what ``density.of`` says.
@@ -226,8 +64,6 @@ class VAE(LatentModel):
         prior: ``"normal"``, or ``"realnvp"``: a flow of affine coupling layers.
         flow_layers, flow_width: coupling layers and the width of their two hidden layers (``realnvp``).
         conditional: encoder and decoder see the class, and the model is a classifier by Bayes' rule.
-        classify_weight: α of a labelled image; above 0 there is a q(y | x), and classes may be hidden in training
-            (``conditional``, ``num_samples=1``). It is also what answers for classes where all pixels are seen.
         beta: weight of the KL divergence.
         num_samples: K of the training bound; above 1 the gradient is the doubly reparameterised one.
         free_bits: KL nats a latent dimension, on average over a batch, that cost nothing.
@@ -235,8 +71,9 @@ class VAE(LatentModel):
         importance_samples: K of ``log_prob``.
     """
 
-    initialized: Tensor
     grey: Tensor
+    partly_labelled: tuple[str, ...] = ()  # the bound of an image of unknown class is that of zoo.models.m2
+    option = "conditional"
 
     def __init__(
         self,
@@ -251,24 +88,20 @@ class VAE(LatentModel):
         flow_layers: int = 6,
         flow_width: int = 128,
         conditional: bool = False,
-        classify_weight: float = 0.0,
         beta: float = 1.0,
         num_samples: int = 1,
         free_bits: float = 0.0,
         warmup: float = 0.0,
         importance_samples: int = 64,
     ) -> None:
-        super().__init__(spec, latent_dim, conditional)
+        super().__init__(spec, conditional)
+        self.latent_dim = latent_dim
         hidden_sizes, channels = tuple(hidden_sizes), tuple(channels)
         _check(network, hidden_sizes, channels, likelihood, prior)
-        if min(latent_dim, num_samples, importance_samples) < 1 or min(beta, free_bits, warmup, classify_weight) < 0:
+        if min(latent_dim, num_samples, importance_samples) < 1 or min(beta, free_bits, warmup) < 0:
             raise ValueError(
-                "latent_dim, num_samples and importance_samples must be at least 1, and beta, free_bits, warmup and "
-                "classify_weight at least 0"
-            )
-        if classify_weight and (not conditional or num_samples > 1 or free_bits):
-            raise ValueError(
-                "classify_weight is of a model with conditional=true, and of a bound with num_samples=1 and free_bits=0"
+                "latent_dim, num_samples and importance_samples must be at least 1, and beta, free_bits and warmup at "
+                "least 0"
             )
         if free_bits and (num_samples > 1 or prior != "normal"):
             raise ValueError(
@@ -276,10 +109,9 @@ class VAE(LatentModel):
             )
         self.beta, self.num_samples, self.free_bits, self.warmup = beta, num_samples, free_bits, warmup
         self.importance_samples = importance_samples
-        self.classify_weight = classify_weight
         self.log_likelihood_of, outputs, of = LIKELIHOODS[likelihood]
         self.likelihood = likelihood
-        self.density = Density("lower bound", of)
+        self.density = Likelihood("lower bound", of)
         out, pixels = outputs * spec.shape[0], math.prod(spec.shape)
         classes = spec.num_classes if conditional else 0
         self.encoder: nn.Module
@@ -295,11 +127,6 @@ class VAE(LatentModel):
         self.decoder_head = perceptron([latent_dim + classes, *hidden_sizes[::-1], decoded])
         for module in (self.encoder, self.encoder_head, self.decoder_head, self.decoder):
             start(module)
-        if classify_weight:
-            self.partly_labelled = ("terms",)
-            body = nn.Flatten() if network == "mlp" else ConvEncoder(spec.shape, channels, blocks)
-            self.classifier = nn.Sequential(body, perceptron([encoded, *hidden_sizes, classes]))
-            start(self.classifier)
         self.flow: Any = None
         if prior == "realnvp":
             import zuko
@@ -308,12 +135,21 @@ class VAE(LatentModel):
             for coupling in self.flow.transform.transforms:  # a flow starts as the standard normal
                 nn.init.zeros_(coupling.hyper[-1].weight)
                 nn.init.zeros_(coupling.hyper[-1].bias)
-        self.register_buffer("initialized", torch.tensor(False))
         # log odds of the mean grey value, to which the decoder's output is added
         self.register_buffer("offset", torch.zeros(out, *spec.shape[1:]))
         self.register_buffer("grey", torch.tensor(spec.mean).view(-1, 1, 1), persistent=False)  # of the data's mean
-        if not conditional:
-            self.predict_log_proba = None  # type: ignore[assignment]
+
+    @classmethod
+    def renewed(cls, name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """M2 was a VAE with a ``classify_weight`` above 0."""
+        options = dict(options)
+        weight = options.pop("classify_weight", 0.0)
+        if not weight:
+            return name, options
+        others = {
+            key: value for key, value in options.items() if key not in ("conditional", "num_samples", "free_bits")
+        }
+        return "m2", {**others, "classify_weight": weight}
 
     def initialize(self, batches: Batches, generator: torch.Generator) -> None:
         """Start from the mean image and the classes' frequencies."""
@@ -324,8 +160,6 @@ class VAE(LatentModel):
             images += len(x)
             if self.log_prior is not None:
                 counts += torch.bincount(labels[labels >= 0], minlength=self.groups)
-        if self.classify_weight and not counts.all():
-            raise ZooError("a class without any labelled image cannot be learnt: data.labels=… needs one of each class")
         self.set_prior(counts)
         mean = (total / images).clamp(1e-3, 1 - 1e-3)
         self.offset[: self.spec.shape[0]] = mean.logit().to(self.offset)
@@ -357,12 +191,7 @@ class VAE(LatentModel):
         return noise if self.flow is None else self.flow().transform.inv(noise)
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        parameters = self.parameters_of(z, labels)
-        if self.likelihood == "bernoulli":
-            return parameters.sigmoid()
-        if self.likelihood == "continuous_bernoulli":
-            return ContinuousBernoulli(logits=parameters, validate_args=False).mean
-        return _location_and_scale(parameters)[0]
+        return mean_of(self.likelihood, self.parameters_of(z, labels))
 
     def observe(self, x: Tensor) -> Tensor:
         """Grey values ``(B, C, H, W)`` in [0, 1] to what is modelled: binary pixels, or the grey values."""
@@ -381,24 +210,21 @@ class VAE(LatentModel):
 
     # Training
 
-    def terms(self, x: Tensor, labels: Tensor, epoch: float = math.inf) -> dict[str, Tensor]:
+    def losses(self, x: Tensor, labels: Tensor, epoch: float = math.inf) -> dict[str, Tensor]:
         """The criterion and what it consists of, averaged over a batch, in nats an image.
 
         Args:
             x: grey values ``(B, C, H, W)`` in [0, 1].
-            labels: ``(B,)``; with ``classify_weight`` negative where a class is hidden.
+            labels: ``(B,)``.
             epoch: epochs done so far, for ``warmup``.
 
         Returns:
             ``loss``: recon + weight · kl, where K = 1; ``log_likelihood``: the lower bound of log p(x), or of
             log p(x, y) where there are classes; ``recon``: −E log p(x | z); ``kl``: KL(q ‖ p), estimated from the
-            sample where the prior is a flow; with ``classify_weight`` also ``classification``: −log q(y | x), of the
-            labelled images alone, over all images. Scalars.
+            sample where the prior is a flow. Scalars.
         """
         x = self.observe(x)
-        weight = self.beta * min(1.0, epoch / self.warmup if self.warmup else 1.0)
-        if self.classify_weight:
-            return self._partly_labelled(x, labels, weight)
+        weight = self.kl_weight(epoch)
         q = self.posterior(x, labels)
         if self.num_samples > 1:
             recon, kl, bound, loss = self._importance_weighted(x, labels, q, weight)
@@ -415,26 +241,13 @@ class VAE(LatentModel):
             bound = bound + self.log_prior[labels].mean()
         return {"loss": loss, "log_likelihood": bound.detach(), "recon": recon.detach(), "kl": kl.detach()}
 
-    def _partly_labelled(self, x: Tensor, labels: Tensor, weight: float) -> dict[str, Tensor]:
-        """The terms where there is a q(y | x): a row a labelled image, and one a class for each of the others."""
-        known, hidden = (labels >= 0).nonzero()[:, 0], (labels < 0).nonzero()[:, 0]
-        log_proba = self._log_q(x)
-        rows = torch.cat([known, hidden.repeat_interleave(self.groups)])
-        classes = torch.cat([labels[known], torch.arange(self.groups, device=x.device).repeat(len(hidden))])
-        shares = torch.cat([torch.ones_like(log_proba[known, 0]), log_proba[hidden].exp().flatten()]) / len(x)
-        repeated = x[rows]
-        q = self.posterior(repeated, classes)
-        z = q.rsample()
-        recon = -(shares * self._sum(self.log_likelihood_of(repeated, self.parameters_of(z, classes)))).sum()
-        divergence = kl_to_standard(q).sum(1) if self.flow is None else q.log_prob(z).sum(1) - self.log_prior_of(z)
-        kl = (shares * divergence).sum()
-        entropy = -(log_proba[hidden].exp() * log_proba[hidden]).sum() / len(x)
-        assert self.log_prior is not None
-        of_class = (shares * self.log_prior[classes]).sum() + entropy
-        classification = -log_proba[known, labels[known]].sum() / len(x)
-        loss = recon + weight * kl - of_class + self.classify_weight * classification
-        values = {"log_likelihood": of_class - recon - kl, "recon": recon, "kl": kl, "classification": classification}
-        return {"loss": loss, **{key: value.detach() for key, value in values.items()}}
+    def kl_weight(self, epoch: float) -> float:
+        """``beta``, or what there is of it in the ``warmup``."""
+        return self.beta * min(1.0, epoch / self.warmup if self.warmup else 1.0)
+
+    def divergence(self, q: Normal, z: Tensor) -> Tensor:
+        """KL(q ‖ p) of each image, ``(B,)``, in nats; estimated from its ``z`` where the prior is a flow."""
+        return kl_to_standard(q).sum(1) if self.flow is None else q.log_prob(z).sum(1) - self.log_prior_of(z)
 
     def _importance_weighted(
         self, x: Tensor, labels: Tensor, q: Normal, weight: float
@@ -455,15 +268,13 @@ class VAE(LatentModel):
         return recon.mean(), kl.mean(), bound, loss
 
     def validate(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """What a validation pass looks at, a row an image: ``log_joint`` with training's K, ``recon`` and ``kl``; and
-        ``log_proba`` where there is a q(y | x)."""
+        """What a validation pass looks at, a row an image: ``log_joint`` with training's K, ``recon`` and ``kl``."""
         x = self.observe(x)
         q = self.posterior(x, labels)
         z = q.loc + q.scale * self._noise(1, x)[0]
         recon = -self._sum(self.log_likelihood_of(x, self.parameters_of(z, labels)))
-        kl = q.log_prob(z).sum(1) - self.log_prior_of(z) if self.flow is not None else kl_to_standard(q).sum(1)
-        values = {"log_joint": self.log_joint(x, num_samples=self.num_samples), "recon": recon, "kl": kl}
-        return values | ({"log_proba": self._log_q(x)} if self.classify_weight else {})
+        joint = self.log_joint(x, num_samples=self.num_samples)
+        return {"log_joint": joint, "recon": recon, "kl": self.divergence(q, z)}
 
     # Likelihood
 
@@ -534,24 +345,9 @@ class VAE(LatentModel):
         ``ZooError`` where labels are given to a model without classes.
         """
         if labels is None:
-            return self.log_joint(x, observed, num_samples).logsumexp(1)
+            return bayes(self.log_joint(x, observed, num_samples))[0]
         self.require_classes()
         return self._bound(self.observe(x), labels, num_samples, observed)
-
-    def log_likelihood(self, x: Tensor, labels: Tensor) -> Tensor:
-        """A lower bound of log p(x, y), or of log p(x) where there are no classes, in nats, ``(B,)``."""
-        return self.log_prob(x) if self.log_prior is None else self.log_prob(x, labels) + self.log_prior[labels]
-
-    def predict_log_proba(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
-        """log p(y | x) in nats, ``(B, K)``: by Bayes' rule from the bounds of log p(x, y); log q(y | x) where there is
-        such a network and no pixel is missing."""
-        if self.classify_weight and observed is None:
-            return self._log_q(self.observe(x))
-        return self.log_joint(x, observed).log_softmax(1)
-
-    def _log_q(self, x: Tensor) -> Tensor:
-        """log q(y | x), ``(B, K)``, of pixels as the likelihood sees them."""
-        return full(self.classifier(x - self._mean(x))).log_softmax(1)
 
     # Codes
 
@@ -586,8 +382,8 @@ class VAE(LatentModel):
         mean = torch.zeros_like(x)
         step = max(1, AT_ONCE // max(len(x), 1))
         shares = weights.softmax(0)
-        for start in range(0, len(z), step):
-            part = slice(start, start + step)
+        for first in range(0, len(z), step):
+            part = slice(first, first + step)
             classes = None if labels is None else labels[part].flatten()
             images = self.decode(z[part].flatten(0, 1), classes).unflatten(0, z[part].shape[:2])
             mean += (shares[part, :, None, None, None] * images).sum(0)

@@ -19,13 +19,13 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
 from zoo import capability, checkpoint
+from zoo.base.generative import Latent
+from zoo.base.model import Model
 from zoo.data.datamodule import ImageDataModule
 from zoo.errors import ConfigError
 from zoo.files import write_bytes
 from zoo.inspect.figures import generative_figures, write_classifier
 from zoo.inspect.latents import draw_latents
-from zoo.models._latent import LatentModel
-from zoo.models._model import Model
 from zoo.run import machine
 from zoo.tasks import sample_quality
 from zoo.tasks.evaluate import Evaluation, describe
@@ -114,7 +114,7 @@ def draw(
     """What a generative model has learnt, as files in ``run/figures``; in TensorBoard that, pictures of a classifier's
     test split, and the hyperparameters beside the final metrics."""
     figures = {}
-    if isinstance(model, LatentModel):  # TensorBoard has had these each epoch; the files are to show what is kept
+    if isinstance(model, Latent):  # TensorBoard has had these each epoch; the files are to show what is kept
         draw_latents(model, data.splits.val or data.splits.train.labelled(), run / "figures")
     else:
         figures = generative_figures(model, data.splits.test)
@@ -164,7 +164,7 @@ def report(console: Console, run: Path, summary: Mapping[str, Any], model: Model
     for line in (
         *([f"tensorboard --logdir {run}"] if summary["config"]["logger"]["name"] == "tensorboard" else []),
         f"python scripts/evaluate.py ckpt={kept}",
-        *([f"python scripts/sample.py ckpt={kept}"] if capability.support(model, "sample") != "no" else []),
+        *([f"python scripts/sample.py ckpt={kept}"] if capability.can(model, "sample") else []),
         f"python -c \"import zoo; model = zoo.load('{run}')\"",
     ):
         console.print(line, soft_wrap=True)

@@ -13,6 +13,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from zoo import checkpoint, registry
+from zoo.base.generative import Latent
 from zoo.data.datamodule import ImageDataModule
 from zoo.data.splits import Split
 from zoo.errors import ConfigError, ZooError
@@ -20,7 +21,6 @@ from zoo.files import write_json, write_text
 from zoo.inspect.latents import LatentPictures
 from zoo.inspect.progress import Progress
 from zoo.learners import learner_class
-from zoo.models._latent import LatentModel
 from zoo.run import machine, record
 from zoo.run.record import Settings, run_directory
 from zoo.run.trainer import build_trainer, checkpoints, quiet
@@ -69,9 +69,9 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
                 raise ZooError(f"no checkpoint could be written to {run}: is it writable, is the disk full?")
             best = record.best(run, learner, value)
             # what is reported is what is kept: the checkpoint as a user will load it
-            model = checkpoint.load(run)
+            model = registry.load(run)
             evaluation = evaluate(model, data.splits.test) if tells(model) else Evaluation({}, None)
-            if isinstance(model, LatentModel):
+            if isinstance(model, Latent):
                 evaluation.metrics.update(sample_quality.sample_metrics(model, data.splits, settings["data"]["name"]))
             seconds = {
                 "setup": setup - started,
@@ -104,12 +104,13 @@ def build(
     L.seed_everything(settings["seed"], verbose=False)
     data = ImageDataModule(**settings["data"], seed=settings["seed"], train=train)
     options = dict(settings["model"])
-    model = registry.create(options.pop("name"), data.spec, **options)
+    name, options = registry.renewed(options.pop("name"), options)  # a run that is resumed may be an older one
+    model = registry.create(name, data.spec, **options)
     options = dict(settings["learner"])
     learner = learner_class(options.pop("name"))(model, **options)
     callbacks: list[L.Callback] = [Progress(run / "metrics.csv", console)]
     if not settings["trainer"]["fast_dev_run"]:
-        if pictures and isinstance(model, LatentModel):  # before Progress, which writes down what it logs
+        if pictures and isinstance(model, Latent):  # before Progress, which writes down what it logs
             callbacks.insert(0, latent_pictures(settings, data, run, console))
         callbacks.append(checkpoints(run, learner, validated=len(data.splits.val) > 0))
     trainer = build_trainer(settings, run, callbacks)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+from zoo.base.model import Model
 from zoo.data import kinds
 from zoo.data.idx import FILES, idx_bytes
 from zoo.data.splits import Split
 from zoo.errors import ZooError
 from zoo.files import new_folder, write_bytes
-from zoo.models._model import Model
 from zoo.tasks.sample_quality import labelled_samples
 
 

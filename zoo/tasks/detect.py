@@ -35,6 +35,8 @@ import torch
 from torch import Tensor
 
 from zoo import capability
+from zoo.base.likelihoods import binarise
+from zoo.base.model import Model
 from zoo.data import kinds
 from zoo.data.splits import Split, Splits, draw, parted
 from zoo.errors import DataError, ZooError
@@ -49,9 +51,11 @@ from zoo.metrics.detection import (
     threshold,
 )
 from zoo.metrics.likelihood import LEVELS
-from zoo.models._model import Model
-from zoo.models.vae import binarise
-from zoo.spec import Density
+from zoo.questions.anomaly_score import anomaly_score, anomaly_scores
+from zoo.questions.encode import encode
+from zoo.questions.log_prob import log_prob
+from zoo.questions.reconstruct import reconstruct
+from zoo.spec import Likelihood
 
 FIT_IMAGES = 5_000  # training images that a score is fitted to, at most
 SEED = 0  # of the images that are drawn from a split: the same question has the same answer
@@ -93,7 +97,7 @@ def fit_gaussians(features: Tensor, labels: Tensor) -> ClassGaussians:
     return ClassGaussians(means, vectors * (values.clamp_min(0) + ridge).rsqrt())
 
 
-def code_length(images: Tensor, density: Density) -> Tensor:
+def code_length(images: Tensor, density: Likelihood) -> Tensor:
     """The length of a general lossless code of each image, in nats, ``(N,)`` float64: zlib's, at its best level.
 
     Of what ``density`` is of: the 256 levels, or the binary pixels that are made from them, eight to a byte. A PNG is
@@ -124,27 +128,27 @@ def score_names(model: Model, background: Model | None = None) -> tuple[str, ...
 
     Raises ``ZooError`` where ``background`` is no density, or one of another kind than the model's.
     """
-    names = list(capability.anomaly_scores(model))
+    names = list(anomaly_scores(model))
     if background is not None:
         _check_background(model, background)
     if "log_prob" in names:
         names.append("typicality")
         if background is not None:
             names.append("likelihood_ratio")
-        if getattr(model, "density", None) is not None and model.density.of in CODED:
+        if hasattr(model, "density") and model.density.of in CODED:
             names.append("complexity")
-    if capability.support(model, "reconstruct") != "no":
+    if capability.can(model, "reconstruct"):
         names.append("reconstruction")
-    if capability.support(model, "encode") != "no":
+    if capability.can(model, "encode"):
         blank = torch.zeros(1, *model.spec.shape)
-        if capability.encode(model, blank).shape[1] <= MOST_FEATURES:
+        if encode(model, blank).shape[1] <= MOST_FEATURES:
             names.append("mahalanobis")
     return tuple(names)
 
 
 def _check_background(model: Model, background: Model) -> None:
     for which, density in (("model", model), ("background", background)):
-        if capability.support(density, "log_prob") == "no":
+        if not capability.can(density, "log_prob"):
             raise ZooError(f"a likelihood ratio needs two densities, and the {which} tells no log p(x)")
     if model.spec.shape != background.spec.shape:
         raise ZooError(f"the background was made for images of shape {background.spec.shape}, not {model.spec.shape}")
@@ -199,11 +203,11 @@ class Detector:
             units = math.prod(x.shape[1:]) * math.log(LEVELS - 1) if density.of == "dequantised" else 0.0
             return surprise + units - code_length(images, density)
         if name == "reconstruction":
-            return (capability.reconstruct(self.model, x) - x).square().flatten(1).sum(1)
+            return (reconstruct(self.model, x) - x).square().flatten(1).sum(1)
         if name == "mahalanobis":
             assert self.gaussians is not None
-            return self.gaussians.distance(capability.encode(self.model, x).cpu())
-        return capability.anomaly_score(self.model, x, name)
+            return self.gaussians.distance(encode(self.model, x).cpu())
+        return anomaly_score(self.model, x, name)
 
 
 def fit(model: Model, train: Split, names: Sequence[str] | None = None, background: Model | None = None) -> Detector:
@@ -235,14 +239,14 @@ def fit(model: Model, train: Split, names: Sequence[str] | None = None, backgrou
         typical = float(Detector(model, ("log_prob",))(draw(train, FIT_IMAGES).images)["log_prob"].mean())
     if "mahalanobis" in names:
         few = draw(train.labelled(), FIT_IMAGES)
-        codes = torch.cat([capability.encode(model, x).cpu() for x, _ in few.chunks(CHUNK)])
+        codes = torch.cat([encode(model, x).cpu() for x, _ in few.chunks(CHUNK)])
         gaussians = fit_gaussians(codes, few.labels)
     return Detector(model, names, background, typical, gaussians)
 
 
 def _surprise(model: Model, x: Tensor) -> Tensor:
     """−log p(x) in nats, ``(N,)`` float64."""
-    return -capability.log_prob(model, x).cpu().double()
+    return -log_prob(model, x).cpu().double()
 
 
 # What is done with scores

@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 
 from zoo import capability
+from zoo.base.generative import Density, bayes
+from zoo.base.model import Model
 from zoo.data.splits import Split, Splits, load_splits
 from zoo.errors import ConfigError, DataError, ZooError
 from zoo.metrics.classification import confusion_matrix, per_class_accuracy, summarize
 from zoo.metrics.likelihood import dequantise, summarize_likelihood
-from zoo.models._model import Model
+from zoo.questions.classify import classify
+from zoo.questions.log_prob import log_prob
 from zoo.spec import DataSpec
 
 NOISE_SEED = 0  # of dequantisation: the same images have the same likelihood, in every evaluation
@@ -39,7 +42,7 @@ class Evaluation:
 
 def tells(model: Model) -> bool:
     """Whether a model has something to say of an image: its class, or its likelihood."""
-    return any(capability.support(model, question) != "no" for question in ("classify", "log_prob"))
+    return any(capability.can(model, question) for question in ("classify", "log_prob"))
 
 
 def evaluate(
@@ -65,29 +68,30 @@ def evaluate(
         raise DataError("there is no image to evaluate on")
     if int(split.labels.max()) >= spec.num_classes:
         raise DataError(f"the data has more classes than the {spec.num_classes} of the model")
-    classifies, is_density = (capability.support(model, question) != "no" for question in ("classify", "log_prob"))
-    name = getattr(model, "config", {}).get("name", type(model).__name__)
+    classifies, is_density = (capability.can(model, question) for question in ("classify", "log_prob"))
     is_density = is_density and not missing
     if not classifies and not is_density:
-        raise ZooError(f"{name} can neither classify nor tell log p(x): there is nothing to evaluate on a data set")
+        raise ZooError(
+            f"{model.name} can neither classify nor tell log p(x): there is nothing to evaluate on a data set"
+        )
     metrics: dict[str, Any] = {}
-    log_proba = log_prob = None
-    # where the classes and the likelihood are asked about the same pixels, one pass over them answers both
-    joint = classifies and is_density and hasattr(model, "log_joint") and model.density.of != "dequantised"
-    joint = joint and not hasattr(model, "classifier")  # a network of its own tells the classes
+    log_proba = evidence = None
+    # where the classes and the likelihood are asked about the same values, one pass over them answers both
+    joint = isinstance(model, Density) and model.classes_by_joint and model.density.of != "dequantised"
+    joint = joint and classifies and is_density and not spec.missing
+    extra = {} if importance is None else {"num_samples": importance}
     if classifies:
         generator = torch.Generator().manual_seed(MASK_SEED)
         parts = []
         for x, _ in split.chunks(batch_size):
             observed = torch.rand(len(x), 1, *spec.shape[1:], generator=generator) >= missing if missing else None
             if joint:
-                parts.append(capability.log_joint(model, x, importance))
+                parts.append(capability.ask(model, lambda part: model.log_joint(part, **extra), x))
             else:
-                parts.append(capability.classify(model, x, observed))
+                parts.append(classify(model, x, observed))
         log_proba = torch.cat(parts)
         if joint:
-            log_prob = log_proba.logsumexp(1)
-            log_proba = log_proba.log_softmax(1)
+            evidence, log_proba = bayes(log_proba)
         metrics |= summarize(log_proba, split.labels)
         recall = per_class_accuracy(confusion_matrix(log_proba, split.labels)).tolist()
         named = zip(spec.class_names, recall, strict=True)
@@ -95,11 +99,11 @@ def evaluate(
     if is_density:
         if not hasattr(model, "density"):
             raise ZooError(
-                f"{name} does not say what its log_prob is: its attribute density must be a zoo.spec.Density"
+                f"{model.name} does not say what its log_prob is: its attribute density must be a zoo.Likelihood"
             )
-        if log_prob is None:
-            log_prob = _log_prob(model, split, batch_size, importance)
-        metrics |= summarize_likelihood(log_prob, math.prod(spec.shape), model.density.of)
+        if evidence is None:
+            evidence = _log_prob(model, split, batch_size, importance)
+        metrics |= summarize_likelihood(evidence, math.prod(spec.shape), model.density.of)
         samples = importance or getattr(model, "importance_samples", None)
         metrics["density"] = ", ".join([model.density.kind, model.density.of, *([f"K = {samples}"] if samples else [])])
     return Evaluation(metrics, log_proba)
@@ -114,7 +118,7 @@ def _log_prob(model: Model, split: Split, batch_size: int, importance: int | Non
     else:
         examples = (x for x, _ in split.chunks(batch_size))
     for x in examples:
-        parts.append(capability.log_prob(model, x, num_samples=importance))
+        parts.append(log_prob(model, x, num_samples=importance))
     return torch.cat(parts)
 
 
@@ -145,7 +149,7 @@ def splits_for(
 
     Args:
         spec: the model's; pictures of another folder are brought to its size and channels.
-        source: what the splits of the training were made from, see :func:`zoo.checkpoint.load_with_source`.
+        source: what the splits of the training were made from, see :func:`zoo.registry.load_with_source`.
         data: another source; ``folder`` is its path where that is ``image_folder``.
         root: where data lies, if not in the default place.
 

@@ -21,10 +21,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from zoo import capability
+from zoo.base.model import Model
 from zoo.data.splits import Split
 from zoo.errors import DataError
-from zoo.models._model import Model
+from zoo.questions.encode import encode
 
 NEIGHBOURS = 10
 BLOCK = 1 << 24  # distances that are held at a time
@@ -45,7 +45,7 @@ def guess(model: Model, train: Split, images: int = 20_000, seed: int = 0) -> Sp
     known, hidden = (train.labels >= 0).nonzero()[:, 0], (train.labels < 0).nonzero()[:, 0]
     order = torch.randperm(len(hidden), generator=torch.Generator().manual_seed(seed))
     part = train.take(torch.cat([known, hidden[order[:images]]]))
-    codes = torch.cat([capability.encode(model, x) for x, _ in part.chunks(4096)])
+    codes = torch.cat([encode(model, x) for x, _ in part.chunks(4096)])
     shares = spread(codes, part.labels, model.spec.num_classes)
     return replace(part, labels=torch.where(part.labels >= 0, part.labels, shares.argmax(1)))
 

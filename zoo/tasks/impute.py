@@ -9,7 +9,6 @@ with missing data.
 
 from __future__ import annotations
 
-import inspect
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -18,12 +17,15 @@ import torch
 from torch import Tensor
 
 from zoo import capability
+from zoo.base.likelihoods import binarise
+from zoo.base.model import Model
 from zoo.data import kinds
 from zoo.errors import ConfigError, DataError, did_you_mean
 from zoo.inspect.grids import grid
 from zoo.metrics.likelihood import dequantise
-from zoo.models._model import Model
-from zoo.models.vae import binarise
+from zoo.questions.classify import classify
+from zoo.questions.impute import impute
+from zoo.questions.log_prob import log_prob
 
 MASKS = ("mcar", "block", "half", "left", "right", "top", "bottom")
 HALVES = MASKS[3:]
@@ -143,7 +145,7 @@ def hidden_nll(model: Model, images: Tensor, observed: Tensor, generator: torch.
     of = model.density.of
     x = dequantise(images, generator) if of == "dequantised" else kinds.find(model.spec.kind).decode(images)
     x = binarise(x) if of == "binarised" else x
-    return capability.log_prob(model, x, observed=observed) - capability.log_prob(model, x)
+    return log_prob(model, x, observed=observed) - log_prob(model, x)
 
 
 def measure(
@@ -183,14 +185,13 @@ def measure(
         ZooError: the model cannot impute, or the classifier not classify.
     """
     for asked in (model, *([] if classifier is None else [classifier])):
-        name = getattr(asked, "config", {}).get("name", type(asked).__name__)
-        asked.spec.check_examples(images.shape[1:], model.spec.kind, name)
+        asked.spec.check_examples(images.shape[1:], model.spec.kind, asked.name)
     observed = observed.expand_as(images)
     if observed.all():
         raise DataError("no pixel is hidden: there is nothing to impute")
     _, level = interval_ranks(n)
-    mean = getattr(model, "conditional_mean", None) is not None
-    likelihood = "observed" in inspect.signature(getattr(model, "log_prob", lambda: None)).parameters
+    mean = hasattr(model, "conditional_mean")
+    likelihood = hasattr(model, "log_prob") and model.marginalises
     seen_classes = labels is not None and capability.support(model, "classify_missing") == "native"
     draws_from, noise = capability.seeded(model, seed), torch.Generator().manual_seed(NOISE_SEED)
     ground = torch.tensor(model.spec.mean).view(model.spec.statistics_shape)
@@ -199,9 +200,9 @@ def measure(
     for start in range(0, len(images), AT_ONCE):
         part = slice(start, start + AT_ONCE)
         x, seen = decode(images[part]), observed[part]
-        draws = capability.impute(model, x, seen, n, draws_from)
+        draws = impute(model, x, seen, n, draws_from)
         filled = torch.where(seen, x, ground)
-        best = capability.impute(model, x, seen, mean=True)[0] if mean else draws[0]
+        best = impute(model, x, seen, mean=True)[0] if mean else draws[0]
         if mean:
             parts["rmse_mean"].append(squared_error(best, x, seen))
         parts["rmse_draw"].append(squared_error(draws, x, seen))
@@ -214,10 +215,10 @@ def measure(
         if labels is None:
             continue
         if seen_classes:
-            parts["accuracy_seen"].append(_right(capability.classify(model, x, seen), labels[part]))
+            parts["accuracy_seen"].append(_right(classify(model, x, seen), labels[part]))
         if classifier is not None:
             for name, shown in (("complete", x), ("imputed", best), ("training_mean", filled)):
-                parts[f"accuracy_{name}"].append(_right(capability.classify(classifier, shown), labels[part]))
+                parts[f"accuracy_{name}"].append(_right(classify(classifier, shown), labels[part]))
     hidden = int((~observed).sum())
     sums = {name: float(torch.cat(values).double().sum()) for name, values in parts.items()}
     metrics: dict[str, Any] = {"hidden": hidden / observed.numel(), "level": level}
@@ -240,7 +241,7 @@ def picture(model: Model, images: Tensor, observed: Tensor, seed: int = 0, n: in
     in a colour, and below that ``n`` completions. ``images`` are uint8 ``(N, C, H, W)``."""
     model.spec.check_kind("image", "hidden pixels are drawn")
     x, seen = kinds.find("image").decode(images), observed.expand_as(images)
-    rows = torch.stack([x, x, *capability.impute(model, x, seen, n, capability.seeded(model, seed))])
+    rows = torch.stack([x, x, *impute(model, x, seen, n, capability.seeded(model, seed))])
     rows = rows if rows.shape[2] == 3 else rows[:, :, :1].expand(-1, -1, 3, -1, -1).clone()
     rows[1] = torch.where(seen[:, :1], rows[1], torch.tensor(HIDDEN).view(3, 1, 1) / 255)
     return grid(rows, ["original", "seen", *(f"imputed {number + 1}" for number in range(n))])

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo import capability
+from zoo.base.model import Model
 from zoo.data import kinds
-from zoo.models._model import Model
+from zoo.questions.classify import classify
 
 
 def predict(
@@ -34,7 +34,7 @@ def predict(
     results = []
     for start in range(0, len(paths), batch_size):
         names, examples = kind.read(paths[start : start + batch_size], spec, **settings)
-        probabilities = capability.classify(model, kind.decode(examples)).exp()
+        probabilities = classify(model, kind.decode(examples)).exp()
         values, labels = probabilities.topk(min(top, spec.num_classes), dim=1)
         for file, row, chosen in zip(names, values.tolist(), labels.tolist(), strict=True):
             classes = [

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from zoo import capability
+from zoo.base.generative import has_classes
+from zoo.base.model import Model
 from zoo.data import kinds
 from zoo.errors import ZooError, did_you_mean
 from zoo.files import write_bytes
 from zoo.inspect.grids import grid, png
-from zoo.models._model import Model
+from zoo.questions.sample import sample
 from zoo.spec import DataSpec
 
 AT_ONCE = 1000  # images drawn at a time
@@ -43,16 +45,15 @@ def draw_samples(model: Model, n: int, label: int | None = None, seed: int = 0) 
     Raises ``ZooError`` where the model cannot sample, or a label is given to one without classes.
     """
     generator, kind = capability.seeded(model, seed), kinds.find(model.spec.kind)
-    prior = getattr(model, "log_prior", None)
     labels = None
     if label is not None:
         labels = torch.full((n,), label, device=generator.device)
-    elif prior is not None and capability.support(model, "sample") != "no":
-        labels = torch.multinomial(prior.exp(), n, replacement=True, generator=generator)
+    elif has_classes(model) and capability.can(model, "sample"):
+        labels = torch.multinomial(model.log_prior.exp(), n, replacement=True, generator=generator)
     parts = []
     for start in range(0, n, AT_ONCE):
         part = None if labels is None else labels[start : start + AT_ONCE]
-        images = capability.sample(model, min(AT_ONCE, n - start), part, generator)
+        images = sample(model, min(AT_ONCE, n - start), part, generator)
         parts.append(kind.encode(images).cpu())
     return Samples(torch.cat(parts), None if labels is None else labels.cpu(), seed, model.spec)
 

@@ -17,7 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo import capability, checkpoint, registry
+from zoo import capability, registry
+from zoo.base.generative import Generative, has_classes
+from zoo.base.model import Model, evaluating
 from zoo.data import kinds
 from zoo.data.batches import Augment, Batches
 from zoo.data.splits import Split, Splits
@@ -36,7 +38,9 @@ from zoo.metrics.neighbours import (
     precision_recall,
     radii,
 )  # fmt: skip
-from zoo.models._model import Model
+from zoo.questions.classify import classify
+from zoo.questions.encode import encode
+from zoo.questions.sample import sample
 from zoo.spec import DataSpec
 
 PRETRAINED = REPOSITORY / "pretrained"
@@ -73,9 +77,9 @@ class Extractor:
         """
         # samples of a model are decoded already
         decode = kinds.find(self.model.spec.kind).decode if images.dtype == torch.uint8 else Tensor.float
-        parts = [capability.encode(self.model, decode(chunk.cpu())) for chunk in images.split(CHUNK)]
+        parts = [encode(self.model, decode(chunk.cpu())) for chunk in images.split(CHUNK)]
         features = torch.cat(parts)
-        with capability.evaluating(self.model):
+        with evaluating(self.model):
             return features, self.model.head(features).argmax(1)
 
 
@@ -95,7 +99,7 @@ def _folder(data_name: str) -> Path:
 def read_extractor(folder: Path) -> Extractor:
     """The extractor in a folder, see ``scripts/release_features.py``. Raises ``CheckpointError`` if it is damaged."""
     with torch.random.fork_rng(devices=[]):  # building it draws weights, from the stream that belongs to training
-        model = checkpoint.load(folder)
+        model = registry.load(folder)
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     return Extractor(model, digest[:12], folder)
 
@@ -247,7 +251,7 @@ def evaluate_samples(
     if synthetic:
         _require_classes(model)
     n = min(n, len(splits.train))
-    images = capability.sample(model, n, generator=capability.seeded(model, seed)).cpu()
+    images = sample(model, n, generator=capability.seeded(model, seed)).cpu()
     features, predicted = measure(images)
     real_features, real_predicted = measure(splits.test.images)
     real = reference(measure, splits, real_features, real_predicted, n, seed)
@@ -282,7 +286,7 @@ def sample_metrics(
     model: Model, splits: Splits, data_name: str, n: int = SAMPLES, seed: int = 0
 ) -> dict[str, float | int | str]:
     """As :func:`evaluate_samples`; {} where the model cannot sample, or the data set has no extractor."""
-    if n == 0 or capability.support(model, "sample") == "no" or not _folder(data_name).is_dir():
+    if n == 0 or not capability.can(model, "sample") or not _folder(data_name).is_dir():
         return {}
     return evaluate_samples(model, splits, data_name, n, seed)
 
@@ -337,7 +341,7 @@ def labelled_samples(model: Model, n: int, seed: int = 0) -> Split:
     device = generator.device
     parts = []
     for chunk in labels.split(CHUNK):
-        images = capability.sample(model, len(chunk), chunk.to(device), generator)
+        images = sample(model, len(chunk), chunk.to(device), generator)
         parts.append(kind.encode(images))
     return Split(torch.cat(parts), labels.to(device), model.spec.kind)
 
@@ -372,16 +376,20 @@ def taught_accuracy(
     student = _student(images, spec, seed, steps or SYNTHETIC_STEPS, batch_size or SYNTHETIC_BATCH, augment)
     right = 0
     for x, truth in test.chunks(CHUNK):
-        right += int((capability.classify(student, x).argmax(1) == truth).sum())
+        right += int((classify(student, x).argmax(1) == truth).sum())
     return right / len(test)
 
 
 def _require_classes(model: Model) -> None:
-    if getattr(model, "log_prior", None) is None:
-        raise ZooError(
-            "the model draws no images of a given class; those that do: naive_bayes, gmm and hmm (unless trained with "
-            "model.per_class=false), vae and dcgan trained with model.conditional=true"
-        )
+    if has_classes(model):
+        return
+    able = []
+    for name in registry.list_models():
+        cls = registry.model_class(name)
+        if issubclass(cls, Generative) and hasattr(cls, "sample"):
+            needs = f" ({cls.option}=true)" if cls.option in registry.options(name) else ""
+            able.append(f"{name}{needs}")
+    raise ZooError(f"the model draws no images of a given class; those that do: {', '.join(able)}")
 
 
 def _student(samples: Split, spec: DataSpec, seed: int, steps: int, batch_size: int, augment: Augment | None) -> Model:

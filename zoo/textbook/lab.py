@@ -15,11 +15,11 @@ from typing import Any
 from filelock import FileLock
 from rich.console import Console
 
-from zoo import checkpoint
+from zoo import checkpoint, registry
 from zoo import config as configuration
+from zoo.base.model import Model
 from zoo.data.splits import Split, Splits, load_splits
 from zoo.files import REPOSITORY
-from zoo.models._model import Model
 from zoo.run.train import build, fit
 from zoo.run.trainer import quiet
 from zoo.tasks.sample_quality import PRETRAINED
@@ -48,7 +48,7 @@ class Lab:
                 not matter.
             timed: the seconds of its training are asked for, see :meth:`seconds`; one without them is trained again.
         """
-        return checkpoint.load(self._folder_of(words, timed))
+        return registry.load(self._folder_of(words, timed))
 
     def seconds(self, *words: str) -> float:
         """Seconds that the training of :meth:`train` took, with its validation, alone on the machine."""
@@ -106,7 +106,7 @@ def _fit(words: Sequence[str], place: Path | None, train: Split | None = None) -
         started = time.perf_counter()
         fit(learner, data, trainer, run, resume=False)
         seconds = time.perf_counter() - started
-        return checkpoint.load(run), seconds
+        return registry.load(run), seconds
 
 
 def _rank(word: str) -> tuple[int, str]:

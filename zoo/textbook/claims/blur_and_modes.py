@@ -20,6 +20,7 @@ from torch import Tensor
 from zoo import capability
 from zoo.data.kinds.image import encode
 from zoo.metrics.spectrum import HIGH, high_frequency_energy, radial_spectrum
+from zoo.questions.sample import sample
 from zoo.tasks.sample_quality import evaluate_samples
 from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
 from zoo.textbook.lab import Lab
@@ -86,7 +87,7 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     trained = lab.train(f"model={model}", f"data={data}", f"seed={seed}", *MODELS[data][model])
     splits = lab.splits(data)
     test = splits.test.images
-    samples = capability.sample(trained, n, generator=capability.seeded(trained, seed))
+    samples = sample(trained, n, generator=capability.seeded(trained, seed))
     at, spectrum = radial_spectrum(samples)
     quality = evaluate_samples(trained, splits, data, n, seed)
     return {

@@ -9,10 +9,10 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from zoo import capability
 from zoo.metrics.calibration import scaled, temperature
 from zoo.metrics.classification import reliability, summarize
 from zoo.models.vae import VAE
+from zoo.questions.classify import classify
 from zoo.textbook import roster
 from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
 from zoo.textbook.lab import Lab
@@ -69,7 +69,7 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
         split.shuffled(count, torch.Generator().manual_seed(seed))
         for split, count in zip((splits.val, splits.test), counts, strict=True)
     )
-    of_val, of_test = (capability.classify(model, split.x()) for split in (val, test))
+    of_val, of_test = (classify(model, split.x()) for split in (val, test))
     heat = temperature(of_val, val.labels)
     measured: dict[str, Any] = {"temperature": heat, "accuracy": summarize(of_test, test.labels)["accuracy"]}
     for when, log_proba in (("before", of_test), ("after", scaled(of_test, heat))):

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from zoo import registry
-from zoo.models._density import DensityModel
+from zoo.base.generative import Density
 from zoo.textbook.claim import Case, Claim, Finding, Row, select
 from zoo.textbook.lab import Lab
 from zoo.textbook.report import panels
@@ -52,7 +52,7 @@ CLAIM = Claim(
 )
 
 
-def climb_by_em(model: DensityModel, x: Tensor, passes: int, at_once: int = 1000) -> tuple[list[float], list[float]]:
+def climb_by_em(model: Density, x: Tensor, passes: int, at_once: int = 1000) -> tuple[list[float], list[float]]:
     """Passes of EM over images ``x`` ``(N, C, H, W)``, which change ``model``, a density without classes.
 
     Returns:
@@ -70,7 +70,7 @@ def climb_by_em(model: DensityModel, x: Tensor, passes: int, at_once: int = 1000
 
 
 def climb_by_gradient(
-    model: DensityModel, x: Tensor, passes: int, rate: float, batch_size: int, generator: torch.Generator
+    model: Density, x: Tensor, passes: int, rate: float, batch_size: int, generator: torch.Generator
 ) -> tuple[list[float], list[float]]:
     """As :func:`climb_by_em`, by Adam with a constant step size; ``generator`` draws the order of mini-batches."""
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
@@ -89,13 +89,13 @@ def climb_by_gradient(
 
 
 @torch.no_grad()
-def log_likelihood(model: DensityModel, x: Tensor, at_once: int = 1000) -> float:
+def log_likelihood(model: Density, x: Tensor, at_once: int = 1000) -> float:
     """Mean log p(x) in nats."""
     return float(sum(model.log_prob(part).sum() for part in x.split(at_once))) / len(x)
 
 
 @torch.no_grad()
-def _statistics(model: DensityModel, x: Tensor, at_once: int) -> dict[str, Tensor]:
+def _statistics(model: Density, x: Tensor, at_once: int) -> dict[str, Tensor]:
     total: dict[str, Tensor] = {}
     for part in x.split(at_once):
         sums = model.statistics(part, torch.zeros(len(part), dtype=torch.long))
@@ -154,7 +154,7 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
 
 
 def _climb(
-    model: DensityModel, x: Tensor, case: Mapping[str, Any], generator: torch.Generator
+    model: Density, x: Tensor, case: Mapping[str, Any], generator: torch.Generator
 ) -> tuple[list[float], list[float]]:
     if case["method"] == "em":
         return climb_by_em(model, x, case["passes"])
@@ -163,7 +163,7 @@ def _climb(
 
 
 def _warm(
-    model: DensityModel, x: Tensor, case: Mapping[str, Any], generator: torch.Generator
+    model: Density, x: Tensor, case: Mapping[str, Any], generator: torch.Generator
 ) -> tuple[list[float], list[float]]:
     return _climb(copy.deepcopy(model), x, {**case, "passes": 1}, torch.Generator().manual_seed(0))
 

@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.capability import classify, evaluating
+from zoo.base.model import evaluating
 from zoo.data.splits import Split
 from zoo.metrics.classification import summarize
+from zoo.questions.classify import classify
 from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
 from zoo.textbook.lab import Lab
 from zoo.textbook.report import panels
@@ -24,7 +25,7 @@ from zoo.textbook.report import panels
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from zoo.models._model import Model
+    from zoo.base.model import Model
 
 CELLS = {"vanilla": "vanilla", "gru": "GRU", "lstm": "LSTM"}
 GATED = ("gru", "lstm")
@@ -89,7 +90,7 @@ def reach(model: Model, x: Tensor) -> Tensor:
     with evaluating(model), torch.enable_grad():
         x = x.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(model(x).amax(1).sum(), x)
-    return model.sequence(gradient.double()).square().sum(2).mean(0).sqrt()
+    return model.reading.of(gradient.double()).square().sum(2).mean(0).sqrt()
 
 
 def memory(influence: Tensor) -> float:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from zoo.capability import classify
 from zoo.data.splits import Split
 from zoo.metrics.classification import summarize
+from zoo.questions.classify import classify
 from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
 from zoo.textbook.lab import Lab
 from zoo.textbook.report import panels

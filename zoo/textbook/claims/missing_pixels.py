@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from zoo import capability
-from zoo.models._model import Model
+from zoo.base.model import Model
 from zoo.models.vae import VAE
+from zoo.questions.classify import classify
 from zoo.tasks.impute import observed_mask
 from zoo.textbook import roster
 from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
@@ -104,7 +104,7 @@ def accuracy(
     model: Model, x: torch.Tensor, labels: torch.Tensor, observed: torch.Tensor | None, filler: Model | None
 ) -> float:
     """The share of images that are classified rightly from their ``observed`` pixels; from all if left out."""
-    log_proba = capability.classify(model, x, observed, filler)
+    log_proba = classify(model, x, observed, filler)
     return float((log_proba.argmax(1) == labels).double().mean())
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zoo.capability import classify
 from zoo.data.splits import Split
 from zoo.metrics.classification import confusion_matrix, per_class_accuracy
+from zoo.questions.classify import classify
 from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
 from zoo.textbook.claims.learning_curves import PAIRS, words
 from zoo.textbook.lab import Lab

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from zoo import capability
+from zoo.base.model import Model
 from zoo.metrics.detection import auroc
-from zoo.models._model import Model
 from zoo.models.vae import VAE
+from zoo.questions.classify import classify
 from zoo.run.process import peak
 from zoo.tasks.detect import fit, score_names
 from zoo.tasks.evaluate import evaluate
@@ -106,7 +106,7 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
         part = splits.test.take(chosen[:MASKED])
         x = part.x()
         observed = observed_mask("mcar", len(x), (x.shape[2], x.shape[3]), case["missing"] / 100, generator)
-        return {"accuracy": float((capability.classify(model, x, observed).argmax(1) == part.labels).double().mean())}
+        return {"accuracy": float((classify(model, x, observed).argmax(1) == part.labels).double().mean())}
     strange = lab.splits(OTHER[data], val_size=5000).test.shuffled(STRANGE, generator).images
     available = score_names(model)
     score = next(name for name in SCORES if name in available)
@@ -154,7 +154,7 @@ def speed(model: Model, images: Any) -> float:
     """Images a second that are classified, the third time they are."""
     for _ in range(3):
         started = time.perf_counter()
-        capability.classify(model, images)
+        classify(model, images)
     return len(images) / (time.perf_counter() - started)
 
 

@@ -14,10 +14,11 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from zoo.capability import evaluating, log_prob, reconstruct
+from zoo.base.model import Model, evaluating
 from zoo.inspect.latents import active_units
-from zoo.models._model import Model
 from zoo.models.vae import VAE, kl_to_standard
+from zoo.questions.log_prob import log_prob
+from zoo.questions.reconstruct import reconstruct
 from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
 from zoo.textbook.lab import Lab
 from zoo.textbook.report import panels

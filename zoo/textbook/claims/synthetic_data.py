@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from zoo.base.model import Model
 from zoo.data.batches import Augment
-from zoo.models._model import Model
 from zoo.tasks.sample_quality import joined, labelled_samples, taught_accuracy
 from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
 from zoo.textbook.lab import Lab

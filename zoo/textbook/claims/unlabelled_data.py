@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zoo.capability import classify, encode
+from zoo.base.model import Model
 from zoo.data.batches import Augment
 from zoo.data.splits import Split, Splits
-from zoo.models._model import Model
+from zoo.questions.classify import classify
+from zoo.questions.encode import encode
 from zoo.tasks.few_labels import guess
 from zoo.tasks.sample_quality import taught_accuracy
 from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
@@ -32,8 +33,8 @@ METHODS = {  # how a method is called, and the seconds it takes with and without
 WORDS: dict[str, tuple[str, ...]] = {
     "naive_bayes": ("trainer.max_epochs=15",),
     "gmm": ("model.num_components=1", "model.pca=30", "data.augment.shift=0", "trainer.max_epochs=10"),
-    "m2": ("model.conditional=true", "model.classify_weight=50", "model.latent_dim=8", "model.hidden_sizes=[256]",
-           "model.num_samples=1", "learner.ema=0.99", "data.batch_size=100"),
+    "m2": ("model.classify_weight=50", "model.latent_dim=8", "model.hidden_sizes=[256]", "learner.ema=0.99",
+           "data.batch_size=100"),
 }  # fmt: skip
 CODES = {  # of the autoencoder that sees no label
     "mnist": ("model.num_samples=1", "learner.ema=0", "data.batch_size=200", "data.augment.shift=1",
@@ -115,8 +116,7 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
         train = guess(autoencoder(lab, data, seed), train, SPREAD, seed) if unlabelled else train
         shifted = Augment(shift=SHIFT)
         return {"accuracy": taught_accuracy(train, splits.test, splits.spec, seed, STEPS[data], BATCH, shifted)}
-    name = "vae" if method == "m2" else method
-    words = [f"model={name}", f"data={data}", f"seed={seed}", *WORDS[method]]
+    words = [f"model={method}", f"data={data}", f"seed={seed}", *WORDS[method]]
     if method == "m2":
         words.append(f"trainer.max_epochs={VAE_EPOCHS if unlabelled else VAE_STEPS // -(-len(train) // 100)}")
     log_proba = classify(lab.fit(*words, train=train), splits.test.x())

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from zoo.models._gaussian import solve_observed
+from zoo.base.gaussian import solve_observed
 
 Normal = Callable[[int], Tensor]  # size -> standard normal draws (..., size)
 Whiten = Callable[[Tensor], tuple[Tensor, Tensor]]

@@ -1,4 +1,4 @@
-"""What all classifiers share: normalised pixels, features, a linear head, probabilities."""
+"""What all classifiers share: normalised values, features, a linear head, probabilities."""
 
 from __future__ import annotations
 
@@ -6,45 +6,52 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.models._model import Model
+from zoo.base.model import Model
 from zoo.spec import DataSpec
 
 
 class Normalize(nn.Module):
-    """``(x - mean) / std`` per channel, or entry, with the statistics of the training examples, as one multiply-add."""
+    """``(x - mean) / std`` with the statistics of the training data, as one multiply-add.
+
+    Where the data has gaps, a missing value (NaN) becomes the mean before anything is computed from it.
+    """
 
     scale: Tensor
     shift: Tensor
+    mean: Tensor
 
     def __init__(self, spec: DataSpec) -> None:
         super().__init__()
-        mean, std = torch.tensor(spec.mean), torch.tensor(spec.std)
-        self.register_buffer("scale", (1 / std).view(1, *spec.statistics_shape))
-        self.register_buffer("shift", (-mean / std).view(1, *spec.statistics_shape))
+        mean, std = (torch.tensor(values).view(1, *spec.statistics_shape) for values in (spec.mean, spec.std))
+        self.register_buffer("scale", 1 / std)
+        self.register_buffer("shift", -mean / std)
+        self.missing = spec.missing
+        if self.missing:
+            self.register_buffer("mean", mean, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.missing:
+            x = torch.where(x.isnan(), self.mean, x)
         return torch.addcmul(self.shift, x, self.scale)
 
 
 class Classifier(Model):
     """Base of the discriminative models, p(y | x).
 
-    A subclass sets ``self.head`` and defines :meth:`features`; the head maps features to logits.
+    A subclass sets ``self.head`` and defines ``features(x)``, examples ``(B, C, H, W)`` to their penultimate
+    representation ``(B, D)``, which the head maps to logits.
     """
 
     head: nn.Module
+    fills_gaps = True
 
     def __init__(self, spec: DataSpec) -> None:
         super().__init__()
         self.spec = spec
         self.normalize = Normalize(spec)
 
-    def features(self, x: Tensor) -> Tensor:
-        """Images ``(B, C, H, W)`` in [0, 1] to the penultimate representation ``(B, D)``."""
-        raise TypeError(f"{type(self).__name__} defines no features")
-
     def forward(self, x: Tensor) -> Tensor:
-        """Images ``(B, C, H, W)`` in [0, 1] to logits ``(B, K)``."""
+        """Examples ``(B, C, H, W)`` to logits ``(B, K)``."""
         return self.head(self.features(x))
 
     def loss(self, logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -55,6 +62,6 @@ class Classifier(Model):
         """Logits ``(B, K)`` to log p(y | x) ``(B, K)``, in nats."""
         return logits.log_softmax(1)
 
-    def predict_log_proba(self, x: Tensor) -> Tensor:
-        """Images ``(B, C, H, W)`` to log p(y | x) ``(B, K)``, in nats."""
+    def classify(self, x: Tensor) -> Tensor:
+        """Examples ``(B, C, H, W)`` to log p(y | x) ``(B, K)``, in nats."""
         return self.log_proba(self(x))

@@ -1,4 +1,4 @@
-"""What the two ways to train a density share: where it starts, and how it is validated."""
+"""What the two ways to train a generative model share: where it starts, and how it is validated."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
+from zoo.base.generative import bayes
 from zoo.data.batches import Batches
 from zoo.errors import ConfigError, ZooError
-from zoo.learners._learner import Learner, name_of
+from zoo.learners._learner import Learner
 from zoo.metrics.classification import summarize
 
 START_BATCH = 4096  # images at a time while the start is looked for
@@ -20,30 +21,34 @@ EXACT = ("32-true", "64-true")  # precisions for what must not lose digits
 OF_CLASSES = ("val/accuracy", "val/nll", "val/ece")
 
 
-class DensityLearner(Learner):
-    """Trains a :class:`zoo.models._density.DensityModel`, or a model that has a bound in place of its density.
+class GenerativeLearner(Learner):
+    """Trains a model that says itself how a batch of validation examples is evaluated: ``validate(x, labels)``.
+
+    That gives values by name, a row an example, whose means over all validation examples are logged. Two are more than
+    that: of ``log_joint``, log p(x, y) ``(B, K)`` or log p(x) ``(B, 1)`` in nats, what follows from it is logged; of
+    ``log_proba``, log p(y | x) where Bayes' rule is not what makes it of ``log_joint``, the figures of a classifier.
 
     A model that has ``initialize`` and is not ``initialized`` yet is initialised on the whole training split, in its
     stored order and without augmentation, before the first batch. Random numbers for it are a function of the run's
     seed alone: the global stream stays where it was, and every regime starts from the same parameters.
 
-    Logged an epoch: ``val/log_likelihood``, the mean log p(x, y), or log p(x) where there are no classes, in nats an
-    image, or a bound of it; where the model has classes ``val/accuracy``, ``val/nll`` (nats) and ``val/ece``; and what
-    else its ``validate`` gives.
+    Logged an epoch, of a density: ``val/log_likelihood``, the mean log p(x, y), or log p(x) where there are no classes,
+    in nats per example, or a bound of it; where the model has classes ``val/accuracy``, ``val/nll`` (nats) and
+    ``val/ece``; of any model ``val/`` and the names of its other values.
     """
 
     fallback_monitor = "train/log_likelihood"
 
     def check_model(self) -> None:
         model = self.model
-        if not hasattr(model, "validate") or not hasattr(model, "log_joint"):
+        if not hasattr(model, "validate") or not hasattr(model, "log_prior"):
             raise ConfigError(
-                f"{name_of(model)} is no density: it defines no log_joint(x) and validate(x, labels); "
+                f"{model.name} is no generative model: it defines no losses(x, labels, epoch) and validate(x, labels); "
                 "classifiers are trained by learner=classification"
             )
         if model.log_prior is None and self.monitor in OF_CLASSES:
             raise ConfigError(
-                f"learner.monitor={self.monitor} needs a model of classes; this {name_of(model)} has none: "
+                f"learner.monitor={self.monitor} needs a model of classes; this {model.name} has none: "
                 "learner.monitor=val/log_likelihood"
             )
 
@@ -54,9 +59,20 @@ class DensityLearner(Learner):
     @property
     def needs_labels(self) -> bool:
         model = self.model
-        return model.log_prior is not None and not set(self.parts) & set(getattr(model, "partly_labelled", ()))
+        return model.log_prior is not None and not set(self.parts) & set(model.partly_labelled)
 
     # The start
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        loader: Any = self.trainer.train_dataloader
+        if isinstance(loader, Batches):
+            model: Any = self.model
+            model.hidden_classes = len(loader.split.labelled()) < len(loader.split)
+
+    def on_fit_end(self) -> None:
+        model: Any = self.model
+        model.hidden_classes = None
 
     def on_train_start(self) -> None:
         self.initialize()
@@ -87,21 +103,23 @@ class DensityLearner(Learner):
 
     def outputs(self, x: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         values = self.evaluated.validate(x, labels)
-        joint = values.pop("log_joint")
         self._names = list(values)
-        return joint, labels, *values.values()
+        return labels, *values.values()
 
     def measure(self, stage: str, *parts: Tensor) -> dict[str, float]:
-        joint, labels, *others = (part.cpu() for part in parts)  # not every accelerator has float64
-        named = dict(zip(self._names, others, strict=True))
-        log_proba = named.pop("log_proba", None)
-        means = {name: float(part.double().mean()) for name, part in named.items()}
-        joint = joint.double()
-        if self.evaluated.log_prior is None:
-            return {"log_likelihood": float(joint.mean()), **means}
-        likelihood = float(joint.gather(1, labels[:, None]).mean())
-        log_proba = joint.log_softmax(1) if log_proba is None else log_proba
-        return {"log_likelihood": likelihood, **summarize(log_proba, labels), **means}
+        labels, *values = (part.cpu() for part in parts)  # not every accelerator has float64
+        named = dict(zip(self._names, values, strict=True))
+        joint, log_proba = (named.pop(name, None) for name in ("log_joint", "log_proba"))
+        figures = {}
+        if joint is not None:
+            evidence, by_joint = bayes(joint.double())
+            if self.evaluated.log_prior is not None:
+                evidence = joint.double().gather(1, labels[:, None])
+                log_proba = by_joint if log_proba is None else log_proba
+            figures["log_likelihood"] = float(evidence.mean())
+        if log_proba is not None:
+            figures |= summarize(log_proba, labels)
+        return figures | {name: float(part.double().mean()) for name, part in named.items()}
 
 
 class _Moved:
@@ -124,4 +142,4 @@ def explained(model: Any) -> Iterator[None]:
         yield
     except LinAlgError as error:
         reason = str(error).splitlines()[0]
-        raise ZooError(f"{name_of(model)}: {reason}: a larger model.floor keeps covariances definite") from error
+        raise ZooError(f"{model.name}: {reason}: a larger model.floor keeps covariances definite") from error

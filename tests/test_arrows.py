@@ -1,0 +1,112 @@
+"""Which room may know which: the imports of the package, read from its source, point one way."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+PACKAGE = ROOT / "zoo"
+
+# a room, and the rooms that it may import from; its own files may import each other
+ALLOWED = {
+    "errors": "",
+    "found": "errors",
+    "files": "errors",
+    "schema": "errors",
+    "command": "errors schema",
+    "spec": "errors",
+    "base": "errors spec",
+    "checkpoint": "errors files base",
+    "registry": "errors spec base checkpoint",
+    "config": "errors schema found registry",
+    "models": "errors spec base registry",
+    "metrics": "errors",
+    "data": "errors files found spec",
+    "capability": "errors found spec base registry",
+    "questions": "errors spec base capability",
+    "learners": "errors spec base registry checkpoint data metrics",
+    "inspect": "errors files spec base capability questions data metrics",
+    "tasks": "errors files spec base registry checkpoint capability questions data metrics learners inspect",
+    "run": "errors files schema spec base registry config checkpoint capability questions data metrics learners "
+    "inspect tasks",
+}
+USERS = ("textbook", "benchmarks")  # of the library: they may import from everywhere but from each other
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its name."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(path: Path, known: dict[str, Path]) -> set[str]:
+    """The modules of the package that a file imports, wherever in it: within functions and for types, too."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: imports are absolute"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    found = set()
+    for name in names:
+        while name and name not in known:  # what is imported from a module is no module
+            name = name.rpartition(".")[0]
+        found |= {name} if name else set()
+    return found
+
+
+def room(module: str) -> str:
+    """The folder or file directly in the package that a module belongs to."""
+    return module.split(".")[1] if "." in module else ""
+
+
+KNOWN = modules()
+ARROWS = {module: imports(path, KNOWN) - {module} for module, path in KNOWN.items()}
+
+
+@pytest.mark.parametrize("name", sorted({room(module) for module in KNOWN} - {""}))
+def test_a_room_knows_only_what_is_below_it(name):
+    allowed = {*ALLOWED[name].split(), name} if name in ALLOWED else {*ALLOWED, name, ""}
+    assert name in {*ALLOWED, *USERS}, f"{name} is a new room: say what it may import from"
+    wrong = {
+        f"{module} imports {other}"
+        for module, others in ARROWS.items()
+        if room(module) == name
+        for other in others
+        if room(other) not in allowed
+    }
+    assert not wrong
+
+
+def test_rules_have_no_circle():
+    """A room may only know rooms that do not know it, at no remove."""
+
+    def below(name: str, path: tuple[str, ...] = ()) -> None:
+        assert name not in path, " → ".join([*path, name])
+        for other in ALLOWED[name].split():
+            below(other, (*path, name))
+
+    for name in ALLOWED:
+        below(name)
+
+
+def test_no_file_leads_back_to_itself():
+    """Within a room, too, there is an order."""
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        if module in done:
+            return
+        assert module not in path, " → ".join([*path[path.index(module) :], module])
+        for other in sorted(ARROWS[module]):
+            if other != "zoo":  # the public names, which are looked up when they are asked for
+                visit(other, (*path, module))
+        done.add(module)
+
+    for module in KNOWN:
+        visit(module, ())

@@ -1,0 +1,97 @@
+"""Blocks that networks are built of: convolutions before and after a latent, perceptrons, and how they start."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Residual(nn.Module):
+    """x + f(x) with two 3×3 convolutions."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.silu(self.first(F.silu(x))))
+
+
+class ConvEncoder(nn.Module):
+    """Images ``(B, C, H, W)`` to features ``(B, out_features)``; each stage halves height and width, rounding up."""
+
+    def __init__(self, shape: tuple[int, int, int], channels: tuple[int, ...], blocks: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in itertools.pairwise([shape[0], *channels]):
+            layers += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1)]
+            layers += [Residual(fan_out) for _ in range(blocks)]
+            layers += [nn.SiLU()]
+        self.body = nn.Sequential(*layers)
+        _, height, width = shape
+        for _ in channels:
+            height, width = -(-height // 2), -(-width // 2)
+        self.out_features = channels[-1] * height * width
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x.contiguous(memory_format=torch.channels_last)).flatten(1)
+
+
+class ConvDecoder(nn.Module):
+    """Features ``(B, in_features)`` to ``(B, out, H, W)``: the mirror image of :class:`ConvEncoder`."""
+
+    def __init__(self, shape: tuple[int, int, int], channels: tuple[int, ...], blocks: int, out: int) -> None:
+        super().__init__()
+        sizes = [shape[1:]]
+        for _ in channels:
+            sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
+        self.sizes = sizes[::-1]
+        self.in_features = channels[-1] * math.prod(self.sizes[0])
+        self.start = channels[-1]
+        narrow = max(channels[0] // 2, 4)
+        stages: list[nn.Module] = []
+        for fan_in, fan_out in itertools.pairwise([*channels[::-1], narrow]):
+            residual = [Residual(fan_in) for _ in range(blocks)]
+            # 2×2 kernels without overlap leave a checkerboard, 4×4 ones do not
+            stages.append(nn.Sequential(*residual, nn.SiLU(), nn.ConvTranspose2d(fan_in, fan_out, 4, 2, 1)))
+        self.stages = nn.ModuleList(stages)
+        self.last = nn.Conv2d(narrow, out, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        x = features.view(-1, self.start, *self.sizes[0]).contiguous(memory_format=torch.channels_last)
+        for stage, (height, width) in zip(self.stages, self.sizes[1:], strict=True):
+            x = stage(x)[..., :height, :width]
+        return self.last(F.silu(x))
+
+
+def perceptron(widths: list[int]) -> nn.Sequential:
+    """Linear layers with SiLU after each but the last."""
+    layers = [layer for pair in itertools.pairwise(widths) for layer in (nn.Linear(*pair), nn.SiLU())]
+    return nn.Sequential(*layers[:-1])
+
+
+def start(module: nn.Module) -> None:
+    """Weights that keep the variance of what goes through a ReLU-like layer, forward (He et al. 2015).
+
+    With torch's own, smaller ones a decoder of many layers hardly sees the latent, and the posterior collapses before
+    it does.
+    """
+    layer: Any
+    for layer in module.modules():
+        if isinstance(layer, nn.ConvTranspose2d):
+            inputs = layer.weight.shape[0] * layer.weight[0, 0].numel() / math.prod(layer.stride)  # to each output
+            nn.init.normal_(layer.weight, std=math.sqrt(2 / inputs))
+        elif isinstance(layer, (nn.Linear, nn.Conv2d)):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        else:
+            continue
+        nn.init.zeros_(layer.bias)
+    for layer in module.modules():
+        if isinstance(layer, Residual):  # a deep network starts as a shallow one
+            nn.init.zeros_(layer.second.weight)

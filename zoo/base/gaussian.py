@@ -1,0 +1,116 @@
+"""Gaussians: marginals and conditionals where only some coordinates are seen, and regressions with their noise."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+def solve_observed(covariance: Tensor, observed: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ_oo⁻¹ v_o and log |Σ_oo| of the seen coordinates o.
+
+    Args:
+        covariance: ``(..., d, d)``.
+        observed: bool ``(..., d)``.
+        v: ``(..., d)``; its hidden entries are not read.
+
+    Returns:
+        ``(..., d)`` with zeros at the hidden entries, and ``(...)``. The leading dimensions broadcast.
+    """
+    seen = observed.to(covariance.dtype)
+    # hidden coordinates become independent standard normals, which changes neither result
+    masked = covariance * seen[..., :, None] * seen[..., None, :] + torch.diag_embed(1 - seen)
+    factor = torch.linalg.cholesky(masked)
+    v = torch.where(observed, v, 0)
+    shape = torch.broadcast_shapes(v.shape, factor.shape[:-1])
+    solved = torch.cholesky_solve(v.expand(shape)[..., None], factor)[..., 0]
+    return solved, 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+def log_prob_observed(covariance: Tensor, observed: Tensor, deviation: Tensor) -> Tensor:
+    """log N(x_o; μ_o, Σ_oo) in nats, ``(...)``, from ``deviation`` = x − μ; the arguments of :func:`solve_observed`."""
+    solved, log_det = solve_observed(covariance, observed, deviation)
+    distance = (torch.where(observed, deviation, 0) * solved).sum(-1)
+    return -0.5 * (distance + log_det + observed.sum(-1, dtype=deviation.dtype) * LOG_2PI)
+
+
+def deviation_given_observed(
+    covariance: Tensor, observed: Tensor, deviation: Tensor, noise: Tensor | None = None
+) -> Tensor:
+    """E[x − μ | x_o], or a sample of it, ``(..., d)``; ``deviation`` = x − μ, of which the seen entries come back.
+
+    With ``noise`` ~ N(0, Σ) the result is a sample (Matheron's rule): noise + Σ_·o Σ_oo⁻¹ (deviation_o − noise_o).
+    """
+    start = torch.zeros_like(deviation) if noise is None else noise
+    solved, _ = solve_observed(covariance, observed, deviation - start)
+    completed = start + (covariance @ solved[..., None])[..., 0]
+    return torch.where(observed, deviation, completed)
+
+
+def log_regressions(
+    x: Tensor, f: Tensor, weight: Tensor, factor: Tensor, seen: Tensor | None, full: bool, at_once: int
+) -> Tensor:
+    """log N(x_t; A_s f_t, Σ_s) in nats for several regressions s, ``(B, T, S)``, of what is ``seen`` of x.
+
+    Args:
+        x: ``(B, T, D)``; its hidden entries are 0.
+        f: ``(B, T, F)``; where anything is hidden, the constant 1 alone.
+        weight: A, ``(S, D, F)``.
+        factor: lower Cholesky factors of Σ, ``(S, D, D)``.
+        seen: bool ``(B, T, D)``; None: all.
+        full: whether Σ has entries off its diagonal.
+        at_once: how many of the x_t of which a part is hidden to work on at a time, if ``full``.
+    """
+    states, values = factor.shape[:2]
+    whiten = torch.linalg.solve_triangular(factor, torch.eye(values).to(factor), upper=False)
+    kernel = torch.cat([whiten, -whiten @ weight], 2)  # one product whitens the residuals of all regressions
+    white = F.linear(torch.cat([x, f], 2), kernel.flatten(0, 1)).unflatten(2, (states, values))
+    constants = 2 * factor.diagonal(dim1=-2, dim2=-1).log() + LOG_2PI
+    if seen is not None and not full:
+        return -0.5 * torch.where(seen[:, :, None], white.square() + constants, 0).sum(-1)
+    log_b = -0.5 * (torch.linalg.vector_norm(white, dim=-1).square() + constants.sum(-1))
+    if seen is None:
+        return log_b
+    log_b = torch.where(seen.any(2, keepdim=True), log_b, 0)
+    partly = seen.any(2) & ~seen.all(2)
+    covariance = factor @ factor.mT
+    parts = [
+        log_prob_observed(covariance, mask[:, None], part[:, None] - weight[..., 0])
+        for mask, part in zip(seen[partly].split(at_once), x[partly].split(at_once), strict=True)
+    ]
+    return log_b.index_put((partly,), torch.cat(parts)) if parts else log_b
+
+
+def fit_regression(
+    ff: Tensor, ef: Tensor, ee: Tensor, weight: Tensor, total: Tensor, ridge: float, slack: float
+) -> tuple[Tensor, Tensor]:
+    """The change of the weights A in x = A f + noise, and the residuals' second moments after it.
+
+    Moments are of the residual e = x − A f under the present weights, which loses no digits.
+
+    Args:
+        ff: sums of f fᵀ, ``(…, F, F)``; the last entry of f is the constant 1.
+        ef: sums of e fᵀ, ``(…, D, F)``.
+        ee: sums of e eᵀ, ``(…, D, D)``, or of its diagonal alone, ``(…, D)``.
+        weight: A, ``(…, D, F)``.
+        total: how many f there were, ``(…, 1, 1)``.
+        ridge: strength of the Gaussian prior on A, in observations; the constant's weights have none.
+        slack: of a proximal term as small as rounding, in shares of ``total``: weights that the data do not determine
+            stay as they are.
+
+    Returns:
+        ``(…, D, F)``, and a tensor like ``ee``.
+    """
+    identity = torch.eye(ff.shape[-1]).to(ff)
+    penalty = ridge * identity
+    penalty[-1, -1] = 0
+    change = torch.linalg.solve(ff + penalty + slack * total * identity, ef - weight @ penalty, left=False)
+    if ee.dim() == ef.dim():
+        cross = change @ ef.mT
+        return change, ee - cross - cross.mT + change @ ff @ change.mT
+    return change, ee - 2 * (change * ef).sum(-1) + (change @ ff * change).sum(-1)

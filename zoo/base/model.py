@@ -1,0 +1,81 @@
+"""What every model of the zoo carries."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.spec import DataSpec
+
+# values of a batch that is asked about; layers that make more of them outgrow a CPU's caches, and are slower for it
+AT_ONCE, AT_ONCE_ON_CPU = 2**22, 2**19
+
+
+class Model(nn.Module):
+    """A module that knows its data, and how it was built. ``@register`` gives its class a name.
+
+    Attributes:
+        spec: the data it was made for.
+        config: ``name``, ``spec`` and ``options``, plain data, set by ``zoo.create``.
+        resolved: options that were read from elsewhere, as plain data: ``config`` has these in their place.
+        marginalises: whether hidden entries can be integrated out: ``log_prob`` and ``classify`` take ``observed``.
+        fills_gaps: whether it is meant to be asked about examples whose missing entries have been filled in.
+    """
+
+    spec: DataSpec
+    config: dict[str, Any]
+    resolved: Mapping[str, Any] = {}
+    marginalises: bool = False
+    fills_gaps: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its registered name, for messages; its class where it has none."""
+        return getattr(self, "config", {}).get("name") or type(self).__name__
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are; the CPU where it has none."""
+        return next((tensor.device for tensor in self._tensors()), torch.device("cpu"))
+
+    @property
+    def examples_at_once(self) -> int:
+        """How many examples to ask it about at a time: as many as hold a bounded number of values."""
+        values = AT_ONCE_ON_CPU if self.device.type == "cpu" else AT_ONCE
+        return max(1, values // max(math.prod(self.spec.shape), 1))
+
+    def _tensors(self) -> Iterator[Tensor]:
+        yield from self.parameters()
+        yield from self.buffers()
+
+    def fill(self, x: Tensor, observed: Tensor) -> Tensor:
+        """Examples with the training mean in the place of what was not ``observed``."""
+        mean = torch.tensor(self.spec.mean, dtype=x.dtype, device=x.device)
+        return torch.where(observed, x, mean.view(1, *self.spec.statistics_shape))
+
+    @classmethod
+    def renewed(cls, name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """What a checkpoint of an earlier version calls ``name`` and ``options``, as they are called now."""
+        return name, options
+
+    if TYPE_CHECKING:  # what a model can be asked depends on the model: see zoo.questions
+
+        def __getattr__(self, name: str) -> Any: ...
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode and no gradients inside; the modes of all submodules are restored afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():  # not inference_mode: what comes out may be trained on
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training

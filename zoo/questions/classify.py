@@ -1,0 +1,55 @@
+"""Which class an example belongs to, also where some of its entries are missing."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from zoo.base.model import Model
+from zoo.capability import DERIVED, NATIVE, NO, Capability, ask, native, require, seeded, seen, without_hidden
+from zoo.questions.impute import impute
+
+
+def classify(
+    model: Model,
+    x: Tensor,
+    observed: Tensor | None = None,
+    imputer: Model | None = None,
+    batch_size: int | None = None,
+) -> Tensor:
+    """log p(y | x) in nats, ``(B, K)``.
+
+    Where entries are missing, a model that marginalises them does so; any other sees them filled in: with ``imputer``'s
+    conditional mean (a single draw, where it has none), or as it fills them itself, with the training mean.
+
+    Args:
+        model: the model to ask.
+        x: examples ``(B, C, H, W)``; of pictures in [0, 1]. NaN: missing.
+        observed: bool, ``x``'s shape or broadcastable to it; False marks a missing entry, whose value is never read.
+        imputer: a model that can :func:`zoo.impute`.
+        batch_size: examples at a time; if left out, as many as hold a bounded number of values.
+    """
+    require(model, "classify")
+    observed = seen(x, observed)
+    if observed is None:
+        return ask(model, model.classify, x, batch_size=batch_size)
+    if model.marginalises:
+        return ask(model, model.classify, without_hidden(x, observed), observed, batch_size=batch_size)
+    require(model, "classify_missing")
+    if imputer is None:
+        return ask(model, lambda *part: model.classify(model.fill(*part)), x, observed, batch_size=batch_size)
+    generator = seeded(imputer, 0)  # the same question has the same answer
+    expected = hasattr(imputer, "conditional_mean")
+    filled = impute(imputer, x, observed, generator=generator, mean=expected, batch_size=batch_size)[0]
+    return ask(model, model.classify, filled, batch_size=batch_size)
+
+
+def _missing(model: Model) -> str:
+    if not hasattr(model, "classify"):
+        return NO
+    return NATIVE if model.marginalises else DERIVED
+
+
+ASKED = {
+    "classify": Capability(native("classify"), lambda model, x, _: classify(model, x), ("B", "K"), "classify"),
+    "classify_missing": Capability(_missing, classify, ("B", "K"), "classify with missing pixels"),
+}

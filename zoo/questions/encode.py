@@ -1,0 +1,22 @@
+"""Codes of examples."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from zoo.base.model import Model
+from zoo.capability import DERIVED, NATIVE, NO, Capability, ask, require, without_gaps
+
+
+def encode(model: Model, x: Tensor, batch_size: int | None = None) -> Tensor:
+    """Codes ``(B, D)``: latents or posteriors of a generative model, the penultimate features of a classifier."""
+    require(model, "encode")
+    method = model.encode if hasattr(model, "encode") else model.features
+    return ask(model, method, without_gaps(model, x, "encode"), batch_size=batch_size)
+
+
+def _support(model: Model) -> str:
+    return NATIVE if hasattr(model, "encode") else DERIVED if hasattr(model, "features") else NO
+
+
+ASKED = {"encode": Capability(_support, lambda model, x, _: encode(model, x), ("B", "*"), "encode")}

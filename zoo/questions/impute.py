@@ -1,0 +1,59 @@
+"""What a model puts in the place of missing entries."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from zoo.base.model import Model
+from zoo.capability import Capability, ask, fresh_generator, native, require, seen, without_hidden
+from zoo.errors import ZooError
+
+
+def impute(
+    model: Model,
+    x: Tensor,
+    observed: Tensor | None = None,
+    n: int = 1,
+    generator: torch.Generator | None = None,
+    mean: bool = False,
+    batch_size: int | None = None,
+) -> Tensor:
+    """``n`` completions of each example, ``(n, B, C, H, W)``. Hidden values are never read, seen ones stay as given.
+
+    Args:
+        model: the model to ask.
+        x: examples ``(B, C, H, W)``; of pictures in [0, 1]. NaN: missing.
+        observed: bool, ``x``'s shape or broadcastable to it; True = seen. If left out, all that is not NaN.
+        n: completions per example.
+        generator: where the random numbers come from, on the model's device; new ones at each call if left out.
+        mean: give the expected example, ``(1, B, C, H, W)``, in place of ``n`` random ones. Raises ``ZooError`` where
+            the model cannot compute it.
+        batch_size: examples at a time; if left out, as many as hold a bounded number of values.
+    """
+    require(model, "impute")
+    observed = seen(x, observed)
+    if observed is None:
+        observed = torch.ones_like(x, dtype=torch.bool)
+    hidden = without_hidden(x, observed)
+    if mean:
+        if not hasattr(model, "conditional_mean"):
+            raise ZooError(f"{model.name} has no conditional mean: average some completions")
+        return ask(model, model.conditional_mean, hidden, observed, batch_size=batch_size)[None]
+    generator = generator or fresh_generator(model)
+
+    def complete(part: Tensor, mask: Tensor) -> Tensor:
+        drawn = model.impute(part, mask, n=n, generator=generator)
+        return torch.where(mask, part, drawn).transpose(0, 1)  # chunks are joined along examples
+
+    return ask(model, complete, hidden, observed, batch_size=batch_size).transpose(0, 1)
+
+
+ASKED = {
+    "impute": Capability(
+        native("impute"),
+        lambda model, x, observed: impute(model, x, observed, n=2),
+        (2, "B", "C", "H", "W"),
+        "impute",
+    )
+}

@@ -1,0 +1,58 @@
+"""Ways from one example to another."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from zoo.base.model import Model, evaluating
+from zoo.capability import Capability, fresh_generator, native, require
+from zoo.errors import ZooError
+
+
+def interpolate(
+    model: Model,
+    n: int | None = None,
+    steps: int = 8,
+    ends: tuple[Tensor, Tensor] | None = None,
+    labels: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Paths from example to example through the latent space of a model, ``(n, steps, C, H, W)``.
+
+    Args:
+        model: the model to ask.
+        n: how many paths; 8 if left out, or as many as there are ``ends``.
+        steps: examples per path, both ends among them.
+        ends: examples ``(n, C, H, W)`` to begin with and to end with, by way of their codes: a path's own ends are
+            their reconstructions. Between random examples if left out.
+        labels: the class of all examples of a path, ``(n,)``; drawn from p(y) for random ones if left out.
+        generator: where the random examples come from, on the model's device; new ones at each call if left out.
+
+    Raises:
+        ZooError: fewer than 2 steps, or ends whose number or shape do not fit.
+    """
+    require(model, "interpolate")
+    if steps < 2:
+        raise ZooError(f"a path has 2 steps at least, its ends; not {steps}")
+    if ends is None:
+        n = 8 if n is None else n
+    else:
+        n = len(ends[0]) if n is None else n
+        if any(tuple(end.shape) != (n, *model.spec.shape) for end in ends):
+            given = " and ".join(str(tuple(end.shape)) for end in ends)
+            raise ZooError(f"ends must be two tensors of shape {(n, *model.spec.shape)}, a row a path, not {given}")
+    with evaluating(model):
+        inputs = None if ends is None else (ends[0].to(model.device), ends[1].to(model.device))
+        examples = model.interpolate(n, steps, inputs, labels, generator or fresh_generator(model))
+    return examples if ends is None else examples.to(ends[0].device)
+
+
+ASKED = {
+    "interpolate": Capability(
+        native("interpolate"),
+        lambda model, x, _: interpolate(model, len(x), steps=3),
+        ("B", 3, "C", "H", "W"),
+        "interpolate",
+    )
+}

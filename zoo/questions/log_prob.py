@@ -1,0 +1,53 @@
+"""How probable an example is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from zoo.base.model import Model
+from zoo.capability import Capability, ask, native, require, seen, without_hidden
+from zoo.errors import ZooError
+
+
+def log_prob(
+    model: Model,
+    x: Tensor,
+    labels: Tensor | None = None,
+    observed: Tensor | None = None,
+    num_samples: int | None = None,
+    batch_size: int | None = None,
+) -> Tensor:
+    """log p(x), or log p(x | labels), in nats per example, summed over entries, ``(B,)``: see ``model.density``.
+
+    A class-conditional density without labels is the mixture over classes, log sum_y p(y) p(x | y).
+
+    Args:
+        model: the model to ask.
+        x: examples ``(B, C, H, W)``; of pictures in [0, 1]. NaN: missing, and integrated out.
+        labels: ``(B,)`` int64.
+        observed: bool, ``x``'s shape or broadcastable to it: the density of the seen entries alone, the others
+            integrated out. Raises ``ZooError`` where the model cannot.
+        num_samples: importance samples per example where ``model.density`` is a lower bound, which more of them raise;
+            the model's own number if left out. Raises ``ZooError`` where the model takes none.
+        batch_size: examples at a time; if left out, as many as hold a bounded number of values.
+    """
+    require(model, "log_prob")
+    observed = seen(x, observed)
+    if observed is not None and not model.marginalises:
+        raise ZooError(f"{model.name} cannot integrate hidden pixels out")
+    if num_samples is not None and not hasattr(model, "importance_samples"):
+        raise ZooError(f"{model.name} takes no importance samples")
+    extra: dict[str, Any] = {} if num_samples is None else {"num_samples": num_samples}
+    if observed is not None:
+        x = without_hidden(x, observed)
+    given = {key: value for key, value in (("labels", labels), ("observed", observed)) if value is not None}
+
+    def question(part: Tensor, *rest: Tensor) -> Tensor:
+        return model.log_prob(part, **dict(zip(given, rest, strict=True)), **extra)
+
+    return ask(model, question, x, *given.values(), batch_size=batch_size)
+
+
+ASKED = {"log_prob": Capability(native("log_prob"), lambda model, x, _: log_prob(model, x), ("B",), "log prob")}
