@@ -4,7 +4,7 @@ python scripts/predict.py ckpt=<file or run directory> <files or folders> [key=v
 
   ckpt    a .ckpt file, a run directory or a released model's folder
   top     how many classes to name for each picture (3)
-  invert  of pictures: auto, always or never; as those of the training were treated
+  invert  of pictures: auto, always or never; as the training ones were treated
           if left out
   json    a file to write the answers to; - prints JSON in place of the table
 """

@@ -11,8 +11,8 @@ python scripts/sample.py ckpt=<file or run directory> [n=64] [label=3] [seed=0] 
           label; the folder of the weights if left out
   ema     true (default): averaged weights where there are any; false: the raw ones
 
-The .npz holds images (uint8, n × channels × height × width), labels (int64, of a
-model with classes), seed and n.
+The .npz holds images (n × channels × height × width: uint8, rows of a table
+float32), labels (int64, of a model with classes), seed and n.
 """
 
 from __future__ import annotations

@@ -62,6 +62,8 @@ CASES: dict[str, tuple[str, ...]] = {
     "dcgan-conditional": ("model=dcgan", "model.channels=4", "model.latent_dim=8", "model.conditional=true",
                           "model.spectral_norm=true", "model.gradient_penalty=1"),
     "m2": ("model=m2", *VAE[1:], "model.classify_weight=5", "data.labels=9"),
+    "m2-flow": ("model=m2", *VAE[1:], "model.classify_weight=5", "data.labels=9", "model.prior=realnvp",
+                "model.flow_layers=2", "model.flow_width=8"),
     "probe": ("model=probe", "model.encoder={encoder}"),
 }  # fmt: skip
 

@@ -1,7 +1,9 @@
 """What every registered model must do, whatever it is: a new model is tested by being there."""
 
+import contextlib
 import itertools
 
+import lightning.pytorch as L
 import pytest
 import torch
 import yaml
@@ -12,6 +14,10 @@ from zoo import capability, registry
 from zoo.base.classifier import Classifier
 from zoo.base.generative import Density, Generative
 from zoo.config import _learner_of
+from zoo.data import kinds
+from zoo.data.batches import Batches
+from zoo.data.splits import Split
+from zoo.learners import learner_class
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -129,8 +135,11 @@ def density(request):
     return request.param
 
 
-@pytest.fixture(**params(Generative))
-def generative(request):
+@pytest.fixture(
+    params=[case for case in cases(Generative) if hasattr(registry.model_class(case[0]), "sample")],
+    ids=params(Generative)["ids"],
+)
+def generator_model(request):
     return request.param
 
 
@@ -279,8 +288,8 @@ def test_maximize_raises_the_likelihood(density):
     assert all(after >= before - slack for before, after in itertools.pairwise(values)), values
 
 
-def test_samples_are_repeatable(generative):
-    name, options = generative
+def test_samples_are_repeatable(generator_model):
+    name, options = generator_model
     model = started(build(name, (3, 8, 8), 3, **options))
 
     def draw(n: int, labels: torch.Tensor | None = None, seed: int = 0) -> torch.Tensor:
@@ -341,6 +350,58 @@ def test_capabilities_hold(name):
         assert not answer.requires_grad, question
 
 
+def regime_of(name: str) -> str:
+    """The learner that a model's YAML picks."""
+    return _learner_of(yaml.safe_load((CONFIGS / "model" / f"{name}.yaml").read_text()))
+
+
+@contextlib.contextmanager
+def refusal():
+    """The sentence in which something is refused, in a list; an empty one where nothing is."""
+    said: list[str] = []
+    try:
+        yield said
+    except zoo.ZooError as error:
+        said.append(str(error))
+        if len(said[0].splitlines()) != 1:
+            raise
+
+
+@pytest.mark.parametrize("kind", kinds.names())
+def test_every_kind_is_learnt_or_refused_in_a_sentence(case, kind):
+    """Each model, with each of its variants, and each kind of data: both are tested by being there."""
+    name, options = case
+    stored, spec = kinds.find(kind).trial(30)
+    data = Split(stored, torch.arange(30) % spec.num_classes, kind)
+    torch.manual_seed(0)
+    with refusal() as refused:
+        model = zoo.create(name, spec, **{**SMALL.get(name, {}), **options})
+        learner = learner_class(regime_of(name))(model)
+    if refused:
+        assert name in refused[0]
+        return
+    batches = Batches(data, 10, shuffle=True)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    L.Trainer(max_epochs=1, enable_checkpointing=False, **quiet).fit(learner, batches, Batches(data, 30))
+    x, observed = data.x(), torch.rand(stored.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    for question, asked in capability.known().items():
+        if capability.can(model, question):
+            with refusal() as refused:
+                assert asked.trial(model, x, observed).isfinite().all(), question
+            assert not refused or "missing" in refused[0], question  # such as codes of examples with gaps
+
+
+@pytest.mark.parametrize("kind", kinds.names())
+def test_some_model_learns_each_kind(kind):
+    able = []
+    for name, options in cases(object):
+        with refusal() as refused:
+            model = zoo.create(name, kinds.find(kind).trial(30)[1], **{**SMALL.get(name, {}), **options})
+            learner_class(regime_of(name))(model)
+        able += [] if refused else [name]
+    assert len(set(able)) > 5
+
+
 AUGMENT = "data.augment={shift: 1, flip: true, erase: 0.5}"
 RESUMED = {  # by learner: what makes it remember as much as it can, and does not depend on the run's length
     "classification": ("learner.ema=0.9", "learner.schedule.name=none", AUGMENT),
@@ -357,7 +418,7 @@ RESUMED = {  # by learner: what makes it remember as much as it can, and does no
 )
 def test_resumed_equals_straight(name, learner, tmp_path):
     """Two epochs and two resumed ones end where four end, bit for bit: weights, average, data order, randomness."""
-    regime = learner or _learner_of(CONFIGS / "model" / f"{name}.yaml")
+    regime = learner or regime_of(name)
     options = [
         f"model={name}",
         "experiment=debug",

@@ -340,7 +340,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
 
 
 def test_refused():
-    with pytest.raises(zoo.ConfigError, match="dcgan"):
+    with pytest.raises(zoo.ConfigError, match="naive_bayes has no discriminator_terms"):
         AdversarialLearner(zoo.create("naive_bayes"))
     with pytest.raises(zoo.ConfigError, match="ReduceLROnPlateau"):
         AdversarialLearner(build(), schedule={"name": "ReduceLROnPlateau"})

@@ -42,7 +42,7 @@ def rows(count=40, missing=False):
 def test_every_kind_has_the_interface(name):
     kind = kinds.find(name)
     methods = {key: value for key, value in vars(kinds.Kind).items() if inspect.isfunction(value) and key[0] != "_"}
-    assert len(methods) == 8
+    assert methods
     for method, declared in methods.items():
         expected = list(inspect.signature(declared).parameters)[1:]  # without self
         assert list(inspect.signature(getattr(kind, method)).parameters) == expected, method

@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 import torch
+import yaml
 from conftest import command, run_train
 
 import zoo
@@ -308,6 +309,26 @@ def test_who_needs_all_labels_says_so(words, tmp_path, capsys):
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
+def test_an_earlier_run_of_a_vae_goes_on(tmp_path):
+    """Its configuration has an option that is another model's now."""
+    words = ("model=vae", "model.latent_dim=2", "model.hidden_sizes=[8]", "data=digits", "experiment=debug",
+             "logger=none", "trainer.max_epochs=1")  # fmt: skip
+    run = run_train(tmp_path, *words)
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    settings["model"]["classify_weight"] = 0.0
+    (run / "config.yaml").write_text(yaml.safe_dump(settings))
+    run_train(None, f"resume={run}", "trainer.max_epochs=2")
+    assert torch.load(run / "last.ckpt", weights_only=True)["global_step"] == 10
+
+
+def test_hidden_classes_are_not_compiled(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("zoo.learners._learner.check_compiler", lambda device: None)  # whether there is one or not
+    words = ("model=naive_bayes", "learner=likelihood", "compile=true", "data=digits", "data.labels=50")
+    with pytest.raises(SystemExit):
+        run_train(tmp_path, *words, "trainer.max_epochs=1", "logger=none", "learner.monitor=val/nll")
+    assert "leave compile out" in " ".join(capsys.readouterr().err.split())
+
+
 def test_models_without_classes_do_not_care(tmp_path):
     run = run_train(tmp_path, "model=gmm", "model.per_class=false", "model.num_components=2", "model.pca=5",
                     "data=digits", "data.labels=50", "trainer.max_epochs=1", "logger=none")  # fmt: skip
@@ -392,3 +413,19 @@ def test_a_set_is_labelled_by_command(tmp_path):
     again = command(*words)
     assert again.returncode == 2
     assert "exists already" in again.stderr
+
+
+@pytest.mark.parametrize(("name", "options"), DENSITIES)
+def test_the_prior_is_learnt_from_all_images(name, options):
+    """Two thirds are of the second class, and half of those with a label."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.cat([torch.arange(8) % 2, (torch.arange(112) % 3 > 0).long()])
+    x = (
+        (0.2 + 0.6 * labels.view(-1, 1, 1, 1) + 0.05 * torch.randn(120, 1, 2, 2, generator=generator))
+        .clamp(0, 1)
+        .double()
+    )
+    hidden = torch.where(torch.arange(120) < 8, labels, UNLABELLED)
+    model = zoo.create(name, TINY, **options).double()
+    em(model, x, hidden, 5)
+    assert float(model.log_prior.exp()[1]) == pytest.approx(float(labels.double().mean()), abs=0.02)

@@ -12,20 +12,34 @@ used, so that ``import zoo`` costs nothing.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
-
-import lazy_loader
-
-from zoo import found
 
 __version__ = "0.1.0"
 
-_attribute, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+@functools.cache
+def _public() -> tuple[Any, Any, Any]:
+    """What finds a public name, and all of them, by the stub."""
+    import lazy_loader
+
+    return lazy_loader.attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return _attribute(name)
-    if name in found.names("zoo.questions"):  # one that was added as a file
-        return getattr(found.find("zoo.questions", name, "question", "questions"), name)
+    attribute, _, public = _public()
+    if name == "__all__":
+        return public
+    if name in public:
+        return attribute(name)
+    from zoo.found import find, names
+
+    if name in names("zoo.questions"):  # one that was added as a file
+        return getattr(find("zoo.questions", name, "question", "questions"), name)
     raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    from zoo.found import names
+
+    return sorted({*globals(), *_public()[2], *names("zoo.questions")})

@@ -71,6 +71,8 @@ def can(model: Model, capability: str) -> bool:
 
 def require(model: Model, capability: str) -> None:
     """Raise ``ZooError``, which names the models that can, where this one cannot be asked."""
+    if not isinstance(model, Model):
+        raise ZooError(f"{type(model).__name__} is no model of the zoo: it must extend zoo.Model")
     if can(model, capability):
         return
     able = [name for name, row in capabilities().items() if row[capability] != NO]
@@ -99,7 +101,7 @@ def capabilities(pattern: str = "*") -> CapabilityTable:
 @functools.cache
 def _row(cls: Any) -> tuple[tuple[str, str], ...]:
     with torch.random.fork_rng(devices=[]):  # the weights are drawn, and thrown away
-        model = cls(DataSpec())
+        model = cls(DataSpec(values=cls.takes[0]))
     return tuple((name, capability.support(model)) for name, capability in known().items())
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """As :func:`write_text`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")  # writers do not meet
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)
@@ -39,12 +40,14 @@ def write_json(path: Path, values: Any) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, shared: bool = False) -> Iterator[Path]:
     """A folder to be filled, which is called ``path`` once that has gone well, and is gone where it has not.
+
+    ``shared``: others may fill a folder of this name with the same content at once; the first one is what stays.
 
     Raises ``ZooError`` where ``path`` exists already, or cannot be written.
     """
-    if path.exists():
+    if path.exists() and not shared:
         raise ZooError(f"{path} exists already, and nothing is overwritten")
     temporary = None
     try:
@@ -52,7 +55,11 @@ def new_folder(path: Path) -> Iterator[Path]:
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         yield temporary
         temporary.chmod(0o755)  # mkdtemp's folder is the owner's alone
-        os.rename(temporary, path)
+        try:
+            os.rename(temporary, path)
+        except OSError:
+            if not (shared and path.is_dir()):
+                raise
     except OSError as error:
         raise ZooError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:

@@ -129,6 +129,12 @@ def create(name: str, spec: DataSpec | Mapping[str, Any] | None = None, **overri
     cls = model_class(name)
     if not isinstance(spec, DataSpec):
         spec = DataSpec() if spec is None else DataSpec.from_dict(spec)
+    if spec.values not in cls.takes:
+        able = [other for other in list_models() if spec.values in model_class(other).takes]
+        raise ZooError(
+            f"model {name!r} is for {' or '.join(cls.takes)} values, and the data has {spec.values} ones; "
+            f"models for those: {', '.join(able) or 'none'}"
+        )
     defaults = options(name)
     for key in overrides:
         if key not in defaults:

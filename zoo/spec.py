@@ -129,8 +129,8 @@ class Likelihood:
             pixels drawn with the grey value as probability, from a fixed seed; ``"discrete"``: that of 256 grey levels;
             ``"dequantised"``: the density of the grey values in [0, 1] as real numbers, 1/255 apart, to which uniform
             noise of that width is added before bits/dim are computed (Theis et al. 2016, A note on the evaluation of
-            generative models, eq. 4–7); ``"continuous"``: the density of the grey values in [0, 1] as they are, which
-            amounts to no bits/dim.
+            generative models, eq. 4–7); ``"continuous"``: the density of real values, or of grey ones in [0, 1], as
+            they are, which amounts to no bits/dim.
         threshold: grey value above which a binary pixel is on.
     """
 

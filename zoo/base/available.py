@@ -24,7 +24,7 @@ class _Available:
         if instance is None:
             return self.method
         if not self.condition(instance):
-            raise AttributeError(f"this {type(instance).__name__} has no {self.method.__name__}")
+            raise AttributeError(self.method.__name__)
         return MethodType(self.method, instance)
 
 

@@ -44,6 +44,8 @@ class Classifier(Model):
 
     head: nn.Module
     fills_gaps = True
+    learns_from_gaps = True
+    takes = ("grey", "real", "binary", "counts")
 
     def __init__(self, spec: DataSpec) -> None:
         super().__init__()

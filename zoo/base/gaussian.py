@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -84,6 +85,30 @@ def log_regressions(
         for mask, part in zip(seen[partly].split(at_once), x[partly].split(at_once), strict=True)
     ]
     return log_b.index_put((partly,), torch.cat(parts)) if parts else log_b
+
+
+def regression_moments(
+    chosen: Tensor, f: Tensor, x: Tensor, weight: Tensor | None, full: bool
+) -> Iterator[dict[str, Tensor]]:
+    """What :func:`fit_regression` fits each of several regressions to: weighted sums ``ff``, ``ef`` and ``ee``.
+
+    Args:
+        chosen: how much each observation counts in each regression, ``(S, N)``.
+        f: ``(N, F)``.
+        x: ``(N, D)``.
+        weight: the present A of each, ``(S, D, F)``, whose residuals are e. None: e is x itself, without ``ee``.
+        full: whether ``ee`` is a matrix, or its diagonal alone.
+    """
+    states, rows = (chosen > torch.finfo(chosen.dtype).eps).nonzero(as_tuple=True)  # few, if states are sure
+    sizes = states.bincount(minlength=len(chosen)).tolist()
+    parts = (part.split(sizes) for part in (chosen[states, rows, None], f[rows], x[rows]))
+    for state, (share, inputs, e) in enumerate(zip(*parts, strict=True)):
+        sums = {}
+        if weight is not None:
+            e = torch.addmm(e, inputs, weight[state].mT, alpha=-1)
+            sums["ee"] = (share * e).mT @ e if full else (share * e * e).sum(0)
+        weighted = share * inputs
+        yield {**sums, "ff": weighted.mT @ inputs, "ef": e.mT @ weighted}
 
 
 def fit_regression(

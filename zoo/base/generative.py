@@ -29,6 +29,10 @@ def has_classes(model: Model) -> bool:
 class Generative(Model):
     """Base of the models of p(x, y) = p(y) p(x | y), or of p(x) alone.
 
+    A subclass that is trained by gradient (``learner=likelihood``) defines ``losses(x, labels, epoch)``, the criterion
+    ``loss`` and what else is to be logged, means of a batch by name; and ``validate(x, labels)``, values by name with a
+    row an example. A :class:`Density` has both.
+
     Args:
         spec: the data.
         conditional: whether there are classes.
@@ -56,10 +60,7 @@ class Generative(Model):
         Raises ``ZooError`` where labels are given to a model without classes, or not ``n`` of them.
         """
         if labels is not None:
-            self.require_classes()
-            if labels.shape != (n,) or (n and not 0 <= int(labels.min()) <= int(labels.max()) < self.groups):
-                raise ZooError(f"labels must be {n} whole numbers from 0 to {self.groups - 1}")
-            return labels.to(self.device)
+            return self.checked_labels(labels, n).to(self.device)
         if self.log_prior is None:
             return torch.zeros(n, dtype=torch.long, device=self.device)
         return torch.multinomial(self.log_prior.exp(), max(n, 1), replacement=True, generator=generator)[:n]
@@ -68,6 +69,22 @@ class Generative(Model):
         """log p(y) from the number of examples of each class, ``(K,)``; one without examples gets probability zero."""
         if self.log_prior is not None:
             self.log_prior.copy_((counts / counts.sum()).log())
+
+    def checked_labels(self, labels: Tensor, n: int) -> Tensor:
+        """The ``labels`` of ``n`` examples as int64 ``(n,)``.
+
+        Raises ``ZooError`` where the model has no classes, or ``labels`` are no such thing. A hidden class, which
+        training knows as a negative label, is none to ask about.
+        """
+        self.require_classes()
+        whole = not labels.is_floating_point() and labels.dtype != torch.bool and labels.shape == (n,)
+        if not whole or (n and not 0 <= int(labels.min()) <= int(labels.max()) < self.groups):
+            raise ZooError(f"labels must be {n} whole numbers from 0 to {self.groups - 1}")
+        return labels.long()
+
+    def possible(self, x: Tensor) -> Tensor:
+        """Examples with values as the data can have them: grey values that were drawn outside [0, 1] are clipped."""
+        return x.clamp(0, 1) if self.spec.values == "grey" else x
 
     def require_classes(self) -> None:
         """Raise ``ZooError`` where the model has no classes."""
@@ -99,7 +116,8 @@ class Density(Generative):
     ``maximize(statistics)``     the M-step: the parameters that are most likely given the statistics of a pass
     ===========================  =======================================================================================
 
-    A negative label says that a class is hidden: such an example counts in each class by :meth:`responsibilities`.
+    A negative label says that a class is hidden: such an example counts in each class by :meth:`responsibilities`. A
+    model whose ``statistics`` do so names them in ``partly_labelled``.
 
     Args:
         spec: the data.
@@ -116,7 +134,7 @@ class Density(Generative):
     density: Likelihood
     initialized: Tensor
     marginalises = True
-    partly_labelled: tuple[str, ...] = ("statistics", "losses")
+    partly_labelled: tuple[str, ...] = ("losses",)
     hidden_classes: bool | None = None
     classes_by_joint = True
     option = "per_class"
@@ -140,7 +158,7 @@ class Density(Generative):
         if labels is None:
             return bayes(self.log_joint(x, observed))[0]
         self.require_classes()
-        result = x.new_empty(len(x))
+        result = x.new_full((len(x),), math.nan)  # of what is no class
         for group, index in self.by_group(labels):
             part = None if observed is None else observed[index]
             result = result.index_put((index,), self.log_prob_of(x[index], group, part).to(result.dtype))
@@ -153,7 +171,7 @@ class Density(Generative):
 
     def responsibilities(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """p(y | x), ``(B, K)``, and log p(x), ``(B,)``, in float64: what an example of hidden class counts as in EM."""
-        joint = self.log_joint(x).double()
+        joint = self.log_joint(*self.gaps(x)).double()
         return joint.softmax(1), bayes(joint)[0]
 
     # Training
@@ -162,14 +180,27 @@ class Density(Generative):
         """What training maximises, in nats, ``(B,)``: log p(x, y); log p(x) where there are no classes, or an example's
         is hidden."""
         if self.log_prior is None:
-            return self.log_prob(x)
+            return self._log_prob(x)
         if self.hidden_classes is not False and bool((labels < 0).any()):
             known = labels >= 0
-            result = self.log_prob(x).to(self.log_prior.dtype)
+            result = self._log_prob(x).to(self.log_prior.dtype)
             if bool(known.any()):
                 result = result.index_put((known,), self.log_likelihood(x[known], labels[known]).to(result.dtype))
             return result
-        return self.log_prob(x, labels) + self.log_prior[labels]
+        return self._log_prob(x, labels) + self.log_prior[labels]
+
+    def _log_prob(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """As :meth:`log_prob`, of what is seen of training examples."""
+        x, observed = self.gaps(x)
+        return self.log_prob(x, labels) if observed is None else self.log_prob(x, labels, observed)
+
+    def gaps(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Training examples with 0 for missing values, and which are seen; as they are, and None, where the data has no
+        gaps."""
+        if not self.spec.missing:
+            return x, None
+        observed = ~x.isnan()
+        return torch.where(observed, x, 0), observed
 
     def losses(self, x: Tensor, labels: Tensor, epoch: float = math.inf) -> dict[str, Tensor]:
         """The criterion of training by gradient, ``loss``, and what it consists of: means of a batch, nats an example.
@@ -181,7 +212,7 @@ class Density(Generative):
 
     def validate(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """What a validation pass looks at, a row an example: ``log_joint``; in other models values to average, too."""
-        return {"log_joint": self.log_joint(x)}
+        return {"log_joint": self.log_joint(*self.gaps(x))}
 
     def by_group(self, labels: Tensor) -> list[tuple[int, Tensor]]:
         """The groups that occur among ``labels`` and the indices of their examples."""

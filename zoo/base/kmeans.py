@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -26,6 +28,32 @@ def kmeans(points: Tensor, k: int, generator: torch.Generator, steps: int = 100,
         if inertia < least:
             best, least = centres, inertia
     return best
+
+
+def group_centres(
+    batches: Iterable[list[tuple[int, Tensor]]], none: Tensor, generator: torch.Generator, sample: int, steps: int
+) -> Tensor:
+    """Centres ``(M, k, d)`` of some points of each of M groups; ``none`` are those of a group without points.
+
+    Args:
+        batches: points ``(n, d)`` with the numbers of their groups. No more are read than are looked at.
+        none: ``(M, k, d)``.
+        generator: chooses points and seeds.
+        sample: how many points of a group are looked at, of which a batch gives an eighth at most.
+        steps: see :func:`kmeans`.
+    """
+    found: list[list[Tensor]] = [[] for _ in none]
+    for batch in batches:
+        for group, points in batch:
+            chosen = torch.randperm(len(points), generator=generator, device=points.device)
+            found[group].append(points[chosen[: sample // 8]])
+        if all(sum(map(len, parts)) >= sample for parts in found):
+            break
+    centres = none.clone()
+    for group, parts in enumerate(found):
+        if parts:
+            centres[group] = kmeans(torch.cat(parts)[:sample], none.shape[1], generator, steps)
+    return centres
 
 
 def nearest(points: Tensor, centres: Tensor) -> Tensor:

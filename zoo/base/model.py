@@ -24,14 +24,20 @@ class Model(nn.Module):
         config: ``name``, ``spec`` and ``options``, plain data, set by ``zoo.create``.
         resolved: options that were read from elsewhere, as plain data: ``config`` has these in their place.
         marginalises: whether hidden entries can be integrated out: ``log_prob`` and ``classify`` take ``observed``.
+        unless: of one that does not: what would, to end an error message.
         fills_gaps: whether it is meant to be asked about examples whose missing entries have been filled in.
+        learns_from_gaps: whether it can be trained on examples of which entries are missing.
+        takes: the kinds of values it can be made for, see :attr:`zoo.DataSpec.values`.
     """
 
     spec: DataSpec
     config: dict[str, Any]
     resolved: Mapping[str, Any] = {}
     marginalises: bool = False
+    unless: str = ""
     fills_gaps: bool = False
+    learns_from_gaps: bool = False
+    takes: tuple[str, ...] = ("grey",)
 
     @property
     def name(self) -> str:

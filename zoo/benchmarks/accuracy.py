@@ -26,7 +26,7 @@ from zoo.benchmarks import peers
 from zoo.benchmarks._benchmark import Benchmark, Options
 from zoo.errors import ConfigError, ZooError
 from zoo.files import REPOSITORY
-from zoo.run.process import TRAIN, environment, failure, run, run_directory
+from zoo.run.process import TRAIN, environment, failure, only_run_in, run
 
 EXPERIMENTS = REPOSITORY / "configs" / "experiment"
 LAUNCH, LAUNCH_TARGET = "mnist_99", 0.99
@@ -145,7 +145,7 @@ def run_recipe(experiment: str, seed: int, *overrides: str) -> tuple[float, dict
     with tempfile.TemporaryDirectory() as directory:
         runs = Path(directory)
         seconds, _ = run(TRAIN, f"experiment={experiment}", f"seed={seed}", f"runs={runs}", *overrides)
-        return seconds, json.loads((run_directory(runs) / "summary.json").read_text())
+        return seconds, json.loads((only_run_in(runs) / "summary.json").read_text())
 
 
 def run_peer(root: Path, target: float, images: int = 0, seed: int = 0) -> tuple[float, list[float]]:

@@ -13,7 +13,6 @@ import http.client
 import math
 import os
 import struct
-import tempfile
 import urllib.request
 import zlib
 from collections.abc import Sequence
@@ -24,7 +23,8 @@ import torch
 from torch import Tensor
 
 from zoo.data.splits import Loaded, Split
-from zoo.errors import DataError
+from zoo.errors import DataError, ZooError
+from zoo.files import write_bytes
 
 # in the order in which their checksums are given
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -153,26 +153,15 @@ def _fetch(urls: Sequence[str], path: Path, checksum: str) -> Path:
         try:
             with urllib.request.urlopen(url, timeout=30) as response:
                 data = response.read()
-            if hashlib.sha256(gzip.decompress(data)).hexdigest() == checksum:
-                _write(path, data)
-                return path
-            problem = f"{url} has other content than was published"
+            if hashlib.sha256(gzip.decompress(data)).hexdigest() != checksum:
+                problem = f"{url} has other content than was published"
+                continue
         except (OSError, EOFError, zlib.error, http.client.HTTPException) as error:  # urllib's errors are OSErrors
             problem = getattr(error, "reason", None) or error
-    raise DataError(f"{path.name} is not in {path.parent}, and the download failed: {problem}\n{ELSEWHERE}")
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write under another name and rename: processes that do it at once do not meet, and the last one wins."""
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            continue
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-            os.chmod(temporary, 0o644)  # mkstemp's file is the owner's alone
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror}\n{ELSEWHERE}") from error
+            write_bytes(path, data)
+        except ZooError as error:
+            raise DataError(f"{error}\n{ELSEWHERE}") from error
+        return path
+    raise DataError(f"{path.name} is not in {path.parent}, and the download failed: {problem}\n{ELSEWHERE}")

@@ -166,6 +166,8 @@ def load_splits(
     train = replace(loaded.train, kind=source.KIND)
     train, test = _set_test_apart(train) if loaded.test is None else (train, replace(loaded.test, kind=source.KIND))
     names, fingerprint = source.CLASSES or loaded.class_names, loaded.fingerprint or _fingerprint(train, test)
+    for split in (train, test):
+        _check(split, len(names), name)
     count = round(val_size * len(train)) if 0 < val_size < 1 else int(val_size)
     if count >= len(train):
         raise DataError(f"data.val_size={val_size} leaves no training image of the {len(train)} there are")
@@ -186,6 +188,18 @@ def load_splits(
     if labels:
         train = _hide(train, balanced(train.labels, labels, len(names), generator, "labels"), repeat)
     return Splits(train, val, test, spec, fingerprint)
+
+
+def _check(split: Split, classes: int, source: str) -> None:
+    """Raise ``DataError`` where a source hands over what is no examples of so many classes."""
+    labels, whole = split.labels, split.labels.dtype == torch.int64 and split.labels.dim() == 1
+    if not whole or split.images.dim() != 4 or len(split.images) != len(labels):
+        shapes = f"{tuple(split.images.shape)} and {tuple(labels.shape)} {labels.dtype}"
+        raise DataError(f"data={source} hands over {shapes}; examples (N, C, H, W) and int64 labels (N,) are needed")
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise DataError(
+            f"data={source} has labels from {int(labels.min())} to {int(labels.max())} of {classes} classes"
+        )
 
 
 def _fingerprint(*splits: Split) -> str:

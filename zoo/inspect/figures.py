@@ -13,6 +13,7 @@ from zoo.base.generative import has_classes
 from zoo.base.model import Model, evaluating
 from zoo.data import kinds
 from zoo.data.splits import Split
+from zoo.inspect.grids import mosaic
 from zoo.metrics.classification import confusion_matrix, reliability
 from zoo.questions.encode import encode
 from zoo.questions.sample import sample
@@ -135,7 +136,7 @@ def generative_figures(model: Model, split: Split) -> dict[str, Figure]:
             means, weights = model.components()
             images = kinds.find(model.spec.kind).show(means.flatten(0, 1), model.spec).unflatten(0, means.shape[:2])
             figures["components"] = components_figure(images, weights, _group_names(model))
-        if hasattr(model, "viterbi"):
+        if hasattr(model, "viterbi") and model.spec.kind == "image":  # states are shown beside pixels
             figures["states"] = states_figure(model, split)
         if hasattr(model, "transition_matrix"):
             figures["transitions"] = transitions_figure(model.transition_matrix(), _group_names(model))
@@ -235,8 +236,7 @@ def _grid(
     count, _, channels, height, width = images.shape
     gap, top = max(1, width // 14), height // 3 if titles else max(1, height // 14)
     images = images.cpu().expand(-1, -1, 3 if channels == 3 else 1, -1, -1)
-    padded = torch.nn.functional.pad(images, (0, gap, top, 0), value=1.0)
-    canvas = padded.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)[:, :-gap].clamp(0, 1)
+    canvas = mosaic(images, gap, top, 1.0).clamp(0, 1)
     scale = tile / width
     margin = 0.12 * max(map(len, rows), default=0) + 0.2
     figure = _figure(max(canvas.shape[1] * scale + margin, 2.0), canvas.shape[0] * scale + 0.2)

@@ -35,8 +35,7 @@ def grid(images: Tensor, rows: Sequence[str] = ()) -> Tensor:
     images = images if channels == 3 else images[:, :, :1]
     images = images.repeat_interleave(scale, 3).repeat_interleave(scale, 4)
     gap = max(2, scale)
-    padded = torch.nn.functional.pad(images, (0, gap, 0, gap), value=255)
-    canvas = padded.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)[:-gap, :-gap]
+    canvas = mosaic(images, gap, gap, 255)[gap:]
     left = max((_width(name) for name in rows), default=0) + (MARGIN if rows else 0)
     canvas = torch.nn.functional.pad(canvas, (0, 0, MARGIN + left, MARGIN, MARGIN, MARGIN), value=255)
     pitch = height * scale + gap
@@ -44,6 +43,13 @@ def grid(images: Tensor, rows: Sequence[str] = ()) -> Tensor:
         (MARGIN, MARGIN + number * pitch + (height * scale - LETTER) // 2, name) for number, name in enumerate(rows)
     ]
     return _written(canvas, words)
+
+
+def mosaic(images: Tensor, gap: int, above: int, value: float) -> Tensor:
+    """Images ``(R, K, C, H, W)`` as one, ``(h, w, C)``, in rows and columns: ``gap`` pixels of ``value`` are between
+    columns, ``above`` pixels above each row."""
+    padded = torch.nn.functional.pad(images, (0, gap, above, 0), value=value)
+    return padded.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)[:, :-gap]
 
 
 def scatter(points: Tensor, labels: Tensor, names: Sequence[str], title: str, size: int = 440) -> Tensor:

@@ -168,7 +168,7 @@ def encoded(model: Latent, split: Split) -> Codes | None:
     if not hasattr(model, "posterior"):
         return None
     like = next(model.parameters())
-    x, labels = split.x().to(like), split.labels.to(like.device)
+    x, labels = split.to(like.device).x(like.dtype), split.labels.to(like.device)
     return Codes(x, labels, model.posterior(model.observe(x), labels))
 
 

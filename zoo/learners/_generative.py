@@ -43,7 +43,7 @@ class GenerativeLearner(Learner):
         model = self.model
         if not hasattr(model, "validate") or not hasattr(model, "log_prior"):
             raise ConfigError(
-                f"{model.name} is no generative model: it defines no losses(x, labels, epoch) and validate(x, labels); "
+                f"{model.name} is no generative model: it has no log_prior and validate(x, labels); "
                 "classifiers are trained by learner=classification"
             )
         if model.log_prior is None and self.monitor in OF_CLASSES:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from zoo import checkpoint, registry
+from zoo.base.generative import has_classes
 from zoo.base.model import Model
 from zoo.data.batches import Batches
 from zoo.errors import ConfigError
@@ -53,6 +54,11 @@ class Learner(LightningModule):
         self.automatic_optimization = False
         self.model = model if isinstance(model, nn.Module) else registry.rebuild(model)
         self.monitor = monitor
+        if not isinstance(self.model, Model):
+            raise ConfigError(f"{type(self.model).__name__} is no model of the zoo: it must extend zoo.Model")
+        if self.model.spec.missing and not self.model.learns_from_gaps:
+            reason = "cannot be trained on data of which values are missing"
+            raise ConfigError(f"{self.model.name} {reason}; classifiers and naive_bayes can")
         self.check_model()
         chosen = {} if monitor is None else {"monitor": monitor}
         self.save_hyperparameters(
@@ -122,7 +128,7 @@ class Learner(LightningModule):
                 f"this training of {self.model.name} needs the class of every image, and data.labels hides some: "
                 "data.train_size in its place trains on the labelled images alone"
             )
-        if self._compiles:
+        if self._compiles and has_classes(self.model):
             raise ConfigError(
                 "compile=true: what is done with a batch depends on which of its classes data.labels hides: leave "
                 "compile out"

@@ -26,6 +26,19 @@ class AdversarialLearner(GradientLearner):
     which counts it, the generator's beside it. The generated images of a batch have the labels of its real ones, and
     serve both players. No logged value tells how good the images are, so the last epoch is what is kept.
 
+    The model has two submodules, ``generator`` and ``discriminator``, whose parameters the players step, and
+
+    ==============================  ===================================================================================
+    ``real(x)``                     images in [0, 1] as the networks see them
+    ``fake(x, labels)``             as many generated ones, from the global random stream
+    ``discriminator_terms(real,     what the discriminator minimises in a batch, by its number: terms by name, among
+    fake, labels, step)``           them ``loss``; and its values for real and generated images, ``(B,)``
+    ``generator_loss(fake,          what the generator minimises
+    labels)``
+    ``discriminate(x, labels)``     the discriminator's values for images in [0, 1], ``(B,)``
+    ``log_odds``                    whether these values are log odds that an image is real
+    ==============================  ===================================================================================
+
     Args:
         model: a generator with a discriminator made by ``zoo.create``, or its ``config``.
         optimizer: of each player: ``name`` of a ``torch.optim`` class and its options.
@@ -69,7 +82,7 @@ class AdversarialLearner(GradientLearner):
 
     def check_model(self) -> None:
         if not hasattr(self.model, "discriminator_terms"):
-            raise ConfigError(f"{self.model.name} has no discriminator: learner=adversarial trains dcgan")
+            raise ConfigError(f"{self.model.name} has no discriminator_terms: learner=adversarial trains two players")
 
     @property
     def averaged(self) -> nn.Module:

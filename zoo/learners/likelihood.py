@@ -24,9 +24,9 @@ class LikelihoodLearner(GenerativeLearner, GradientLearner):
         model: a density made by ``zoo.create``, or its ``config``.
         optimizer, schedule, ema, clip, accumulate, monitor: see :class:`zoo.learners._gradient.GradientLearner`.
 
-    Logged an epoch: ``train/loss`` and the model's other terms, such as ``train/log_likelihood`` (nats an image, over
-    the epoch, while the parameters changed), ``train/recon`` and ``train/kl``; ``images_per_second``; validation as for
-    :class:`zoo.learners._generative.GenerativeLearner`; every N steps ``step/loss``, ``step/lr``.
+    Logged an epoch: ``train/loss`` and what else ``losses`` gives, such as ``train/log_likelihood`` (nats per example,
+    over the epoch, while the parameters changed), ``train/recon`` and ``train/kl``; ``images_per_second``; validation
+    as for :class:`zoo.learners._generative.GenerativeLearner`; every N steps ``step/loss``, ``step/lr``.
     """
 
     digits = "a likelihood is a sum over pixels, and loses digits"

@@ -25,6 +25,7 @@ PRECISION_K = 3
 DENSITY_K = 5
 COPY_RATIO = 1 / 3
 BLOCK = 2 * 1024 * 1024  # distances that are held at a time
+NEAREST_BLOCK = 8 * BLOCK  # where nothing else is
 
 
 def radii(features: Tensor, k: int) -> Tensor:
@@ -41,6 +42,22 @@ def radii(features: Tensor, k: int) -> Tensor:
         distances[rows, start + rows] = math.inf  # not its own neighbour
         parts.append(distances.topk(k, 1, largest=False)[0][:, -1])
     return torch.cat(parts)
+
+
+def nearest(points: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The ``count`` nearest other rows of each of ``points`` ``(N, D)``: their numbers and squared distances, both
+    ``(N, count)``, the nearest first. Distances are rounded as products of float32 are."""
+    norms = points.square().sum(1)
+    rows = max(NEAREST_BLOCK // len(points), 1)
+    found = []
+    for start in range(0, len(points), rows):
+        part = points[start : start + rows]
+        squared = torch.addmm(norms, part, points.T, alpha=-2) + part.square().sum(1, keepdim=True)
+        own = torch.arange(len(part))
+        squared[own, start + own] = math.inf
+        found.append(squared.topk(count, 1, largest=False))
+    squared, index = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return index, squared.clamp_min(0)
 
 
 def precision_recall(

@@ -19,15 +19,14 @@ HIGH = 0.25  # cycles a pixel: waves of less than four pixels
 def power(images: Tensor) -> Tensor:
     """Mean power at each frequency, ``(H, W)``, float64, ordered as ``torch.fft.fft2`` does.
 
-    It sums to the mean over images of Σ x², averaged over channels. Images are ``(N, C, H, W)``, uint8 or float in
-    [0, 1]. Raises ``ZooError`` where there is none.
+    It sums to the mean over images of Σ x², averaged over channels. Images are ``(N, C, H, W)`` in [0, 1]. Raises
+    ``ZooError`` where there is none, or they are stored values.
     """
-    if not images.numel():
-        raise ZooError("a spectrum needs images")
+    if not images.numel() or not images.is_floating_point():
+        raise ZooError("a spectrum needs images, of values in [0, 1]")
     total = torch.zeros(images.shape[2:], dtype=torch.float64)
     for chunk in images.cpu().split(CHUNK):
-        x = chunk.float() / 255 if chunk.dtype == torch.uint8 else chunk.float()
-        total += torch.fft.fft2(x, norm="ortho").abs().square().double().sum((0, 1))
+        total += torch.fft.fft2(chunk.float(), norm="ortho").abs().square().double().sum((0, 1))
     return total / (images.shape[0] * images.shape[1])
 
 

@@ -71,6 +71,8 @@ class GMM(Density):
         floor: variance added in each direction, in squared grey value (scikit-learn's ``reg_covar``).
     """
 
+    takes = ("grey", "real")
+    partly_labelled = ("statistics", "losses")
     centre: Tensor
     basis: Tensor
     residual: Tensor
@@ -97,7 +99,7 @@ class GMM(Density):
             raise ValueError(f"pca must be from 0 to the {pixels} pixels of an image, not {pca}")
         self.num_components, self.init, self.restarts = num_components, init, restarts
         self.floor = max(floor, LEAST)
-        self.density = Likelihood("exact", "dequantised")
+        self.density = Likelihood("exact", "dequantised" if spec.values == "grey" else "continuous")
         self.size = size = pca or pixels
         self.projected = 0 < pca < pixels
         self.register_buffer("centre", torch.zeros(pixels))
@@ -385,21 +387,21 @@ class GMM(Density):
     # Capabilities
 
     def sample(self, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
-        """Images ``(n, C, H, W)``, clipped to [0, 1]."""
+        """Examples ``(n, C, H, W)``; grey values clipped to [0, 1]."""
         groups = self.draw_groups(n, labels, generator)
         weights = self.logits.softmax(1)[groups]
         parts = torch.multinomial(weights, 1, generator=generator)[:, 0] if n else groups
         which = groups * self.num_components + parts
         drawn = [self._mean_images(part) + self._noise(part, generator) for part in which.split(self._few)]
-        return torch.cat(drawn).clamp(0, 1).unflatten(1, self.spec.shape)
+        return self.possible(torch.cat(drawn)).unflatten(1, self.spec.shape)
 
     def impute(self, x: Tensor, observed: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
-        """Exact conditional samples ``(n, B, C, H, W)``, clipped to [0, 1]: a component, then its hidden pixels."""
+        """Exact conditional samples ``(n, B, C, H, W)``, of what is possible: a component, then its hidden pixels."""
         posterior = self._posterior(x, observed).exp()
         which = torch.multinomial(posterior, n, replacement=True, generator=generator).T.flatten()
         generator = generator or torch.default_generator
         flat, seen = (tensor.flatten(1).repeat(n, 1) for tensor in (x, observed))
-        drawn = self._complete(flat, seen, which, generator).clamp(0, 1).unflatten(0, (n, len(x)))
+        drawn = self.possible(self._complete(flat, seen, which, generator)).unflatten(0, (n, len(x)))
         return torch.where(observed, x, drawn.unflatten(2, self.spec.shape))
 
     def conditional_mean(self, x: Tensor, observed: Tensor) -> Tensor:
@@ -417,13 +419,13 @@ class GMM(Density):
         return self._posterior(x).exp()
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """The mean images weighted by the responsibilities, ``(B, C, H, W)`` in [0, 1]."""
+        """The mean examples weighted by the responsibilities, ``(B, C, H, W)``."""
         which = torch.arange(self.groups * self.num_components, device=x.device)
-        return (self.encode(x) @ self._mean_images(which)).clamp(0, 1).unflatten(1, self.spec.shape)
+        return self.possible(self.encode(x) @ self._mean_images(which)).unflatten(1, self.spec.shape)
 
     def components(self) -> tuple[Tensor, Tensor]:
-        """Mean images ``(M, K, C, H, W)`` in [0, 1] and mixture weights ``(M, K)``."""
+        """Mean examples ``(M, K, C, H, W)`` and mixture weights ``(M, K)``."""
         which = torch.arange(self.groups * self.num_components, device=self.mean.device)
-        images = self._mean_images(which).clamp(0, 1)
+        images = self.possible(self._mean_images(which))
         shape = (self.groups, self.num_components, *self.spec.shape)
         return images.view(shape), self.logits.softmax(1)

@@ -21,12 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.base import chain
 from zoo.base.available import available_if
-from zoo.base.chain import NEVER, draw
-from zoo.base.gaussian import deviation_given_observed, fit_regression, log_regressions
+from zoo.base.chain import NEVER, best_path, draw, forward_messages, posteriors, sampled_path
+from zoo.base.gaussian import deviation_given_observed, fit_regression, log_regressions, regression_moments
 from zoo.base.generative import Batches, Density
-from zoo.base.kmeans import kmeans
+from zoo.base.kmeans import group_centres
 from zoo.base.sequence import Steps
 from zoo.errors import ZooError
 from zoo.registry import register
@@ -58,6 +57,8 @@ class HMM(Density):
         smoothing: imagined steps with a pixel on, and as many with it off, that each state has seen (Bernoulli only).
     """
 
+    takes = ("grey", "real", "binary")
+    partly_labelled = ("statistics", "losses")
     allowed: Tensor
 
     def __init__(
@@ -85,11 +86,14 @@ class HMM(Density):
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
         if num_states < 1 or min(lags, floor, ridge, smoothing) < 0:
             raise ValueError("num_states must be at least 1; lags, floor, ridge and smoothing must not be negative")
+        if emission == "bernoulli" and spec.values == "real":
+            raise ValueError("emission=bernoulli is of values that are on or off: real ones need emission=gaussian")
         if emission == "bernoulli" and lags:
             raise ValueError("lags are for Gaussian emissions: with emission=bernoulli lags must be 0")
         self.lags, self.floor, self.ridge, self.smoothing = lags, floor, ridge, smoothing
         self.gaussian, self.full, self.ergodic = emission == "gaussian", covariance == "full", topology == "ergodic"
-        self.density = Likelihood("exact", "dequantised") if self.gaussian else Likelihood("exact", "binary", 0.5)
+        exact = "dequantised" if spec.values == "grey" else "continuous"
+        self.density = Likelihood("exact", exact) if self.gaussian else Likelihood("exact", "binary", 0.5)
         self.states = num_states
         self.steps, self.values = self.reading.count, self.reading.values
         inputs = lags * self.values + 1  # of the regression; the last is the constant 1
@@ -105,6 +109,8 @@ class HMM(Density):
         # the lower Cholesky factor of Sigma, or only its diagonal, with the logarithm of the diagonal
         scale = nn.Parameter(torch.diag_embed(log_scale) if self.full else log_scale) if self.gaussian else None
         self.register_parameter("scale", scale)
+
+    unless = ": lags=0 can"
 
     @property
     def marginalises(self) -> bool:  # type: ignore[override]
@@ -157,7 +163,7 @@ class HMM(Density):
         (start, moves), results = self.chain(group), []
         for part in torch.arange(len(x), device=x.device).split(self.at_once):
             log_b = self.log_emission(steps[part], group, None if seen is None else seen[part])
-            results.append(chain.forward_messages(log_b, start, moves, self.ergodic)[-1].logsumexp(1))
+            results.append(forward_messages(log_b, start, moves, self.ergodic)[-1].logsumexp(1))
         return torch.cat(results)
 
     # Expectation-maximisation
@@ -165,7 +171,14 @@ class HMM(Density):
     @torch.no_grad()
     def initialize(self, batches: Batches, generator: torch.Generator) -> None:
         """The first M-step, from one path an image: equal segments (left to right), or k-means of the steps."""
-        centres = self._centres(batches, generator) if self.ergodic else None
+        centres = None
+        if self.ergodic:
+            points = (
+                [(group, self.emitted(x[index]).flatten(0, 1)) for group, index in self.by_group(labels)]
+                for x, labels in batches
+            )
+            none = self.weight.new_zeros(self.groups, self.states, self.values)
+            centres = group_centres(points, none, generator, SAMPLE, KMEANS_STEPS)
         path = torch.arange(self.steps, device=self.weight.device)
         path = torch.minimum(path, path * self.states // self.steps)  # no state is skipped where there are more
         totals = self._nothing()
@@ -189,6 +202,7 @@ class HMM(Density):
         totals = self._nothing()
         totals["images"] += len(x)
         for group, index in self.by_group(labels):
+            totals["groups"][group] += len(index)
             totals["log_likelihood"] += self._expect(totals, x[index], group)
             if self.log_prior is not None:
                 totals["log_likelihood"] += len(index) * self.log_prior[group]
@@ -197,6 +211,7 @@ class HMM(Density):
             x = x[hidden]
             shares, evidence = self.responsibilities(x)
             totals["log_likelihood"] += evidence.sum()
+            totals["groups"] += shares.sum(0)
             for group in range(self.groups):
                 index = (shares[:, group] > FAINT).nonzero()[:, 0]
                 self._expect(totals, x[index], group, shares[index, group].to(x.dtype))
@@ -209,7 +224,7 @@ class HMM(Density):
         for part in torch.arange(len(x), device=x.device).split(self.at_once):
             steps = self.emitted(x[part])
             log_b, own = self.log_emission(steps, group), None if shares is None else shares[part]
-            log_z, posterior, start, moves = chain.posteriors(log_b, *self.chain(group), self.ergodic, own)
+            log_z, posterior, start, moves = posteriors(log_b, *self.chain(group), self.ergodic, own)
             self._add(totals, group, steps, posterior, start, moves)
             likelihood += log_z.sum(dtype=likelihood.dtype)
         return likelihood
@@ -217,6 +232,8 @@ class HMM(Density):
     @torch.no_grad()
     def maximize(self, statistics: dict[str, Tensor]) -> None:
         """The M-step. Raises ``ZooError`` where a covariance would be singular, which no ``floor`` above 0 allows."""
+        if "groups" in statistics and bool(statistics["groups"].any()):
+            self.set_prior(statistics["groups"])
         for name, parameter in (("initial", self.initial), ("transition", self.transition)):
             if parameter is not None:
                 counts = statistics[name]
@@ -251,6 +268,7 @@ class HMM(Density):
         shapes: dict[str, tuple[int, ...]] = {
             "images": (),
             "log_likelihood": (),
+            "groups": (groups,),
             "initial": (groups, states),
             "transition": (groups, states, states),
             "ff": (groups, states, inputs, inputs),
@@ -267,33 +285,11 @@ class HMM(Density):
         """Add the statistics of some images of a group to ``totals``."""
         totals["initial"][group] += start
         totals["transition"][group] += moves
-        weights = posterior.flatten(0, 1).mT
-        states, rows = (weights > torch.finfo(weights.dtype).eps).nonzero(as_tuple=True)  # few, from left to right
-        sizes = states.bincount(minlength=self.states).tolist()
-        parts = (weights[states, rows, None], self.regressors(steps).flatten(0, 1)[rows], steps.flatten(0, 1)[rows])
-        for state, (w, f, e) in enumerate(zip(*(part.split(sizes) for part in parts), strict=True)):
-            if self.gaussian:
-                e = torch.addmm(e, f, self.weight[group, state].mT, alpha=-1)
-                totals["ee"][group, state] += (w * e).mT @ e if self.full else (w * e * e).sum(0)
-            weighted = w * f
-            totals["ff"][group, state] += weighted.mT @ f
-            totals["ef"][group, state] += e.mT @ weighted
-
-    def _centres(self, batches: Batches, generator: torch.Generator) -> Tensor:
-        """k-means of some steps of each group, ``(M, S, D)``."""
-        found: list[list[Tensor]] = [[] for _ in range(self.groups)]
-        for x, labels in batches:
-            for group, index in self.by_group(labels):
-                steps = self.emitted(x[index]).flatten(0, 1)
-                chosen = torch.randperm(len(steps), generator=generator, device=steps.device)
-                found[group].append(steps[chosen[: SAMPLE // 8]])
-            if all(sum(map(len, parts)) >= SAMPLE for parts in found):
-                break
-        centres = self.weight.new_zeros(self.groups, self.states, self.values)
-        for group, parts in enumerate(found):
-            if parts:
-                centres[group] = kmeans(torch.cat(parts)[:SAMPLE], self.states, generator, KMEANS_STEPS)
-        return centres
+        weight = self.weight[group] if self.gaussian else None
+        f, x = self.regressors(steps).flatten(0, 1), steps.flatten(0, 1)
+        for state, moments in enumerate(regression_moments(posterior.flatten(0, 1).mT, f, x, weight, self.full)):
+            for name, value in moments.items():
+                totals[name][group, state] += value
 
     # What else it can be asked
 
@@ -315,7 +311,7 @@ class HMM(Density):
                 values = values + (factor[group, state] @ noise[..., None])[..., 0]
             past = torch.cat([values, past], 1)[:, : past.shape[1]]
             steps.append(values)
-        return self.reading.example(torch.stack(steps, 1)).clamp(0, 1)
+        return self.possible(self.reading.example(torch.stack(steps, 1)))
 
     @available_if(lambda model: model.marginalises)
     def impute(self, x: Tensor, observed: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
@@ -325,19 +321,19 @@ class HMM(Density):
         for group in range(self.groups):
             parts = zip(steps.split(self.at_once), seen.split(self.at_once), strict=True)
             log_b = torch.cat([self.log_emission(part, group, mask) for part, mask in parts])
-            messages.append(torch.stack(chain.forward_messages(log_b, start[group], moves[group], self.ergodic), 1))
+            messages.append(torch.stack(forward_messages(log_b, start[group], moves[group], self.ergodic), 1))
             log_joint.append(messages[-1][:, -1].logsumexp(1))
         joint = torch.stack(log_joint, 1) + (0 if self.log_prior is None else self.log_prior)
         groups = draw(joint.expand(n, -1, -1).flatten(0, 1), generator)  # n·B
         index = torch.arange(len(x), device=x.device).repeat(n)
         alpha = torch.stack(messages)[groups, index]
-        path = chain.sampled_path(alpha, moves[groups], generator)
+        path = sampled_path(alpha, moves[groups], generator)
         rows = (~seen).any(2)[index].flatten().nonzero()[:, 0]  # steps to complete
         states = path.flatten()[rows]
         values, mask = (tensor[index].flatten(0, 1) for tensor in (steps, seen))
         drawn = self._complete(values[rows], mask[rows], groups[rows // self.steps], states, True, generator)
         images = self.reading.example(values.index_put((rows,), drawn).view(n, len(x), self.steps, self.values))
-        return torch.where(observed, x, images.clamp(0, 1))
+        return torch.where(observed, x, self.possible(images))
 
     @available_if(lambda model: model.marginalises)
     def conditional_mean(self, x: Tensor, observed: Tensor) -> Tensor:
@@ -374,10 +370,11 @@ class HMM(Density):
                 if random:
                     noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
                     noise = (scale @ noise[..., None])[..., 0]
-                completed = mean if noise is None else mean + noise
-                if self.full:  # else what is seen of a step says nothing of the rest
+                if self.full:
                     deviation = values[part] - mean
                     completed = mean + deviation_given_observed(scale @ scale.mT, seen[part], deviation, noise)
+                else:  # what is seen of a step says nothing of the rest
+                    completed = mean if noise is None else mean + noise
             results.append(torch.where(seen[part], values[part], completed))
         return torch.cat(results)
 
@@ -390,7 +387,7 @@ class HMM(Density):
             found = []
             for group in range(self.groups):
                 log_b = self.log_emission(steps[part], group, mask)
-                found.append(chain.posteriors(log_b, *self.chain(group), self.ergodic)[:2])
+                found.append(posteriors(log_b, *self.chain(group), self.ergodic)[:2])
             joint = torch.stack([log_z for log_z, _ in found], 1)
             proba = (joint if self.log_prior is None else joint + self.log_prior).softmax(1)
             results.append(torch.stack([posterior for _, posterior in found], 2) * proba[:, None, :, None])
@@ -410,7 +407,7 @@ class HMM(Density):
                 each = F.linear(inputs, self.weight[group].flatten(0, 1)).unflatten(2, (self.states, self.values))
                 each = each if self.gaussian else each.sigmoid()
                 means[part] += (weights[part, :, group, None] @ each)[:, :, 0]
-        return self.reading.example(means).clamp(0, 1)
+        return self.possible(self.reading.example(means))
 
     def viterbi(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """The most probable path of states ``(B, T)`` int64, of the class ``labels``, or of the most probable one."""
@@ -423,7 +420,7 @@ class HMM(Density):
         for group, index in self.by_group(labels):
             start, moves = self.chain(group)
             for part in index.split(self.at_once):
-                paths[part] = chain.best_path(self.log_emission(steps[part], group), start, moves)
+                paths[part] = best_path(self.log_emission(steps[part], group), start, moves)
         return paths
 
     def transition_matrix(self) -> Tensor:

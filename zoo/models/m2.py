@@ -76,9 +76,12 @@ class M2(VAE):
             importance_samples=importance_samples,
         )
         self.classify_weight = classify_weight
-        encoder = nn.Flatten() if network == "mlp" else ConvEncoder(spec.shape, tuple(channels), blocks)
-        encoded = encoder.out_features if isinstance(encoder, ConvEncoder) else math.prod(spec.shape)
-        self.classifier = nn.Sequential(encoder, perceptron([encoded, *hidden_sizes, spec.num_classes]))
+
+    def add_networks(
+        self, network: str, encoded: int, hidden_sizes: tuple[int, ...], channels: tuple[int, ...], blocks: int
+    ) -> None:
+        body = nn.Flatten() if network == "mlp" else ConvEncoder(self.spec.shape, channels, blocks)
+        self.classifier = nn.Sequential(body, perceptron([encoded, *hidden_sizes, self.spec.num_classes]))
         start(self.classifier)
 
     def set_prior(self, counts: Tensor) -> None:
@@ -115,7 +118,8 @@ class M2(VAE):
 
     def validate(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """As of the VAE, and ``log_proba`` of q(y | x)."""
-        return super().validate(x, labels) | {"log_proba": self.log_q(self.observe(x))}
+        x = self.observe(x)
+        return self._validate(x, labels) | {"log_proba": self.log_q(x)}
 
     def classify(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """log q(y | x) in nats, ``(B, K)``; where pixels are missing, log p(y | seen pixels) by Bayes' rule."""

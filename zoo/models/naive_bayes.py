@@ -29,7 +29,7 @@ TINY = 1e-12  # the least variance of a pixel that never changes; scikit-learn d
 
 @register("naive_bayes")
 class NaiveBayes(Density):
-    """Generative classifier with independent pixels.
+    """Generative classifier with independent pixels, or other values, of which some may be missing.
 
     Args:
         spec: shape and classes of the data.
@@ -38,6 +38,10 @@ class NaiveBayes(Density):
         alpha: images of each class imagined with the pixel on, and as many with it off (Bernoulli), above 0.
         var_smoothing: share of the largest pixel variance that is added to all variances (Gaussian).
     """
+
+    learns_from_gaps = True
+    partly_labelled = ("statistics", "losses")
+    takes = ("grey", "real", "binary")
 
     def __init__(
         self,
@@ -48,19 +52,25 @@ class NaiveBayes(Density):
         var_smoothing: float = 1e-9,
     ) -> None:
         super().__init__(spec, conditional=True)
+        if emission == "bernoulli" and spec.values == "real":
+            raise ValueError("emission=bernoulli is of values that are on or off: real ones need emission=gaussian")
         if emission not in ("bernoulli", "gaussian"):
             raise ValueError(f"emission is bernoulli or gaussian, not {emission!r}")
         if not 0 <= threshold < 1 or not alpha > 0 or not var_smoothing >= 0:
             raise ValueError("threshold must be in [0, 1), alpha above 0 and var_smoothing at least 0")
         self.binary = emission == "bernoulli"
         self.threshold, self.alpha, self.var_smoothing = threshold, alpha, var_smoothing
-        self.density = Likelihood("exact", "binary", threshold) if self.binary else Likelihood("exact", "dequantised")
+        of = "binary" if self.binary else "dequantised" if spec.values == "grey" else "continuous"
+        self.density = Likelihood("exact", of, threshold if self.binary else None)
         size = (self.groups, math.prod(spec.shape))
         if self.binary:
             self.logits = nn.Parameter(torch.zeros(size))
         else:
-            self.mean = nn.Parameter(torch.full(size, 0.5))
-            self.log_variance = nn.Parameter(torch.zeros(size))
+            grey = spec.values == "grey"
+            mean, std = (torch.tensor(values).view(spec.statistics_shape) for values in (spec.mean, spec.std))
+            mean, std = (values.expand(spec.shape).flatten() for values in (mean, std))
+            self.mean = nn.Parameter(torch.full(size, 0.5) if grey else mean.repeat(self.groups, 1))
+            self.log_variance = nn.Parameter(torch.zeros(size) if grey else 2 * std.log().repeat(self.groups, 1))
 
     def log_joint(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         if not self.binary:  # squares multiplied out would cancel where a variance is small
@@ -112,9 +122,12 @@ class NaiveBayes(Density):
 
     @torch.no_grad()
     def statistics(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        values = self._values(x).double()
+        values, seen = self._values(x).double(), None
         if not self.binary:
             values = values - self._centre()
+        if self.spec.missing:
+            seen = ~x.flatten(1).isnan()
+            values = torch.where(seen, values, 0)
         known = labels.clamp_min(0)
         shares, likelihood = F.one_hot(known, self.groups).double(), self.log_likelihood(x, known).double()
         hidden = labels < 0
@@ -128,29 +141,30 @@ class NaiveBayes(Density):
             "counts": shares.sum(0),
             "sums": shares.T @ values,
             "squares": shares.T @ values.square(),
+            **({} if seen is None else {"seen": shares.T @ seen.double()}),
         }
 
     @torch.no_grad()
     def maximize(self, statistics: dict[str, Tensor]) -> None:
-        counts, sums, squares = (statistics[key] for key in ("counts", "sums", "squares"))
-        self.set_prior(counts)
-        present = counts > 0  # a class without images keeps what it had
+        sums, squares = statistics["sums"], statistics["squares"]
+        self.set_prior(statistics["counts"])
+        counts = statistics.get("seen", statistics["counts"][:, None])  # of each value, where some are missing
         if self.binary:
-            on, off = sums + self.alpha, counts[:, None] - sums + self.alpha
+            on, off = sums + self.alpha, counts - sums + self.alpha
             self.logits.copy_((on / off).log())
             return
-        mean = sums / counts[:, None]
-        variance = (squares / counts[:, None] - mean.square()).clamp_min(0)
-        of_all = squares.sum(0) / counts.sum() - (sums.sum(0) / counts.sum()).square()
-        variance = variance + max(self.var_smoothing * float(of_all.max()), TINY)
-        self.mean[present] = (mean + self._centre()).to(self.mean.dtype)[present]
-        self.log_variance[present] = variance.log().to(self.mean.dtype)[present]
+        mean = sums / counts
+        variance = (squares / counts - mean.square()).clamp_min(0)
+        of_all = squares.sum(0) / counts.sum(0) - (sums.sum(0) / counts.sum(0)).square()
+        variance = variance + max(self.var_smoothing * float(of_all.nan_to_num(0).max()), TINY)
+        present = (counts > 0).expand_as(mean)  # a class without images keeps what it had
+        self.mean.copy_(torch.where(present, (mean + self._centre()).to(self.mean.dtype), self.mean))
+        self.log_variance.copy_(torch.where(present, variance.log().to(self.mean.dtype), self.log_variance))
 
     def _centre(self) -> Tensor:
         """Near the mean of the data, so that second moments about it lose no digits."""
-        _, height, width = self.spec.shape
         centre = torch.tensor(self.spec.mean, dtype=torch.float64, device=self.mean.device)
-        return centre.repeat_interleave(height * width)
+        return centre.view(self.spec.statistics_shape).expand(self.spec.shape).flatten()
 
     # Capabilities
 
@@ -158,8 +172,8 @@ class NaiveBayes(Density):
         return self.logits.sigmoid() if self.binary else self.mean
 
     def sample(self, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
-        """Images ``(n, C, H, W)``: 0 or 1 where pixels are coins, else clipped to [0, 1]."""
-        return self._draw(self.draw_groups(n, labels, generator), generator).clamp(0, 1)
+        """Examples ``(n, C, H, W)``: 0 or 1 where values are coins; grey ones clipped to [0, 1]."""
+        return self.possible(self._draw(self.draw_groups(n, labels, generator), generator))
 
     def _draw(self, groups: Tensor, generator: torch.Generator | None) -> Tensor:
         mean = self._means()[groups]
@@ -174,7 +188,7 @@ class NaiveBayes(Density):
         """Exact conditional samples ``(n, B, C, H, W)``: the class by its posterior, hidden pixels given the class."""
         posterior = self.classify(x, observed).exp()
         groups = torch.multinomial(posterior, n, replacement=True, generator=generator).T.flatten()
-        drawn = self._draw(groups, generator).clamp(0, 1).unflatten(0, (n, len(x)))
+        drawn = self.possible(self._draw(groups, generator)).unflatten(0, (n, len(x)))
         return torch.where(observed, x, drawn)
 
     def conditional_mean(self, x: Tensor, observed: Tensor) -> Tensor:
@@ -183,6 +197,6 @@ class NaiveBayes(Density):
         return torch.where(observed, x, mean.unflatten(1, self.spec.shape))
 
     def components(self) -> tuple[Tensor, Tensor]:
-        """The mean image of each class, ``(K, 1, C, H, W)`` in [0, 1], and weight 1, ``(K, 1)``."""
-        means = self._means().clamp(0, 1).unflatten(1, self.spec.shape)[:, None]
+        """The mean example of each class, ``(K, 1, C, H, W)``, and weight 1, ``(K, 1)``."""
+        means = self.possible(self._means()).unflatten(1, self.spec.shape)[:, None]
         return means, torch.ones(means.shape[:2], dtype=means.dtype, device=means.device)

@@ -53,7 +53,7 @@ class Probe(Classifier):
             self.encoder.requires_grad_(False).eval()
             size = self.codes(torch.zeros(1, *spec.shape)).shape[1]
             self.standardize = nn.BatchNorm2d(size, affine=False)
-            spec = DataSpec((size, 1, 1), spec.num_classes, spec.class_names)
+            spec = DataSpec((size, 1, 1), spec.num_classes, spec.class_names, values="real")
         self.classifier = registry.create(classifier, spec)
         if not isinstance(self.classifier, Classifier):
             raise ValueError(f"classifier={classifier} is no model of p(y | x)")
@@ -62,6 +62,8 @@ class Probe(Classifier):
     def codes(self, x: Tensor) -> Tensor:
         """Images ``(B, C, H, W)`` in [0, 1] to the encoder's codes ``(B, D)``, as they are."""
         assert self.encoder is not None
+        if self.spec.missing:
+            x = self.fill(x, ~x.isnan())
         return self.encoder.encode(x) if hasattr(self.encoder, "encode") else self.encoder.features(x)
 
     def features(self, x: Tensor) -> Tensor:

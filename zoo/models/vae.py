@@ -71,6 +71,7 @@ class VAE(Density, Latent):
         importance_samples: K of ``log_prob``.
     """
 
+    takes = ("grey", "binary")
     grey: Tensor
     partly_labelled: tuple[str, ...] = ()  # the bound of an image of unknown class is that of zoo.models.m2
     option = "conditional"
@@ -127,6 +128,7 @@ class VAE(Density, Latent):
         self.decoder_head = perceptron([latent_dim + classes, *hidden_sizes[::-1], decoded])
         for module in (self.encoder, self.encoder_head, self.decoder_head, self.decoder):
             start(module)
+        self.add_networks(network, encoded, hidden_sizes, channels, blocks)
         self.flow: Any = None
         if prior == "realnvp":
             import zuko
@@ -137,12 +139,21 @@ class VAE(Density, Latent):
                 nn.init.zeros_(coupling.hyper[-1].bias)
         # log odds of the mean grey value, to which the decoder's output is added
         self.register_buffer("offset", torch.zeros(out, *spec.shape[1:]))
-        self.register_buffer("grey", torch.tensor(spec.mean).view(-1, 1, 1), persistent=False)  # of the data's mean
+        self.register_buffer(
+            "grey", torch.tensor(spec.mean).view(spec.statistics_shape), persistent=False
+        )  # of the data's mean
+
+    def add_networks(
+        self, network: str, encoded: int, hidden_sizes: tuple[int, ...], channels: tuple[int, ...], blocks: int
+    ) -> None:
+        """Networks of a subclass, whose weights are drawn between those of the decoder and of the prior. ``encoded`` is
+        the number of features that a body like the encoder's gives."""
 
     @classmethod
     def renewed(cls, name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """M2 was a VAE with a ``classify_weight`` above 0."""
-        options = dict(options)
+        if name != "vae":
+            return name, options
         weight = options.pop("classify_weight", 0.0)
         if not weight:
             return name, options
@@ -269,7 +280,10 @@ class VAE(Density, Latent):
 
     def validate(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """What a validation pass looks at, a row an image: ``log_joint`` with training's K, ``recon`` and ``kl``."""
-        x = self.observe(x)
+        return self._validate(self.observe(x), labels)
+
+    def _validate(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Of pixels as the likelihood sees them."""
         q = self.posterior(x, labels)
         z = q.loc + q.scale * self._noise(1, x)[0]
         recon = -self._sum(self.log_likelihood_of(x, self.parameters_of(z, labels)))

@@ -55,4 +55,4 @@ def _support(model: Model) -> str:
     return DERIVED if hasattr(model, "log_prob") or hasattr(model, "classify") else NO
 
 
-ASKED = {"anomaly_score": Capability(_support, lambda model, x, _: anomaly_score(model, x), ("B",), "anomaly score")}
+ASKED = {"anomaly_score": Capability(_support, lambda model, x, _: anomaly_score(model, x), ("B",), "score anomalies")}

@@ -34,7 +34,6 @@ def classify(
         return ask(model, model.classify, x, batch_size=batch_size)
     if model.marginalises:
         return ask(model, model.classify, without_hidden(x, observed), observed, batch_size=batch_size)
-    require(model, "classify_missing")
     if imputer is None:
         return ask(model, lambda *part: model.classify(model.fill(*part)), x, observed, batch_size=batch_size)
     generator = seeded(imputer, 0)  # the same question has the same answer

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from zoo.base.model import Model, evaluating
-from zoo.capability import Capability, fresh_generator, native, require
+from zoo.capability import Capability, fresh_generator, native, require, without_gaps
 from zoo.errors import ZooError
 
 
@@ -42,8 +42,10 @@ def interpolate(
         if any(tuple(end.shape) != (n, *model.spec.shape) for end in ends):
             given = " and ".join(str(tuple(end.shape)) for end in ends)
             raise ZooError(f"ends must be two tensors of shape {(n, *model.spec.shape)}, a row a path, not {given}")
+    if ends is not None:
+        ends = without_gaps(model, ends[0], "interpolate"), without_gaps(model, ends[1], "interpolate")
     with evaluating(model):
-        inputs = None if ends is None else (ends[0].to(model.device), ends[1].to(model.device))
+        inputs = None if ends is None else tuple(end.to(model.device) for end in ends)
         examples = model.interpolate(n, steps, inputs, labels, generator or fresh_generator(model))
     return examples if ends is None else examples.to(ends[0].device)
 

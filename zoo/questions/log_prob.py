@@ -26,7 +26,7 @@ def log_prob(
     Args:
         model: the model to ask.
         x: examples ``(B, C, H, W)``; of pictures in [0, 1]. NaN: missing, and integrated out.
-        labels: ``(B,)`` int64.
+        labels: ``(B,)`` int64. Raises ``ZooError`` for what is no class, hidden classes among it.
         observed: bool, ``x``'s shape or broadcastable to it: the density of the seen entries alone, the others
             integrated out. Raises ``ZooError`` where the model cannot.
         num_samples: importance samples per example where ``model.density`` is a lower bound, which more of them raise;
@@ -36,10 +36,12 @@ def log_prob(
     require(model, "log_prob")
     observed = seen(x, observed)
     if observed is not None and not model.marginalises:
-        raise ZooError(f"{model.name} cannot integrate hidden pixels out")
+        raise ZooError(f"{model.name} cannot integrate hidden pixels out{model.unless}")
     if num_samples is not None and not hasattr(model, "importance_samples"):
         raise ZooError(f"{model.name} takes no importance samples")
     extra: dict[str, Any] = {} if num_samples is None else {"num_samples": num_samples}
+    if labels is not None:
+        labels = model.checked_labels(labels, len(x))
     if observed is not None:
         x = without_hidden(x, observed)
     given = {key: value for key, value in (("labels", labels), ("observed", observed)) if value is not None}
@@ -50,4 +52,4 @@ def log_prob(
     return ask(model, question, x, *given.values(), batch_size=batch_size)
 
 
-ASKED = {"log_prob": Capability(native("log_prob"), lambda model, x, _: log_prob(model, x), ("B",), "log prob")}
+ASKED = {"log_prob": Capability(native("log_prob"), lambda model, x, _: log_prob(model, x), ("B",), "tell log p(x)")}

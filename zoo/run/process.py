@@ -59,7 +59,7 @@ def training(*overrides: str) -> str:
     return f"import sys, train\nsys.argv = {['train.py', *overrides]!r}\ntrain.main()"
 
 
-def run_directory(runs: Path) -> Path:
+def only_run_in(runs: Path) -> Path:
     """The one run in ``runs``."""
     (run,) = runs.iterdir()
     return run

@@ -300,8 +300,8 @@ def compare(
 
     Args:
         detector: see :func:`fit`.
-        normal: uint8 test images of what the model was trained on.
-        strange: uint8 images of something else.
+        normal: stored test examples of what the model was trained on.
+        strange: stored examples of something else.
         generator: of the bootstrap, on the CPU.
 
     Returns:

@@ -13,6 +13,7 @@ from torch import Tensor
 from zoo import capability
 from zoo.base.generative import Density, bayes
 from zoo.base.model import Model
+from zoo.data import kinds
 from zoo.data.splits import Split, Splits, load_splits
 from zoo.errors import ConfigError, DataError, ZooError
 from zoo.metrics.classification import confusion_matrix, per_class_accuracy, summarize
@@ -78,7 +79,7 @@ def evaluate(
     log_proba = evidence = None
     # where the classes and the likelihood are asked about the same values, one pass over them answers both
     joint = isinstance(model, Density) and model.classes_by_joint and model.density.of != "dequantised"
-    joint = joint and classifies and is_density and not spec.missing
+    joint = joint and classifies and is_density and not kinds.find(split.kind).has_missing(split.images)
     extra = {} if importance is None else {"num_samples": importance}
     if classifies:
         generator = torch.Generator().manual_seed(MASK_SEED)

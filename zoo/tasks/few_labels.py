@@ -24,10 +24,10 @@ from torch import Tensor
 from zoo.base.model import Model
 from zoo.data.splits import Split
 from zoo.errors import DataError
+from zoo.metrics.neighbours import nearest
 from zoo.questions.encode import encode
 
 NEIGHBOURS = 10
-BLOCK = 1 << 24  # distances that are held at a time
 
 
 def guess(model: Model, train: Split, images: int = 20_000, seed: int = 0) -> Split:
@@ -73,7 +73,7 @@ def spread(codes: Tensor, labels: Tensor, num_classes: int, neighbours: int = NE
     known = labels >= 0
     if not bool(known.any()) or len(codes) <= neighbours:
         raise DataError(f"classes spread from at least one label, among more than {neighbours} images")
-    index, squared = _nearest(codes, neighbours)
+    index, squared = nearest(codes, neighbours)
     reach = squared[:, -1:].clamp_min(torch.finfo(squared.dtype).tiny)
     weights = torch.exp(-4 * squared / reach).double().flatten().numpy()
     rows = np.arange(len(codes)).repeat(neighbours)
@@ -89,17 +89,3 @@ def spread(codes: Tensor, labels: Tensor, num_classes: int, neighbours: int = NE
     columns = columns / columns.sum(0).clamp_min(1e-300) * frequency
     total = columns.sum(1, keepdim=True)  # nothing reaches an image that no path leads to from a label
     return torch.where(total > 0, columns / total.clamp_min(1e-300), frequency / frequency.sum()).to(codes.dtype)
-
-
-def _nearest(points: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The ``count`` nearest other points of each: indices and squared distances, ``(N, count)``, in order."""
-    norms = points.square().sum(1)
-    found = []
-    for start in range(0, len(points), max(BLOCK // len(points), 1)):
-        part = points[start : start + max(BLOCK // len(points), 1)]
-        squared = torch.addmm(norms, part, points.T, alpha=-2) + part.square().sum(1, keepdim=True)
-        own = torch.arange(len(part))
-        squared[own, start + own] = torch.inf
-        found.append(squared.topk(count, 1, largest=False))
-    squared, index = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return index, squared.clamp_min(0)

@@ -92,7 +92,7 @@ def choose(
     """The models by :data:`RANKING`, the best first; and of every other model what excludes it, and by what value.
 
     Args:
-        of: from :func:`table` or :func:`read`.
+        of: from :func:`zoo.textbook.needs.table` or :func:`read`.
         needs: keys of its needs, one at least.
         limits: what every model must keep.
         levels: the level of a need where it is not the table's; the nearest that was measured counts.

@@ -21,6 +21,8 @@ A file that is added here is found without another edit. ``stored`` examples are
 ``FORMAT``        of the files that ``write`` writes, in a word
 ``write``         ``write(stored, labels, spec, folder)`` puts labelled examples into ``folder``; the names of what was
                   written there
+``trial``         ``trial(n) -> (stored, spec)``: ``n`` made-up examples, always the same, and what describes them, for
+                  a first try of any model
 ================  =====================================================================================================
 """
 
@@ -58,6 +60,8 @@ class Kind(Protocol):
     def find_files(self, names: Sequence[str]) -> list[Path]: ...
 
     def read(self, paths: Sequence[Path], spec: DataSpec, **settings: Any) -> tuple[list[str], Tensor]: ...
+
+    def trial(self, n: int) -> tuple[Tensor, DataSpec]: ...
 
     def write(self, stored: Tensor, labels: Tensor, spec: DataSpec, folder: Path) -> list[str]: ...
 

@@ -83,6 +83,15 @@ def write(stored: Tensor, labels: Tensor, spec: DataSpec, folder: Path) -> list[
     return names
 
 
+def trial(n: int) -> tuple[Tensor, DataSpec]:
+    """Noise around a grey level, 12×12."""
+    generator = torch.Generator().manual_seed(0)
+    level = torch.randint(40, 160, (n, 1, 1, 1), generator=generator)
+    stored = (level + torch.randint(60, (n, 1, 12, 12), generator=generator)).byte()
+    mean, std = statistics(stored)
+    return stored, DataSpec((1, 12, 12), 3, mean=mean, std=std)
+
+
 def folder_names(class_names: Sequence[str]) -> list[str]:
     """Names of folders that any system can have, and that sort in the order of the classes.
 

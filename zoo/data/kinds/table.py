@@ -66,6 +66,17 @@ def show(x: Tensor, spec: DataSpec) -> Tensor:
     return torch.nn.functional.pad(cells, (0, rows * side - cells.shape[1])).view(-1, 1, rows, side)
 
 
+def trial(n: int) -> tuple[Tensor, DataSpec]:
+    """Six columns of normal numbers of different scales, a tenth of them missing."""
+    generator = torch.Generator().manual_seed(0)
+    stored = torch.randn(n, 1, 1, 6, generator=generator) * torch.tensor([1.0, 10, 0.1, 1, 3, 1]) + 2
+    stored[torch.rand(stored.shape, generator=generator) < 0.1] = math.nan
+    mean, std = statistics(stored)
+    columns = tuple("abcdef")
+    spec = DataSpec((1, 1, 6), 3, mean=mean, std=std, kind="table", values=VALUES, missing=True, columns=columns)
+    return stored, spec
+
+
 def find_files(names: Sequence[str]) -> list[Path]:
     return kinds.named_files(names, SUFFIXES, "table")
 
@@ -86,16 +97,22 @@ def _rows(path: Path, spec: DataSpec) -> list[tuple[int, list[float]]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            columns = list(spec.columns or reader.fieldnames or ())
-            absent = [column for column in columns if column not in (reader.fieldnames or ())]
+            named = list(reader.fieldnames or ())
+            twice = sorted({name for name in named if named.count(name) > 1})
+            if twice:
+                raise DataError(f"{path} has more than one column {', '.join(map(repr, twice[:3]))}")
+            columns = list(spec.columns) or [name for name in named if name != LABEL]
+            absent = [column for column in columns if column not in named]
             if absent:
                 raise DataError(f"{path} has no column {', '.join(map(repr, absent[:3]))}, which the model knows")
             if len(columns) != math.prod(spec.shape):
                 raise DataError(f"{path} has {len(columns)} columns, the model was made for {math.prod(spec.shape)}")
-            found = [
-                (reader.line_num, [_number(row[name], path, reader.line_num, name) for name in columns])
-                for row in reader
-            ]
+            found = []
+            for row in reader:
+                if None in row or None in row.values():  # more values than columns, or fewer
+                    raise DataError(f"{path}, line {reader.line_num}: as many values are needed as there are columns")
+                values = [_number(row[name], path, reader.line_num, name) for name in columns]
+                found.append((reader.line_num, values))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else "it is damaged or no table at all"
         raise DataError(f"{path} cannot be read as a table: {reason}") from error
@@ -104,8 +121,8 @@ def _rows(path: Path, spec: DataSpec) -> list[tuple[int, list[float]]]:
     return found
 
 
-def _number(text: str | None, path: Path, line: int, column: str) -> float:
-    if text is None or not text.strip():
+def _number(text: str, path: Path, line: int, column: str) -> float:
+    if not text.strip():
         return math.nan
     try:
         return float(text)

@@ -8,11 +8,9 @@ Pictures may have any size, mode and orientation, see :mod:`zoo.data.kinds.image
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,7 +23,8 @@ from torch import Tensor
 
 from zoo.data.kinds import image, list_files
 from zoo.data.splits import Loaded, Split
-from zoo.errors import ConfigError, DataError, did_you_mean
+from zoo.errors import ConfigError, DataError, ZooError, did_you_mean
+from zoo.files import new_folder
 
 KIND = "image"
 CLASSES = None  # the folders say
@@ -127,17 +126,9 @@ def _key(path: Path, entries: Sequence[tuple[str, int, Path]], *options: Any) ->
 
 
 def _decode(cache: Path, files: Sequence[Path], image_size: int, color: str, invert: str) -> None:
-    """Write ``cache`` under another name and rename it: it appears whole, whoever else is writing it too."""
-    try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=cache.parent, prefix=f".{cache.name}."))
-    except OSError as error:
-        raise DataError(
-            f"{cache.parent} cannot be written, where decoded pictures are kept: {error.strerror}\n"
-            "Name another directory with ZOO_DATA, data.root=… or a script's root=…."
-        ) from error
+    """Fill ``cache``, which appears whole, whoever else is filling it too."""
     content = hashlib.sha256()
-    try:
+    with writable(cache), new_folder(cache, shared=True) as temporary:
         size, channels = (image_size, image_size), 1 if color == "grey" else 3
         if color == "auto" and not any(_has_color(pixels) for pixels in _read_all(files, size, True, "never")):
             channels = 1
@@ -148,14 +139,21 @@ def _decode(cache: Path, files: Sequence[Path], image_size: int, color: str, inv
         images.flush()
         meta = {"version": CACHE_VERSION, "shape": images.shape, "sha256": content.hexdigest()}
         (temporary / "meta.json").write_text(json.dumps(meta))
-        os.chmod(temporary, 0o755)
-        try:
-            os.rename(temporary, cache)
-        except OSError:
-            if not cache.is_dir():  # else another process was first, with the same content
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def writable(cache: Path) -> Iterator[None]:
+    """What cannot be written is told with what it is for, and what would be right; other errors pass."""
+    try:
+        yield
+    except DataError:  # of a picture
+        raise
+    except ZooError as error:
+        reason = getattr(error.__cause__, "strerror", None) or error
+        raise DataError(
+            f"{cache.parent} cannot be written, where decoded pictures are kept: {reason}\n"
+            "Name another directory with ZOO_DATA, data.root=… or a script's root=…."
+        ) from error
 
 
 def _read_cache(cache: Path, count: int) -> tuple[Tensor, str]:

@@ -86,7 +86,7 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     data, model, n, seed = case["data"], case["model"], case["n"], case["seed"]
     trained = lab.train(f"model={model}", f"data={data}", f"seed={seed}", *MODELS[data][model])
     splits = lab.splits(data)
-    test = splits.test.images
+    test = splits.test.x()
     samples = sample(trained, n, generator=capability.seeded(trained, seed))
     at, spectrum = radial_spectrum(samples)
     quality = evaluate_samples(trained, splits, data, n, seed)
