@@ -84,6 +84,8 @@ class Loaded:
         fingerprint: of the content, hex; taken from all examples if left out.
         settings: of the kind, which go with a model wherever it is used; its defaults if left out.
         columns: names of the entries along the last axis, if they have any.
+        val: the official validation split; None where there is none, and a part of ``train`` may be held out.
+        notes: what a user should know of how the data was read, in sentences: what was left out, say.
     """
 
     train: Split
@@ -92,17 +94,21 @@ class Loaded:
     fingerprint: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
+    val: Split | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The three splits of a source, what they look like, and a fingerprint of their content (hex)."""
+    """The three splits of a source, what they look like, a fingerprint of their content (hex), and sentences for the
+    user on how they were read."""
 
     train: Split
     val: Split
     test: Split
     spec: DataSpec
     fingerprint: str
+    notes: tuple[str, ...] = ()
 
     def with_train(self, train: Split) -> Splits:
         """Other training images of the same classes, with a shape and statistics of their own, and no validation."""
@@ -126,12 +132,13 @@ def load_splits(
     labels: int = 0,
     repeat: int = 1,
     split_seed: int = 0,
+    whole: bool = False,
     **source_options: Any,
 ) -> Splits:
     """Load a source and split it.
 
     The official test split stays apart; where a source has none, a stratified 20 % is set apart with a fixed seed.
-    Validation images are drawn from the rest, stratified.
+    Validation images are the official ones, or else drawn from the rest, stratified.
 
     Args:
         name: a source, see :mod:`zoo.data.sources`.
@@ -143,6 +150,7 @@ def load_splits(
         repeat: times that each labelled image is among the training images where others are hidden: how much a label
             weighs. Nothing else depends on it.
         split_seed: draws the validation and the training subset, and whose labels are kept.
+        whole: all of a source that has no official test split is test, since nothing is to be trained on it.
         **source_options: the source's own.
 
     Raises:
@@ -164,22 +172,28 @@ def load_splits(
             raise ConfigError(f"data={name} has no option {option!r}: {hint}")
     loaded: Loaded = source.load(root, **{**source.OPTIONS, **source_options})
     train = replace(loaded.train, kind=source.KIND)
-    train, test = _set_test_apart(train) if loaded.test is None else (train, replace(loaded.test, kind=source.KIND))
-    names, fingerprint = source.CLASSES or loaded.class_names, loaded.fingerprint or _fingerprint(train, test)
-    for split in (train, test):
+    if loaded.test is not None:
+        test = replace(loaded.test, kind=source.KIND)
+    else:
+        train, test = (train.take(slice(0)), train) if whole else _set_test_apart(train)
+    official_val = None if loaded.val is None else replace(loaded.val, kind=source.KIND)
+    parts = [train, test, *([] if official_val is None else [official_val])]
+    names, fingerprint = source.CLASSES or loaded.class_names, loaded.fingerprint or _fingerprint(*parts)
+    for split in parts:
         _check(split, len(names), name)
     count = round(val_size * len(train)) if 0 < val_size < 1 else int(val_size)
-    if count >= len(train):
+    count = count if official_val is None and len(train) else 0
+    if count and count >= len(train):
         raise DataError(f"data.val_size={val_size} leaves no training image of the {len(train)} there are")
     generator = torch.Generator().manual_seed(split_seed)
     rest, held_out = stratified(train.labels, count, generator)
-    val = train.take(held_out) if count else train.take(slice(0))
+    val = train.take(held_out if count else slice(0)) if official_val is None else official_val
     if train_size:
         rest = rest[balanced(train.labels[rest], train_size, len(names), generator)]
     kind = kinds.find(source.KIND)
-    missing = any(kind.has_missing(split.images) for split in (train, test))
+    missing = any(kind.has_missing(split.images) for split in parts)
     train = train if len(rest) == len(train) else train.take(rest)
-    mean, std = kind.statistics(train.images)
+    mean, std = kind.statistics((train if len(train) else test).images)
     settings = kinds.complete(kind.SETTINGS, loaded.settings)
     spec = DataSpec(
         train.shape, len(names), names, mean, std, settings,
@@ -187,7 +201,7 @@ def load_splits(
     )  # fmt: skip
     if labels:
         train = _hide(train, balanced(train.labels, labels, len(names), generator, "labels"), repeat)
-    return Splits(train, val, test, spec, fingerprint)
+    return Splits(train, val, test, spec, fingerprint, loaded.notes)
 
 
 def _check(split: Split, classes: int, source: str) -> None:

@@ -57,6 +57,8 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
         names = f"{settings['model']['name']} on {settings['data']['name']}"
         size = sum(parameter.numel() for parameter in learner.model.parameters())
         console.print(f"{names}: {len(data.splits.train):,} training images, {size:,} parameters")
+        for note in data.splits.notes:
+            console.print(note, soft_wrap=True)
         setup = time.perf_counter()
         fit(learner, data, trainer, run, resume is not None)
         fitted = time.perf_counter()
