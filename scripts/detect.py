@@ -94,6 +94,8 @@ def main() -> None:
     calibration, test = held_out(splits)
     names = [options["score"]] if options["score"] else None
     console = Console(highlight=False)
+    for note in splits.notes:
+        console.print(note, soft_wrap=True, markup=False)
     answer: Any
     if not against:
         detector = fit(model, splits.train, names or score_names(model, background)[:1], background)

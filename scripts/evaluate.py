@@ -57,11 +57,13 @@ def main() -> None:
     from zoo.tasks.evaluate import describe, evaluate, splits_for, tells
 
     model, source = registry.load_with_source(options["ckpt"], options["ema"])
-    splits = splits_for(model.spec, source, options["data"], options["root"], options["path"])
+    splits = splits_for(model.spec, source, options["data"], options["root"], options["path"], whole=True)
     split = getattr(splits, options["split"])
     if options["images"]:
         split = split.take(slice(options["images"]))
     console = Console(highlight=False)
+    for note in splits.notes:
+        console.print(note, soft_wrap=True, markup=False)
     can_sample = capability.can(model, "sample")
     samples = options["samples"] if can_sample and options["split"] == "test" and not options["missing"] else 0
     # a model that can only sample has nothing to say of a split's images
@@ -75,7 +77,7 @@ def main() -> None:
         console.print(sample_quality.missing(data), soft_wrap=True)
     if options["synthetic"]:
         machine.prepare(torch.device("cpu"))  # a training: it takes half as long
-        metrics["synthetic_accuracy"] = sample_quality.synthetic_accuracy(model, splits.test)
+        metrics["synthetic_accuracy"] = sample_quality.synthetic_accuracy(model, splits.test.labelled())
     title = f"{options['ckpt']} on {len(split):,} {options['split']} images"
     title += f", {options['missing']:.0%} of the pixels missing" if options["missing"] else ""
     if "per_class" in metrics:

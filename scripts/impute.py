@@ -90,13 +90,13 @@ def main() -> None:
     model, source = registry.load_with_source(options["ckpt"], options["ema"])
     model.spec.check_kind("image", "pixels are hidden and filled in")
     classifier = registry.load(options["classifier"], options["ema"]) if options["classifier"] else None
-    count = options["images"] or None
+    count, notes = options["images"] or None, tuple[str, ...]()
     if files:
         settings, kind = {"invert": options["invert"]} if options["invert"] else {}, kinds.find("image")
         (_, images), labels = kind.read(kind.find_files(files)[:count], model.spec, **settings), None
     else:
-        split = splits_for(model.spec, source, options["data"], options["root"], options["path"]).test
-        split = draw(split, count or 0)
+        splits = splits_for(model.spec, source, options["data"], options["root"], options["path"], whole=True)
+        notes, split = splits.notes, draw(splits.test, count or 0)
         images, labels = split.images, split.labels
     generator = torch.Generator().manual_seed(seed)
     observed = observed_mask(mask, len(images), model.spec.shape[1:], options["missing"], generator)
@@ -106,7 +106,10 @@ def main() -> None:
     table = Table("measure", "value", "what it is", title=title)
     for row in describe(metrics, options["n"]):
         table.add_row(*row)
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    for note in notes:
+        console.print(note, soft_wrap=True, markup=False)
+    console.print(table)
     print(out)
     if options["json"]:
         write_json(Path(options["json"]), {"options": options, **metrics})

@@ -48,6 +48,8 @@ def main() -> None:
     model, source = registry.load_with_source(options["ckpt"], options["ema"])
     source = {**source, "train_size": 0, "labels": options["labels"], "repeat": 1, "split_seed": options["seed"]}
     splits = splits_for(model.spec, source, root=options["root"], folder=options["path"])
+    for note in splits.notes:
+        print(note)
     guessed = guess(model, splits.train, options["images"], options["seed"])
     out = Path(options["out"]).expanduser()
     with new_folder(out) as folder:

@@ -23,7 +23,7 @@ ALLOWED = {
     "models": "errors spec base registry",
     "metrics": "errors",
     "data": "errors files found spec",
-    "capability": "errors found spec base registry",
+    "capability": "errors found spec base registry data",
     "questions": "errors base capability",
     "learners": "errors base registry checkpoint data metrics",
     "inspect": "files spec base capability questions data metrics",

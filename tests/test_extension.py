@@ -52,6 +52,7 @@ KIND = '''
 
 import torch
 
+from zoo.data import kinds
 from zoo.data.kinds.table import FORMAT, SETTINGS, find_files, read, show, write  # files are tables, too
 from zoo.spec import DataSpec
 
@@ -61,6 +62,11 @@ VALUES = "real"
 def decode(stored):
     x = stored.float()
     return torch.where(x == 0, torch.nan, x)
+
+
+def convert(values, spec):
+    x = kinds.tensor(values, spec)
+    return x if x.is_floating_point() else decode(x)
 
 
 def encode(x):
@@ -103,13 +109,18 @@ def load(root):
 QUESTION = '''
 """How deep an example lies in the data."""
 
-from zoo.capability import Capability, ask, native, require
+import torch
+
+from zoo.capability import Capability, ask, given, native, require
 
 
 def depth(model, x):
     """``(B,)``, higher is deeper."""
     require(model, "depth")
-    return ask(model, model.depth, x)
+    x, observed = given(model, x)
+    if observed is None:
+        return ask(model, model.depth, x)
+    return ask(model, lambda part, seen: model.depth(part.where(seen, torch.nan)), x, observed)
 
 
 ASKED = {"depth": Capability(native("depth"), lambda model, x, _: depth(model, x), ("B",), "tell a depth")}

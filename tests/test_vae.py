@@ -193,6 +193,7 @@ class LinearGaussian(VAE):
 
     def __init__(self, wider: float = 1.0) -> None:
         super().__init__(zoo.DataSpec((1, 2, 3), 3), latent_dim=2, hidden_sizes=[4])
+        self.spec = zoo.DataSpec((1, 2, 3), 3, values="real")  # any number will do
         self.log_likelihood_of = lambda x, mean: Normal(mean, self.SIGMA).log_prob(x)
         self.wider = wider
         generator = torch.Generator().manual_seed(0)

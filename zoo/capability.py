@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from zoo import found, registry
 from zoo.base.model import Model, evaluating
+from zoo.data import kinds
 from zoo.errors import ZooError
 from zoo.spec import DataSpec
 
@@ -118,7 +120,7 @@ def ask(model: Model, function: Callable[..., Tensor], *inputs: Tensor, batch_si
         batch_size: rows at a time; if left out, as many as hold a bounded number of values.
     """
     home = inputs[0].device
-    size = batch_size or model.examples_at_once
+    size = model.examples_at_once if batch_size is None else count(batch_size, 1, "batch_size")
     with evaluating(model):
         parts = zip(*(tensor.split(size) for tensor in inputs), strict=True)
         return torch.cat([function(*(piece.to(model.device) for piece in part)).to(home) for part in parts])
@@ -136,30 +138,82 @@ def fresh_generator(model: Model) -> torch.Generator:
     return generator
 
 
-def without_hidden(x: Tensor, observed: Tensor) -> Tensor:
-    """``x`` with zeros where it was not observed: no model can read what it must not know."""
-    return torch.where(observed, x, torch.zeros((), dtype=x.dtype, device=x.device))
+def count(value: Any, least: int, what: str) -> int:
+    """A whole number of at least ``least``. Raises ``ZooError``, which says ``what`` it is, for anything else."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least or isinstance(value, bool):
+        raise ZooError(f"{what} must be a whole number of at least {least}, not {value!r}")
+    return number
 
 
-# Missing entries: NaN, or what a mask says
+# What is asked about: examples as they are handed over, and which of their entries are seen
 
 
-def seen(x: Tensor, observed: Tensor | None = None) -> Tensor | None:
-    """Which entries of ``x`` are seen, of its shape: those that ``observed`` marks and that are numbers; None: all."""
+def given(model: Model, x: Any, observed: Any = None) -> tuple[Tensor, Tensor | None]:
+    """Examples as the model sees them, and which of their entries are seen: the door that every question goes through.
+
+    Args:
+        model: its ``spec`` says what examples are.
+        x: a tensor or numpy array ``(B, C, H, W)``: floating numbers, those of pictures in [0, 1], or whole ones as the
+            kind stores them: levels from 0 to 255. Without ``C`` where that is 1; without ``B``, one example;
+            ``(B, H, W, C)``; flattened, where ``C`` is 1. Pictures of PIL and paths of files, one or a list.
+        observed: bool, broadcastable to the examples; False marks a missing entry, whose value is never read. NaN
+            among the others is missing, too.
+
+    Returns:
+        Floating numbers ``(B, C, H, W)`` of the model's own type, with 0 for what is not seen: no model can read what
+        it must not know; and bool of that shape, or None where all is seen. Examples are looked at once.
+
+    Raises:
+        DataError: examples that do not fit the model, or may mean one thing or another.
+    """
+    x = kinds.examples(x, model.spec)
+    x = x.to(next((parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()), x.dtype))
     if observed is not None:
-        observed = observed.expand_as(x)
-    if not x.is_floating_point() or not math.isnan(float(x.detach().sum())):  # one pass, where nothing is missing
-        return observed
-    there = ~x.isnan()
-    return there if observed is None else there & observed
+        observed = _mask(observed, x)
+        x = torch.where(observed, x, 0)
+    if not x.numel():
+        return x, observed
+    low, high = _bounds(x)
+    if math.isnan(low):
+        there = ~x.isnan()
+        observed = there if observed is None else observed & there
+        x = torch.where(there, x, 0)
+        low, high = _bounds(x)
+    kinds.check_range(x, low, high, model.spec)
+    return x, observed
 
 
-def without_gaps(model: Model, x: Tensor, words: str) -> Tensor:
-    """``x`` as it is where nothing is missing, else filled in, for a model that is meant to be asked so.
+def _bounds(x: Tensor) -> tuple[float, float]:
+    low, high = torch.stack(x.detach().aminmax()).tolist()  # NaN where there is any
+    return low, high
+
+
+def _mask(observed: Any, x: Tensor) -> Tensor:
+    try:
+        mask = torch.as_tensor(observed, device=x.device)
+        if mask.dtype == torch.bool:
+            return mask.expand_as(x)
+    except (TypeError, ValueError, RuntimeError) as error:
+        shape = tuple(getattr(observed, "shape", ())) or type(observed).__name__
+        raise ZooError(f"observed is {shape}, which does not fit examples {tuple(x.shape)}") from error
+    raise ZooError(f"observed is bool, True where an entry is seen; not {str(mask.dtype).removeprefix('torch.')}")
+
+
+def without_gaps(model: Model, x: Any, words: str) -> Tensor:
+    """Examples as :func:`given`, of which nothing is missing, or filled in, for a model that is meant to be asked so.
 
     Raises ``ZooError`` for any other: ``words`` say what it cannot do then.
     """
-    observed = seen(x)
+    x, observed = given(model, x)
+    return x if observed is None else fill_gaps(model, x, observed, words)
+
+
+def fill_gaps(model: Model, x: Tensor, observed: Tensor | None, words: str) -> Tensor:
+    """As :func:`without_gaps`, of what :func:`given` has given."""
     if observed is None:
         return x
     if not model.fills_gaps:

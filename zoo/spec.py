@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -79,6 +80,16 @@ class DataSpec:
         """What ``mean`` and ``std`` have to be shaped like to fit an example: ``(C, 1, 1)``, or its own shape."""
         return self.shape if len(self.mean) == math.prod(self.shape) else (self.shape[0], 1, 1)
 
+    @property
+    def wanted(self) -> str:
+        """What an example is, in words for an error message: ``1×28×28 in [0, 1]``."""
+        return _times(self.shape) + (" in [0, 1]" if self.values == "grey" else "")
+
+    def class_numbers(self, names: Sequence[str]) -> list[int]:
+        """The label of each of the ``names`` of other data's classes, whatever their Unicode form; -1 where none is."""
+        known = {name: label for label, name in enumerate(self.class_names)}
+        return [known.get(_text(name), -1) for name in names]
+
     def check_examples(self, shape: Sequence[int], kind: str | None = None, whose: str = "the model") -> None:
         """Raise ``DataError`` where examples of that shape and kind are others than this describes.
 
@@ -88,7 +99,7 @@ class DataSpec:
             raise DataError(f"the data is of the kind {kind}, {whose} was made for the kind {self.kind}")
         if tuple(shape) != self.shape:
             what = "images" if self.kind == "image" else "examples"
-            raise DataError(f"the {what} are {_times(shape)}, {whose} was made for {_times(self.shape)}")
+            raise DataError(f"the {what} are {_times(shape)}, {whose} was made for {self.wanted}")
 
     def check_kind(self, kind: str, what: str) -> None:
         """Raise ``ZooError`` where ``what`` is asked, which is for one ``kind`` alone, and this is another."""
@@ -142,7 +153,7 @@ class Likelihood:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no string")
-    return value
+    return unicodedata.normalize("NFC", value)  # a name is one, however its accents are stored
 
 
 def _yes_or_no(value: Any) -> bool:

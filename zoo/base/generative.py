@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,16 +71,25 @@ class Generative(Model):
         if self.log_prior is not None:
             self.log_prior.copy_((counts / counts.sum()).log())
 
-    def checked_labels(self, labels: Tensor, n: int) -> Tensor:
-        """The ``labels`` of ``n`` examples as int64 ``(n,)``.
+    def checked_labels(self, labels: Any, n: int) -> Tensor:
+        """The ``labels`` of ``n`` examples, a tensor, an array or a list of whole numbers, as int64 ``(n,)``; a single
+        number is the class of them all.
 
         Raises ``ZooError`` where the model has no classes, or ``labels`` are no such thing. A hidden class, which
         training knows as a negative label, is none to ask about.
         """
         self.require_classes()
-        whole = not labels.is_floating_point() and labels.dtype != torch.bool and labels.shape == (n,)
-        if not whole or (n and not 0 <= int(labels.min()) <= int(labels.max()) < self.groups):
-            raise ZooError(f"labels must be {n} whole numbers from 0 to {self.groups - 1}")
+        wanted = f"labels must be {n} whole numbers from 0 to {self.groups - 1}"
+        try:
+            labels = torch.as_tensor(labels)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ZooError(f"{wanted}, not {str(labels)[:40]}") from error
+        if labels.dim() == 0:
+            labels = labels.expand(n)
+        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool or labels.shape != (n,):
+            raise ZooError(f"{wanted}, not {tuple(labels.shape)} of {str(labels.dtype).removeprefix('torch.')}")
+        if n and not 0 <= int(labels.min()) <= int(labels.max()) < self.groups:
+            raise ZooError(f"{wanted}, not from {int(labels.min())} to {int(labels.max())}")
         return labels.long()
 
     def possible(self, x: Tensor) -> Tensor:

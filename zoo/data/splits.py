@@ -119,6 +119,30 @@ class Splits:
         return replace(self, train=train, val=train.take(slice(0)), spec=spec)
 
 
+def matched(splits: Splits, spec: DataSpec) -> Splits:
+    """The same examples with the labels that a model of ``spec`` has for classes of their names.
+
+    An example of a class that the model does not know becomes ``UNLABELLED``, and a note says so.
+    """
+    names = splits.spec.class_names
+    if names == spec.class_names:
+        return splits
+    numbers = torch.tensor([*spec.class_numbers(names), UNLABELLED])  # the last one stands for what is hidden already
+    parts = {name: getattr(splits, name) for name in ("train", "val", "test")}
+    parts = {name: replace(part, labels=numbers[part.labels]) for name, part in parts.items()}
+    unknown = [name for name, number in zip(names, numbers.tolist(), strict=False) if number < 0]
+    notes = splits.notes
+    if unknown:
+        theirs, ours = (_listed(some) for some in (unknown, spec.class_names))
+        notes = (*notes, f"classes that the model does not know are left out: {theirs}; it knows {ours}")
+    described = replace(splits.spec, num_classes=spec.num_classes, class_names=spec.class_names)
+    return replace(splits, **parts, spec=described, notes=notes)
+
+
+def _listed(names: Sequence[str], most: int = 10) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def default_root() -> Path:
     """The directory ``ZOO_DATA`` names, else ``data`` below the working directory."""
     return Path(os.environ.get("ZOO_DATA") or "data")
@@ -293,4 +317,4 @@ def _draw(labels: Tensor, counts: Sequence[int], generator: torch.Generator) -> 
     for label, count in enumerate(counts):
         members = (labels == label).nonzero()[:, 0]
         chosen.append(members[torch.randperm(len(members), generator=generator)[:count]])
-    return torch.cat(chosen).sort()[0]
+    return torch.cat(chosen).sort()[0] if chosen else torch.zeros(0, dtype=torch.long)

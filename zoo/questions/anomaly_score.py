@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from zoo.base.model import Model
-from zoo.capability import DERIVED, NATIVE, NO, Capability, ask, require, without_gaps
+from zoo.capability import DERIVED, NATIVE, NO, Capability, ask, fill_gaps, given, require
 from zoo.errors import ZooError
-from zoo.questions.classify import classify
-from zoo.questions.log_prob import log_prob
+from zoo.questions.classify import log_proba
+from zoo.questions.log_prob import require_marginals
+
+Score = Callable[..., Tensor]
 
 
 def anomaly_score(model: Model, x: Tensor, kind: str | None = None, batch_size: int | None = None) -> Tensor:
@@ -31,22 +33,40 @@ def anomaly_score(model: Model, x: Tensor, kind: str | None = None, batch_size: 
         kind = next(iter(scores))
     if kind not in scores:
         raise ZooError(f"{model.name} has no anomaly score {kind!r}; it has {', '.join(scores)}")
-    return ask(model, scores[kind], x, batch_size=batch_size)
+    x, observed = given(model, x)
+    seen = () if observed is None else (observed,)
+    return ask(model, lambda *part: scores[kind](model, *part), x, *seen, batch_size=batch_size)
 
 
-def anomaly_scores(model: Model) -> dict[str, Callable[[Tensor], Tensor]]:
-    """The anomaly scores that the model has, by kind; the preferred one first."""
-    scores: dict[str, Callable[[Tensor], Tensor]] = {}
+def anomaly_scores(model: Model) -> dict[str, Score]:
+    """The anomaly scores that the model has, by kind; the preferred one first.
+
+    Each is a function of the model, examples as :func:`zoo.capability.given` has given them, and what is seen of them.
+    """
+    scores: dict[str, Score] = {}
     if hasattr(model, "anomaly_score"):
-        scores["native"] = lambda x: model.anomaly_score(without_gaps(model, x, "score anomalies"))
+        scores["native"] = _native
     if hasattr(model, "log_prob"):
-        scores["log_prob"] = lambda x: -log_prob(model, x, batch_size=len(x))
+        scores["log_prob"] = _surprise
     if hasattr(model, "classify"):
-        scores["max_softmax"] = lambda x: 1 - classify(model, x, batch_size=len(x)).amax(1).exp()
-        scores["entropy"] = lambda x: torch.special.entr(classify(model, x, batch_size=len(x)).exp()).sum(1)
+        scores["max_softmax"] = lambda *asked: 1 - log_proba(*asked).amax(1).exp()
+        scores["entropy"] = lambda *asked: torch.special.entr(log_proba(*asked).exp()).sum(1)
         if hasattr(model, "head"):  # the model itself maps examples to logits
-            scores["energy"] = lambda x: -model(without_gaps(model, x, "tell an energy")).logsumexp(1)
+            scores["energy"] = _energy
     return scores
+
+
+def _native(model: Model, x: Tensor, observed: Tensor | None = None) -> Tensor:
+    return model.anomaly_score(fill_gaps(model, x, observed, "score anomalies"))
+
+
+def _surprise(model: Model, x: Tensor, observed: Tensor | None = None) -> Tensor:
+    require_marginals(model, observed)
+    return -(model.log_prob(x) if observed is None else model.log_prob(x, observed=observed))
+
+
+def _energy(model: Model, x: Tensor, observed: Tensor | None = None) -> Tensor:
+    return -model(fill_gaps(model, x, observed, "tell an energy")).logsumexp(1)
 
 
 def _support(model: Model) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from zoo.base.model import Model
-from zoo.capability import DERIVED, NATIVE, NO, Capability, ask, native, require, seeded, seen, without_hidden
+from zoo.capability import DERIVED, NATIVE, NO, Capability, ask, given, native, require, seeded
+from zoo.errors import ZooError
 from zoo.questions.impute import impute
 
 
@@ -23,23 +24,31 @@ def classify(
 
     Args:
         model: the model to ask.
-        x: examples ``(B, C, H, W)``; of pictures in [0, 1]. NaN: missing.
+        x: examples ``(B, C, H, W)``; of pictures in [0, 1]. NaN: missing. See :func:`zoo.capability.given` for what
+            else may be handed over: uint8, numpy arrays, PIL pictures, paths.
         observed: bool, ``x``'s shape or broadcastable to it; False marks a missing entry, whose value is never read.
         imputer: a model that can :func:`zoo.impute`.
         batch_size: examples at a time; if left out, as many as hold a bounded number of values.
     """
     require(model, "classify")
-    observed = seen(x, observed)
+    x, observed = given(model, x, observed)
     if observed is None:
         return ask(model, model.classify, x, batch_size=batch_size)
-    if model.marginalises:
-        return ask(model, model.classify, without_hidden(x, observed), observed, batch_size=batch_size)
-    if imputer is None:
-        return ask(model, lambda *part: model.classify(model.fill(*part)), x, observed, batch_size=batch_size)
+    if model.marginalises or imputer is None:
+        return ask(model, lambda *part: log_proba(model, *part), x, observed, batch_size=batch_size)
+    if imputer.spec.shape != model.spec.shape:
+        raise ZooError(f"the imputer was made for {imputer.spec.wanted}, the model for {model.spec.wanted}")
     generator = seeded(imputer, 0)  # the same question has the same answer
     expected = hasattr(imputer, "conditional_mean")
     filled = impute(imputer, x, observed, generator=generator, mean=expected, batch_size=batch_size)[0]
     return ask(model, model.classify, filled, batch_size=batch_size)
+
+
+def log_proba(model: Model, x: Tensor, observed: Tensor | None = None) -> Tensor:
+    """log p(y | x), ``(B, K)``, of what :func:`zoo.capability.given` has given, on the model's device."""
+    if observed is None:
+        return model.classify(x)
+    return model.classify(x, observed) if model.marginalises else model.classify(model.fill(x, observed))
 
 
 def _missing(model: Model) -> str:

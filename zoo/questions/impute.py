@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from zoo.base.model import Model
-from zoo.capability import Capability, ask, fresh_generator, native, require, seen, without_hidden
+from zoo.capability import Capability, ask, count, fresh_generator, given, native, require
 from zoo.errors import ZooError
 
 
@@ -32,21 +32,21 @@ def impute(
         batch_size: examples at a time; if left out, as many as hold a bounded number of values.
     """
     require(model, "impute")
-    observed = seen(x, observed)
+    count(n, 1, "n")
+    x, observed = given(model, x, observed)
     if observed is None:
         observed = torch.ones_like(x, dtype=torch.bool)
-    hidden = without_hidden(x, observed)
     if mean:
         if not hasattr(model, "conditional_mean"):
             raise ZooError(f"{model.name} has no conditional mean: average some completions")
-        return ask(model, model.conditional_mean, hidden, observed, batch_size=batch_size)[None]
+        return ask(model, model.conditional_mean, x, observed, batch_size=batch_size)[None]
     generator = generator or fresh_generator(model)
 
     def complete(part: Tensor, mask: Tensor) -> Tensor:
         drawn = model.impute(part, mask, n=n, generator=generator)
         return torch.where(mask, part, drawn).transpose(0, 1)  # chunks are joined along examples
 
-    return ask(model, complete, hidden, observed, batch_size=batch_size).transpose(0, 1)
+    return ask(model, complete, x, observed, batch_size=batch_size).transpose(0, 1)
 
 
 ASKED = {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from zoo.base.model import Model, evaluating
-from zoo.capability import Capability, fresh_generator, native, require, without_gaps
+from zoo.capability import Capability, count, fresh_generator, native, require, without_gaps
 from zoo.errors import ZooError
 
 
@@ -33,21 +35,26 @@ def interpolate(
         ZooError: fewer than 2 steps, or ends whose number or shape do not fit.
     """
     require(model, "interpolate")
-    if steps < 2:
-        raise ZooError(f"a path has 2 steps at least, its ends; not {steps}")
-    if ends is None:
-        n = 8 if n is None else n
-    else:
-        n = len(ends[0]) if n is None else n
-        if any(tuple(end.shape) != (n, *model.spec.shape) for end in ends):
-            given = " and ".join(str(tuple(end.shape)) for end in ends)
-            raise ZooError(f"ends must be two tensors of shape {(n, *model.spec.shape)}, a row a path, not {given}")
+    count(steps, 2, "steps, the ends among them,")
     if ends is not None:
-        ends = without_gaps(model, ends[0], "interpolate"), without_gaps(model, ends[1], "interpolate")
+        first, last = (without_gaps(model, end, "interpolate") for end in _both(ends))
+        ends = first, last
+        if len(first) != len(last) or n not in (None, len(first)):
+            raise ZooError(f"ends must be two tensors with a row a path, not {len(first)} and {len(last)} rows")
+        n = len(first)
+    n = 8 if n is None else count(n, 0, "n")
     with evaluating(model):
         inputs = None if ends is None else tuple(end.to(model.device) for end in ends)
         examples = model.interpolate(n, steps, inputs, labels, generator or fresh_generator(model))
     return examples if ends is None else examples.to(ends[0].device)
+
+
+def _both(ends: Any) -> tuple[Any, Any]:
+    try:
+        first, last = ends
+    except (TypeError, ValueError) as error:
+        raise ZooError("ends must be two: the examples to begin with, and those to end with") from error
+    return first, last
 
 
 ASKED = {

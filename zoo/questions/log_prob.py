@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from zoo.base.model import Model
-from zoo.capability import Capability, ask, native, require, seen, without_hidden
+from zoo.capability import Capability, ask, count, given, native, require
 from zoo.errors import ZooError
 
 
@@ -34,22 +34,25 @@ def log_prob(
         batch_size: examples at a time; if left out, as many as hold a bounded number of values.
     """
     require(model, "log_prob")
-    observed = seen(x, observed)
-    if observed is not None and not model.marginalises:
-        raise ZooError(f"{model.name} cannot integrate hidden pixels out{model.unless}")
     if num_samples is not None and not hasattr(model, "importance_samples"):
         raise ZooError(f"{model.name} takes no importance samples")
-    extra: dict[str, Any] = {} if num_samples is None else {"num_samples": num_samples}
+    extra: dict[str, Any] = {} if num_samples is None else {"num_samples": count(num_samples, 1, "num_samples")}
+    x, observed = given(model, x, observed)
+    require_marginals(model, observed)
     if labels is not None:
         labels = model.checked_labels(labels, len(x))
-    if observed is not None:
-        x = without_hidden(x, observed)
-    given = {key: value for key, value in (("labels", labels), ("observed", observed)) if value is not None}
+    more = {key: value for key, value in (("labels", labels), ("observed", observed)) if value is not None}
 
     def question(part: Tensor, *rest: Tensor) -> Tensor:
-        return model.log_prob(part, **dict(zip(given, rest, strict=True)), **extra)
+        return model.log_prob(part, **dict(zip(more, rest, strict=True)), **extra)
 
-    return ask(model, question, x, *given.values(), batch_size=batch_size)
+    return ask(model, question, x, *more.values(), batch_size=batch_size)
+
+
+def require_marginals(model: Model, observed: Tensor | None) -> None:
+    """Raise ``ZooError`` where entries are hidden, and the model cannot integrate them out."""
+    if observed is not None and not model.marginalises:
+        raise ZooError(f"{model.name} cannot integrate hidden pixels out{model.unless}")
 
 
 ASKED = {"log_prob": Capability(native("log_prob"), lambda model, x, _: log_prob(model, x), ("B",), "tell log p(x)")}

@@ -6,15 +6,16 @@ import torch
 from torch import Tensor
 
 from zoo.base.model import Model, evaluating
-from zoo.capability import Capability, fresh_generator, native, require
+from zoo.capability import Capability, count, fresh_generator, native, require
 
 
 def sample(model: Model, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
-    """``n`` examples ``(n, C, H, W)``, of the given ``labels`` ``(n,)`` if any; new ones at each call.
+    """``n`` examples ``(n, C, H, W)``, of the given ``labels``, ``(n,)`` or one class, if any; new ones at each call.
 
     Pictures are in [0, 1]. ``generator`` makes them repeatable; it lives on the model's device.
     """
     require(model, "sample")
+    count(n, 0, "n")
     with evaluating(model):
         return model.sample(n, labels=labels, generator=generator or fresh_generator(model))
 

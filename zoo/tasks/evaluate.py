@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from zoo import capability
 from zoo.base.generative import Density, bayes
 from zoo.base.model import Model
 from zoo.data import kinds
-from zoo.data.splits import Split, Splits, load_splits
+from zoo.data.splits import Split, Splits, load_splits, matched
 from zoo.errors import ConfigError, DataError, ZooError
 from zoo.metrics.classification import confusion_matrix, per_class_accuracy, summarize
 from zoo.metrics.likelihood import dequantise, summarize_likelihood
@@ -53,7 +54,8 @@ def evaluate(
 
     Args:
         model: the model.
-        split: examples and labels; those whose class is hidden are left aside.
+        split: examples and labels; those whose class is hidden are left aside, and a density is asked about them all
+            where no class is known.
         batch_size: images at a time.
         missing: probability that a pixel is hidden, in all its channels, drawn for each pixel of each image from a
             fixed seed. Above 0 the model is asked for classes alone, see :func:`zoo.classify`.
@@ -63,7 +65,7 @@ def evaluate(
         DataError: shape or number of classes do not fit the model.
         ZooError: the model can neither classify nor tell a likelihood.
     """
-    spec, split = model.spec, split.labelled()
+    spec = model.spec
     spec.check_examples(split.shape, split.kind)
     if len(split) == 0:
         raise DataError("there is no image to evaluate on")
@@ -75,6 +77,11 @@ def evaluate(
         raise ZooError(
             f"{model.name} can neither classify nor tell log p(x): there is nothing to evaluate on a data set"
         )
+    known = split.labelled()
+    if not len(known) and not is_density:
+        raise DataError(f"no image is of a class that the model knows: {', '.join(spec.class_names)}")
+    classifies = classifies and len(known) > 0
+    split = known if len(known) else split
     metrics: dict[str, Any] = {}
     log_proba = evidence = None
     # where the classes and the likelihood are asked about the same values, one pass over them answers both
@@ -145,21 +152,31 @@ def splits_for(
     data: str | None = None,
     root: str | None = None,
     folder: str | None = None,
+    whole: bool = False,
 ) -> Splits:
     """The splits a model was trained on, or another source's as they come: all its training images, no validation.
+
+    Labels are the model's, by the names of classes: see :func:`zoo.data.splits.matched`.
 
     Args:
         spec: the model's; pictures of another folder are brought to its size and channels.
         source: what the splits of the training were made from, see :func:`zoo.registry.load_with_source`.
         data: another source; ``folder`` is its path where that is ``image_folder``.
         root: where data lies, if not in the default place.
+        folder: the folder of pictures, also of the training's, if it has moved.
+        whole: all of a source that the model was not trained on, and that has no test split of its own, is test.
+
+    Returns:
+        Its ``notes`` say, too, where the data is no longer what it was at the training.
 
     Raises:
         ConfigError: ``source`` is empty, and ``data`` is not given.
         DataError: see :func:`zoo.data.splits.load_splits`.
     """
     options = {key: value for key, value in source.items() if key != "fingerprint"}
-    if data is not None and data != options.get("name"):
+    other = data is not None and data != options.get("name")
+    if other:
+        whole = whole and ("name" in options or data == "image_folder")  # a release does not say what it has seen
         options = {"name": data}
         if data == "image_folder":
             spec.check_kind("image", "data=image_folder")
@@ -169,4 +186,12 @@ def splits_for(
         raise ConfigError("the checkpoint does not say what it was trained on: give data=…")
     if folder is not None:
         options["path"] = folder
-    return load_splits(**options, root=root)
+    splits = load_splits(**options, root=root, whole=whole and other)
+    if not other and splits.fingerprint != source.get("fingerprint", splits.fingerprint):
+        if folder is not None and Path(folder).resolve() != Path(source.get("path") or "").resolve():
+            seen = "another folder than the model was trained on, or changed since: pictures that it knows may be in it"
+            splits = load_splits(**options, root=root, whole=whole)
+        else:
+            seen = "the data has changed since the training: pictures that the model knows may be among the test images"
+        splits = replace(splits, notes=(*splits.notes, seen))
+    return matched(splits, spec)

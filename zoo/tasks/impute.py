@@ -20,6 +20,7 @@ from zoo import capability
 from zoo.base.likelihoods import binarise
 from zoo.base.model import Model
 from zoo.data import kinds
+from zoo.data.splits import UNLABELLED
 from zoo.errors import ConfigError, DataError, did_you_mean
 from zoo.inspect.grids import grid
 from zoo.metrics.likelihood import dequantise
@@ -165,8 +166,8 @@ def measure(
         observed: bool, broadcastable to them; False hides a pixel from the model.
         n: completions an image, at least 2.
         seed: of the completions.
-        labels: ``(N,)`` int64; accuracies are told of images that have them.
-        classifier: sees the completed images.
+        labels: ``(N,)`` int64, the model's; accuracies are told of images that have them, and no ``UNLABELLED``.
+        classifier: sees the completed images; it may count the model's classes in another order.
 
     Returns:
         ``hidden``: the share of hidden values. Root mean squared errors of hidden values, as grey values in [0, 1]:
@@ -186,13 +187,22 @@ def measure(
     """
     for asked in (model, *([] if classifier is None else [classifier])):
         asked.spec.check_examples(images.shape[1:], model.spec.kind, asked.name)
+    theirs = None
+    if classifier is not None and labels is not None:
+        theirs = torch.tensor([*classifier.spec.class_numbers(model.spec.class_names), UNLABELLED])[labels]
+        if len(theirs) and int(theirs.max()) < 0:
+            raise DataError(
+                f"no image is of a class that the classifier knows: {', '.join(classifier.spec.class_names)}"
+            )
     observed = observed.expand_as(images)
     if observed.all():
         raise DataError("no pixel is hidden: there is nothing to impute")
     _, level = interval_ranks(n)
     mean = hasattr(model, "conditional_mean")
     likelihood = hasattr(model, "log_prob") and model.marginalises
-    seen_classes = labels is not None and capability.support(model, "classify_missing") == "native"
+    seen_classes = (
+        labels is not None and int(labels.max()) >= 0 and capability.support(model, "classify_missing") == "native"
+    )
     draws_from, noise = capability.seeded(model, seed), torch.Generator().manual_seed(NOISE_SEED)
     ground = torch.tensor(model.spec.mean).view(model.spec.statistics_shape)
     decode = kinds.find(model.spec.kind).decode
@@ -216,14 +226,14 @@ def measure(
             continue
         if seen_classes:
             parts["accuracy_seen"].append(_right(classify(model, x, seen), labels[part]))
-        if classifier is not None:
+        if classifier is not None and theirs is not None:
             for name, shown in (("complete", x), ("imputed", best), ("training_mean", filled)):
-                parts[f"accuracy_{name}"].append(_right(classify(classifier, shown), labels[part]))
+                parts[f"accuracy_{name}"].append(_right(classify(classifier, shown), theirs[part]))
     hidden = int((~observed).sum())
     sums = {name: float(torch.cat(values).double().sum()) for name, values in parts.items()}
     metrics: dict[str, Any] = {"hidden": hidden / observed.numel(), "level": level}
     for name, total in sums.items():
-        metrics[name] = total / (len(images) if name.startswith("accuracy") else hidden)
+        metrics[name] = total / (sum(map(len, parts[name])) if name.startswith("accuracy") else hidden)
         if name.startswith("rmse"):
             metrics[name] **= 0.5
     if likelihood:
@@ -233,7 +243,9 @@ def measure(
 
 
 def _right(log_proba: Tensor, labels: Tensor) -> Tensor:
-    return log_proba.argmax(1).cpu() == labels
+    """Whether each image that has a label is classified rightly."""
+    known = labels != UNLABELLED
+    return log_proba.argmax(1).cpu()[known] == labels[known]
 
 
 def picture(model: Model, images: Tensor, observed: Tensor, seed: int = 0, n: int = 3) -> Tensor:

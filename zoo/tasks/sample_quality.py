@@ -157,7 +157,7 @@ def compute_reference(
         covariance=covariance,
         precision_radii=radii(features, PRECISION_K),
         density_radii=radii(features, DENSITY_K),
-        shares=class_shares(predicted, splits.spec.num_classes),
+        shares=class_shares(predicted, measure.model.spec.num_classes),
         floor=torch.tensor(frechet_distance(training, (mean, covariance)), dtype=torch.float64),
         nearest=distances[:, 0].median().double(),
     )

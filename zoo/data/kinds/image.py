@@ -23,11 +23,45 @@ from zoo.spec import DataSpec
 VALUES = "grey"
 SETTINGS = {"invert": ("auto", "always", "never")}  # how a picture file is treated, see read_image
 FORMAT = "png"
+WHITE = 255  # the level
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 
 
 def decode(stored: Tensor) -> Tensor:
     return stored.div(255)
+
+
+def convert(values: Any, spec: DataSpec) -> Tensor:
+    """Whole numbers are levels from 0 to 255; true is white. Pictures of PIL are brought to size as files are.
+
+    Raises ``DataError`` for other whole numbers, and for zeros and ones alone: those are black and white in some
+    programs, and as levels black and very nearly black.
+    """
+    pictures = list(values) if isinstance(values, (list, tuple)) else [values]
+    if pictures and all(isinstance(picture, Image.Image) for picture in pictures):
+        settings = kinds.complete(SETTINGS, spec.settings)
+        pixels = [prepare(picture, spec.shape[1:], spec.shape[0] == 3, **settings) for picture in pictures]
+        return decode(torch.from_numpy(np.stack(pixels)))
+    shape = tuple(getattr(values, "shape", ()))
+    if shape in ((3, *spec.shape[1:]), (4, *spec.shape[1:])) and spec.shape[0] == 1:
+        raise DataError(
+            f"{'×'.join(map(str, shape))} may be one picture in colour or {shape[0]} grey ones: the model was made for "
+            f"{spec.wanted}, (N, 1, H, W)"
+        )
+    values = kinds.tensor(values, spec)
+    if values.is_floating_point():
+        return values
+    if values.dtype == torch.bool:
+        return values.float()
+    low, high = (0, 0) if not values.numel() else (int(bound) for bound in values.aminmax())
+    if low < 0 or high > WHITE:
+        raise DataError(f"whole numbers from {low} to {high} are no grey levels: the model was made for {spec.wanted}")
+    if high == 1:
+        raise DataError(
+            "whole numbers 0 and 1 are either black and white (hand over .bool()) or two of 256 levels (.float() / "
+            f"255): the model was made for {spec.wanted}"
+        )
+    return decode(values)
 
 
 def encode(x: Tensor) -> Tensor:
@@ -120,13 +154,16 @@ def read_image(path: Path, size: tuple[int, int], color: bool, invert: str = "ne
     """
     try:
         with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file)
-            picture = _eight_bit(picture).convert("RGB" if color else "L")
-            picture = _fit(picture, size)
+            return prepare(file, size, color, invert)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else "it is damaged or no image at all"
         raise DataError(f"{path} cannot be read as an image: {reason}") from error
-    pixels = np.asarray(picture).reshape(*size, -1).transpose(2, 0, 1)
+
+
+def prepare(picture: Image.Image, size: tuple[int, int], color: bool, invert: str = "never") -> np.ndarray:
+    """As :func:`read_image`, of a picture in memory."""
+    picture = _eight_bit(ImageOps.exif_transpose(picture)).convert("RGB" if color else "L")
+    pixels = np.asarray(_fit(picture, size)).reshape(*size, -1).transpose(2, 0, 1)
     if invert == "always" or (invert == "auto" and not color and is_dark_on_light(pixels)):
         pixels = 255 - pixels
     return np.ascontiguousarray(pixels)

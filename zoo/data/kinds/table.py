@@ -33,6 +33,18 @@ def decode(stored: Tensor) -> Tensor:
     return stored
 
 
+def convert(values: Any, spec: DataSpec) -> Tensor:
+    """Whole numbers, and true and false, are numbers. Of what has named columns, those of the spec are taken."""
+    named = getattr(values, "columns", None)  # a data frame
+    if named is not None and spec.columns:
+        absent = [column for column in spec.columns if column not in list(named)]
+        if absent:
+            raise DataError(f"there is no column {', '.join(map(repr, absent[:3]))}, which the model knows")
+        values = values[list(spec.columns)]
+    x = kinds.tensor(values, spec)
+    return x if x.is_floating_point() else x.float()
+
+
 def encode(x: Tensor) -> Tensor:
     return x.float()
 
