@@ -54,7 +54,7 @@ def main() -> None:
     from zoo.files import write_json
     from zoo.run import machine
     from zoo.tasks import sample_quality
-    from zoo.tasks.evaluate import describe, evaluate, splits_for, tells
+    from zoo.tasks.evaluate import describe, evaluate, remarks, splits_for, tells
 
     model, source = registry.load_with_source(options["ckpt"], options["ema"])
     splits = splits_for(model.spec, source, options["data"], options["root"], options["path"], whole=True)
@@ -88,8 +88,8 @@ def main() -> None:
         console.print(table)
     else:
         console.print(title)
-    for line in [*describe(metrics), *sample_quality.describe(metrics)]:
-        console.print(line)
+    for line in [*describe(metrics), *remarks(metrics, model.spec), *sample_quality.describe(metrics)]:
+        console.print(line, soft_wrap=True, markup=False)
     if options["json"]:
         write_json(Path(options["json"]), {"options": options, **metrics})
 

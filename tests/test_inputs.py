@@ -16,9 +16,9 @@ from test_contract import SMALL, started
 import zoo
 from zoo import capability, registry
 from zoo.data import kinds
-from zoo.data.splits import UNLABELLED, load_splits, matched
+from zoo.data.splits import UNLABELLED, Split, load_splits, matched
 from zoo.errors import DataError, ZooError
-from zoo.tasks.evaluate import evaluate, splits_for
+from zoo.tasks.evaluate import evaluate, remarks, splits_for
 from zoo.tasks.impute import measure
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -459,3 +459,46 @@ def test_the_command_line_says_it(folder, tmp_path):
     assert done.returncode == 2
     assert "cat, dog, hen" in done.stdout
     assert "no image is of a class that the model knows" in done.stderr
+
+
+# Densities that are none
+
+
+HEALTHY = {"log_prob": -100.0, "bits_per_dim": 3.0, "density": "exact, dequantised"}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "logged", "counts", "words"),
+    [
+        ({"bits_per_dim": -0.1}, {}, (5, 5), "cannot be"),
+        ({"bits_per_dim": 8.1}, {}, (5, 5), "more than the 8"),
+        ({"bits_per_dim": 1.1, "density": "lower bound, binarised, K = 5"}, {}, (5, 5), "more than the 1 "),
+        ({}, {}, (5, 1), "single training image, whose density is a spike: b"),
+        ({}, {"train/log_likelihood": 150.0, "val/log_likelihood": 0.0}, (5, 5), "150 nats likelier"),
+        ({}, {"train/elbo": 150.0, "val/elbo": 0.0}, (5, 5), "by heart"),
+    ],
+)
+def test_degenerate_densities_are_remarked_on(metrics, logged, counts, words):
+    spec = zoo.DataSpec((1, 28, 28), 2, class_names=("a", "b"))
+    labels = torch.arange(2).repeat_interleave(torch.tensor(counts))
+    train = Split(torch.zeros(len(labels), 1, 28, 28, dtype=torch.uint8), labels)
+    (remark,) = remarks(HEALTHY | metrics, spec, train, logged)
+    assert words in remark
+
+
+def test_a_healthy_density_and_a_classifier_have_no_remark():
+    spec = zoo.DataSpec((1, 28, 28), 2)
+    train = Split(torch.zeros(6, 1, 28, 28, dtype=torch.uint8), torch.arange(6) % 2)
+    assert remarks(HEALTHY, spec, train, {"train/log_likelihood": 100.0, "val/log_likelihood": 0.0}) == []
+    assert remarks({"accuracy": 1.0}, spec, train.take(slice(2)), {}) == []
+    assert remarks({"log_prob": 3.0, "density": "exact, continuous"}, spec) == []
+
+
+def test_a_run_says_so(tmp_path):
+    words = ["model=gmm", "data.train_size=10", "trainer.max_epochs=2", "logger=none", f"runs={tmp_path}"]
+    done = subprocess.run([sys.executable, "train.py", *words], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (summary,) = tmp_path.glob("*/summary.json")
+    said = json.loads(summary.read_text())["remarks"]
+    assert len(said) == 3
+    assert all(remark in done.stdout for remark in said)

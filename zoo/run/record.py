@@ -156,8 +156,8 @@ def report(console: Console, run: Path, summary: Mapping[str, Any], model: Model
         lines[0] += f"  {seconds}"
     else:
         lines.append(seconds)
-    for line in lines:
-        console.print(line)
+    for line in [*lines, *summary["remarks"]]:
+        console.print(line, soft_wrap=True, markup=False)
     if not commands:
         return
     kept = checkpoint.locate(run)

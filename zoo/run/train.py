@@ -25,7 +25,7 @@ from zoo.run import machine, record
 from zoo.run.record import Settings, run_directory
 from zoo.run.trainer import build_trainer, checkpoints, quiet
 from zoo.tasks import sample_quality
-from zoo.tasks.evaluate import Evaluation, evaluate, tells
+from zoo.tasks.evaluate import Evaluation, evaluate, remarks, tells
 
 
 def train(settings: Settings, resume: Path | None = None, target: Path | None = None) -> float:
@@ -81,6 +81,7 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
                 "test": time.perf_counter() - fitted,
             }
             summary = record.summarize(settings, learner, data, trainer, evaluation, seconds)
+            summary["remarks"] = remarks(evaluation.metrics, model.spec, data.splits.train, trainer.callback_metrics)
             record.draw(settings, trainer, model, data, run, evaluation)
             write_json(run / "summary.json", summary)
             record.report(console, run, summary, model, commands=target is None)

@@ -23,6 +23,7 @@ from zoo.questions.classify import classify
 from zoo.questions.log_prob import log_prob
 from zoo.spec import DataSpec
 
+REMARKABLE = 0.25  # bits/dim that training images are likelier than validation images
 NOISE_SEED = 0  # of dequantisation: the same images have the same likelihood, in every evaluation
 MASK_SEED = 0  # of missing pixels: all models see the same ones
 
@@ -144,6 +145,41 @@ def describe(metrics: dict[str, Any]) -> list[str]:
         value = f"{'≥' if bound else '='} {metrics['log_prob']:.2f}{error} nats"
         lines.append(f"log p(x) {value}{bits}  ({words})")
     return lines
+
+
+def remarks(
+    metrics: Mapping[str, Any], spec: DataSpec, train: Split | None = None, logged: Mapping[str, Any] | None = None
+) -> list[str]:
+    """What is amiss with a density, in sentences; none where nothing is.
+
+    Args:
+        metrics: of an evaluation.
+        spec: of the data.
+        train: what the model was trained on: a class of a single image has a density that is a spike.
+        logged: the last epoch's means by name: ``train/log_likelihood`` or ``train/elbo`` far above that of validation
+            says that the density knows its training images by heart.
+    """
+    if "log_prob" not in metrics:
+        return []
+    found = []
+    bits, most = metrics.get("bits_per_dim"), 1 if "binar" in metrics["density"] else 8
+    if bits is not None and bits < 0:
+        found.append(f"{bits:.2f} bits/dim cannot be: no code is shorter than nothing; the images are hardly any data")
+    if bits is not None and bits > most:
+        found.append(f"{bits:.4g} bits/dim are more than the {most} of a model that knows nothing")
+    if train is not None and len(train.labelled()):
+        counts = train.labelled().labels.bincount(minlength=spec.num_classes).tolist()
+        single = [name for name, count in zip(spec.class_names, counts, strict=True) if count == 1]
+        if single:
+            found.append(f"classes of a single training image, whose density is a spike: {', '.join(single[:10])}")
+    for name in ("log_likelihood", "elbo"):
+        here, there = (float((logged or {}).get(f"{part}/{name}", math.nan)) for part in ("train", "val"))
+        if here - there > REMARKABLE * math.prod(spec.shape) * math.log(2):
+            found.append(
+                f"training images are {here - there:,.0f} nats likelier than validation images: the density knows them "
+                "by heart; fewer parameters or more images would help"
+            )
+    return found
 
 
 def splits_for(
