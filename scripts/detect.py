@@ -9,9 +9,11 @@ probability alarm at most. The second measures every score that the model has
 on its own test images and on those of another source, with 95 % intervals.
 
   ckpt    a .ckpt file, a run directory or a released model's folder
-  score   native, log_prob, typicality, likelihood_ratio, complexity,
+  score   combined, native, log_prob, typicality, likelihood_ratio, complexity,
           reconstruction, mahalanobis, max_softmax, entropy or energy, as far
-          as the model has it; the first it has (pictures), or all (against)
+          as the model has it; all if left out (against), or one that is to be
+          relied on (pictures): likelihood_ratio with a background, else
+          combined, else what there is of its two parts
   alarm   how often a normal picture may be called an anomaly (0.05)
   background
           checkpoint of a density of the same kind, for the likelihood ratio
@@ -98,7 +100,8 @@ def main() -> None:
         console.print(note, soft_wrap=True, markup=False)
     answer: Any
     if not against:
-        detector = fit(model, splits.train, names or score_names(model, background)[:1], background)
+        names = names or score_names(model, background)[:1]
+        detector = fit(model, splits.train, names, background, calibration.images)
         answer = judge(detector, calibration.images, paths, options["alarm"], **settings)
         where = "validation" if len(splits.val) else "test"
         table = Table("example", "score", "p-value", "verdict")
@@ -121,7 +124,7 @@ def main() -> None:
             model.spec.check_examples(other.shape, other.kind)
             strange = other.images
         normal = draw(test, options["images"]).images
-        detector = fit(model, splits.train, names, background)
+        detector = fit(model, splits.train, names, background, calibration.images)
         answer = compare(detector, normal, strange, torch.Generator().manual_seed(SEED))
         title = f"{len(normal):,} test images against {len(strange):,} of {against}, in %"
         table = Table("score", "AUROC", "AUPR", "FPR at 95 % TPR", title=title)

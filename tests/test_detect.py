@@ -75,11 +75,19 @@ def test_scores_of_a_gaussian():
 
 
 def test_names():
-    """Those that a model has, and no other; what zoo.anomaly_score prefers comes first."""
-    assert score_names(zoo.create("lenet", DataSpec())) == ("max_softmax", "entropy", "energy", "mahalanobis")
+    """Those that a model has, and no other; what is to be relied on comes first."""
+    assert score_names(zoo.create("lenet", DataSpec())) == (
+        "combined", "max_softmax", "entropy", "energy", "mahalanobis",
+    )  # fmt: skip
     assert score_names(zoo.create("dcgan", DataSpec()))[0] == "native"
-    assert "mahalanobis" not in score_names(zoo.create("svm", DataSpec()))  # of 16,384 random features
-    assert score_names(gaussian(0, 1)) == ("log_prob", "typicality", "complexity", "reconstruction", "mahalanobis")
+    alone = score_names(zoo.create("svm", DataSpec()))
+    assert not {"mahalanobis", "combined"} & {*alone}  # of 16,384 random features
+    assert alone[0] == "energy"
+    assert score_names(gaussian(0, 1)) == (
+        "combined", "log_prob", "typicality", "complexity", "reconstruction", "mahalanobis",
+    )  # fmt: skip
+    assert score_names(gaussian(0, 1), gaussian(0, 2))[0] == "likelihood_ratio"
+    assert score_names(zoo.create("vae", DataSpec(), likelihood="continuous_bernoulli"))[0] == "typicality"
     assert "complexity" not in score_names(zoo.create("vae", DataSpec(), likelihood="continuous_bernoulli"))
     assert "complexity" in score_names(zoo.create("vae", DataSpec()))
 
@@ -95,6 +103,54 @@ def test_every_model(name):
     assert tuple(scores) == names
     assert all(values.shape == (3,) and not values.isnan().any() for values in scores.values())
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_combined_is_fishers_statistic():
+    """Against p-values by counting, of held-out images; the strangest of both scores is the strangest of all."""
+    train, usual, asked = split(30), images(40, 5), images(12, 1)
+    detector = fit(gaussian(0.3, 0.05), train, ["combined", "typicality", "complexity"], calibration=usual)
+    scores, known = detector(asked), detector(usual)
+    p = [
+        (1 + (known[name][:, None] >= scores[name]).sum(0).double()) / (len(usual) + 1)
+        for name in ("typicality", "complexity")
+    ]
+    torch.testing.assert_close(scores["combined"], -p[0].log() - p[1].log())
+
+
+def blanks_and_noise() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shape = (20, 1, 28, 28)
+    return {
+        "uniform": torch.randint(256, shape, generator=generator).byte(),
+        "gaussian": (128 + 40 * torch.randn(shape, generator=generator)).clamp(0, 255).byte(),
+        "black and white": (torch.rand(shape, generator=generator) < 0.5).byte() * 255,
+        "sparse": (torch.rand(shape, generator=generator) < 0.1).byte() * 255,
+        "grey": torch.full(shape, 128, dtype=torch.uint8),
+        "black": torch.zeros(shape, dtype=torch.uint8),
+    }
+
+
+@pytest.mark.parametrize("kind", blanks_and_noise())
+@pytest.mark.parametrize("name", ["cnn", "gmm"])
+def test_noise_is_not_normal(name, kind, noticing):
+    """What some scores of these very models take for normal, the default one finds strange."""
+    detector, limit = noticing[name]
+    assert (detector(blanks_and_noise()[kind])[detector.names[0]] > limit).double().mean() >= 0.9
+
+
+@pytest.fixture(scope="module")
+def noticing():
+    """Detectors with the default score, and their thresholds: of the released CNN, and of a mixture."""
+    mnist = load_splits("mnist", val_size=1000, train_size=2000)
+    torch.manual_seed(0)
+    gmm = zoo.create("gmm", mnist.spec, num_components=1)
+    with torch.no_grad():
+        gmm.initialize([(mnist.train.x(), mnist.train.labels)], torch.Generator().manual_seed(0))
+    detectors = {}
+    for name, model in (("cnn", zoo.load(ROOT / "pretrained" / "cnn-mnist")), ("gmm", gmm.eval())):
+        detector = fit(model, mnist.train, score_names(model)[:1], calibration=mnist.val.images)
+        detectors[name] = detector, threshold(detector(mnist.val.images)[detector.names[0]], 0.05)
+    return detectors
 
 
 def test_mahalanobis():
@@ -203,7 +259,7 @@ def test_judge(tmp_path):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: fit(gaussian(0, 1), split(9), ["energy"]), "no score 'energy'; it has log_prob, typicality"),
+        (lambda: fit(gaussian(0, 1), split(9), ["energy"]), "no score 'energy'; it has combined, log_prob"),
         (lambda: fit(gaussian(0, 1), split(9), ["likelihood_ratio"]), "needs a background"),
         (lambda: fit(gaussian(0, 1), split(0)), "no training image"),
         (lambda: fit(gaussian(0, 1), Split(images(3, 0, (1, 5, 5)), torch.zeros(3).long()), ["typicality"]), "1×5×5"),
@@ -250,7 +306,7 @@ def test_command_pictures(run, tmp_path):
     assert result.returncode == 0, result.stderr
     rows = [line for line in result.stdout.splitlines() if ".png" in line]
     assert [row.split()[-2] for row in rows] == ["normal", "anomaly"]
-    assert "log_prob above" in result.stdout
+    assert "combined above" in result.stdout
     assert "200 validation images" in result.stdout
     pictures = json.loads((tmp_path / "out.json").read_text())["pictures"]
     assert pictures[1]["p_value"] == pytest.approx(1 / 201)
@@ -266,7 +322,7 @@ def test_command_against(run, tmp_path):
     assert "100 test images against 20 of image_folder" in said
     scores = json.loads((tmp_path / "out.json").read_text())["scores"]
     assert list(scores) == [
-        "log_prob", "typicality", "likelihood_ratio", "complexity", "reconstruction", "mahalanobis",
+        "likelihood_ratio", "combined", "log_prob", "typicality", "complexity", "reconstruction", "mahalanobis",
     ]  # fmt: skip
     assert scores["log_prob"]["auroc"] == 1
     assert scores["likelihood_ratio"]["auroc"] == 0.5  # the model is its own background: all ratios are 1

@@ -16,6 +16,10 @@ A score is a number an image, higher is stranger, made from what a model can be 
                       within classes (Lee et al. 2018, A simple unified framework for detecting out-of-distribution
                       samples, eq. 2, of the last features); it is told the classes of the training images
 ``max_softmax``, ``entropy``, ``energy``: see :func:`zoo.anomaly_score`
+``combined``          −log p₁ − log p₂ in nats (Fisher 1925, Statistical methods for research workers, § 21.1), where p
+                      is the share of held-out normal images with as high a score: ``typicality`` and ``complexity``
+                      of a density, ``energy`` and ``mahalanobis`` of a classifier. What one of the two takes for
+                      normal, noise or a blank sheet among it, the other finds strange
 ====================  =========================================================================================
 
 What a score has to know is fitted to training images, its threshold to validation images: no anomaly is ever seen.
@@ -25,8 +29,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +67,7 @@ CHUNK = 1_024  # images in float32 at a time
 MOST_FEATURES = 2_048  # whose covariance so many images tell
 RIDGE = 1e-6  # of the mean variance of features, added to each: some features never change
 CODED = ("binary", "binarised", "discrete", "dequantised")  # likelihoods that are, or bound, the length of a code
+COMBINED = (("typicality", "complexity"), ("energy", "mahalanobis"))  # the first pair that a model has
 FROM_LIKELIHOOD = {"log_prob", "typicality", "likelihood_ratio", "complexity"}
 
 
@@ -122,7 +127,8 @@ def code_length(images: Tensor, density: Likelihood) -> Tensor:
 
 
 def score_names(model: Model, background: Model | None = None) -> tuple[str, ...]:
-    """The scores that a model has, the one that :func:`zoo.anomaly_score` prefers first.
+    """The scores that a model has; the one first that is to be relied on where nothing is known of anomalies: its own,
+    the likelihood ratio where there is a ``background``, two combined, or else one of a pair.
 
     ``mahalanobis`` is left out where codes have more than 2,048 numbers: 5,000 images do not tell their covariance.
 
@@ -143,7 +149,19 @@ def score_names(model: Model, background: Model | None = None) -> tuple[str, ...
         blank = torch.zeros(1, *model.spec.shape)
         if encode(model, blank).shape[1] <= MOST_FEATURES:
             names.append("mahalanobis")
-    return tuple(names)
+    pair = _pair(names)
+    best = [
+        *(["native"] if "native" in names else []),
+        *(["likelihood_ratio"] if "likelihood_ratio" in names else []),
+        *(["combined"] if len(pair) > 1 else pair),
+    ]
+    return tuple(dict.fromkeys([*best, *names]))
+
+
+def _pair(names: Sequence[str]) -> list[str]:
+    """The two scores to be combined, or the one of them that there is; none where there is neither."""
+    found = [[name for name in pair if name in names] for pair in COMBINED]
+    return next((pair for pair in found if pair), [])
 
 
 def _check_background(model: Model, background: Model) -> None:
@@ -171,6 +189,7 @@ class Detector:
         background: the density that ``likelihood_ratio`` compares with.
         typical: mean −log p(x) of training images, in nats (``typicality``).
         gaussians: of the training images' features (``mahalanobis``).
+        ranked: scores of normal images by name, in ascending order (``combined``).
     """
 
     model: Model
@@ -178,6 +197,7 @@ class Detector:
     background: Model | None = None
     typical: float = math.nan
     gaussians: ClassGaussians | None = None
+    ranked: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         self.model.spec.check_examples(images.shape[1:])
@@ -186,10 +206,13 @@ class Detector:
 
     def _scores(self, images: Tensor) -> dict[str, Tensor]:
         x = kinds.find(self.model.spec.kind).decode(images)
-        surprise = _surprise(self.model, x) if FROM_LIKELIHOOD & set(self.names) else torch.zeros(0)
+        surprise = _surprise(self.model, x) if FROM_LIKELIHOOD & {*self.names, *self.ranked} else torch.zeros(0)
         return {name: self._score(name, images, x, surprise).cpu().double() for name in self.names}
 
     def _score(self, name: str, images: Tensor, x: Tensor, surprise: Tensor) -> Tensor:
+        if name == "combined":
+            scores = {part: self._score(part, images, x, surprise).cpu().double() for part in self.ranked}
+            return -torch.stack([p_values(self.ranked[part], score) for part, score in scores.items()]).log().sum(0)
         if name == "log_prob":
             return surprise
         if name == "typicality":
@@ -210,7 +233,13 @@ class Detector:
         return anomaly_score(self.model, x, name)
 
 
-def fit(model: Model, train: Split, names: Sequence[str] | None = None, background: Model | None = None) -> Detector:
+def fit(
+    model: Model,
+    train: Split,
+    names: Sequence[str] | None = None,
+    background: Model | None = None,
+    calibration: Tensor | None = None,
+) -> Detector:
     """Scores of a model, fitted to its training images: at most 5,000 of them, drawn from a fixed seed.
 
     Args:
@@ -219,6 +248,8 @@ def fit(model: Model, train: Split, names: Sequence[str] | None = None, backgrou
         names: the scores that are wanted; all that :func:`score_names` names if left out.
         background: a density of the same kind as the model's, for ``likelihood_ratio``: of less capacity, or trained on
             images whose content was disturbed.
+        calibration: stored normal examples that the model was not fitted to, for ``combined``; training examples if
+            left out, whose scores are smaller than those of others where the model knows them by heart.
 
     Raises:
         ZooError: a score that the model does not have.
@@ -235,13 +266,19 @@ def fit(model: Model, train: Split, names: Sequence[str] | None = None, backgrou
     if not len(train):
         raise DataError("there is no training image to fit a score to")
     typical, gaussians = math.nan, None
-    if "typicality" in names:
+    parts = _pair(available) if "combined" in names else []
+    if "typicality" in (*names, *parts):
         typical = float(Detector(model, ("log_prob",))(draw(train, FIT_IMAGES).images)["log_prob"].mean())
-    if "mahalanobis" in names:
+    if "mahalanobis" in (*names, *parts):
         few = draw(train.labelled(), FIT_IMAGES)
         codes = torch.cat([encode(model, x).cpu() for x, _ in few.chunks(CHUNK)])
         gaussians = fit_gaussians(codes, few.labels)
-    return Detector(model, names, background, typical, gaussians)
+    ranked = {}
+    if parts:
+        usual = draw(train, FIT_IMAGES).images if calibration is None else calibration
+        scores = Detector(model, tuple(parts), background, typical, gaussians)(usual)
+        ranked = {name: values.sort().values for name, values in scores.items()}
+    return Detector(model, names, background, typical, gaussians, ranked)
 
 
 def _surprise(model: Model, x: Tensor) -> Tensor:

@@ -116,7 +116,7 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     else:
         model = lab.train(*roster.words(name, data, seed))
     if name in TRAINING:  # what knows no labels
-        wanted = [score for score in score_names(model, background) if score != "mahalanobis"]
+        wanted = [score for score in score_names(model, background) if score not in ("combined", "mahalanobis")]
     else:
         wanted = ["max_softmax", "energy", "mahalanobis"]
     detector = fit(model, splits.train, wanted, background)
