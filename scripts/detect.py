@@ -100,7 +100,7 @@ def main() -> None:
         console.print(note, soft_wrap=True, markup=False)
     answer: Any
     if not against:
-        names = names or score_names(model, background)[:1]
+        names = names or list(score_names(model, background)[:1])
         detector = fit(model, splits.train, names, background, calibration.images)
         answer = judge(detector, calibration.images, paths, options["alarm"], **settings)
         where = "validation" if len(splits.val) else "test"
