@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from zoo import config as configuration
 from zoo.command import command, fail
 from zoo.errors import ConfigError, ZooError
+from zoo.files import user_path
 from zoo.run import sweep
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -34,12 +35,13 @@ def job(composed: DictConfig) -> float:
         settings = configuration.checked(composed)
         resume = settings.pop("resume")
         if resume:
-            settings = configuration.resumed(Path(resume), list(hydra_config.overrides.task))
+            resume = user_path(resume)
+            settings = configuration.resumed(resume, list(hydra_config.overrides.task))
         # Lightning would start further processes through Hydra's output directory; ours read the run directory
         HydraConfig.instance().cfg = None
         from zoo.run.train import train
 
-        return train(settings, Path(resume) if resume else None, target)
+        return train(settings, resume or None, target)
     except ZooError as error:
         if target is None:
             sys.exit(fail(error))

@@ -6,6 +6,7 @@ The YAML files are the schema. A key must stand in one of them, a value must hav
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import textwrap
@@ -13,7 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from zoo.errors import ConfigError, did_you_mean
+from zoo.files import read_yaml, user_path
 from zoo.found import names
 from zoo.registry import user_directories
 from zoo.schema import check_value
@@ -46,6 +47,8 @@ MOVED = {  # names from elsewhere that users will try
     "trainer.seed": "seed",
     "data.seed": "seed, or data.split_seed",
 }
+
+OmegaConf.register_new_resolver("user_path", lambda text: str(user_path(str(text))), replace=True)
 
 
 def add_found_options(configs: Path) -> None:
@@ -111,15 +114,16 @@ def resumed(run: Path, overrides: list[str]) -> dict[str, Any]:
     path = run / "config.yaml"
     if not path.is_file() or not (run / "last.ckpt").is_file():
         raise ConfigError(f"resume={run} is no run directory with a config.yaml and a last.ckpt")
-    config = OmegaConf.load(path)
+    config = read_yaml(path)
     for override in OverridesParser.create().parse_overrides(overrides):
         key = override.key_or_group
         if key == "resume":
             continue
         if not key.startswith("trainer.") or override.is_sweep_override():
             raise ConfigError(f"a resumed run goes on as it was begun: beside resume=… only trainer.* fits, not {key}")
-        OmegaConf.update(config, key, override.value(), force_add=True)
-    return _plain(config)
+        *groups, name = key.split(".")
+        functools.reduce(lambda node, group: node.setdefault(group, {}), groups, config)[name] = override.value()
+    return config
 
 
 def _plain(config: Any) -> dict[str, Any]:
@@ -272,7 +276,7 @@ def _nearest(key: str, arguments: list[str], configs: Path) -> str:
     keys = {*GROUPS, *OVERLAYS}
     for group in GROUPS:
         keys |= set(_keys(_read(files[group], choice[group]), f"{group}."))
-    keys |= set(_keys(yaml.safe_load((configs / "train.yaml").read_text()), "")) - {"defaults"}
+    keys |= set(_keys(read_yaml(configs / "train.yaml"), "")) - {"defaults"}
     if key in MOVED:
         return _moved(key, keys)
     opened = [group for group in ("trainer", "learner.optimizer", "learner.schedule") if key.startswith(f"{group}.")]
@@ -302,7 +306,7 @@ def _options(group: str, configs: Path) -> dict[str, Path | None]:
 
 def _content(name: str, file: Path | None) -> dict[str, Any]:
     """What the file of an option holds, or would hold."""
-    return _source(name) if file is None else yaml.safe_load(file.read_text()) or {}
+    return _source(name) if file is None else read_yaml(file) or {}
 
 
 def _read(files: Mapping[str, Path | None], name: str) -> dict[str, Any]:

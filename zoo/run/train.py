@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
-import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
-from zoo import checkpoint, registry
+from zoo import checkpoint, registry, terminal
 from zoo.base.generative import Latent
 from zoo.data.datamodule import ImageDataModule
 from zoo.data.splits import Split
 from zoo.errors import ConfigError, ZooError
-from zoo.files import write_json, write_text
+from zoo.files import read_yaml, write_json, write_yaml
 from zoo.inspect.latents import LatentPictures
 from zoo.inspect.progress import Progress
 from zoo.learners import learner_class
@@ -45,7 +44,7 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
         ZooError: the configuration cannot be carried out, for a reason the message gives. What fails before the first
             batch leaves no run directory.
     """
-    console = Console(highlight=False)
+    console = terminal.console()
     started = time.perf_counter()
     dry = bool(settings["trainer"]["fast_dev_run"])
     with quiet(), run_directory(settings, resume, target) as run:
@@ -53,7 +52,7 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
         if resume:
             _check_unfinished(resume, settings)
         if not dry and trainer.is_global_zero:
-            write_text(run / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+            write_yaml(run / "config.yaml", settings)
         names = f"{settings['model']['name']} on {settings['data']['name']}"
         size = sum(parameter.numel() for parameter in learner.model.parameters())
         console.print(f"{names}: {len(data.splits.train):,} training images, {size:,} parameters")
@@ -81,8 +80,8 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
                 "test": time.perf_counter() - fitted,
             }
             summary = record.summarize(settings, learner, data, trainer, evaluation, seconds)
+            write_json(run / "summary.json", summary)  # numbers come before pictures, and before what is printed
             record.draw(settings, trainer, model, data, run, evaluation)
-            write_json(run / "summary.json", summary)
             record.report(console, run, summary, model, commands=target is None)
             value = best
     return value
@@ -90,7 +89,7 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
 
 def join(run: Path) -> None:
     """Take part in a training that another process has begun and that uses several: this is one of the others."""
-    settings = yaml.safe_load((run / "config.yaml").read_text())
+    settings = read_yaml(run / "config.yaml")
     with quiet():
         learner, data, trainer = build(settings, run, Console(quiet=True))
         fit(learner, data, trainer, run, os.environ["ZOO_RESUME"] == "1")
@@ -141,7 +140,11 @@ def fit(learner: Any, data: ImageDataModule, trainer: L.Trainer, run: Path, resu
         if not trainer.interrupted:
             raise
         kept = (run / "last.ckpt").is_file()
-        hint = f"to go on: python train.py resume={run}" if kept else "there is no checkpoint yet to go on from"
+        hint = (
+            f"to go on: python train.py {terminal.override('resume', run)}"
+            if kept
+            else "there is no checkpoint yet to go on from"
+        )
         raise KeyboardInterrupt(f"interrupted; {hint}") from end  # which Lightning had turned into an exit
     finally:
         del os.environ["ZOO_RUN"], os.environ["ZOO_RESUME"]
