@@ -87,7 +87,7 @@ def main() -> None:
         lines = (f"  {name}" for name in claims.names())
         return print((__doc__ or "").replace("{claims}", "\n".join(lines)).strip())
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are
-    configuration.check_flags(sys.argv[1:])
+    configuration.check_words(sys.argv[1:])
     values = read(sys.argv[1:])
     suite, names, out = checked(values)
     if {"-m", "--multirun"} & set(sys.argv[1:]) and values["claims"] == "all":  # a job a claim
@@ -96,7 +96,7 @@ def main() -> None:
     try:
         job()
     except HydraException as error:
-        raise ConfigError(str(error).splitlines()[0]) from error
+        raise ConfigError(configuration.explain(error, sys.argv[1:], CONFIGS)) from error
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt("stopped; what is measured is kept, and the same command goes on") from stop
     from zoo import terminal

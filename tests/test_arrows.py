@@ -20,7 +20,7 @@ ALLOWED = {
     "base": "errors spec",
     "checkpoint": "errors files base",
     "registry": "errors files spec base checkpoint",
-    "config": "errors files schema found registry",
+    "config": "errors terminal files schema found registry",
     "models": "errors spec base registry",
     "metrics": "errors",
     "data": "errors files found spec",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,8 @@ import yaml
 from zoo import terminal
 from zoo.errors import ConfigError, ZooError, did_you_mean
 from zoo.schema import check_value
+
+TOO_LARGE = re.compile("out of memory|not enough memory|allocate memory|Storage size calculation overflow")  # torch's
 
 
 def command(function: Callable[[], None]) -> Callable[[], None]:
@@ -33,6 +36,11 @@ def command(function: Callable[[], None]) -> Callable[[], None]:
         except KeyboardInterrupt as stop:
             print(terminal.printable(stop) or "interrupted", file=sys.stderr)
             sys.exit(130)
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and not TOO_LARGE.search(str(error)):
+                raise
+            reason = (str(error) or repr(error)).splitlines()[0]
+            sys.exit(fail(ZooError(f"something is too large for the memory of this machine: {reason}")))
         lost = terminal.lost()
         if isinstance(lost, BrokenPipeError):
             sys.exit(141)

@@ -33,6 +33,8 @@ def check_value(where: str, value: Any, default: Any, rule: Any = None) -> None:
     """Raise ``ConfigError`` unless ``value`` has the type of ``default`` and obeys ``rule``."""
     if rule == "any":
         return
+    if default is None and value == "":
+        raise ConfigError(f"{where}= is empty: give a value, or leave it out")
     if rule == "file":
         _check_file(where, value)
         return

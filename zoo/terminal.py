@@ -129,15 +129,19 @@ def word(key: str, value: object) -> str:
 
 def override(key: str, value: object) -> str:
     """As :func:`word`, for ``train.py``, where Hydra reads more into a value than its characters."""
-    text = str(value)
-    if not re.fullmatch(r"[\w/~][\w/.+@-]*", text, re.ASCII) or re.fullmatch(
+    return _shell(f"{key}={quoted(str(value))}")
+
+
+def quoted(text: str) -> str:
+    """``text`` as a value of Hydra's grammar that is just this string."""
+    if not re.fullmatch(r"[\w/][\w/.+@-]*", text, re.ASCII) or re.fullmatch(
         r"[\d_.e+-]+|true|false|null|nan|inf", text, re.I
     ):
         text = re.sub(r"(\\*)\$\{", lambda match: 2 * match[1] + "\\${", text)  # no interpolation
         quote = "'" if '"' in text and "'" not in text else '"'
         text = re.sub(rf"(\\*)({quote}|$)", lambda match: 2 * match[1] + ("\\" + quote if match[2] else ""), text)
         text = f"{quote}{text}{quote}"
-    return _shell(f"{key}={text}")
+    return text
 
 
 def _shell(text: str) -> str:

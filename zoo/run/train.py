@@ -64,7 +64,9 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
         logged = trainer.callback_metrics
         value = float(logged[learner.monitor if learner.monitor in logged else learner.fallback_monitor])
         if dry:
-            console.print("fast_dev_run: one batch went through everything; nothing was saved")
+            batches = int(settings["trainer"]["fast_dev_run"])
+            some = "one batch" if batches == 1 else f"{batches} batches"
+            console.print(f"fast_dev_run: {some} went through everything; nothing was saved")
         elif trainer.is_global_zero:
             if not (run / "last.ckpt").is_file():  # Lightning goes on where a checkpoint cannot be written
                 raise ZooError(f"no checkpoint could be written to {run}: is it writable, is the disk full?")
