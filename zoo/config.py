@@ -170,10 +170,16 @@ def _plain(config: Any) -> dict[str, Any]:
     try:
         plain = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        words = HydraConfig.get().overrides.task if HydraConfig.initialized() else ()
+        words = _task() if HydraConfig.initialized() else ()
         raise ConfigError(_unresolved(error, words)) from error
     assert isinstance(plain, dict)
     return plain  # type: ignore[return-value]
+
+
+def _task() -> list[str]:
+    """The words that the running job was given, as they were typed."""
+    overrides = HydraConfig.instance().cfg.hydra.overrides  # type: ignore[union-attr]
+    return list(OmegaConf.to_container(overrides)["task"])  # type: ignore[call-overload, index]
 
 
 def _without_rules(value: Any) -> Any:
@@ -207,6 +213,8 @@ def _check(
         if key not in defaults:
             if where in MOVED or not is_open:
                 raise _Unknown(where)
+            if where in rules:
+                check_value(where, value, None, rules[where])
             continue
         if where in IDENTITIES and value != defaults[key]:
             group = prefix.rstrip(".")

@@ -62,6 +62,8 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
         fit(learner, data, trainer, run, resume is not None)
         fitted = time.perf_counter()
         logged = trainer.callback_metrics
+        if not {learner.monitor, learner.fallback_monitor} & {*logged}:
+            raise ConfigError("training came to its end before its first epoch did: no step was made")
         value = float(logged[learner.monitor if learner.monitor in logged else learner.fallback_monitor])
         if dry:
             batches = int(settings["trainer"]["fast_dev_run"])
@@ -138,6 +140,10 @@ def fit(learner: Any, data: ImageDataModule, trainer: L.Trainer, run: Path, resu
         trainer.fit(learner, data, ckpt_path=run / "last.ckpt" if resume else None, weights_only=True)
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
+    except ValueError as error:
+        if "`val_check_interval`" not in str(error):  # which Lightning compares with the data late
+            raise
+        raise ConfigError(f"trainer.val_check_interval: {str(error).strip()}") from error
     except SystemExit as end:
         if not trainer.interrupted:
             raise
