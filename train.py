@@ -16,10 +16,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from zoo import config as configuration
+from zoo import terminal
 from zoo.command import command, fail
 from zoo.errors import ConfigError, ZooError
+from zoo.files import user_path
 from zoo.run import sweep
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -28,22 +31,24 @@ CONFIGS = Path(__file__).parent / "configs"
 @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")
 def job(composed: DictConfig) -> float:
     """One run. Returns the best value of the learner's monitor, for sweepers."""
+    terminal.prepare()  # a launcher may have begun another process
     hydra_config = HydraConfig.get()
     target = Path(hydra_config.sweep.dir) / _job_name(hydra_config) if hydra_config.mode == RunMode.MULTIRUN else None
     try:
         settings = configuration.checked(composed)
         resume = settings.pop("resume")
         if resume:
-            settings = configuration.resumed(Path(resume), list(hydra_config.overrides.task))
+            resume = user_path(resume)
+            settings = configuration.resumed(resume, list(hydra_config.overrides.task))
         # Lightning would start further processes through Hydra's output directory; ours read the run directory
         HydraConfig.instance().cfg = None
         from zoo.run.train import train
 
-        return train(settings, Path(resume) if resume else None, target)
+        return train(settings, resume or None, target)
     except ZooError as error:
         if target is None:
             sys.exit(fail(error))
-        print(f"{target.name} failed: {error}", file=sys.stderr)
+        print(terminal.printable(f"{target.name} failed: {error}", keep="\n"), file=sys.stderr)
         raise  # Hydra goes on with the other jobs, and then raises it again
 
 
@@ -66,12 +71,15 @@ def main() -> None:
         return join(worker)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are
     configuration.add_found_options(CONFIGS)
-    configuration.check_flags(sys.argv[1:])
     try:
+        sys.argv[1:] = configuration.typed(sys.argv[1:])
+        configuration.check_words(sys.argv[1:], CONFIGS)
         if {"-h", "--help"} & set(sys.argv[1:]):
             return print(configuration.help_text(sys.argv[1:], CONFIGS))
+        if {"-m", "--multirun"} & set(sys.argv[1:]):
+            configuration.check_sweep(sys.argv[1:], CONFIGS)
         job()
-    except HydraException as error:
+    except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(configuration.explain(error, sys.argv[1:], CONFIGS)) from error
     finally:
         sweep.print_table()

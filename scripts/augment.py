@@ -17,9 +17,7 @@ python scripts/evaluate.py ckpt=… synthetic=true
 
 from __future__ import annotations
 
-import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
 from zoo.command import command, parse_values
@@ -32,15 +30,17 @@ RULES = {"n": "[1, inf)", "format": ["png", "idx", "csv"], "seed": "[0, 92233720
 def main() -> None:
     options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
     from zoo import registry
+    from zoo.files import user_path
     from zoo.tasks.augment import augment
+    from zoo.terminal import override, printable
 
     model = registry.load(options["ckpt"], options["ema"])
-    out = Path(options["out"]).expanduser()
+    out = user_path(options["out"])
     for written in augment(model, options["n"], out, options["format"], options["seed"]):
-        print(written)
+        print(printable(written))
     if model.spec.kind == "image" and options["format"] != "idx":
-        path, size = shlex.quote(str(out)), max(model.spec.shape[1:])
-        print(f"python train.py data=image_folder data.path={path} data.image_size={size} data.invert=never")
+        path, size = override("data.path", out), max(model.spec.shape[1:])
+        print(f"python train.py data=image_folder {path} data.image_size={size} data.invert=never")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from zoo import registry
+from zoo import registry, terminal
 from zoo.benchmarks import DEFAULT, SUITES
 from zoo.command import command, parse
 from zoo.errors import ConfigError, did_you_mean
@@ -65,10 +65,9 @@ def main() -> None:
     if models is not None:
         models = tuple(names(models, ["tiny", "launch", *recipes(), *registry.list_models()], "model"))
 
-    from rich.console import Console
-
     from zoo.benchmarks import _data, _plots, _results
     from zoo.benchmarks._benchmark import Options, measure
+    from zoo.files import user_path
     from zoo.run import machine
 
     def announce(text: str) -> None:
@@ -79,13 +78,13 @@ def main() -> None:
     device = _data.device()
     machine.prepare(device)
     description = _results.describe(device)
-    path = Path(values["out"] or f"results/benchmark-{_results.slug(description['machine'])}.json")
+    path = user_path(values["out"] or f"results/benchmark-{_results.slug(description['machine'])}.json")
     kept = not options.quick or values["out"] is not None
     if kept:
         _results.read(path, description["machine"])  # a file that cannot be added to is an error now
     typed = " ".join(["python", "scripts/benchmark.py", *sys.argv[1:]])
     how = {"command": typed, "threads": description["machine"]["threads"]}
-    console = Console(highlight=False)
+    console = terminal.console()
     judged: list[str] = []
     results: dict[str, Any] = {}
     for suite in suites:
@@ -94,11 +93,11 @@ def main() -> None:
                 benchmark = dataclasses.replace(benchmark, bar=None)
             entry = {**measure(benchmark, options.rounds_of(benchmark), announce), **how}
             announce("")
+            if kept:
+                held = _results.add(path, benchmark.name, entry, description)
             console.print(_results.table(benchmark.name, entry))
             judged += [f"{benchmark.name:<24}{_results.judgement(entry)}"] if entry["bar"] else []
             results[benchmark.name] = entry
-            if kept:
-                held = _results.add(path, benchmark.name, entry, description)
     if not results:
         raise ConfigError(f"suite={values['suite']} has no benchmark of models={values['models']}")
     for line in judged:

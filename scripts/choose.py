@@ -28,7 +28,6 @@ python scripts/choose.py [needs=…] [key=value …]
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -52,11 +51,11 @@ def words(text: str) -> list[str]:
 @command
 def main() -> None:
     options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "", "needs are given as needs")
-    from zoo.files import write_text
+    from zoo.files import json_text, user_path, write_text
     from zoo.textbook import choose
     from zoo.textbook.needs import nearest as nearest_level
 
-    table = choose.read(Path(options["from"]).expanduser())
+    table = choose.read(user_path(options["from"]))
     levels = {"labels": float(options["labels"]), "missing": 100 * options["missing"]}
     levels = {key: level for key, level in levels.items() if level}
     needs = list(dict.fromkeys([*words(options["needs"]), *levels])) or ["accuracy"]
@@ -69,15 +68,16 @@ def main() -> None:
             "ranking": [dataclasses.asdict(choice) for choice in choices],
             "excluded": {model: f"{limit}: {why}" for model, (limit, why) in excluded.items()},
         }
-        text = json.dumps(answer, indent=2, ensure_ascii=False) + "\n"
+        text = json_text(answer)
         if options["json"] == "-":
             print(text, end="")
             return
-        write_text(Path(options["json"]), text)
-    from rich.console import Console
+        write_text(user_path(options["json"]), text)
     from rich.table import Table
 
-    console = Console(highlight=False, width=min(80, Console().width))
+    from zoo import terminal
+
+    console = terminal.console(width=min(80, terminal.console().width))
     data = {"mnist": "MNIST", "digits": "the digits"}[table["data"]]
     shown = Table("", "model", "score", "why", title=f"Measured on {data}; 1 is the best on every need")
     for place, choice in enumerate(choices, 1):

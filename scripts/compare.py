@@ -28,13 +28,13 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import yaml
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from zoo import config as configuration
 from zoo.command import command, fail
 from zoo.errors import ConfigError, ZooError, did_you_mean
+from zoo.files import read_yaml, user_path
 from zoo.textbook import claims
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -51,12 +51,12 @@ def checked(values: Mapping[str, Any]) -> tuple[str, list[str], Path]:
         raise ConfigError("claims= names none: give all, a claim, or a list of claims")
     for name in chosen:
         claims.check(str(name))
-    return suite, chosen, Path(str(values["out"])).expanduser()
+    return suite, chosen, user_path(str(values["out"]))
 
 
 def read(words: list[str]) -> dict[str, Any]:
     """What the command line sets, over the defaults; claims that are swept over are a list. Raises ``ConfigError``."""
-    values = {key: yaml.safe_load((CONFIGS / "compare.yaml").read_text())[key] for key in KEYS}
+    values = {key: read_yaml(CONFIGS / "compare.yaml")[key] for key in KEYS}
     for word in words:
         key, equals, value = word.partition("=")
         if word.startswith("-") or key.startswith(("hydra.", "hydra/")):
@@ -72,12 +72,11 @@ def read(words: list[str]) -> dict[str, Any]:
 def job(config: DictConfig) -> None:
     """Measures the claims of one job."""
     suite, names, out = checked(config)
-    from rich.console import Console
-
+    from zoo import terminal
     from zoo.textbook import compare
 
     try:
-        compare.run(compare.jobs(suite, names, out), out, compare.Progress(Console(highlight=False, stderr=True)))
+        compare.run(compare.jobs(suite, names, out), out, compare.Progress(terminal.console(stderr=True)))
     except ZooError as error:
         sys.exit(fail(error))
 
@@ -88,7 +87,7 @@ def main() -> None:
         lines = (f"  {name}" for name in claims.names())
         return print((__doc__ or "").replace("{claims}", "\n".join(lines)).strip())
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are
-    configuration.check_flags(sys.argv[1:])
+    configuration.check_words(sys.argv[1:])
     values = read(sys.argv[1:])
     suite, names, out = checked(values)
     if {"-m", "--multirun"} & set(sys.argv[1:]) and values["claims"] == "all":  # a job a claim
@@ -97,15 +96,14 @@ def main() -> None:
     try:
         job()
     except HydraException as error:
-        raise ConfigError(str(error).splitlines()[0]) from error
+        raise ConfigError(configuration.explain(error, sys.argv[1:], CONFIGS)) from error
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt("stopped; what is measured is kept, and the same command goes on") from stop
-    from rich.console import Console
-
+    from zoo import terminal
     from zoo.textbook import compare
 
     page, table = compare.report(suite, out, date.today().isoformat())
-    console = Console(highlight=False)
+    console = terminal.console()
     console.print(table)
     console.print(str(page), soft_wrap=True)
 

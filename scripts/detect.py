@@ -32,7 +32,6 @@ on its own test images and on those of another source, with 95 % intervals.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from zoo.command import command, parse
@@ -72,13 +71,12 @@ def main() -> None:
     if options["score"] == "likelihood_ratio" and not options["background"]:
         raise ConfigError("score=likelihood_ratio needs the checkpoint of a background density: background=…")
     import torch
-    from rich.console import Console
     from rich.table import Table
 
-    from zoo import registry
+    from zoo import registry, terminal
     from zoo.data import kinds
     from zoo.data.splits import draw, load_splits
-    from zoo.files import write_json
+    from zoo.files import user_path, write_json
     from zoo.tasks.detect import SEED, compare, fit, held_out, judge, score_names
     from zoo.tasks.evaluate import splits_for
 
@@ -88,32 +86,22 @@ def main() -> None:
     kind = kinds.find(model.spec.kind)
     paths = kind.find_files([path] if folder else files)  # before any data is read
     settings = {"invert": options["invert"]} if options["invert"] else {}
-    elsewhere = folder and Path(path).resolve() != Path(source.get("path", "")).resolve()
+    elsewhere = folder and user_path(path).resolve() != user_path(source.get("path") or ".").resolve()
     if against and against == (options["data"] or source.get("name")) and not elsewhere:
         raise ConfigError(f"against={against} is what the model was trained on: its images are no anomalies")
     background = registry.load(options["background"]) if options["background"] else None
     splits = splits_for(model.spec, source, options["data"], root, None if folder else path)
     calibration, test = held_out(splits)
     names = [options["score"]] if options["score"] else None
-    console = Console(highlight=False)
+    console = terminal.console()
     for note in splits.notes:
-        console.print(note, soft_wrap=True, markup=False)
+        console.print(terminal.printable(note), soft_wrap=True)
     answer: Any
     if not against:
         names = names or list(score_names(model, background)[:1])
         detector = fit(model, splits.train, names, background, calibration.images)
         answer = judge(detector, calibration.images, paths, options["alarm"], **settings)
         where = "validation" if len(splits.val) else "test"
-        table = Table("example", "score", "p-value", "verdict")
-        for row in answer:
-            verdict = "anomaly" if row["anomaly"] else "normal"
-            table.add_row(row["file"], f"{row['score']:.4g}", f"{row['p_value']:.4f}", verdict)
-        console.print(table)
-        console.print(
-            f"{detector.names[0]} above {answer[0]['threshold']:.4g}: anomaly; so are {options['alarm']:g} of normal "
-            f"images at most, by {len(calibration):,} {where} images",
-            soft_wrap=True,
-        )
     else:
         if folder:
             drawn = torch.randperm(len(paths), generator=torch.Generator().manual_seed(SEED))
@@ -126,13 +114,25 @@ def main() -> None:
         normal = draw(test, options["images"]).images
         detector = fit(model, splits.train, names, background, calibration.images)
         answer = compare(detector, normal, strange, torch.Generator().manual_seed(SEED))
+    if options["json"]:
+        write_json(user_path(options["json"]), {"options": options, "scores" if against else "pictures": answer})
+    if not against:
+        table = Table("example", "score", "p-value", "verdict")
+        for row in answer:
+            verdict = "anomaly" if row["anomaly"] else "normal"
+            table.add_row(terminal.printable(row["file"]), f"{row['score']:.4g}", f"{row['p_value']:.4f}", verdict)
+        console.print(table)
+        console.print(
+            f"{detector.names[0]} above {answer[0]['threshold']:.4g}: anomaly; so are {options['alarm']:g} of normal "
+            f"images at most, by {len(calibration):,} {where} images",
+            soft_wrap=True,
+        )
+    else:
         title = f"{len(normal):,} test images against {len(strange):,} of {against}, in %"
         table = Table("score", "AUROC", "AUPR", "FPR at 95 % TPR", title=title)
         for name, row in answer.items():
             table.add_row(name, *(_cell(row[key], row[f"{key}_interval"]) for key in ("auroc", "aupr", "fpr95")))
         console.print(table)
-    if options["json"]:
-        write_json(Path(options["json"]), {"options": options, "scores" if against else "pictures": answer})
 
 
 def _cell(value: float, interval: list[float]) -> str:

@@ -22,7 +22,6 @@ python scripts/evaluate.py ckpt=<file or run directory> [data=â€¦] [key=value â€
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from zoo.command import command, parse_values
@@ -47,11 +46,10 @@ RULES = {
 def main() -> None:
     options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
     import torch
-    from rich.console import Console
     from rich.table import Table
 
-    from zoo import capability, registry
-    from zoo.files import write_json
+    from zoo import capability, registry, terminal
+    from zoo.files import user_path, write_json
     from zoo.run import machine
     from zoo.tasks import sample_quality
     from zoo.tasks.evaluate import describe, evaluate, remarks, splits_for, tells
@@ -61,9 +59,9 @@ def main() -> None:
     split = getattr(splits, options["split"])
     if options["images"]:
         split = split.take(slice(options["images"]))
-    console = Console(highlight=False)
+    console = terminal.console()
     for note in splits.notes:
-        console.print(note, soft_wrap=True, markup=False)
+        console.print(terminal.printable(note), soft_wrap=True)
     can_sample = capability.can(model, "sample")
     samples = options["samples"] if can_sample and options["split"] == "test" and not options["missing"] else 0
     # a model that can only sample has nothing to say of a split's images
@@ -78,20 +76,25 @@ def main() -> None:
     if options["synthetic"]:
         machine.prepare(torch.device("cpu"))  # a training: it takes half as long
         metrics["synthetic_accuracy"] = sample_quality.synthetic_accuracy(model, splits.test.labelled())
-    title = f"{options['ckpt']} on {len(split):,} {options['split']} images"
+    said = remarks(metrics, model.spec)
+    if options["json"]:
+        write_json(user_path(options["json"]), {"options": options, **metrics, "remarks": said})
+    title = f"{terminal.printable(options['ckpt'])} on {len(split):,} {options['split']} images"
     title += f", {options['missing']:.0%} of the pixels missing" if options["missing"] else ""
     if "per_class" in metrics:
         table = Table("class", "images", "accuracy", title=title)
         for label, name in enumerate(model.spec.class_names):
             if name in metrics["per_class"]:
-                table.add_row(name, f"{int((split.labels == label).sum()):,}", f"{metrics['per_class'][name]:.2%}")
+                table.add_row(
+                    terminal.printable(name),
+                    f"{int((split.labels == label).sum()):,}",
+                    f"{metrics['per_class'][name]:.2%}",
+                )
         console.print(table)
     else:
         console.print(title)
-    for line in [*describe(metrics), *remarks(metrics, model.spec), *sample_quality.describe(metrics)]:
-        console.print(line, soft_wrap=True, markup=False)
-    if options["json"]:
-        write_json(Path(options["json"]), {"options": options, **metrics})
+    for line in [*describe(metrics), *said, *sample_quality.describe(metrics)]:
+        console.print(terminal.printable(line), soft_wrap=True)
 
 
 if __name__ == "__main__":

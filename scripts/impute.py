@@ -33,6 +33,7 @@ from typing import Any
 from zoo.command import command, parse
 from zoo.data import sources
 from zoo.errors import ConfigError
+from zoo.files import user_path
 
 DEFAULTS: dict[str, Any] = {
     "ckpt": ..., "data": None, "path": None, "root": None, "mask": "mcar", "missing": 0.5, "n": 19, "classifier": None,
@@ -53,7 +54,7 @@ SHOWN = 10  # images in the picture
 
 def picture_file(text: str, name: str) -> Path:
     """The PNG that ``out=text`` stands for: ``name`` in a folder, or itself. Raises ``ConfigError`` for other files."""
-    out = Path(text).expanduser()
+    out = user_path(text)
     if out.is_dir():
         return out / name
     if out.suffix not in ("", ".png"):
@@ -73,10 +74,9 @@ def main() -> None:
     name = f"imputed-{mask}-seed{seed}.png"
     out = picture_file(options["out"], name) if options["out"] else None
     import torch
-    from rich.console import Console
     from rich.table import Table
 
-    from zoo import checkpoint, registry
+    from zoo import checkpoint, registry, terminal
     from zoo.data import kinds
     from zoo.data.splits import draw
     from zoo.files import write_bytes, write_json
@@ -101,18 +101,18 @@ def main() -> None:
     generator = torch.Generator().manual_seed(seed)
     observed = observed_mask(mask, len(images), model.spec.shape[1:], options["missing"], generator)
     metrics = measure(model, images, observed, options["n"], seed, labels, classifier)
+    if options["json"]:
+        write_json(user_path(options["json"]), {"options": options, **metrics})
     write_bytes(out, png(picture(model, images[:SHOWN], observed[:SHOWN], seed)))
-    title = f"{options['ckpt']}: {len(images):,} images, {metrics['hidden']:.0%} of the pixels hidden ({mask})"
-    table = Table("measure", "value", "what it is", title=title)
+    title = f"{len(images):,} images, {metrics['hidden']:.0%} of the pixels hidden ({mask})"
+    table = Table("measure", "value", "what it is", title=f"{terminal.printable(options['ckpt'])}: {title}")
     for row in describe(metrics, options["n"]):
         table.add_row(*row)
-    console = Console(highlight=False)
+    console = terminal.console()
     for note in notes:
-        console.print(note, soft_wrap=True, markup=False)
+        console.print(terminal.printable(note), soft_wrap=True)
     console.print(table)
-    print(out)
-    if options["json"]:
-        write_json(Path(options["json"]), {"options": options, **metrics})
+    print(terminal.printable(out))
 
 
 if __name__ == "__main__":

@@ -18,9 +18,7 @@ python scripts/label.py ckpt=<file or run directory> out=<folder> [key=value …
 
 from __future__ import annotations
 
-import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
 from zoo.command import command, parse_values
@@ -41,26 +39,27 @@ def main() -> None:
     options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
     from zoo import registry
     from zoo.data import kinds
-    from zoo.files import new_folder
+    from zoo.files import new_folder, user_path
     from zoo.tasks.evaluate import splits_for
     from zoo.tasks.few_labels import guess
+    from zoo.terminal import override, printable
 
     model, source = registry.load_with_source(options["ckpt"], options["ema"])
     source = {**source, "train_size": 0, "labels": options["labels"], "repeat": 1, "split_seed": options["seed"]}
     splits = splits_for(model.spec, source, root=options["root"], folder=options["path"])
     for note in splits.notes:
-        print(note)
+        print(printable(note))
     guessed = guess(model, splits.train, options["images"], options["seed"])
-    out = Path(options["out"]).expanduser()
+    out = user_path(options["out"])
     with new_folder(out) as folder:
         kinds.find(guessed.kind).write(guessed.images, guessed.labels, model.spec, folder)
     shares = guessed.labels.bincount(minlength=model.spec.num_classes).tolist()
-    print(f"{len(guessed):,} images, {options['labels']:,} of them with their own label, in {out}")
-    print(", ".join(f"{name} {count:,}" for name, count in zip(model.spec.class_names, shares, strict=True)))
+    print(f"{len(guessed):,} images, {options['labels']:,} of them with their own label, in {printable(out)}")
+    print(", ".join(f"{printable(name)} {count:,}" for name, count in zip(model.spec.class_names, shares, strict=True)))
     if guessed.kind != "image":
         return
-    path, size = shlex.quote(str(out)), max(model.spec.shape[1:])
-    print(f"python train.py data=image_folder data.path={path} data.image_size={size} data.invert=never")
+    path, size = override("data.path", out), max(model.spec.shape[1:])
+    print(f"python train.py data=image_folder {path} data.image_size={size} data.invert=never")
 
 
 if __name__ == "__main__":

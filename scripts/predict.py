@@ -11,9 +11,7 @@ python scripts/predict.py ckpt=<file or run directory> <files or folders> [key=v
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from zoo.command import command, parse
@@ -25,14 +23,14 @@ RULES = {"top": "[1, inf)", "invert": ["auto", "always", "never"], "json": "file
 @command
 def main() -> None:
     options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
-    from rich.console import Console
     from rich.table import Table
 
     from zoo import registry
     from zoo.data import kinds
     from zoo.errors import ConfigError
-    from zoo.files import write_json
+    from zoo.files import json_text, user_path, write_json
     from zoo.tasks.predict import predict
+    from zoo.terminal import console, printable
 
     if not files:
         raise ConfigError("no file was named; see --help")
@@ -40,15 +38,15 @@ def main() -> None:
     settings = {"invert": options["invert"]} if options["invert"] else {}
     answers = predict(model, kinds.find(model.spec.kind).find_files(files), options["top"], **settings)
     if options["json"] == "-":
-        print(json.dumps(answers, indent=2))
+        print(json_text(answers), end="")
         return
+    if options["json"]:
+        write_json(user_path(options["json"]), answers)
     table = Table("example", "class", *(["then"] if options["top"] > 1 else []))
     for answer in answers:
-        words = [f"{entry['name']} {entry['probability']:.1%}" for entry in answer["classes"]]
-        table.add_row(answer["file"], words[0], *([", ".join(words[1:])] if options["top"] > 1 else []))
-    Console().print(table)
-    if options["json"]:
-        write_json(Path(options["json"]), answers)
+        words = [f"{printable(entry['name'])} {entry['probability']:.1%}" for entry in answer["classes"]]
+        table.add_row(printable(answer["file"]), words[0], *([", ".join(words[1:])] if options["top"] > 1 else []))
+    console().print(table)
 
 
 if __name__ == "__main__":

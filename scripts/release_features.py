@@ -12,10 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from zoo.command import command, parse_values
 
@@ -48,11 +45,12 @@ def main() -> None:
     options = parse_values(sys.argv[1:], DEFAULTS, {}, __doc__ or "", "the run directory is given as run")
     from zoo import checkpoint, registry
     from zoo.errors import ConfigError
-    from zoo.files import write_text
+    from zoo.files import read_yaml, user_path, write_text, yaml_text
     from zoo.tasks import sample_quality
     from zoo.tasks.evaluate import evaluate, splits_for
+    from zoo.terminal import printable
 
-    run = Path(options["run"])
+    run = user_path(options["run"])
     model, source = registry.load_with_source(run)
     if not (run / "config.yaml").is_file() or not hasattr(model, "features"):
         raise ConfigError(f"run={run} is no run directory of a classifier: it must hold config.yaml and features")
@@ -62,7 +60,7 @@ def main() -> None:
     folder = checkpoint.save(model, options["to"] or sample_quality.PRETRAINED / f"features-{data}")
     measure = sample_quality.read_extractor(folder)
     sample_quality.keep_reference(measure, splits)
-    settings = yaml.safe_load((run / "config.yaml").read_text())
+    settings = read_yaml(run / "config.yaml")
     settings["data"].pop("root")
     chosen = {key: settings[key] for key in ("seed", "data", "model", "learner")}
     chosen["trainer"] = {key: settings["trainer"][key] for key in ("max_epochs", "precision")}
@@ -74,10 +72,10 @@ def main() -> None:
         nll=accuracy["nll"],
         fingerprint=splits.fingerprint,
         digest=hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
-        settings=yaml.safe_dump(chosen, sort_keys=False, default_flow_style=None),
+        settings=yaml_text(chosen, default_flow_style=None),
     )
     write_text(folder / "README.md", card)
-    print(f"{folder}: features {measure.digest}, test accuracy {accuracy['accuracy']:.2%}")
+    print(f"{printable(folder)}: features {measure.digest}, test accuracy {accuracy['accuracy']:.2%}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
 from zoo.command import command, parse_values
@@ -33,14 +32,16 @@ def main() -> None:
     options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
     from zoo import checkpoint, registry
     from zoo.errors import ConfigError
+    from zoo.files import user_path
     from zoo.tasks.sample import class_number, draw_samples, write_samples
+    from zoo.terminal import printable
 
     model = registry.load(options["ckpt"], options["ema"])
     text, seed = options["label"], options["seed"]
     label = None if text is None else class_number(model.spec, text)
     words = ["samples", *([] if label is None else [re.sub(r"\W+", "_", model.spec.class_names[label])])]
     kept = checkpoint.locate(options["ckpt"])
-    out = Path(options["out"] or (kept if kept.is_dir() else kept.parent)).expanduser()
+    out = user_path(options["out"] or (kept if kept.is_dir() else kept.parent))
     folder = out if out.is_dir() or str(options["out"]).endswith("/") else out.parent
     if not folder.is_dir():
         raise ConfigError(f"out={options['out']}: the folder {folder} does not exist")
@@ -49,7 +50,7 @@ def main() -> None:
     elif out.suffix in (".png", ".npz"):
         out = out.with_suffix("")
     for path in write_samples(draw_samples(model, options["n"], label, seed), out):
-        print(path)
+        print(printable(path))
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def composed(*overrides: str) -> dict:
         (["learner.optimizer=SGD"], "learner.optimizer"),
         (["trainer.max_epochs=0"], "[1, inf)"),
         (["trainer.precision=17"], "32-true"),
-        (["seed=-1"], "[0, inf)"),
+        (["seed=-1"], "[0, 4294967295]"),
         (["picture.png"], "key=value"),
         (["--model", "cnn"], "key=value"),
         (["--help", "modle=cnn"], "did you mean 'model'"),

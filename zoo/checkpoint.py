@@ -25,7 +25,7 @@ from torch import Tensor
 
 from zoo.base.model import Model
 from zoo.errors import CheckpointError, ZooError
-from zoo.files import new_folder
+from zoo.files import json_text, new_folder, user_path, write_text
 
 FORMAT = 1
 
@@ -42,7 +42,7 @@ def locate(path: str | Path) -> Path:
 
     A released model's folder is returned as it is. Raises ``CheckpointError`` where there is nothing to read.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     if not path.exists():
         raise CheckpointError(f"{path} does not exist")
     if path.is_dir() and not (path / "config.json").is_file():
@@ -146,7 +146,7 @@ def save(model: Model, folder: str | Path, card: str = "", training: dict[str, A
     """
     from safetensors.torch import save_file
 
-    folder = Path(folder).expanduser()
+    folder = user_path(folder)
     entry = describe(model) | ({"training": training} if training else {})
     if folder.exists():
         raise CheckpointError(f"{folder} exists already; a release is never overwritten")
@@ -157,9 +157,9 @@ def save(model: Model, folder: str | Path, card: str = "", training: dict[str, A
             for key, value in model.state_dict().items()
         }
         save_file(state, temporary / "model.safetensors")
-        (temporary / "config.json").write_text(json.dumps(entry, indent=2) + "\n", "utf-8")
+        write_text(temporary / "config.json", json_text(entry))
         card = card or f'# {entry["model"]["name"]}\n\n`zoo.load("{folder.name}")`\n'
-        (temporary / "README.md").write_text(card, "utf-8")
+        write_text(temporary / "README.md", card)
         for path in temporary.iterdir():
             path.chmod(0o644)  # safetensors makes files that their owner alone can read
     return folder

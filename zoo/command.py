@@ -1,34 +1,51 @@
-"""What every command shares: ``key=value`` arguments for scripts, and errors without a traceback."""
+"""What every command shares: ``key=value`` arguments for scripts, streams that take every text, and errors without a
+traceback."""
 
 from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yaml
 
+from zoo import terminal
 from zoo.errors import ConfigError, ZooError, did_you_mean
 from zoo.schema import check_value
 
+TOO_LARGE = re.compile("out of memory|not enough memory|allocate memory|Storage size calculation overflow")  # torch's
+
 
 def command(function: Callable[[], None]) -> Callable[[], None]:
-    """Turn a user's mistake into ``error: …`` on stderr and exit status 2, an interrupt into status 130."""
+    """Turn a user's mistake into ``error: …`` on stderr and exit status 2, an interrupt into status 130.
+
+    What cannot be printed stops no work; the exit status tells of it at the end: 141 where nobody read on, as of
+    ``… | head``, else 2.
+    """
 
     @functools.wraps(function)
     def run() -> None:
+        terminal.prepare()
         try:
             function()
         except ZooError as error:
             sys.exit(fail(error))
         except KeyboardInterrupt as stop:
-            print(str(stop) or "interrupted", file=sys.stderr)
+            print(terminal.printable(stop) or "interrupted", file=sys.stderr)
             sys.exit(130)
-        except BrokenPipeError:  # `… | head`: nobody reads on
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and not TOO_LARGE.search(str(error)):
+                raise
+            reason = (str(error) or repr(error)).splitlines()[0]
+            sys.exit(fail(ZooError(f"something is too large for the memory of this machine: {reason}")))
+        lost = terminal.lost()
+        if isinstance(lost, BrokenPipeError):
             sys.exit(141)
+        if lost is not None:
+            sys.exit(fail(ZooError(f"not all could be printed: {lost.strerror}")))
 
     return run
 
@@ -36,7 +53,7 @@ def command(function: Callable[[], None]) -> Callable[[], None]:
 def fail(error: ZooError) -> int:
     """Print an error in at most five lines; returns the exit status."""
     lines = [line for line in str(error).splitlines() if line.strip()]
-    print("\n".join(["error: " + lines[0], *lines[1:5]]), file=sys.stderr)
+    print(terminal.printable("\n".join(["error: " + lines[0], *lines[1:5]]), keep="\n"), file=sys.stderr)
     return 2
 
 

@@ -6,28 +6,34 @@ The YAML files are the schema. A key must stand in one of them, a value must hav
 
 from __future__ import annotations
 
+import difflib
+import functools
 import os
 import re
+import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.core.override_parser.types import Override
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from zoo import terminal
 from zoo.errors import ConfigError, did_you_mean
+from zoo.files import read_yaml, user_path
 from zoo.found import names
 from zoo.registry import user_directories
 from zoo.schema import check_value
+from zoo.terminal import quoted
 
 GROUPS = ("data", "model", "learner", "trainer", "logger")
 OVERLAYS = ("recipe", "experiment")  # they only set values that a group has declared
@@ -46,6 +52,8 @@ MOVED = {  # names from elsewhere that users will try
     "trainer.seed": "seed",
     "data.seed": "seed, or data.split_seed",
 }
+
+OmegaConf.register_new_resolver("user_path", lambda text: str(user_path(str(text))), replace=True)
 
 
 def add_found_options(configs: Path) -> None:
@@ -79,7 +87,14 @@ def checked(config: DictConfig) -> dict[str, Any]:
     schema = loader.load_configuration("train", [*selected, *(f"~{overlay}" for overlay in OVERLAYS)], RunMode.RUN)
     values, defaults = _plain(config), _plain(schema)
     rules = dict(_rules(defaults))
-    _check(values, defaults, rules, set(_keys(defaults, "")), "")
+    known = set(_keys(defaults, ""))
+    try:
+        _check(values, defaults, rules, known, "")
+    except _Unknown as unknown:
+        key = str(unknown)
+        configs = next(Path(source.path) for source in loader.get_sources() if source.provider == "main")
+        hint = _hint(key, known, {group: choices[group] for group in GROUPS}, configs)
+        raise ConfigError(f"unknown key {key!r}: {hint}{_set_by(key, choices, configs)}") from None
     return {key: _without_rules(value) for key, value in values.items() if key not in ("hydra", RULES)}
 
 
@@ -103,6 +118,32 @@ def settings(arguments: Iterable[str], configs: Path) -> dict[str, Any]:
         HydraConfig.instance().cfg, GlobalHydra.instance().hydra = outer, outer_hydra
 
 
+def check_sweep(arguments: Sequence[str], configs: Path) -> None:
+    """Check jobs of a multirun before the first one begins: each value that is swept over, in a job that will come.
+
+    Raises ``ConfigError`` as :func:`settings` does, with the job.
+    """
+    plain = [word for number, word in enumerate(arguments) if _is_override(arguments, number)]
+    words = [(word, _parsed(word)) for word in plain]
+    choices = [
+        [f"{word.partition('=')[0]}={value}" for value in override.sweep_string_iterator()]
+        if override.is_discrete_sweep()
+        else [word]
+        for word, override in words
+        if override.is_discrete_sweep() or not override.is_sweep_override()
+    ]
+    first = [values[0] for values in choices]
+    for place, values in enumerate(choices):
+        for value in values[1:] if place else values:
+            job = [*first[:place], value, *first[place + 1 :]]
+            if "hydra/" in value or "hydra." in value:
+                continue
+            try:
+                settings([word for word in job if not word.startswith("hydra")], configs)
+            except ConfigError as error:
+                raise ConfigError(f"{error}\nIn a job of the sweep: {' '.join(job)}; none was started") from error
+
+
 def resumed(run: Path, overrides: list[str]) -> dict[str, Any]:
     """The configuration of an earlier run, with the ``trainer`` values of the command line.
 
@@ -111,15 +152,16 @@ def resumed(run: Path, overrides: list[str]) -> dict[str, Any]:
     path = run / "config.yaml"
     if not path.is_file() or not (run / "last.ckpt").is_file():
         raise ConfigError(f"resume={run} is no run directory with a config.yaml and a last.ckpt")
-    config = OmegaConf.load(path)
+    config = read_yaml(path)
     for override in OverridesParser.create().parse_overrides(overrides):
         key = override.key_or_group
         if key == "resume":
             continue
         if not key.startswith("trainer.") or override.is_sweep_override():
             raise ConfigError(f"a resumed run goes on as it was begun: beside resume=… only trainer.* fits, not {key}")
-        OmegaConf.update(config, key, override.value(), force_add=True)
-    return _plain(config)
+        *groups, name = key.split(".")
+        functools.reduce(lambda node, group: node.setdefault(group, {}), groups, config)[name] = override.value()
+    return config
 
 
 def _plain(config: Any) -> dict[str, Any]:
@@ -128,9 +170,16 @@ def _plain(config: Any) -> dict[str, Any]:
     try:
         plain = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from error
+        words = _task() if HydraConfig.initialized() else ()
+        raise ConfigError(_unresolved(error, words)) from error
     assert isinstance(plain, dict)
     return plain  # type: ignore[return-value]
+
+
+def _task() -> list[str]:
+    """The words that the running job was given, as they were typed."""
+    overrides = HydraConfig.instance().cfg.hydra.overrides  # type: ignore[union-attr]
+    return list(OmegaConf.to_container(overrides)["task"])  # type: ignore[call-overload, index]
 
 
 def _without_rules(value: Any) -> Any:
@@ -148,6 +197,10 @@ def _rules(defaults: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield from _rules(value, f"{prefix}{key}.")
 
 
+class _Unknown(Exception):
+    """A key that is not in the schema."""
+
+
 def _check(
     values: Mapping[str, Any], defaults: Mapping[str, Any], rules: Mapping[str, Any], known: set[str], prefix: str
 ) -> None:
@@ -158,12 +211,11 @@ def _check(
         if key == RULES:
             continue
         if key not in defaults:
-            if where in MOVED:
-                raise ConfigError(f"unknown key {where!r}: {_moved(where, known)}")
-            if is_open:
-                continue
-            hint = did_you_mean(key, set(defaults) - {RULES}, "valid keys")
-            raise ConfigError(f"unknown key {where!r}: {hint}")
+            if where in MOVED or not is_open:
+                raise _Unknown(where)
+            if where in rules:
+                check_value(where, value, None, rules[where])
+            continue
         if where in IDENTITIES and value != defaults[key]:
             group = prefix.rstrip(".")
             raise ConfigError(f"{where} cannot be changed: {group}={value} chooses another option of the group")
@@ -193,12 +245,98 @@ FLAGS = (
 )  # fmt: skip
 
 
-def check_flags(arguments: list[str]) -> None:
-    """Raise ``ConfigError`` for a flag that is not Hydra's: it is most likely a value in another tool's spelling."""
-    for argument in arguments:
-        if argument.startswith("-") and argument.split("=")[0] not in FLAGS:
-            name = argument.lstrip("-").split("=")[0]
-            raise ConfigError(f"unknown flag {argument}: values are given as key=value ({name}=…); see --help")
+VALUED = ("-p", "--package", "-c", "--cfg", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir",
+          "--experimental-rerun", "-i", "--info")  # fmt: skip
+DASHES = "-‐‑‒–—―−"  # which a text editor may have put in the place of hyphens
+PLUGINS = {  # Hydra's own groups, and what is to be installed for an option
+    "hydra/launcher": {"joblib": "joblib-launcher", "submitit": "submitit-launcher", "ray": "ray-launcher",
+                       "rq": "rq-launcher"},
+    "hydra/sweeper": {"optuna": "optuna-sweeper", "ax": "ax-sweeper", "nevergrad": "nevergrad-sweeper"},
+    "hydra/job_logging": {"colorlog": "colorlog"},
+    "hydra/hydra_logging": {"colorlog": "colorlog"},
+}  # fmt: skip
+
+
+def typed(arguments: Iterable[str]) -> list[str]:
+    """The command line for Hydra, to which a path that begins with ``~`` is no value: it is quoted."""
+    found = []
+    for word in arguments:
+        key, equals, value = word.partition("=")
+        found.append(f"{key}={quoted(value)}" if equals and value.startswith("~") else word)
+    return found
+
+
+def _is_override(arguments: Sequence[str], number: int) -> bool:
+    return arguments[number][:1] not in (*DASHES,) and not (number and arguments[number - 1] in VALUED)
+
+
+def check_words(arguments: Sequence[str], configs: Path | None = None) -> None:
+    """Raise ``ConfigError`` for a command line that Hydra would misread, or refuse without saying what to type.
+
+    ``configs``: where the options of groups are, of ``train.py``; None leaves the keys to the caller.
+    """
+    several = bool({"-m", "--multirun"} & set(arguments))
+    seen: dict[str, str] = {}
+    for number, word in enumerate(arguments):
+        if word[:1] in (*DASHES,):
+            if word.split("=")[0] not in FLAGS:
+                name, _, value = word.lstrip(DASHES).partition("=")
+                raise ConfigError(
+                    f"unknown flag {word}: values are given as key=value ({name}={value or '…'}); see --help"
+                )
+            continue
+        if number and arguments[number - 1] in VALUED:
+            continue
+        if word == "=" or arguments[number + 1 : number + 2] == ["="]:
+            at = arguments.index("=")
+            raise ConfigError(f"no space stands around =: {''.join(arguments[max(at - 1, 0) : at + 2])}")
+        key, equals, value = word.partition("=")
+        if equals and not key.strip("+~"):
+            raise ConfigError(f"{word!r} has no key before the =: values are given as key=value")
+        override = _parsed(word)
+        if override.is_sweep_override() and not several:
+            hint = f"a sweep needs -m: python {os.path.basename(sys.argv[0])} -m {terminal.word(key, value)}"
+            if key not in (*GROUPS, *OVERLAYS):
+                hint += f"\nA single value with a comma in it is typed {terminal.override(key, value)}"
+            raise ConfigError(f"{word!r} are several values, and this is one run: {hint}")
+        if configs is None:
+            continue
+        name = override.key_or_group
+        if name in seen and not override.is_delete():
+            raise ConfigError(f"{name} is given twice: {seen[name]} and {word}")
+        seen[name] = word
+        if name in GROUPS and override.package is None:
+            _check_choice(name, override, configs)
+
+
+def _check_choice(group: str, override: Override, configs: Path) -> None:
+    """Raise ``ConfigError`` unless one option of a group is chosen."""
+    options = ", ".join(sorted(name for name in _options(group, configs) if not name.startswith("_")))
+    if override.is_delete():
+        raise ConfigError(f"{group} cannot be left out: {group}=… chooses another one ({options})")
+    if override.is_add():
+        raise ConfigError(f"{group} has a value already: {group}=… without + chooses another one ({options})")
+    value = None if override.is_sweep_override() else override.value()
+    if not override.is_sweep_override() and (not isinstance(value, str) or not value):
+        raise ConfigError(f"{override.input_line}: the name of one option is needed ({options})")
+
+
+def _parsed(word: str) -> Override:
+    """An override as Hydra reads it. Raises ``ConfigError`` with the word that would be right."""
+    try:
+        return OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        key, equals, value = word.partition("=")
+        group, colon, option = word.partition(":")
+        if not equals:
+            example = f": {group}={option}" if colon else ""
+            raise ConfigError(f"{word!r} is not understood: values are given as key=value{example}") from error
+        if value[:1] in ("'", '"') and value[-1:] != value[:1]:
+            raise ConfigError(f"{word!r} is not understood: a quotation mark is missing at its end") from error
+        raise ConfigError(
+            f"{word!r} is not understood: to Hydra some of its characters are more than themselves\n"
+            f"To be taken as it is, it is typed {terminal.override(key, value)}"
+        ) from error
 
 
 HELP = """\
@@ -235,7 +373,7 @@ def help_text(arguments: list[str], configs: Path) -> str:
     return HELP.format(groups="\n".join(groups), values=OmegaConf.to_yaml(config).rstrip())
 
 
-def explain(error: HydraException, arguments: list[str], configs: Path) -> str:
+def explain(error: Exception, arguments: list[str], configs: Path) -> str:
     """What was wrong with the command line that Hydra refused, and what would be right."""
     if isinstance(error, MissingConfigException) and error.options:
         path = error.missing_cfg_file or ""
@@ -243,21 +381,42 @@ def explain(error: HydraException, arguments: list[str], configs: Path) -> str:
         options = sorted(_options(group, configs))  # those in folders, too, which Hydra does not tell
         if group not in (*GROUPS, *OVERLAYS):  # one of Hydra's own
             (group, _, option), options = path.rpartition("/"), list(error.options)
+        for name, package in PLUGINS.get(group, {}).items():
+            if option.startswith(name) and not any(known.startswith(name) for known in options):
+                return f"{group}={option} needs a package that is not installed: pip install hydra-{package}"
         options = [name for name in options if not name.startswith("_")]
-        return (
-            f"unknown option {group}={option}: {did_you_mean(option, options, 'options')} (all: {', '.join(options)})"
-        )
-    if isinstance(error, OverrideParseException):
-        hint = (
-            "values are given as key=value"
-            if "=" not in error.override
-            else "quote it, or escape its special characters"
-        )
-        return f"{error.override!r} is not understood: {hint}"
+        return f"unknown option {group}={option}: {_near_option(option, options)}"
     match = re.search(r"Could not (?:override|append to config|delete)[^']*'([^']+)'", str(error))
     if isinstance(error, ConfigCompositionException) and match:
         return f"unknown key {match[1]!r}: {_nearest(match[1].split('@')[0], arguments, configs)}"
-    return str(error).splitlines()[0]
+    match = re.match(r"Multiple values for (\S+)\.", str(error))
+    if match:
+        return f"{match[1]} has a value already: {match[1]}=… without + chooses another one"
+    return _unresolved(error, arguments)
+
+
+def _unresolved(error: Exception, words: Iterable[str]) -> str:
+    """The first line of an error; where ``${…}`` is no key, how it is typed to stand for itself."""
+    first = str(error).splitlines()[0]
+    found = [word.partition("=") for word in words if "${" in word]
+    if not found or "nterpolation" not in first:
+        return first
+    return f"{first}\nTo be taken as it is, it is typed {terminal.override(found[0][0], found[0][2])}"
+
+
+def _near_option(word: str, options: Sequence[str]) -> str:
+    """The options that begin like ``word``, with or without their folders, or are near to it; all where none is."""
+    folded = word.casefold()
+    near = [name for name in options if folded and any(part.startswith(folded) for part in (name, _last(name, "/")))]
+    near = near or [name for name in options if len(folded) > 2 and folded in name]
+    if near:
+        return "did you mean " + " or ".join(map(repr, near[:3])) + f"? (all: {', '.join(options)})"
+    hint = did_you_mean(folded, options, "options")
+    return hint if hint.startswith("options") else f"{hint} (all: {', '.join(options)})"
+
+
+def _last(name: str, separator: str = ".") -> str:
+    return name.rpartition(separator)[2]
 
 
 def _nearest(key: str, arguments: list[str], configs: Path) -> str:
@@ -272,16 +431,54 @@ def _nearest(key: str, arguments: list[str], configs: Path) -> str:
     keys = {*GROUPS, *OVERLAYS}
     for group in GROUPS:
         keys |= set(_keys(_read(files[group], choice[group]), f"{group}."))
-    keys |= set(_keys(yaml.safe_load((configs / "train.yaml").read_text()), "")) - {"defaults"}
+    keys |= set(_keys(read_yaml(configs / "train.yaml"), "")) - {"defaults"}
+    return _hint(key, keys, choice, configs)
+
+
+def _hint(key: str, keys: set[str], choice: Mapping[str, str], configs: Path) -> str:
+    """What is meant by a key that is not among ``keys``, those of the options that ``choice`` names by their groups."""
     if key in MOVED:
         return _moved(key, keys)
-    opened = [group for group in ("trainer", "learner.optimizer", "learner.schedule") if key.startswith(f"{group}.")]
-    opened = [group for group in opened if group in keys]
+    group, name = key.partition(".")[0], _last(key)
+    above = key.rpartition(".")[0]
+    beside = sorted(known for known in keys if known.rpartition(".")[0] == above and _last(known) != "name")
+    near = difflib.get_close_matches(name, map(_last, beside), n=3, cutoff=0.6)
+    near = [known for known in beside if _last(known) in near] if above else []
+    opened = [open_ for open_ in ("trainer", "learner.optimizer", "learner.schedule") if key.startswith(f"{open_}.")]
+    more = f" (a further option of {opened[0]} is added with +{key}=…)" if opened and opened[0] in keys else ""
+    files = _options(group, configs) if group in choice and above == group else {}
+    have = [option for option in sorted(files) if not option.startswith("_") and name in _read(files, option)]
+    if near and not have:
+        return "did you mean " + " or ".join(map(repr, near)) + f"?{more}"
+    if files:
+        which = f", which {_listed(have)} {'has' if len(have) == 1 else 'have'}" if have else ""
+        return f"{group}={choice[group]} has no option {name!r}{which}; it has {_listed(beside) or 'none'}{more}"
     hint = did_you_mean(key, keys, "keys")
     if hint.startswith("keys: "):  # none is near: those beside it, not all
-        beside = [known for known in keys if known.rpartition(".")[0] == key.rpartition(".")[0]]
         hint = did_you_mean(key, beside or keys & {*GROUPS, *OVERLAYS, "seed", "resume", "runs"}, "valid are")
-    return hint + (f" (a further option of {opened[0]} is added with +{key}=…)" if opened else "")
+    return hint + more
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(_last(name) for name in names)
+
+
+def _set_by(key: str, choices: Mapping[str, Any], configs: Path) -> str:
+    """Which recipe or experiment sets a key, as the end of an error message; empty where it is none."""
+    for overlay in OVERLAYS:
+        files = _options(overlay, configs)
+        for option in re.findall(r"[\w/-]+", str(choices.get(overlay) or "")):
+            todo = [option]
+            while todo:
+                name = todo.pop()
+                if name not in files:
+                    continue
+                content = _content(name, files[name])
+                if key in set(_keys(content, "")):
+                    file = f"configs/{overlay}/{name}.yaml"
+                    return f"\n{overlay}={option} sets it, in {file}: it is made for another model, or learner"
+                todo += [entry for entry in content.get("defaults", []) if isinstance(entry, str)]
+    return ""
 
 
 def _learner_of(model: Mapping[str, Any]) -> str:
@@ -302,7 +499,7 @@ def _options(group: str, configs: Path) -> dict[str, Path | None]:
 
 def _content(name: str, file: Path | None) -> dict[str, Any]:
     """What the file of an option holds, or would hold."""
-    return _source(name) if file is None else yaml.safe_load(file.read_text()) or {}
+    return _source(name) if file is None else read_yaml(file) or {}
 
 
 def _read(files: Mapping[str, Path | None], name: str) -> dict[str, Any]:

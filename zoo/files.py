@@ -1,30 +1,66 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, that every reader of their format takes, and paths as users write them."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import math
 import os
+import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from zoo.errors import ZooError
+from zoo.terminal import printable
 
 REPOSITORY = Path(__file__).resolve().parents[1]  # the checkout: configs, pretrained models, train.py
 
 
+def user_path(text: str | Path) -> Path:
+    """The path that a user means, ``~`` being a home directory. It need not exist.
+
+    Raises ``ZooError`` for what can be no path: an empty one, an unknown home, a name that is too long, a place that
+    may not be looked at.
+    """
+    if not str(text):
+        raise ZooError("an empty path names no file and no folder")
+    if "\0" in str(text):
+        raise ZooError(f"{printable(text)!r} is no path: it holds a NUL character")
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:  # no HOME and no entry in passwd, or no such user
+        raise ZooError(
+            f"{text}: {str(text).partition('/')[0]} stands for a home directory, which is unknown"
+        ) from error
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            shown = text if len(str(text)) <= 200 else f"{str(text)[:100]} …"
+            raise ZooError(f"{shown} cannot be used: {error.strerror}") from error
+    except UnicodeEncodeError as error:  # the file system's names are of another encoding
+        raise ZooError(f"{printable(text)} is no path here: names of files are {error.encoding}") from error
+    return path
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write beside ``path`` and rename. Raises ``ZooError`` where that cannot be done."""
-    write_bytes(path, text.encode())
+    """Write UTF-8 beside ``path`` and rename; bytes of a name that is none are escaped.
+
+    Raises ``ZooError`` where that cannot be done.
+    """
+    write_bytes(path, text.encode("utf-8", "spelled"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """As :func:`write_text`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")  # writers do not meet
+    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.tmp")  # writers do not meet
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)
@@ -34,9 +70,55 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise ZooError(f"{path} cannot be written: {error.strerror}") from error
 
 
+def json_text(values: Any) -> str:
+    """Values as JSON that every parser takes: in ASCII, null for NaN and infinity, bytes that are no UTF-8 escaped."""
+    return json.dumps(_for_json(values), indent=2, allow_nan=False) + "\n"
+
+
+def _for_json(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return value.encode("utf-8", "spelled").decode("utf-8")
+    if isinstance(value, Mapping):
+        return {_for_json(str(key)): _for_json(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_for_json(entry) for entry in value]
+    return str(value) if isinstance(value, Path) else value
+
+
 def write_json(path: Path, values: Any) -> None:
-    """As :func:`write_text`, with values that JSON knows."""
-    write_text(path, json.dumps(values, indent=2) + "\n")
+    """As :func:`write_text`, see :func:`json_text`."""
+    write_text(path, json_text(values))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes strings that other readers of YAML, among them OmegaConf, would take for numbers, such as ``1e3``."""
+
+
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d[\d_]*\.?|\.?\d[\d_]*)([\d_]*)([eE][-+]?\d+)?|0o[0-7]+"), None
+)
+
+
+def write_yaml(path: Path, values: Mapping[str, Any]) -> None:
+    """As :func:`write_text`; :func:`read_yaml` gives the same values back."""
+    write_text(path, yaml_text(values))
+
+
+def yaml_text(values: Mapping[str, Any], **options: Any) -> str:
+    """Values as YAML, in their own order; ``options`` are those of ``yaml.dump``."""
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, **options)
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds. Raises ``ZooError`` where it cannot be read, or is none."""
+    try:
+        return yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise ZooError(f"{path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ZooError(f"{path} is no YAML, or a damaged one: {str(error).splitlines()[0]}") from error
 
 
 @contextlib.contextmanager

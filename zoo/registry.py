@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import CheckpointError, ZooError, did_you_mean
+from zoo.files import user_path
 from zoo.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def register(name: str) -> Callable[[_Model], _Model]:
 
 def user_directories() -> list[Path]:
     """The directories in ``ZOO_MODELS``. Raises ``ZooError`` where one does not exist."""
-    directories = [Path(entry).expanduser() for entry in os.environ.get("ZOO_MODELS", "").split(os.pathsep) if entry]
+    directories = [user_path(entry) for entry in os.environ.get("ZOO_MODELS", "").split(os.pathsep) if entry]
     for directory in directories:
         if not directory.is_dir():
             raise ZooError(f"ZOO_MODELS names {str(directory)!r}, which is no directory")

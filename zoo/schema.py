@@ -4,29 +4,37 @@
 rule                what must hold
 ==================  ==================================================================================
 ``"[0, 1)"``        an interval; of a list, for each entry
+``"-1 or [1, inf)"``    one of several things: a word or a number as it stands, whole numbers in an interval,
+                    ``share (0, 1]``: a number with a decimal point, ``list [0, inf)``: some whole numbers
 ``[gru, lstm]``     one of these values
 ``any``             every value is passed on; the receiver checks it
 ``open``            a mapping that takes further keys; the receiver checks them
 ``file``            a file to be written, in a folder that exists
 ==================  ==================================================================================
 
-The value must also have the type of its default. Where that is null, null and strings are accepted.
+The value must also have the type of its default, but for one of several things. Where the default is null, null and
+strings are accepted. A whole number is at most :data:`LARGEST` where its rule names no other bound: it counts something
+or is a size, and what is larger fits no memory.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
 from typing import Any
 
 from zoo.errors import ConfigError
+from zoo.files import user_path
+
+LARGEST = 2**31 - 1
 
 
 def check_value(where: str, value: Any, default: Any, rule: Any = None) -> None:
     """Raise ``ConfigError`` unless ``value`` has the type of ``default`` and obeys ``rule``."""
     if rule == "any":
         return
+    if default is None and value == "":
+        raise ConfigError(f"{where}= is empty: give a value, or leave it out")
     if rule == "file":
         _check_file(where, value)
         return
@@ -34,6 +42,10 @@ def check_value(where: str, value: Any, default: Any, rule: Any = None) -> None:
         if value not in rule:
             allowed = ", ".join(str(choice) for choice in rule)
             raise ConfigError(f"{where}={value}: allowed values are {allowed}")
+        return
+    if isinstance(rule, str) and " or " in rule:
+        if not any(_is_one(value, one) for one in rule.split(" or ")):
+            raise ConfigError(f"{where}={_text(value)}: must be {' or '.join(map(_described, rule.split(' or ')))}")
         return
     if isinstance(default, list):
         if not isinstance(value, list):
@@ -45,10 +57,35 @@ def check_value(where: str, value: Any, default: Any, rule: Any = None) -> None:
         raise ConfigError(f"{where}={_text(value)}: {_type_name(default)} is needed{_such_as(default, rule)}")
     if rule is not None and not _inside(value, rule):
         raise ConfigError(f"{where}={value}: must be in {rule}")
+    if _is_whole(value) and value > LARGEST and (rule is None or _bounds(rule)[1] == math.inf):
+        raise ConfigError(f"{where}={value}: must be at most {LARGEST}")
+
+
+def _described(rule: str) -> str:
+    """A part of a rule with several, in words."""
+    kind, _, interval = rule.partition(" ")
+    words = {"share": "a share, with a decimal point, in", "list": "a list of whole numbers in"}
+    return f"{words[kind]} {interval}" if kind in words else f"a whole number in {rule}" if rule[0] in "[(" else rule
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_one(value: Any, rule: str) -> bool:
+    """Whether a value is what a part of a rule with several says."""
+    kind, _, interval = rule.partition(" ")
+    if kind == "share":
+        return isinstance(value, float) and _inside(value, interval)
+    if kind == "list":
+        return isinstance(value, list) and bool(value) and all(_is_one(entry, interval) for entry in value)
+    if rule[0] in "[(":
+        return _is_whole(value) and _inside(value, rule) and value <= max(LARGEST, _bounds(rule)[0])
+    return not isinstance(value, float) and _text(value) == rule
 
 
 def _check_file(where: str, text: str) -> None:
-    path = Path(text)
+    path = user_path(text)
     if text.endswith("/") or path.is_dir():
         raise ConfigError(f"{where}={text} is a folder: the name of a file is needed")
     if not path.parent.is_dir():
@@ -88,10 +125,16 @@ def _text(value: Any) -> str:
 
 
 def _inside(value: float, interval: str) -> bool:
-    match = re.fullmatch(r"([\[(])\s*(\S+)\s*,\s*(\S+)\s*([\])])", interval)
+    low, high = _bounds(interval)
+    above = value >= low if interval[0] == "[" else value > low
+    below = value <= high if interval[-1] == "]" else value < high
+    return above and below
+
+
+def _bounds(interval: str) -> tuple[float, float]:
+    """The ends of an interval: whole numbers where they are written so, which a float of 2⁶³ would not tell apart."""
+    match = re.fullmatch(r"[\[(]\s*(\S+)\s*,\s*(\S+)\s*[\])]", interval)
     if match is None:
         raise ConfigError(f"{interval!r} is no interval such as '[0, 1)'")
-    low, high = float(match[2]), float(match[3])
-    above = value >= low if match[1] == "[" else value > low
-    below = value <= high if match[4] == "]" else value < high
-    return above and below
+    low, high = (int(end) if re.fullmatch(r"-?\d+", end) else float(end) for end in match.groups())
+    return low, high

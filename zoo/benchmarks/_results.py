@@ -48,7 +48,7 @@ def read(path: Path, of: Mapping[str, Any]) -> dict[str, Any]:
     if not path.is_file():
         return {"format": FORMAT, "machine": dict(of), "benchmarks": {}}
     try:
-        results = json.loads(path.read_text())
+        results = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     if not isinstance(results, dict) or results.get("format") != FORMAT:

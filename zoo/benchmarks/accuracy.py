@@ -145,7 +145,7 @@ def run_recipe(experiment: str, seed: int, *overrides: str) -> tuple[float, dict
     with tempfile.TemporaryDirectory() as directory:
         runs = Path(directory)
         seconds, _ = run(TRAIN, f"experiment={experiment}", f"seed={seed}", f"runs={runs}", *overrides)
-        return seconds, json.loads((only_run_in(runs) / "summary.json").read_text())
+        return seconds, json.loads((only_run_in(runs) / "summary.json").read_text("utf-8"))
 
 
 def run_peer(root: Path, target: float, images: int = 0, seed: int = 0) -> tuple[float, list[float]]:
@@ -158,11 +158,13 @@ def run_peer(root: Path, target: float, images: int = 0, seed: int = 0) -> tuple
         ZooError: it failed, or never reached the target.
     """
     words = ("-c", f"from zoo.benchmarks import peers\npeers.example({str(root)!r}, {target}, 14, {images}, {seed})")
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
         start = time.perf_counter()
         command = [sys.executable, *words]
         accuracies, seconds = [], 0.0
-        with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=said, text=True) as process:
+        with subprocess.Popen(
+            command, env=environment(), stdout=subprocess.PIPE, stderr=said, encoding="utf-8", errors="replace"
+        ) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 if line.startswith("accuracy "):

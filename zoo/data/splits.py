@@ -14,6 +14,7 @@ from torch import Tensor
 
 from zoo.data import kinds, sources
 from zoo.errors import ConfigError, DataError, did_you_mean
+from zoo.files import user_path
 from zoo.spec import DataSpec
 
 UNLABELLED = -1  # the label of a training image whose class is hidden
@@ -145,7 +146,7 @@ def _listed(names: Sequence[str], most: int = 10) -> str:
 
 def default_root() -> Path:
     """The directory ``ZOO_DATA`` names, else ``data`` below the working directory."""
-    return Path(os.environ.get("ZOO_DATA") or "data")
+    return user_path(os.environ.get("ZOO_DATA") or "data")
 
 
 def load_splits(
@@ -188,7 +189,7 @@ def load_splits(
             raise ConfigError(f"data.{key} must be at least {least}, not {size}")
     if repeat > 1 and not labels:
         raise ConfigError(f"data.repeat={repeat} is of labelled images where others are hidden: it needs data.labels=…")
-    root = Path(root).expanduser() if root else default_root()
+    root = user_path(root) if root else default_root()
     source = sources.find(name)
     for option in source_options:
         if option not in source.OPTIONS:

@@ -69,7 +69,7 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 def _cpu() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
         return platform.processor() or "unknown"
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
@@ -80,7 +80,7 @@ def revision() -> str | None:
     try:
         commit, status = (
             subprocess.run(
-                ["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True
+                ["git", *arguments], cwd=REPOSITORY, capture_output=True, encoding="utf-8", check=True
             ).stdout.strip()
             for arguments in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
         )

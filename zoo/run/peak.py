@@ -16,7 +16,7 @@ def memory() -> float:
     ``/proc`` is its own.
     """
     if STATUS.is_file():
-        for line in STATUS.read_text().splitlines():
+        for line in STATUS.read_text("utf-8", "replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024  # kB
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -15,9 +15,9 @@ TRAIN = str(REPOSITORY / "train.py")
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's environment, in which ``import zoo`` and ``import train`` find this checkout."""
+    """This process's environment; ``import zoo`` and ``import train`` find this checkout, and streams are UTF-8."""
     path = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **more}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONIOENCODING": "utf-8", **more}
 
 
 def run(*words: str, status: int = 0, **more: str) -> tuple[float, str]:
@@ -35,7 +35,7 @@ def run(*words: str, status: int = 0, **more: str) -> tuple[float, str]:
         ZooError: another exit status; the last lines it wrote to stderr are in the message.
     """
     start = time.perf_counter()
-    done = subprocess.run([sys.executable, *words], env=environment(**more), capture_output=True, text=True)
+    done = subprocess.run([sys.executable, *words], env=environment(**more), capture_output=True, encoding="utf-8")
     seconds = time.perf_counter() - start
     if done.returncode != status:
         raise ZooError(failure(words, done.returncode, done.stderr))

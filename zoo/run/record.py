@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -23,12 +24,13 @@ from zoo.base.generative import Latent
 from zoo.base.model import Model
 from zoo.data.datamodule import ImageDataModule
 from zoo.errors import ConfigError
-from zoo.files import write_bytes
+from zoo.files import user_path, write_bytes
 from zoo.inspect.figures import generative_figures, write_classifier
 from zoo.inspect.latents import draw_latents
 from zoo.run import machine
 from zoo.tasks import sample_quality
 from zoo.tasks.evaluate import Evaluation, describe
+from zoo.terminal import printable, word
 
 Settings = dict[str, Any]
 
@@ -40,7 +42,7 @@ def run_directory(settings: Settings, resume: Path | None, target: Path | None) 
         yield resume
         return
     names = "-".join(re.sub(r"[^\w.]+", "_", settings[group]["name"]) for group in ("model", "data"))
-    wanted = target or Path(settings["runs"]) / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{names}"
+    wanted = target or user_path(settings["runs"]) / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{names}"
     run = _make_unique(wanted.parent, wanted.name)
     try:
         yield run
@@ -69,7 +71,7 @@ def _make_unique(parent: Path, stem: str) -> Path:
 
 def best(run: Path, learner: Any, latest: float) -> float:
     """The monitored value of the epoch that ``best.ckpt`` holds."""
-    with (run / "metrics.csv").open(newline="") as file:
+    with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:
         values = [float(row[learner.monitor]) for row in csv.DictReader(file) if row.get(learner.monitor)]
     return (max if learner.mode == "max" else min)(values, default=latest)
 
@@ -77,7 +79,7 @@ def best(run: Path, learner: Any, latest: float) -> float:
 def earlier_seconds(run: Path) -> float:
     """Training time of the part of the run that had ended before; unknown, so 0, where it was interrupted."""
     path = run / "summary.json"
-    return json.loads(path.read_text())["seconds"]["fit"] if path.is_file() else 0.0
+    return json.loads(path.read_text("utf-8"))["seconds"]["fit"] if path.is_file() else 0.0
 
 
 def summarize(
@@ -92,7 +94,7 @@ def summarize(
     last = {key: float(value) for key, value in trainer.callback_metrics.items()}
     return {
         "format": 1,
-        "command": " ".join(["python", *sys.argv]),
+        "command": shlex.join(["python", *sys.argv]),
         "model": settings["model"]["name"],
         "data": settings["data"]["name"],
         "seed": settings["seed"],
@@ -144,7 +146,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{key}.")
         elif prefix or key == "seed":  # the run directory is no hyperparameter
-            flat[f"{prefix}{key}"] = value if isinstance(value, (int, float, str, bool)) else str(value)
+            flat[f"{prefix}{key}"] = value if isinstance(value, (int, float, bool)) else printable(value)
     return flat
 
 
@@ -157,14 +159,18 @@ def report(console: Console, run: Path, summary: Mapping[str, Any], model: Model
     else:
         lines.append(seconds)
     for line in [*lines, *summary["remarks"]]:
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(printable(line), soft_wrap=True)
     if not commands:
         return
-    kept = checkpoint.locate(run)
+    kept, code = checkpoint.locate(run), f"import zoo; model = zoo.load({str(run)!r})"
     for line in (
-        *([f"tensorboard --logdir {run}"] if summary["config"]["logger"]["name"] == "tensorboard" else []),
-        f"python scripts/evaluate.py ckpt={kept}",
-        *([f"python scripts/sample.py ckpt={kept}"] if capability.can(model, "sample") else []),
-        f"python -c \"import zoo; model = zoo.load('{run}')\"",
+        *(
+            [f"tensorboard --logdir {shlex.quote(str(run))}"]
+            if summary["config"]["logger"]["name"] == "tensorboard"
+            else []
+        ),
+        f"python scripts/evaluate.py {word('ckpt', kept)}",
+        *([f"python scripts/sample.py {word('ckpt', kept)}"] if capability.can(model, "sample") else []),
+        f'python -c "{code}"' if shlex.quote(str(run)) == str(run) else f"python -c {shlex.quote(code)}",
     ):
         console.print(line, soft_wrap=True)

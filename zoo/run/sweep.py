@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from rich.console import Console
 from rich.table import Column, Table
+
+from zoo.terminal import console, printable
 
 _directories: list[Path] = []
 
@@ -26,16 +27,17 @@ def print_table() -> None:
     for directory in _directories:
         runs = sorted(path for path in directory.glob("*") if path.is_dir())
         read = [
-            json.loads((run / "summary.json").read_text()) if (run / "summary.json").is_file() else {} for run in runs
+            json.loads((run / "summary.json").read_text("utf-8")) if (run / "summary.json").is_file() else {}
+            for run in runs
         ]
         # jobs that do not classify, or are no densities, leave columns empty; those that all leave so are not shown
         columns = {name: [column(summary) for summary in read] for name, column in COLUMNS.items()}
         columns = {name: cells for name, cells in columns.items() if any(cells)}
-        table = Table(Column("run", overflow="fold"), *columns, title=str(directory))
+        table = Table(Column("run", overflow="fold"), *columns, title=printable(directory))
         for row, run in enumerate(runs):
             cells = [cells[row] for cells in columns.values()] if read[row] else ["failed"] if columns else []
-            table.add_row(run.name, *cells)
-        Console().print(table)
+            table.add_row(printable(run.name), *cells)
+        console().print(table)
 
 
 def _cell(group: str, key: str, form: str) -> Callable[[dict[str, Any]], str]:

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
-import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
-from zoo import checkpoint, registry
+from zoo import checkpoint, registry, terminal
 from zoo.base.generative import Latent
 from zoo.data.datamodule import ImageDataModule
 from zoo.data.splits import Split
 from zoo.errors import ConfigError, ZooError
-from zoo.files import write_json, write_text
+from zoo.files import read_yaml, write_json, write_yaml
 from zoo.inspect.latents import LatentPictures
 from zoo.inspect.progress import Progress
 from zoo.learners import learner_class
@@ -45,7 +44,7 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
         ZooError: the configuration cannot be carried out, for a reason the message gives. What fails before the first
             batch leaves no run directory.
     """
-    console = Console(highlight=False)
+    console = terminal.console()
     started = time.perf_counter()
     dry = bool(settings["trainer"]["fast_dev_run"])
     with quiet(), run_directory(settings, resume, target) as run:
@@ -53,19 +52,23 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
         if resume:
             _check_unfinished(resume, settings)
         if not dry and trainer.is_global_zero:
-            write_text(run / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+            write_yaml(run / "config.yaml", settings)
         names = f"{settings['model']['name']} on {settings['data']['name']}"
         size = sum(parameter.numel() for parameter in learner.model.parameters())
         console.print(f"{names}: {len(data.splits.train):,} training images, {size:,} parameters")
         for note in data.splits.notes:
-            console.print(note, soft_wrap=True)
+            console.print(terminal.printable(note), soft_wrap=True)
         setup = time.perf_counter()
         fit(learner, data, trainer, run, resume is not None)
         fitted = time.perf_counter()
         logged = trainer.callback_metrics
+        if not {learner.monitor, learner.fallback_monitor} & {*logged}:
+            raise ConfigError("training came to its end before its first epoch did: no step was made")
         value = float(logged[learner.monitor if learner.monitor in logged else learner.fallback_monitor])
         if dry:
-            console.print("fast_dev_run: one batch went through everything; nothing was saved")
+            batches = int(settings["trainer"]["fast_dev_run"])
+            some = "one batch" if batches == 1 else f"{batches} batches"
+            console.print(f"fast_dev_run: {some} went through everything; nothing was saved")
         elif trainer.is_global_zero:
             if not (run / "last.ckpt").is_file():  # Lightning goes on where a checkpoint cannot be written
                 raise ZooError(f"no checkpoint could be written to {run}: is it writable, is the disk full?")
@@ -82,8 +85,8 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
             }
             summary = record.summarize(settings, learner, data, trainer, evaluation, seconds)
             summary["remarks"] = remarks(evaluation.metrics, model.spec, data.splits.train, trainer.callback_metrics)
+            write_json(run / "summary.json", summary)  # numbers come before pictures, and before what is printed
             record.draw(settings, trainer, model, data, run, evaluation)
-            write_json(run / "summary.json", summary)
             record.report(console, run, summary, model, commands=target is None)
             value = best
     return value
@@ -91,7 +94,7 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
 
 def join(run: Path) -> None:
     """Take part in a training that another process has begun and that uses several: this is one of the others."""
-    settings = yaml.safe_load((run / "config.yaml").read_text())
+    settings = read_yaml(run / "config.yaml")
     with quiet():
         learner, data, trainer = build(settings, run, Console(quiet=True))
         fit(learner, data, trainer, run, os.environ["ZOO_RESUME"] == "1")
@@ -138,11 +141,19 @@ def fit(learner: Any, data: ImageDataModule, trainer: L.Trainer, run: Path, resu
         trainer.fit(learner, data, ckpt_path=run / "last.ckpt" if resume else None, weights_only=True)
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
+    except ValueError as error:
+        if "`val_check_interval`" not in str(error):  # which Lightning compares with the data late
+            raise
+        raise ConfigError(f"trainer.val_check_interval: {str(error).strip()}") from error
     except SystemExit as end:
         if not trainer.interrupted:
             raise
         kept = (run / "last.ckpt").is_file()
-        hint = f"to go on: python train.py resume={run}" if kept else "there is no checkpoint yet to go on from"
+        hint = (
+            f"to go on: python train.py {terminal.override('resume', run)}"
+            if kept
+            else "there is no checkpoint yet to go on from"
+        )
         raise KeyboardInterrupt(f"interrupted; {hint}") from end  # which Lightning had turned into an exit
     finally:
         del os.environ["ZOO_RUN"], os.environ["ZOO_RESUME"]

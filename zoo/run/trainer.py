@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
+import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,13 @@ def build_trainer(settings: dict[str, Any], run: Path, callbacks: list[L.Callbac
             raise ConfigError(f"unknown key 'trainer.{key}': {did_you_mean(key, valid, 'valid')}")
     if options["accelerator"] in ("gpu", "cuda") and not torch.cuda.is_available():
         raise ConfigError("this machine has no GPU that PyTorch can use: trainer=cpu or trainer=auto")
+    _check_devices(options)
     logger = None
     if settings["logger"]["name"] == "tensorboard":
-        logger = TensorBoardLogger(run, name="tensorboard", version="", default_hp_metric=False)
+        try:
+            logger = TensorBoardLogger(run, name="tensorboard", version="", default_hp_metric=False)
+        except ImportError as error:
+            raise ConfigError("logger=tensorboard needs a package: pip install tensorboard, or logger=none") from error
     try:
         trainer = L.Trainer(
             **{"num_sanity_val_steps": 0, **options},
@@ -57,12 +62,32 @@ def build_trainer(settings: dict[str, Any], run: Path, callbacks: list[L.Callbac
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-    except (MisconfigurationException, ValueError, TypeError) as error:
-        raise ConfigError(f"trainer: {error}") from error
+    except ImportError as error:  # of what an argument asks for
+        package = f"pip install {error.name}" if error.name else str(error)
+        raise ConfigError(f"trainer: an argument needs a package that is not installed: {package}") from error
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError, AttributeError, KeyError) as error:
+        raise ConfigError(f"trainer: {str(error) or repr(error)}") from error
     if trainer.precision != options["precision"]:  # Lightning has put another in its place
         wanted = f"trainer.precision={options['precision']}"
         raise ConfigError(f"{wanted} needs a GPU; on this device trainer.precision={trainer.precision}")
     return trainer
+
+
+def _check_devices(options: Mapping[str, Any]) -> None:
+    """Raise ``ConfigError`` for more processes than the processors of this machine, or machines that nothing names."""
+    devices, nodes = options["devices"], options["num_nodes"]
+    on_cpu = options["accelerator"] == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    most = max(os.cpu_count() or 1, 2)
+    if on_cpu and options["accelerator"] != "tpu":
+        if devices == -1 or isinstance(devices, list):
+            raise ConfigError(f"trainer.devices={devices} names GPUs: on the CPU it is a number of processes")
+        if isinstance(devices, int) and devices > most:
+            raise ConfigError(f"trainer.devices={devices}: on the CPU, at most {most} processes on this machine")
+    if nodes > 1 and not {"MASTER_ADDR", "SLURM_JOB_ID", "LSB_JOBID", "PBS_JOBID", "XRT_MESH"} & set(os.environ):
+        raise ConfigError(
+            f"trainer.num_nodes={nodes}: nothing says where the other machines are, and each would wait for them\n"
+            "Start it by SLURM or torchrun, or set MASTER_ADDR, MASTER_PORT and NODE_RANK on each"
+        )
 
 
 class BestAndLast(ModelCheckpoint):
@@ -92,6 +117,7 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", message)
         for logger in loggers:
             logger.setLevel(logging.WARNING)
+        logging.getLogger("lightning.pytorch.profilers.profiler").setLevel(logging.INFO)  # what +trainer.profiler tells
         try:
             yield
         finally:

@@ -56,7 +56,7 @@ def read(path: Path) -> Table:
     """The table of a report. Raises ``DataError`` where ``path`` holds none."""
     file = path / "models.json" if path.is_dir() else path
     try:
-        found = json.loads(file.read_text())
+        found = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{file} is no table of models; python scripts/compare.py writes one") from error
     if not _is_table(found):

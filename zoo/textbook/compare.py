@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,9 +103,27 @@ def _measure(job: Job, out: Path) -> None:
     if both := {*parameters} & {*measured}:
         raise ZooError(f"claim {job.name}: {', '.join(sorted(both))} is a parameter and a measurement")
     job.path.parent.mkdir(parents=True, exist_ok=True)
-    entry = {"claim": job.name, "version": job.claim.version, "parameters": parameters, "measured": measured}
+    entry = {"claim": job.name, "version": job.claim.version, "parameters": parameters, "measured": _spelled(measured)}
     entry |= {"seconds": round(seconds, 3), "threads": torch.get_num_threads(), "revision": machine.revision()}
     write_json(job.path, entry)
+
+
+def _spelled(value: Any) -> Any:
+    """``value`` with numbers that JSON does not know as words, ``"nan"`` and ``"inf"``: claims tell them apart."""
+    if isinstance(value, Mapping):
+        return {key: _spelled(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spelled(part) for part in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _known(value: Any) -> Any:
+    """What :func:`_spelled` was given."""
+    if isinstance(value, dict):
+        return {key: _known(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_known(part) for part in value]
+    return float(value) if value in ("nan", "inf", "-inf") else value
 
 
 def read(done: Sequence[Job]) -> tuple[list[Row], list[float]]:
@@ -113,7 +132,7 @@ def read(done: Sequence[Job]) -> tuple[list[Row], list[float]]:
 
 
 def _entries(done: Sequence[Job]) -> list[dict[str, Any]]:
-    return [json.loads(job.path.read_text()) for job in done]
+    return [_known(json.loads(job.path.read_text("utf-8"))) for job in done]
 
 
 def _rows(entries: Sequence[dict[str, Any]]) -> tuple[list[Row], list[float]]:

@@ -53,7 +53,7 @@ class Lab:
     def seconds(self, *words: str) -> float:
         """Seconds that the training of :meth:`train` took, with its validation, alone on the machine."""
         folder = self._folder_of(words, timed=True)
-        return json.loads((folder / "config.json").read_text())["training"]["seconds"]
+        return json.loads((folder / "config.json").read_text("utf-8"))["training"]["seconds"]
 
     def fit(self, *words: str, train: Split) -> Model:
         """The model that :meth:`train` would make of other training images, in eval mode on the CPU. It is not kept.
@@ -116,7 +116,7 @@ def _rank(word: str) -> tuple[int, str]:
 
 
 def _training(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "config.json").read_text()).get("training", {})
+    return json.loads((folder / "config.json").read_text("utf-8")).get("training", {})
 
 
 @functools.lru_cache(maxsize=1)
@@ -124,7 +124,7 @@ def _released(root: Path) -> dict[str, Path]:
     """Released models by their recipe."""
     found = {}
     for path in sorted(root.glob("*/config.json")):
-        recipe = json.loads(path.read_text()).get("training", {}).get("recipe")
+        recipe = json.loads(path.read_text("utf-8")).get("training", {}).get("recipe")
         if recipe:
             found[json.dumps(sorted(recipe))] = path.parent
     return found

@@ -43,6 +43,7 @@ from torch import Tensor
 
 from zoo import found
 from zoo.errors import ConfigError, DataError, did_you_mean
+from zoo.files import user_path
 from zoo.spec import DataSpec
 
 LEVEL = 1 / 255  # from a grey level to the next
@@ -185,7 +186,7 @@ def named_files(names: Sequence[str], suffixes: Sequence[str], what: str) -> lis
     """Files as named, folders searched. Raises ``DataError`` for what does not exist, or holds no ``what``."""
     paths: list[Path] = []
     for name in names:
-        path = Path(name).expanduser()
+        path = user_path(name)
         files = list_files(path, suffixes) if path.is_dir() else [path]
         if not files:
             raise DataError(f"{path} holds no {what} ({', '.join(suffixes)})")

@@ -24,7 +24,7 @@ from torch import Tensor
 from zoo.data.kinds import image, list_files
 from zoo.data.splits import Loaded, Split
 from zoo.errors import ConfigError, DataError, ZooError, did_you_mean
-from zoo.files import new_folder
+from zoo.files import new_folder, user_path
 
 KIND = "image"
 CLASSES = None  # the folders say
@@ -55,7 +55,7 @@ def load(root: Path, path: str | Path | None, image_size: int, color: str, inver
         raise ConfigError(
             "data=image_folder needs a folder that holds one folder a class: data.path=… or a script's path=…"
         )
-    path = Path(path).expanduser()
+    path = user_path(path)
     if image_size < 1:
         raise ConfigError(f"data.image_size must be at least 1, not {image_size}")
     for option, value in (("color", color), ("invert", invert)):
@@ -138,7 +138,7 @@ def _decode(cache: Path, files: Sequence[Path], image_size: int, color: str, inv
             content.update(pixels.tobytes())
         images.flush()
         meta = {"version": CACHE_VERSION, "shape": images.shape, "sha256": content.hexdigest()}
-        (temporary / "meta.json").write_text(json.dumps(meta))
+        (temporary / "meta.json").write_text(json.dumps(meta), "utf-8")
 
 
 @contextlib.contextmanager
@@ -159,7 +159,7 @@ def writable(cache: Path) -> Iterator[None]:
 def _read_cache(cache: Path, count: int) -> tuple[Tensor, str]:
     """The images, mapped from disk, and the hash of their content."""
     try:
-        meta = json.loads((cache / "meta.json").read_text())
+        meta = json.loads((cache / "meta.json").read_text("utf-8"))
         images = torch.from_numpy(np.load(cache / "images.npy", mmap_mode="c"))
         if list(images.shape) != meta["shape"] or len(images) != count:
             raise ValueError(f"shape {tuple(images.shape)}")
