@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from zoo import config as configuration
 from zoo import terminal
-from zoo.command import command, fail
+from zoo.command import command, fail, limits
 from zoo.errors import ConfigError, ZooError
 from zoo.files import user_path
 from zoo.run import sweep
@@ -44,7 +44,8 @@ def job(composed: DictConfig) -> float:
         HydraConfig.instance().cfg = None
         from zoo.run.train import train
 
-        return train(settings, resume or None, target)
+        with limits():
+            return train(settings, resume or None, target)
     except ZooError as error:
         if target is None:
             sys.exit(fail(error))

@@ -408,7 +408,7 @@ def test_the_hint_itself_can_be_pasted(text):
         ("data.train_size", "0 5", "0.5 -1 100000000000000000000"),
         ("data.labels", "0 5", "0.5 -1 1e3"),
         ("data.batch_size", "1 2147483647", "0 -1 2147483648 100000000000000000000 1.0"),
-        ("data.augment.shift", "0 3", "-1 1000000000"),
+        ("data.augment.shift", "0 3", "-1 33 1000000000"),
         ("data.repeat", "1", "0 1e400"),
         ("trainer.max_steps", "-1 1 5", "0 -2 1.0 nan"),
         ("trainer.max_epochs", "1 2147483647", "0 -1 1e9 9999999999"),
