@@ -74,7 +74,8 @@ def main() -> None:
     configuration.add_found_options(CONFIGS)
     try:
         sys.argv[1:] = configuration.typed(sys.argv[1:])
-        configuration.check_words(sys.argv[1:], CONFIGS)
+        for note in configuration.check_words(sys.argv[1:], CONFIGS):
+            print(note, file=sys.stderr)
         if {"-h", "--help"} & set(sys.argv[1:]):
             return print(configuration.help_text(sys.argv[1:], CONFIGS))
         if {"-m", "--multirun"} & set(sys.argv[1:]):

@@ -60,11 +60,11 @@ class GradientLearner(Learner):
         self.clip = clip
         # a mistake in these is an error now, not after the run has begun
         trial = build_optimizer(self.model.parameters(), **self.optimizer_options)
-        schedule = build_schedule(trial, 100, **self.schedule_options)
-        if isinstance(schedule, torch.optim.lr_scheduler.LRScheduler):
+        tried = build_schedule(trial, 100, **self.schedule_options)
+        if isinstance(tried, torch.optim.lr_scheduler.LRScheduler):
             try:
                 with warnings.catch_warnings(action="ignore"):  # of a step of the optimiser that it should follow
-                    schedule.step()
+                    tried.step()
             except ArithmeticError as error:
                 raise ConfigError(f"learner.schedule: {self.schedule_options['name']}: {error}") from error
 
