@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from zoo import config as configuration
 from zoo import terminal
-from zoo.command import command, fail
+from zoo.command import command, fail, limits
 from zoo.errors import ConfigError, ZooError
 from zoo.files import user_path
 from zoo.run import sweep
@@ -44,7 +44,8 @@ def job(composed: DictConfig) -> float:
         HydraConfig.instance().cfg = None
         from zoo.run.train import train
 
-        return train(settings, resume or None, target)
+        with limits():
+            return train(settings, resume or None, target)
     except ZooError as error:
         if target is None:
             sys.exit(fail(error))
@@ -73,7 +74,8 @@ def main() -> None:
     configuration.add_found_options(CONFIGS)
     try:
         sys.argv[1:] = configuration.typed(sys.argv[1:])
-        configuration.check_words(sys.argv[1:], CONFIGS)
+        for note in configuration.check_words(sys.argv[1:], CONFIGS):
+            print(note, file=sys.stderr)
         if {"-h", "--help"} & set(sys.argv[1:]):
             return print(configuration.help_text(sys.argv[1:], CONFIGS))
         if {"-m", "--multirun"} & set(sys.argv[1:]):

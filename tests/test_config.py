@@ -44,7 +44,7 @@ def composed(*overrides: str) -> dict:
         (["model=cn"], "did you mean 'cnn'"),
         (["data=mnst"], "did you mean 'mnist'"),
         (["model=rnn", "model.hiden_size=3"], "did you mean 'model.hidden_size'"),
-        (["+model.hiden_size=3", "model=rnn"], "did you mean 'hidden_size'"),
+        (["+model.hiden_size=3", "model=rnn"], "did you mean 'model.hidden_size'"),
         (["learner.lr=1"], "learner.optimizer.lr"),
         (["trainer.gradient_clip_val=1"], "learner.clip"),
         (["model=gmm", "learner.lr=1"], "has no optimizer.lr"),

@@ -342,8 +342,6 @@ def refusal(*words: str) -> str:
         ("~model", "cannot be left out"),
         ("+model=mlp", "without +"),
         ("+recipe=cnn-mnist", "without +"),
-        ("model=cnn model=mlp", "model is given twice: model=cnn and model=mlp"),
-        ("seed=1 seed=2", "given twice"),
         ("=3", "no key before the ="),
         ("seed=${oops}", "typed 'seed=\"\\${oops}\"'"),
         ("data.path='a", "a quotation mark is missing"),
@@ -356,6 +354,13 @@ def refusal(*words: str) -> str:
 )
 def test_a_hint_says_what_to_type(words, expected):
     assert expected in refusal(*words.split())
+
+
+def test_what_is_given_twice_is_told():
+    assert config.check_words(["model=cnn", "model=mlp"], CONFIGS) == [
+        "model is given twice: model=mlp is taken, and model=cnn is not"
+    ]
+    assert not config.check_words(["seed=1", "model=mlp", "model=mlp"], CONFIGS)
 
 
 def test_a_launcher_that_is_not_installed_is_named():
@@ -408,7 +413,7 @@ def test_the_hint_itself_can_be_pasted(text):
         ("data.train_size", "0 5", "0.5 -1 100000000000000000000"),
         ("data.labels", "0 5", "0.5 -1 1e3"),
         ("data.batch_size", "1 2147483647", "0 -1 2147483648 100000000000000000000 1.0"),
-        ("data.augment.shift", "0 3", "-1 1000000000"),
+        ("data.augment.shift", "0 3", "-1 33 1000000000"),
         ("data.repeat", "1", "0 1e400"),
         ("trainer.max_steps", "-1 1 5", "0 -2 1.0 nan"),
         ("trainer.max_epochs", "1 2147483647", "0 -1 1e9 9999999999"),

@@ -3,11 +3,12 @@ traceback."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -16,7 +17,22 @@ from zoo import terminal
 from zoo.errors import ConfigError, ZooError, did_you_mean
 from zoo.schema import check_value
 
-TOO_LARGE = re.compile("out of memory|not enough memory|allocate memory|Storage size calculation overflow")  # torch's
+TOO_LARGE = re.compile(  # torch's words
+    "out of memory|not enough memory|allocate memory|size calculation overflow|integer multiplication overflow|"
+    "without overflow"
+)
+
+
+@contextlib.contextmanager
+def limits() -> Iterator[None]:
+    """Raise ``ZooError`` for numbers that this machine cannot hold, and for sizes beyond its memory."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not TOO_LARGE.search(str(error)):
+            raise
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise ZooError(f"a number, or the memory that it takes, is too large for this machine: {reason}") from error
 
 
 def command(function: Callable[[], None]) -> Callable[[], None]:
@@ -30,17 +46,13 @@ def command(function: Callable[[], None]) -> Callable[[], None]:
     def run() -> None:
         terminal.prepare()
         try:
-            function()
+            with limits():
+                function()
         except ZooError as error:
             sys.exit(fail(error))
         except KeyboardInterrupt as stop:
             print(terminal.printable(stop) or "interrupted", file=sys.stderr)
             sys.exit(130)
-        except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, MemoryError) and not TOO_LARGE.search(str(error)):
-                raise
-            reason = (str(error) or repr(error)).splitlines()[0]
-            sys.exit(fail(ZooError(f"something is too large for the memory of this machine: {reason}")))
         lost = terminal.lost()
         if isinstance(lost, BrokenPipeError):
             sys.exit(141)

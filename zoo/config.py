@@ -270,13 +270,16 @@ def _is_override(arguments: Sequence[str], number: int) -> bool:
     return arguments[number][:1] not in (*DASHES,) and not (number and arguments[number - 1] in VALUED)
 
 
-def check_words(arguments: Sequence[str], configs: Path | None = None) -> None:
+def check_words(arguments: Sequence[str], configs: Path | None = None) -> list[str]:
     """Raise ``ConfigError`` for a command line that Hydra would misread, or refuse without saying what to type.
+
+    Returns sentences for the user, on words that have no effect.
 
     ``configs``: where the options of groups are, of ``train.py``; None leaves the keys to the caller.
     """
     several = bool({"-m", "--multirun"} & set(arguments))
     seen: dict[str, str] = {}
+    notes: list[str] = []
     for number, word in enumerate(arguments):
         if word[:1] in (*DASHES,):
             if word.split("=")[0] not in FLAGS:
@@ -302,11 +305,12 @@ def check_words(arguments: Sequence[str], configs: Path | None = None) -> None:
         if configs is None:
             continue
         name = override.key_or_group
-        if name in seen and not override.is_delete():
-            raise ConfigError(f"{name} is given twice: {seen[name]} and {word}")
+        if seen.get(name, word) != word:
+            notes.append(f"{name} is given twice: {word} is taken, and {seen[name]} is not")
         seen[name] = word
         if name in GROUPS and override.package is None:
             _check_choice(name, override, configs)
+    return notes
 
 
 def _check_choice(group: str, override: Override, configs: Path) -> None:

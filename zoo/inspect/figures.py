@@ -59,8 +59,10 @@ def write_classifier(
 
 
 def _figure(width: float, height: float) -> Figure:
+    from matplotlib import rcParams
     from matplotlib.figure import Figure  # not pyplot: no global state, no display
 
+    rcParams["text.parse_math"] = False  # a class may be called $x
     return Figure(figsize=(width, height), layout="constrained", dpi=100)
 
 

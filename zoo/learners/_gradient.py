@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -58,7 +59,14 @@ class GradientLearner(Learner):
         self.optimizer_options, self.schedule_options = own["optimizer"], own["schedule"]
         self.clip = clip
         # a mistake in these is an error now, not after the run has begun
-        build_schedule(build_optimizer(self.model.parameters(), **self.optimizer_options), 100, **self.schedule_options)
+        trial = build_optimizer(self.model.parameters(), **self.optimizer_options)
+        tried = build_schedule(trial, 100, **self.schedule_options)
+        if isinstance(tried, torch.optim.lr_scheduler.LRScheduler):
+            try:
+                with warnings.catch_warnings(action="ignore"):  # of a step of the optimiser that it should follow
+                    tried.step()
+            except ArithmeticError as error:
+                raise ConfigError(f"learner.schedule: {self.schedule_options['name']}: {error}") from error
 
     @property
     def averaged(self) -> nn.Module:

@@ -59,7 +59,7 @@ def build_schedule(
         options.setdefault("mode", monitored)
     try:
         return cls(optimizer, **options)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise ConfigError(f"learner.schedule: {name}: {error}") from error
 
 
