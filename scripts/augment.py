@@ -7,7 +7,8 @@ python scripts/augment.py ckpt=<file or run directory> out=<folder> [key=value �
   n       how many examples, of each class in equal numbers (50000)
   format  of pictures png (default): <out>/<class>/00001.png, for
           data=image_folder; or idx: MNIST's pair of gzipped files,
-          train-images-… and train-labels-…; of a table csv: <out>/rows.csv
+          train-images-… and train-labels-…, for data=idx; of a table
+          csv: <out>/rows.csv
   seed    the same seed gives the same images (0)
   ema     true (default): averaged weights where there are any; false: the raw ones
 
@@ -38,9 +39,13 @@ def main() -> None:
     out = Path(options["out"]).expanduser()
     for written in augment(model, options["n"], out, options["format"], options["seed"]):
         print(written)
-    if model.spec.kind == "image" and options["format"] != "idx":
+    if model.spec.kind == "image":
         path, size = shlex.quote(str(out)), max(model.spec.shape[1:])
-        print(f"python train.py data=image_folder data.path={path} data.image_size={size} data.invert=never")
+        if options["format"] == "idx":
+            names = ",".join("'" + name.replace("'", r"\'") + "'" for name in model.spec.class_names)
+            print(f"python train.py data=idx data.path={path} {shlex.quote(f'data.names=[{names}]')}")
+        else:
+            print(f"python train.py data=image_folder data.path={path} data.image_size={size} data.invert=never")
 
 
 if __name__ == "__main__":
