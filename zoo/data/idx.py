@@ -227,7 +227,7 @@ def _read(file: BinaryIO | Any, path: Path | str, whole: bool, remedy: str) -> t
     kind = np.dtype(TYPES[start[2]])
     if kind != np.uint8 and not (whole and kind.kind in "iu"):
         needed = "whole numbers" if whole else "unsigned bytes"
-        raise DataError(f"{path} is no IDX file of {needed}: it is one of {kind.name}")
+        raise DataError(f"{path} is no IDX file of {needed}: it is one of {kind.name}\n{remedy}")
     shape = struct.unpack(f">{start[3]}I", sizes)
     promised, body = math.prod(shape) * kind.itemsize, bytearray()
     while len(body) <= promised and (chunk := file.read(min(CHUNK, promised + 1 - len(body)))):
