@@ -121,12 +121,14 @@ def read_all(
             continue
         _check_no_other(path, digest, title, role)
         if _known(path, expected):
-            what = "its md5" if len(expected) == 32 else "the sha256 of its decompressed bytes"
-            wrong[path] = f"{what} is {checked[:12]}…, not {expected[:12]}…"
+            why, what = "another set's, or corrupt", "the sha256 of its decompressed bytes"
+            if len(expected) == 32:
+                why, what = "another set's, corrupt, or compressed anew", "its md5"
+            wrong[path] = f"{why} ({what} is {checked[:12]}…, not {expected[:12]}…)"
     for images, labels in ((0, 1), (2, 3)):
         check_agreement(paths[images], parts[images][0], paths[labels], parts[labels][0])
     for path, why in wrong.items():
-        raise not_as_published(path, title, f"another set's, or corrupt ({why})")
+        raise not_as_published(path, title, why)
     values = [part for part, _ in parts]
     if counts:
         check_form(paths, values, title, counts)
@@ -138,15 +140,16 @@ def _check_no_other(path: Path, digest: str, title: str, role: str) -> None:
     digests = {digest, published.md5(path)}
     for name in sources.names():
         source = sources.find(name)
+        other = getattr(source, "TITLE", name)
         for other_role, checksum in zip(ROLES, getattr(source, "CHECKSUMS", ()), strict=False):
-            if checksum in digests and (source.TITLE, other_role) != (title, role):
-                if title == source.TITLE:
+            if checksum in digests and (other, other_role) != (title, role):
+                if other == title:
                     raise DataError(
                         f"{path} is intact, but it is {title}'s {other_role}, not its {role}\n"
                         "Give it its name back, or delete it to have the right one downloaded."
                     )
                 raise DataError(
-                    f"{path} is intact, but it is another set's ({source.TITLE}'s {other_role}): "
+                    f"{path} is intact, but it is another set's ({other}'s {other_role}): "
                     f"{title}'s {role} belong there\n"
                     f"data={name} reads it from a folder {name} in data.root; without it, {title}'s is downloaded."
                 )
