@@ -7,7 +7,8 @@ python scripts/augment.py ckpt=<file or run directory> out=<folder> [key=value �
   n       how many examples, of each class in equal numbers (50000)
   format  of pictures png (default): <out>/<class>/00001.png, for
           data=image_folder; or idx: MNIST's pair of gzipped files,
-          train-images-… and train-labels-…; of a table csv: <out>/rows.csv
+          train-images-… and train-labels-…, for data=idx; of a table
+          csv: <out>/rows.csv
   seed    the same seed gives the same images (0)
   ema     true (default): averaged weights where there are any; false: the raw ones
 
@@ -17,6 +18,7 @@ python scripts/evaluate.py ckpt=… synthetic=true
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import Any
 
@@ -32,15 +34,19 @@ def main() -> None:
     from zoo import registry
     from zoo.files import user_path
     from zoo.tasks.augment import augment
-    from zoo.terminal import override, printable
+    from zoo.terminal import override, printable, quoted
 
     model = registry.load(options["ckpt"], options["ema"])
     out = user_path(options["out"])
     for written in augment(model, options["n"], out, options["format"], options["seed"]):
         print(printable(written))
-    if model.spec.kind == "image" and options["format"] != "idx":
+    if model.spec.kind == "image":
         path, size = override("data.path", out), max(model.spec.shape[1:])
-        print(f"python train.py data=image_folder {path} data.image_size={size} data.invert=never")
+        if options["format"] == "idx":
+            names = ",".join(quoted(name) for name in model.spec.class_names)
+            print(f"python train.py data=idx {path} {shlex.quote(f'data.names=[{names}]')}")
+        else:
+            print(f"python train.py data=image_folder {path} data.image_size={size} data.invert=never")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ python scripts/impute.py ckpt=<file or run directory> [images or folders] [key=v
   data    a source, as train.py --help lists them, of which the test images are
           taken; what it was trained on if left out. Pictures that are named take
           its place
-  path    the folder of data=image_folder
+  path    the folder of data=image_folder or data=idx
   root    where data lies; ZOO_DATA, else data/, if left out
   mask    mcar (default): each pixel for itself; block: a square somewhere; left,
           right, top or bottom: that half; half: one of the four for each image

@@ -69,6 +69,8 @@ class ImageDataModule(LightningDataModule):
         self.augment.check(self.splits.spec.kind)
         if train is not None:
             self.splits = self.splits.with_train(train)
+        if source_options.get("path"):  # a checkpoint remembers it: it means the same from any directory
+            source_options["path"] = str(Path(source_options["path"]).expanduser().resolve())
         plain = {key: str(value) if isinstance(value, Path) else value for key, value in source_options.items()}
         self._source = {"name": name, **sizes, **plain}
         self.spec: DataSpec = self.splits.spec

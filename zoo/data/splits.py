@@ -318,4 +318,4 @@ def _draw(labels: Tensor, counts: Sequence[int], generator: torch.Generator) -> 
     for label, count in enumerate(counts):
         members = (labels == label).nonzero()[:, 0]
         chosen.append(members[torch.randperm(len(members), generator=generator)[:count]])
-    return torch.cat(chosen).sort()[0] if chosen else torch.zeros(0, dtype=torch.long)
+    return torch.cat(chosen).sort()[0] if chosen else labels.new_zeros(0)

@@ -10,6 +10,8 @@ A file that is added here is found without another edit. What it has:
 ``load``          ``load(root, **options)`` gives a :class:`zoo.data.splits.Loaded`. All of ``OPTIONS`` are handed over;
                   ``root`` is the directory where data lies or is downloaded to. Raises ``ConfigError`` for an
                   impossible option and ``DataError`` for data that is missing or damaged
+``CHECKSUMS``     only of a set in MNIST's form, see :func:`zoo.data.idx.load`: where one of its files lies in another
+                  set's place, the user is told so, by the ``TITLE`` that its authors gave the set
 ================  =====================================================================================================
 """
 

@@ -12,6 +12,7 @@ from zoo.data import idx
 from zoo.data.splits import Loaded
 
 KIND = "image"
+TITLE = "Fashion-MNIST"
 CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
@@ -27,4 +28,4 @@ SYSTEM = Path("/usr/share/datasets/fashion-mnist")  # Debian: dataset-fashion-mn
 
 def load(root: Path) -> Loaded:
     places = [root / "fashion_mnist", root / "fashion-mnist", root / "FashionMNIST" / "raw", SYSTEM]
-    return idx.load(places, CHECKSUMS, "FashionMNIST")
+    return idx.load(places, CHECKSUMS, "FashionMNIST", TITLE)

@@ -9,6 +9,7 @@ from zoo.data import idx
 from zoo.data.splits import Loaded
 
 KIND = "image"
+TITLE = "MNIST"
 CLASSES = tuple("0123456789")
 OPTIONS: dict[str, Any] = {}
 CHECKSUMS = (
@@ -20,4 +21,4 @@ CHECKSUMS = (
 
 
 def load(root: Path) -> Loaded:
-    return idx.load([root / "mnist", root / "MNIST" / "raw"], CHECKSUMS, "MNIST")
+    return idx.load([root / "mnist", root / "MNIST" / "raw"], CHECKSUMS, "MNIST", TITLE)
