@@ -18,6 +18,7 @@ from torch.distributions import Normal, kl_divergence
 
 from zoo import capability
 from zoo.base.generative import Latent
+from zoo.base.memory import at_once
 from zoo.base.model import evaluating
 from zoo.data.splits import Split
 from zoo.files import write_bytes
@@ -169,7 +170,10 @@ def encoded(model: Latent, split: Split) -> Codes | None:
         return None
     like = next(model.parameters())
     x, labels = split.to(like.device).x(like.dtype), split.labels.to(like.device)
-    return Codes(x, labels, model.posterior(model.observe(x), labels))
+    size = at_once(len(x), x[0].numel())
+    parts = [model.posterior(model.observe(part), of) for part, of in zip(x.split(size), labels.split(size), strict=True)]
+    location, scale = (torch.cat([getattr(q, name) for q in parts]) for name in ("loc", "scale"))
+    return Codes(x, labels, Normal(location, scale, validate_args=False))
 
 
 def pictures(model: Latent, codes: Codes | None) -> dict[str, Tensor]:

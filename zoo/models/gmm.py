@@ -33,7 +33,7 @@ from zoo.base.covariance import Covariance, Dense, Diagonal, LowRank
 from zoo.base.gaussian import LOG_2PI
 from zoo.base.generative import Batches, Density
 from zoo.base.kmeans import kmeans, nearest
-from zoo.base.principal import principal_directions
+from zoo.base.principal import LARGE, most_directions, principal_directions
 from zoo.errors import ZooError
 from zoo.registry import register
 from zoo.spec import DataSpec, Likelihood
@@ -51,6 +51,7 @@ START_IMAGES = 100_000  # how many images the start is found on, at most
 START_VALUES = 1 << 28  # and how many values they have that are modelled in detail, 1 GB in float32
 BLOCK = 1 << 19  # numbers worked on at a time: what stays in a core's cache
 LARGEST_BLOCK = 1 << 22  # where an image has so many that a few alone do not: numbers a component
+MOST_WORK = 1 << 38  # multiplications of decomposing covariances of large pictures, a minute
 PAIRS = 1 << 26  # numbers in the largest table of pairs of directions
 LEAST = 1e-12  # of the variance of a pixel that never changes, in squared grey value
 QUANTISATION = 1 / (12 * 255**2)  # variance of the grey values that round to one level: the least that is left over
@@ -100,6 +101,7 @@ class GMM(Density):
             raise ValueError("num_components, restarts and rank must be at least 1, floor at least 0")
         if not 0 <= pca <= pixels:
             raise ValueError(f"pca must be from 0 to the {pixels} pixels of an image, not {pca}")
+        self._check_work(pixels, covariance, num_components, pca)
         self.num_components, self.init, self.restarts = num_components, init, restarts
         self.floor = max(floor, LEAST)
         self.density = Likelihood("exact", "dequantised" if spec.values == "grey" else "continuous")
@@ -112,6 +114,19 @@ class GMM(Density):
         self.logits = nn.Parameter(torch.zeros(self.groups, num_components))
         self.mean = nn.Parameter(torch.zeros(self.groups, num_components, size))
         self.covariance = COVARIANCES[covariance](self.groups, num_components, size, rank)
+
+    def _check_work(self, pixels: int, covariance: str, components: int, pca: int) -> None:
+        """Raise ``ValueError`` where there is more to be decomposed than can be within some minutes."""
+        most, size = most_directions(pixels), pca or pixels
+        if 0 < pca < pixels and pca > most:
+            raise ValueError(f"of {pixels:,} pixels at most {most:,} principal directions can be found, not pca={pca:,}")
+        matrices = self.groups * {"full": components, "tied": 1}.get(covariance, 0)
+        if size > LARGE and matrices * size**3 > MOST_WORK:
+            raise ValueError(
+                f"covariance={covariance} of {size:,} values is {matrices} {'matrix' if matrices == 1 else 'matrices'} "
+                f"of {size**2:,} numbers, too large to be decomposed each epoch: model.pca=50 makes it fit, "
+                "model.covariance=diag or low_rank, or a smaller data.image_size"
+            )
 
     # Density
 

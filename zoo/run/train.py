@@ -23,6 +23,7 @@ from zoo.inspect.progress import Progress
 from zoo.learners import learner_class
 from zoo.run import machine, record
 from zoo.run.record import Settings, run_directory
+from zoo.run.stop import TERMINATED, stoppable
 from zoo.run.trainer import build_trainer, checkpoints, quiet
 from zoo.tasks import sample_quality
 from zoo.tasks.evaluate import Evaluation, evaluate, tells
@@ -48,7 +49,7 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
     console = Console(highlight=False)
     started = time.perf_counter()
     dry = bool(settings["trainer"]["fast_dev_run"])
-    with quiet(), run_directory(settings, resume, target) as run:
+    with quiet(), stoppable(), run_directory(settings, resume, target) as run:
         learner, data, trainer = build(settings, run, console)
         if resume:
             _check_unfinished(resume, settings)
@@ -91,7 +92,7 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
 def join(run: Path) -> None:
     """Take part in a training that another process has begun and that uses several: this is one of the others."""
     settings = yaml.safe_load((run / "config.yaml").read_text())
-    with quiet():
+    with quiet(), stoppable():
         learner, data, trainer = build(settings, run, Console(quiet=True))
         fit(learner, data, trainer, run, os.environ["ZOO_RESUME"] == "1")
 
@@ -138,7 +139,7 @@ def fit(learner: Any, data: ImageDataModule, trainer: L.Trainer, run: Path, resu
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
     except SystemExit as end:
-        if not trainer.interrupted:
+        if not trainer.interrupted or end.code == TERMINATED:
             raise
         kept = (run / "last.ckpt").is_file()
         hint = f"to go on: python train.py resume={run}" if kept else "there is no checkpoint yet to go on from"
