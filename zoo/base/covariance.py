@@ -225,7 +225,7 @@ class LowRank(Diagonal):
                 noise = values[: self.size - rank].mean() if rank < self.size else values.new_zeros(())
                 values, vectors = values[-rank:], vectors[:, -rank:]
             else:
-                values, vectors, left = leading(lambda rows=centred: [rows], len(centred), means[-1], rank)
+                values, vectors, left = leading([centred].copy, len(centred), means[-1], rank)
                 noise = left / max(self.size - rank, 1)
             loadings = vectors * (values - noise).clamp_min(0).sqrt()
             rest = centred.square().sum(0).double() - loadings.square().sum(1)

@@ -6,7 +6,7 @@ import os
 
 from zoo.errors import ConfigError
 
-VALUES = 1 << 24  # in the largest intermediate result of a question, 64 MB in float32
+VALUES = 1 << 22  # of examples that are worked on together, 16 MB in float32; networks make much more of them
 LEAST = 8e9  # bytes that a training may need on any machine
 
 
@@ -29,6 +29,6 @@ def require(needed: float, what: str, instead: str) -> None:
     allowed = budget()
     if needed > allowed:
         raise ConfigError(
-            f"{what} would need about {needed / 1e9:,.0f} GB of memory, where {allowed / 1e9:.0f} GB are there to take: "
-            f"{instead}"
+            f"{what} would need about {needed / 1e9:,.0f} GB of memory, where {allowed / 1e9:.0f} GB are there to "
+            f"take: {instead}"
         )

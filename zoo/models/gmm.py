@@ -119,7 +119,9 @@ class GMM(Density):
         """Raise ``ValueError`` where there is more to be decomposed than can be within some minutes."""
         most, size = most_directions(pixels), pca or pixels
         if 0 < pca < pixels and pca > most:
-            raise ValueError(f"of {pixels:,} pixels at most {most:,} principal directions can be found, not pca={pca:,}")
+            raise ValueError(
+                f"of {pixels:,} pixels at most {most:,} principal directions can be found, not pca={pca:,}"
+            )
         matrices = self.groups * {"full": components, "tied": 1}.get(covariance, 0)
         if size > LARGE and matrices * size**3 > MOST_WORK:
             raise ValueError(

@@ -10,13 +10,13 @@ k(x, x') = exp(-|x - x'|^2 / (2 sigma^2)) is replaced by the inner product of D 
     phi(x) = sqrt(2 / D) cos(Omega x + b),        Omega ~ N(0, 1 / sigma^2),  b ~ U(0, 2 pi),
 
 which is unbiased and costs O(D) a image instead of O(number of support vectors). The rows of Omega are drawn in
-orthogonal blocks with the norms of Gaussian vectors: still unbiased, with a smaller variance. Large pictures would need a matrix of gigabytes: beyond 4,096 pixels Omega is a
-product of random signs D and Hadamard matrices H, padded to d' = 2^p rows, of which nothing is stored but the signs,
+orthogonal blocks with the norms of Gaussian vectors: still unbiased, with a smaller variance. ``bandwidth`` is sigma
+in units of the typical distance sqrt(2 d) between two normalised images of d pixels.
+
+Large pictures would need a matrix of gigabytes. Beyond 4,096 pixels Omega is a product of random signs D and Hadamard
+matrices H, for images padded to d' = 2^p pixels, of which nothing is stored but the signs:
 
     Omega x = sqrt(d') / sigma H D_1 H D_2 H D_3 x,        H' H = I.
-
-``bandwidth`` is sigma
-in units of the typical distance sqrt(2 d) between two normalised images of d pixels.
 
 A margin machine has no probabilities of its own. They come from one temperature, softmax(f / T), fitted to the
 validation labels by minimum negative log-likelihood (Guo et al. 2017).

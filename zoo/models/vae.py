@@ -73,7 +73,7 @@ class VAE(Density, Latent):
     """
 
     takes = ("grey", "binary")
-    lighter = "a smaller data.image_size or narrower model.hidden_sizes make it fit; with network=conv also more channels"
+    lighter = "a smaller data.image_size, narrower model.hidden_sizes or, with network=conv, more stages make it fit"
     grey: Tensor
     partly_labelled: tuple[str, ...] = ()  # the bound of an image of unknown class is that of zoo.models.m2
     option = "conditional"
