@@ -14,6 +14,7 @@ import fnmatch
 import importlib
 import importlib.util
 import inspect
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ from zoo.spec import DataSpec
 if TYPE_CHECKING:
     from zoo.base.model import Model
 
+LARGE = 2048  # values of an example from which on the size of models is looked at before they are built
 _CLASSES: dict[str, type[Model]] = {}
 _HOME = Path(__file__).parent / "models"
 _Model = TypeVar("_Model", bound="type[Model]")
@@ -146,6 +148,7 @@ def create(name: str, spec: DataSpec | Mapping[str, Any] | None = None, **overri
         raise ZooError(f"model {name!r} has no default for {', '.join(missing)}: a value must be given")
     try:
         chosen = {key: _plain(value) for key, value in chosen.items()}
+        _require_memory(cls, spec, chosen)
         model = cls(spec, **chosen)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         reason = (str(error) or repr(error)).splitlines()[0]  # torch adds stack traces and lists of signatures
@@ -153,6 +156,32 @@ def create(name: str, spec: DataSpec | Mapping[str, Any] | None = None, **overri
     chosen |= model.resolved
     model.config = {"name": name, "spec": spec.to_dict(), "options": chosen}
     return model
+
+
+def _require_memory(cls: type[Model], spec: DataSpec, chosen: Mapping[str, Any]) -> None:
+    """Raise ``ZooError``, before anything is allocated, where the model is too large to be trained on this machine.
+
+    It is built without its numbers first, to count them, where examples are large. A constructor that cannot do without
+    them is let be.
+    """
+    import torch
+
+    from zoo.base import memory
+
+    if math.prod(spec.shape) <= LARGE:
+        return
+    try:
+        with torch.device("meta"):
+            model = cls(spec, **chosen)
+    except ZooError:
+        raise
+    except Exception:
+        return
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    others = sum(buffer.nbytes for buffer in model.buffers())
+    count = sum(parameter.numel() for parameter in model.parameters())
+    what = f"{count:,} weights, with their gradients and two averages of each,"
+    memory.require(4 * weights + others, what, cls.lighter)
 
 
 def rebuild(config: Mapping[str, Any]) -> Model:

@@ -12,10 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from zoo.base.gaussian import solve_observed
+from zoo.base.principal import LARGE, leading
 
 Normal = Callable[[int], Tensor]  # size -> standard normal draws (..., size)
 Whiten = Callable[[Tensor], tuple[Tensor, Tensor]]
 Sums = dict[str, Tensor]
+
+AXIS_STEPS = 100  # of a power iteration
+MATRICES = 1 << 23  # numbers of matrices that are worked on at a time
 
 
 class Diagonal(nn.Module):
@@ -91,6 +95,10 @@ class Diagonal(nn.Module):
         """S_k u, ``(..., d)``."""
         return self._variance(which) * u
 
+    def main_axis(self, which: Tensor) -> Tensor:
+        """The main axis of one S_k, ``(d,)``, a standard deviation long."""
+        return _main_axis(self, which)
+
     def noise(self, which: Tensor, normal: Normal) -> Tensor:
         """Draws from N(0, S_k), ``(..., d)``."""
         return self._variance(which).sqrt() * normal(self.size)
@@ -137,13 +145,24 @@ class Dense(nn.Module):
         return {"second": (white.mT @ white).double()}
 
     def maximize(self, sums: Sums, group: int, alive: Tensor, floor: float) -> Tensor:
+        if self.tied:
+            return self._maximize(sums, group, slice(None), torch.ones_like(alive[:1]), floor)
+        shifts = []
+        for part in torch.arange(self.components).split(max(1, MATRICES // self.size**2)):
+            chosen = slice(int(part[0]), int(part[-1]) + 1)
+            mine = {key: value[chosen] for key, value in sums.items() if value.dim()}
+            shifts.append(self._maximize(mine, group, chosen, alive[chosen], floor))
+        return torch.cat(shifts)
+
+    def _maximize(self, sums: Sums, group: int, which: slice, alive: Tensor, floor: float) -> Tensor:
+        """As :meth:`maximize`, of the factors ``which`` alone."""
         counts = sums["counts"]
         first = sums["first"] / counts[:, None]
         if self.tied:
             spread = ((sums["second"] - (counts[:, None] * first).T @ first) / counts.sum())[None]
         else:
             spread = sums["second"] / counts[:, None, None] - first[:, :, None] * first[:, None]
-        factor = self._lower(self.factor[group]).double()
+        factor = self._lower(self.factor[group, which]).double()
         covariance = factor @ spread @ factor.mT
         covariance = 0.5 * (covariance + covariance.mT)
         eye = torch.eye(self.size, dtype=covariance.dtype, device=covariance.device)
@@ -153,8 +172,7 @@ class Dense(nn.Module):
             least = torch.finfo(self.factor.dtype).eps * values.abs().amax(-1, keepdim=True) + floor
             new = torch.linalg.cholesky((vectors * values.clamp_min(0)[:, None]) @ vectors.mT + least[..., None] * eye)
         raw = (new.tril(-1) + torch.diag_embed(new.diagonal(dim1=1, dim2=2).log())).to(self.factor.dtype)
-        chosen = slice(None) if self.tied else alive
-        self.factor[group, chosen] = raw[chosen]
+        self.factor[group, which] = torch.where(alive[:, None, None], raw, self.factor[group, which])
         return (factor @ first[..., None])[..., 0]
 
     # Marginals and conditionals
@@ -172,6 +190,9 @@ class Dense(nn.Module):
     def times(self, u: Tensor, which: Tensor) -> Tensor:
         factor = self._factor_of(which)
         return (factor @ (factor.mT @ u[..., None]))[..., 0]
+
+    def main_axis(self, which: Tensor) -> Tensor:
+        return _main_axis(self, which)
 
     def noise(self, which: Tensor, normal: Normal) -> Tensor:
         return (self._factor_of(which) @ normal(self.size)[..., None])[..., 0]
@@ -199,9 +220,14 @@ class LowRank(Diagonal):
             weight = weight / weight.sum().clamp_min(1e-30)
             means.append(weight @ points)
             centred = (points - means[-1]) * weight.sqrt()[:, None]
-            values, vectors = torch.linalg.eigh((centred.T @ centred).double())
-            noise = values[: self.size - rank].mean() if rank < self.size else values.new_zeros(())
-            loadings = vectors[:, -rank:] * (values[-rank:] - noise).clamp_min(0).sqrt()
+            if self.size <= LARGE:
+                values, vectors = torch.linalg.eigh((centred.T @ centred).double())
+                noise = values[: self.size - rank].mean() if rank < self.size else values.new_zeros(())
+                values, vectors = values[-rank:], vectors[:, -rank:]
+            else:
+                values, vectors, left = leading([centred].copy, len(centred), means[-1], rank)
+                noise = left / max(self.size - rank, 1)
+            loadings = vectors * (values - noise).clamp_min(0).sqrt()
             rest = centred.square().sum(0).double() - loadings.square().sum(1)
             self.loadings[group, k].zero_()[:, :rank] = loadings.to(points.dtype)
             self.log_variance[group, k] = (rest.clamp_min(0) + floor).log().to(points.dtype)
@@ -296,3 +322,13 @@ class LowRank(Diagonal):
 
 
 Covariance = Diagonal | Dense | LowRank
+
+
+def _main_axis(covariance: Covariance, which: Tensor) -> Tensor:
+    if covariance.size <= LARGE:
+        values, vectors = torch.linalg.eigh(covariance.dense(which).double())
+        return vectors[:, -1] * values[-1].sqrt()
+    axis = torch.ones(covariance.size).to(next(covariance.parameters()))
+    for _ in range(AXIS_STEPS):  # power iteration: no matrix of that size is made
+        axis = covariance.times(axis / torch.linalg.vector_norm(axis), which)
+    return axis / torch.linalg.vector_norm(axis).sqrt()

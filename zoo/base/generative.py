@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from zoo.base.available import available_if
+from zoo.base.memory import at_once
 from zoo.base.model import Model
 from zoo.errors import ZooError
 from zoo.spec import DataSpec, Likelihood
 
 Batches = Iterable[tuple[Tensor, Tensor]]
-AT_ONCE = 512  # examples that are decoded at a time
+AT_ONCE = 512  # examples that are decoded at a time, at most
 
 
 def has_classes(model: Model) -> bool:
@@ -259,9 +260,10 @@ class Latent(Generative):
         """As ``decode``, a bounded number at a time; labels are left aside where there are no classes."""
         if len(z) == 0:
             return z.new_empty(0, *self.spec.shape)
+        size = at_once(AT_ONCE, math.prod(self.spec.shape))
         if self.log_prior is None or labels is None:
-            return torch.cat([self.decode(part) for part in z.split(AT_ONCE)])
-        pairs = zip(z.split(AT_ONCE), labels.split(AT_ONCE), strict=True)
+            return torch.cat([self.decode(part) for part in z.split(size)])
+        pairs = zip(z.split(size), labels.split(size), strict=True)
         return torch.cat([self.decode(*pair) for pair in pairs])
 
     def sample(self, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
@@ -299,9 +301,10 @@ class Latent(Generative):
         return images.unflatten(0, (n, steps))
 
     def _codes(self, x: Tensor, groups: Tensor) -> Tensor:
+        size = at_once(AT_ONCE, math.prod(self.spec.shape))
         if self.log_prior is None:
-            return torch.cat([self.encode(part) for part in x.split(AT_ONCE)])
-        return torch.cat([self.encode(*part) for part in zip(x.split(AT_ONCE), groups.split(AT_ONCE), strict=True)])
+            return torch.cat([self.encode(part) for part in x.split(size)])
+        return torch.cat([self.encode(*part) for part in zip(x.split(size), groups.split(size), strict=True)])
 
 
 def slerp(start: Tensor, end: Tensor, steps: int) -> Tensor:

@@ -27,6 +27,8 @@ class Model(nn.Module):
         unless: of one that does not: what would, to end an error message.
         fills_gaps: whether it is meant to be asked about examples whose missing entries have been filled in.
         learns_from_gaps: whether it can be trained on examples of which entries are missing.
+        bytes_an_example: what training by gradient keeps of each example of a batch, of models that keep a lot.
+        lighter: what makes it smaller for large examples, to end an error message.
         takes: the kinds of values it can be made for, see :attr:`zoo.DataSpec.values`.
     """
 
@@ -38,6 +40,8 @@ class Model(nn.Module):
     fills_gaps: bool = False
     learns_from_gaps: bool = False
     takes: tuple[str, ...] = ("grey",)
+    bytes_an_example: float = 0.0
+    lighter: str = "a smaller data.image_size makes it fit"
 
     @property
     def name(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 READS = ("rows", "columns", "pixels")
+LONGEST = 1 << 16  # steps, which are taken one after the other
 
 
 class Steps:
@@ -19,7 +20,7 @@ class Steps:
         values: how many values a step has.
 
     Raises:
-        ValueError: an unknown reading.
+        ValueError: an unknown reading, or more than ``LONGEST`` steps.
     """
 
     def __init__(self, shape: tuple[int, int, int], reads: str) -> None:
@@ -32,6 +33,11 @@ class Steps:
             "columns": (width, channels * height),
             "pixels": (height * width, channels),
         }[reads]
+        if self.count > LONGEST:
+            raise ValueError(
+                f"reads={reads} of {self.count:,} steps takes too long, one step after the other, with more than "
+                f"{LONGEST:,}: model.reads=rows or columns, or a smaller data.image_size"
+            )
 
     def of(self, x: Tensor) -> Tensor:
         """Examples ``(B, C, H, W)`` to their steps, ``(B, count, values)``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from zoo.errors import ConfigError, DataError
 from zoo.spec import DataSpec
 
 EVALUATION_BATCH = 1000  # without gradients, more images fit, and fewer steps cost less
+EVALUATION_VALUES = 1 << 24  # but no more than so many values of them, 64 MB in float32
 
 
 class ImageDataModule(LightningDataModule):
@@ -27,7 +29,8 @@ class ImageDataModule(LightningDataModule):
 
     Args:
         name: a source, see :mod:`zoo.data.sources`.
-        batch_size: images a process trains on at a time; validation and test see 1,000 or more.
+        batch_size: images a process trains on at a time; validation and test see 1,000 or more, fewer
+            where pictures are large.
         augment: options of :class:`zoo.data.batches.Augment`, for training images only.
         seed: of data order and augmentation; the splits depend on ``split_seed`` alone.
         train: images to train on in place of the source's; nothing is validated then.
@@ -86,10 +89,14 @@ class ImageDataModule(LightningDataModule):
         return self._batches(self.splits.train, self.batch_size, shuffle=True, augment=self.augment)
 
     def val_dataloader(self) -> Batches | list[Batches]:
-        return self._batches(self.splits.val, max(self.batch_size, EVALUATION_BATCH)) if len(self.splits.val) else []
+        return self._evaluation(self.splits.val) if len(self.splits.val) else []
 
     def test_dataloader(self) -> Batches:
-        return self._batches(self.splits.test, max(self.batch_size, EVALUATION_BATCH))
+        return self._evaluation(self.splits.test)
+
+    def _evaluation(self, split: Split) -> Batches:
+        most = min(EVALUATION_BATCH, EVALUATION_VALUES // math.prod(split.shape))
+        return self._batches(split, max(self.batch_size, most))
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps: enough to load the same splits again, and the fingerprint of their content."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch.distributions import Normal, kl_divergence
 
 from zoo import capability
 from zoo.base.generative import Latent
+from zoo.base.memory import at_once
 from zoo.base.model import evaluating
 from zoo.data.splits import Split
 from zoo.files import write_bytes
@@ -28,7 +30,7 @@ SIDE = 8  # images in a row and in a column
 CLASSES = 10  # shown at most
 STEPS, REACH = 9, 2.5  # of a traversal, from −REACH to REACH: all but 1.2 % of a standard normal
 CODED = 1000  # images whose codes are looked at
-SAMPLED = 256  # images that are counted by class
+SAMPLED = 256  # images that are counted by class, at most: fewer where they are large
 COMPARED = 200  # images whose distances are measured
 ACTIVE = 0.01  # variance of a latent's posterior mean from which on it is in use (Burda et al. 2016, section 5.2)
 SEED = 0  # of the latents that are shown: the same ones each epoch
@@ -116,12 +118,13 @@ class LatentPictures(Checkpoint):
 
     def _samples(self, model: Latent) -> tuple[dict[str, float], dict[str, str | None]]:
         """What is logged and what is wrong of samples, as many of each class where there are classes."""
-        labels = None if model.log_prior is None else torch.arange(SAMPLED) % model.groups
-        samples = model.sample(SAMPLED, labels, capability.seeded(model, SEED)).float().cpu()
+        count = max(SIDE * SIDE, at_once(SAMPLED, math.prod(model.spec.shape)))
+        labels = None if model.log_prior is None else torch.arange(count) % model.groups
+        samples = model.sample(count, labels, capability.seeded(model, SEED)).float().cpu()
         compared = self.shown.take(slice(COMPARED))
         x, classes = compared.x(), compared.labels
         if labels is None:
-            labels, classes = torch.zeros(SAMPLED), torch.zeros(len(x))
+            labels, classes = torch.zeros(count), torch.zeros(len(x))
         diversity = spread(samples[:COMPARED], labels[:COMPARED]) / max(spread(x, classes), 1e-12)
         values, covered = {"samples/diversity": diversity}, None
         real = class_shares(self.shown.labels, model.spec.num_classes)
@@ -169,7 +172,12 @@ def encoded(model: Latent, split: Split) -> Codes | None:
         return None
     like = next(model.parameters())
     x, labels = split.to(like.device).x(like.dtype), split.labels.to(like.device)
-    return Codes(x, labels, model.posterior(model.observe(x), labels))
+    size = at_once(len(x), x[0].numel())
+    parts = [
+        model.posterior(model.observe(part), of) for part, of in zip(x.split(size), labels.split(size), strict=True)
+    ]
+    location, scale = (torch.cat([getattr(q, name) for q in parts]) for name in ("loc", "scale"))
+    return Codes(x, labels, Normal(location, scale, validate_args=False))
 
 
 def pictures(model: Latent, codes: Codes | None) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -11,12 +12,13 @@ from torch import Tensor
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from zoo.base.generative import bayes
+from zoo.base.memory import at_once
 from zoo.data.batches import Batches
 from zoo.errors import ConfigError, ZooError
 from zoo.learners._learner import Learner
 from zoo.metrics.classification import summarize
 
-START_BATCH = 4096  # images at a time while the start is looked for
+START_BATCH = 4096  # images at a time while the start is looked for, at most
 EXACT = ("32-true", "64-true")  # precisions for what must not lose digits
 OF_CLASSES = ("val/accuracy", "val/nll", "val/ece")
 
@@ -91,7 +93,7 @@ class GenerativeLearner(Learner):
         self.trainer.fit_loop.setup_data()
         loader: Any = self.trainer.train_dataloader
         if isinstance(loader, Batches):
-            loader = Batches(loader.split, START_BATCH)
+            loader = Batches(loader.split, at_once(START_BATCH, math.prod(loader.split.shape)))
         generator = torch.Generator(self.device).manual_seed(torch.initial_seed())
         with torch.no_grad(), explained(model):
             model.initialize(_Moved(self, loader), generator)

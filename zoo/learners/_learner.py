@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from zoo import checkpoint, registry
+from zoo.base import memory
 from zoo.base.generative import has_classes
 from zoo.base.model import Model
 from zoo.data.batches import Batches
@@ -118,9 +119,12 @@ class Learner(LightningModule):
             self.check_trainer(self.trainer)
 
     def on_fit_start(self) -> None:
-        """Raises ``ConfigError`` where classes are hidden from a training that needs them."""
+        """Raises ``ConfigError`` where classes are hidden from a training that needs them, or a batch takes too much
+        memory."""
         self.trainer.fit_loop.setup_data()
         loader = self.trainer.train_dataloader
+        if isinstance(loader, Batches):
+            self._require_memory(-(-len(loader.split) // (len(loader) * self.trainer.world_size)))
         if not isinstance(loader, Batches) or len(loader.split.labelled()) == len(loader.split):
             return
         if self.needs_labels:
@@ -133,6 +137,12 @@ class Learner(LightningModule):
                 "compile=true: what is done with a batch depends on which of its classes data.labels hides: leave "
                 "compile out"
             )
+
+    def _require_memory(self, batch: int) -> None:
+        each = self.model.bytes_an_example
+        fits = int(memory.budget() // each) if each else batch
+        smaller = f"data.batch_size={fits} does, {self.model.lighter}" if fits else self.model.lighter
+        memory.require(batch * each, f"a batch of {batch} examples of {self.model.name}", smaller)
 
     def on_train_start(self) -> None:
         if self._compiles:

@@ -33,7 +33,7 @@ from zoo.base.covariance import Covariance, Dense, Diagonal, LowRank
 from zoo.base.gaussian import LOG_2PI
 from zoo.base.generative import Batches, Density
 from zoo.base.kmeans import kmeans, nearest
-from zoo.base.principal import principal_directions
+from zoo.base.principal import LARGE, most_directions, principal_directions
 from zoo.errors import ZooError
 from zoo.registry import register
 from zoo.spec import DataSpec, Likelihood
@@ -48,7 +48,11 @@ COVARIANCES: dict[str, Callable[[int, int, int, int], Covariance]] = {
 STARTS = ("kmeans", "k-means++", "random")
 START_ROWS = 1024  # images whose nearest labelled one is looked for at a time
 START_IMAGES = 100_000  # how many images the start is found on, at most
+START_VALUES = 1 << 28  # and how many values they have that are modelled in detail, 1 GB in float32
 BLOCK = 1 << 19  # numbers worked on at a time: what stays in a core's cache
+LARGEST_BLOCK = 1 << 22  # where an image has so many that a few alone do not: numbers a component
+MOST_WORK = 1 << 38  # multiplications of decomposing covariances of large pictures, a minute
+PAIRS = 1 << 26  # numbers in the largest table of pairs of directions
 LEAST = 1e-12  # of the variance of a pixel that never changes, in squared grey value
 QUANTISATION = 1 / (12 * 255**2)  # variance of the grey values that round to one level: the least that is left over
 FAINT = 1e-8  # the least share of a class in an image that counts: float32 resolves no smaller one beside 1
@@ -97,6 +101,7 @@ class GMM(Density):
             raise ValueError("num_components, restarts and rank must be at least 1, floor at least 0")
         if not 0 <= pca <= pixels:
             raise ValueError(f"pca must be from 0 to the {pixels} pixels of an image, not {pca}")
+        self._check_work(pixels, covariance, num_components, pca)
         self.num_components, self.init, self.restarts = num_components, init, restarts
         self.floor = max(floor, LEAST)
         self.density = Likelihood("exact", "dequantised" if spec.values == "grey" else "continuous")
@@ -104,11 +109,26 @@ class GMM(Density):
         self.projected = 0 < pca < pixels
         self.register_buffer("centre", torch.zeros(pixels))
         if self.projected:
-            self.register_buffer("basis", torch.eye(pixels)[:, :size].contiguous())
+            self.register_buffer("basis", torch.eye(pixels, size))
             self.register_buffer("residual", torch.ones(()))
         self.logits = nn.Parameter(torch.zeros(self.groups, num_components))
         self.mean = nn.Parameter(torch.zeros(self.groups, num_components, size))
         self.covariance = COVARIANCES[covariance](self.groups, num_components, size, rank)
+
+    def _check_work(self, pixels: int, covariance: str, components: int, pca: int) -> None:
+        """Raise ``ValueError`` where there is more to be decomposed than can be within some minutes."""
+        most, size = most_directions(pixels), pca or pixels
+        if 0 < pca < pixels and pca > most:
+            raise ValueError(
+                f"of {pixels:,} pixels at most {most:,} principal directions can be found, not pca={pca:,}"
+            )
+        matrices = self.groups * {"full": components, "tied": 1}.get(covariance, 0)
+        if size > LARGE and matrices * size**3 > MOST_WORK:
+            raise ValueError(
+                f"covariance={covariance} of {size:,} values is {matrices} {'matrix' if matrices == 1 else 'matrices'} "
+                f"of {size**2:,} numbers, too large to be decomposed each epoch: model.pca=50 makes it fit, "
+                "model.covariance=diag or low_rank, or a smaller data.image_size"
+            )
 
     # Density
 
@@ -133,7 +153,8 @@ class GMM(Density):
     @property
     def _rows(self) -> int:
         """How many images to work on at a time."""
-        return max(64, BLOCK // (self.num_components * self.size))
+        fewest = max(1, min(64, LARGEST_BLOCK // self.size))
+        return max(fewest, BLOCK // (self.num_components * self.size))
 
     def _components_of(self, group: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         """A function of y ``(B, d)`` that gives log π_k N(y; m_k, S_k), ``(K, B)``, and deviations ``(K, B, d)``."""
@@ -152,7 +173,7 @@ class GMM(Density):
     def initialize(self, batches: Batches, generator: torch.Generator) -> None:
         """Principal directions; responsibilities, found on at most 100,000 images; then an M-step from those."""
         count = self._find_directions(batches)
-        every, kept = -(-count // START_IMAGES), []
+        every, kept = -(-count // min(START_IMAGES, max(START_VALUES // self.size, 1))), []
         for x, labels in batches:
             rows = torch.arange(len(labels), device=labels.device) % every == 0
             if bool((labels < 0).any()):  # labels are few: none is left out
@@ -181,7 +202,7 @@ class GMM(Density):
         self.centre.copy_(mean)
         if basis is not None and left is not None:
             self.basis.copy_(basis)
-            self.residual.copy_(left.mean().clamp_min(QUANTISATION))
+            self.residual.copy_(left.clamp_min(QUANTISATION))
         return count
 
     def _first_responsibilities(self, points: Tensor, generator: torch.Generator) -> Tensor:
@@ -284,8 +305,7 @@ class GMM(Density):
         """Put a component that explains nothing beside the heaviest one, a standard deviation along its main axis."""
         heaviest = int(self.logits[group].argmax())
         which = torch.tensor(group * self.num_components + heaviest, device=self.mean.device)
-        values, vectors = torch.linalg.eigh(self.covariance.dense(which).double())
-        step = (vectors[:, -1] * values[-1].sqrt()).to(self.mean.dtype)
+        step = self.covariance.main_axis(which).to(self.mean.dtype)
         self.logits[group, heaviest] -= math.log(2)
         for parameter in self.parameters():
             if parameter.shape[1] == self.num_components:  # all but the one factor of tied components
@@ -308,9 +328,12 @@ class GMM(Density):
         seen, v = observed.to(v.dtype), torch.where(observed, v, 0)
         s = self.residual
         eye = torch.eye(self.size, dtype=v.dtype, device=v.device)
-        pairs = (self.basis[:, :, None] * self.basis[:, None]).flatten(1)
+        within = v.new_zeros(())  # U_oᵀ U_o, of some pixels at a time
+        at_once = max(1, PAIRS // self.size**2)
+        for basis, part in zip(self.basis.split(at_once), seen.split(at_once, -1), strict=True):
+            within = within + part @ (basis[:, :, None] * basis[:, None]).flatten(1)
         inner = self.covariance.dense(which) - s * eye
-        core = s * eye + (seen @ pairs).unflatten(-1, (self.size, self.size)) @ inner
+        core = s * eye + within.unflatten(-1, (self.size, self.size)) @ inner
         factors, pivots = torch.linalg.lu_factor(core)
         solved = torch.linalg.lu_solve(factors, pivots, (v @ self.basis)[..., None])
         log_det = factors.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1) - self.size * s.log()

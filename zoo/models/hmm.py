@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.base import memory
 from zoo.base.available import available_if
 from zoo.base.chain import NEVER, best_path, draw, forward_messages, posteriors, sampled_path
 from zoo.base.gaussian import deviation_given_observed, fit_regression, log_regressions, regression_moments
@@ -32,6 +33,7 @@ from zoo.registry import register
 from zoo.spec import DataSpec, Likelihood
 
 CHUNK = 2**24  # numbers in the largest intermediate result, 64 MB in float32
+FEWEST, LARGEST_CHUNK = 16, 2**28  # images at a time where they have so many steps that few would take for ever
 ALMOST_NONE = 1e-6  # expected steps below which a state keeps its parameters
 FAINT = 1e-8  # the least share of a class in an image that counts
 SAMPLE = 2**14  # steps of a class that k-means sees
@@ -97,6 +99,12 @@ class HMM(Density):
         self.states = num_states
         self.steps, self.values = self.reading.count, self.reading.values
         inputs = lags * self.values + 1  # of the regression; the last is the constant 1
+        moments = inputs**2 + self.values * (inputs + (self.values if self.full else 1))
+        memory.require(
+            3 * 8 * self.groups * num_states * moments,
+            f"second moments of steps of {self.values:,} values, with lags={lags},",
+            "fewer model.lags, model.covariance=diag or a smaller data.image_size make it fit",
+        )
 
         allowed = torch.ones(num_states, num_states, dtype=torch.bool)
         self.register_buffer("allowed", allowed if self.ergodic else allowed.triu().tril(1), persistent=False)
@@ -438,4 +446,5 @@ class HMM(Density):
     def at_once(self) -> int:
         """Images to compute with at a time."""
         states, values, inputs = self.weight.shape[1:]
-        return max(1, CHUNK // (self.steps * (states * (values + states) + inputs)))
+        each = self.steps * (states * (values + states) + inputs)
+        return max(1, CHUNK // each, min(FEWEST, LARGEST_CHUNK // each))

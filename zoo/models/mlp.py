@@ -28,6 +28,8 @@ class MLP(Classifier):
         dropout: probability that a hidden unit is zeroed in training, in [0, 1).
     """
 
+    lighter = "a smaller data.image_size or narrower model.hidden_sizes make it fit"
+
     def __init__(self, spec: DataSpec, hidden_sizes: tuple[int, ...] = (512, 512), dropout: float = 0.3) -> None:
         super().__init__(spec)
         if any(size < 1 for size in hidden_sizes) or not 0 <= dropout < 1:

@@ -18,6 +18,7 @@ from zoo.registry import register
 from zoo.spec import DataSpec
 
 CELLS = {"vanilla": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+KEPT = 60  # bytes that training keeps of a unit's step: gates and states, and their gradients
 
 
 @register("rnn")
@@ -33,6 +34,8 @@ class RNN(Classifier):
         bidirectional: read from both ends.
         dropout: probability of zeroing a feature between layers and before the head, in [0, 1).
     """
+
+    lighter = "model.reads=rows or columns, a narrower model.hidden_size or a smaller data.image_size make it fit"
 
     def __init__(
         self,
@@ -58,8 +61,10 @@ class RNN(Classifier):
             bidirectional=bidirectional,
             dropout=dropout if num_layers > 1 else 0.0,
         )
+        directions = 2 if bidirectional else 1
+        self.bytes_an_example = KEPT * self.reading.count * hidden_size * num_layers * directions
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(hidden_size * (2 if bidirectional else 1), spec.num_classes)
+        self.head = nn.Linear(hidden_size * directions, spec.num_classes)
         for name, parameter in self.cell.named_parameters():
             if "weight_hh" in name:  # orthogonal recurrence keeps gradients alive over many steps (Saxe et al. 2014)
                 for gate in parameter.split(hidden_size):

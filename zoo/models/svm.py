@@ -13,11 +13,17 @@ which is unbiased and costs O(D) a image instead of O(number of support vectors)
 orthogonal blocks with the norms of Gaussian vectors: still unbiased, with a smaller variance. ``bandwidth`` is sigma
 in units of the typical distance sqrt(2 d) between two normalised images of d pixels.
 
+Large pictures would need a matrix of gigabytes. Beyond 4,096 pixels Omega is a product of random signs D and Hadamard
+matrices H, for images padded to d' = 2^p pixels, of which nothing is stored but the signs:
+
+    Omega x = sqrt(d') / sigma H D_1 H D_2 H D_3 x,        H' H = I.
+
 A margin machine has no probabilities of its own. They come from one temperature, softmax(f / T), fitted to the
 validation labels by minimum negative log-likelihood (Guo et al. 2017).
 
 References: Crammer & Singer (2001), On the Algorithmic Implementation of Multiclass Kernel-based Vector Machines;
-Rahimi & Recht (2007), Random Features for Large-Scale Kernel Machines; Yu et al. (2016), Orthogonal Random Features.
+Rahimi & Recht (2007), Random Features for Large-Scale Kernel Machines; Yu et al. (2016), Orthogonal Random Features,
+section 5 for large pictures.
 """
 
 from __future__ import annotations
@@ -31,6 +37,9 @@ from torch import Tensor, nn
 from zoo.base.classifier import Classifier
 from zoo.registry import register
 from zoo.spec import DataSpec
+
+LARGEST_DRAWN = 4096  # pixels up to which Omega is drawn and orthogonalised
+TURNS = 3  # products with signs and a Hadamard matrix, after which a vector may point anywhere
 
 
 @register("svm")
@@ -46,6 +55,7 @@ class SVM(Classifier):
     """
 
     temperature: Tensor
+    signs: Tensor
 
     def __init__(
         self, spec: DataSpec, kernel: str = "rbf", num_features: int = 16384, bandwidth: float = 0.3, seed: int = 0
@@ -57,8 +67,14 @@ class SVM(Classifier):
             raise ValueError("num_features must be at least 1 and bandwidth positive")
         self.kernel = kernel
         dim = math.prod(spec.shape)
-        if kernel == "rbf":
-            frequencies, phases = random_fourier_features(dim, num_features, bandwidth * math.sqrt(2 * dim), seed)
+        self.structured = kernel == "rbf" and dim > LARGEST_DRAWN
+        self.sigma = bandwidth * math.sqrt(2 * dim)
+        if self.structured:
+            signs, phases = random_signs(dim, num_features, seed)
+            self.register_buffer("signs", signs)  # stored: a file without them is of a matrix that was drawn
+            self.register_buffer("phases", phases, persistent=False)
+        elif kernel == "rbf":
+            frequencies, phases = random_fourier_features(dim, num_features, self.sigma, seed)
             self.register_buffer("frequencies", frequencies, persistent=False)
             self.register_buffer("phases", phases, persistent=False)
         self.head = nn.Linear(num_features if kernel == "rbf" else dim, spec.num_classes)
@@ -70,6 +86,9 @@ class SVM(Classifier):
         pixels = self.normalize(x).flatten(1)
         if self.kernel == "linear":
             return pixels
+        if self.structured:
+            angles = structured_projection(pixels, self.signs)[:, : len(self.phases)] / self.sigma
+            return angles.add_(self.phases).cos_().mul_(math.sqrt(2))
         # scaled by sqrt(2) rather than sqrt(2 / D): features of unit variance suit the same learning rate at any D
         return torch.addmm(self.phases, pixels, self.frequencies).cos_().mul_(math.sqrt(2))
 
@@ -125,3 +144,41 @@ def random_fourier_features(dim: int, num_features: int, sigma: float, seed: int
     frequencies = torch.cat(blocks, 1) / sigma
     phases = torch.rand(num_features, generator=generator) * (2 * math.pi)
     return frequencies, phases
+
+
+def random_signs(dim: int, num_features: int, seed: int) -> tuple[Tensor, Tensor]:
+    """The signs of :func:`structured_projection`, int8 ``(blocks, TURNS, 2^p)`` with 2^p ≥ ``dim``, and phases ``(D,)``
+    of the RBF kernel, from ``seed`` alone."""
+    generator = torch.Generator().manual_seed(seed)
+    size = 1 << (dim - 1).bit_length()
+    shape = (-(-num_features // size), TURNS, size)
+    signs = torch.randint(2, shape, generator=generator, dtype=torch.int8, device="cpu") * 2 - 1
+    phases = torch.rand(num_features, generator=generator, device="cpu") * (2 * math.pi)
+    return signs, phases
+
+
+def structured_projection(x: Tensor, signs: Tensor) -> Tensor:
+    """Projections of ``x`` ``(B, dim)`` onto directions like normal vectors, ``(B, blocks · 2^p)``: those of a block
+    are orthogonal but for the padding of x with zeros (Yu et al. 2016, eq. 6).
+
+    A Hadamard matrix of 2^p rows is a Kronecker product of two small ones: two products of matrices.
+    """
+    size = signs.shape[2]
+    left = 1 << (size.bit_length() - 1) // 2
+    first, second = hadamard(left).to(x), hadamard(size // left).to(x)
+    padded = F.pad(x, (0, size - x.shape[1]))
+    blocks = []
+    for block in signs:
+        y = padded
+        for turn in block:
+            y = (first @ (y * turn).unflatten(1, (left, -1)) @ second).flatten(1)
+        blocks.append(y * math.sqrt(size))
+    return torch.cat(blocks, 1)
+
+
+def hadamard(size: int) -> Tensor:
+    """The orthogonal matrix of 2^p rows and columns whose entries are ± 2^(−p/2) (Sylvester 1867)."""
+    matrix = torch.ones(1, 1)
+    while len(matrix) < size:
+        matrix = torch.cat([torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)])
+    return matrix / math.sqrt(size)

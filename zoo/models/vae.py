@@ -34,6 +34,7 @@ from torch.distributions import Normal
 from zoo.base.blocks import ConvDecoder, ConvEncoder, perceptron, start
 from zoo.base.generative import Batches, Density, Latent, bayes
 from zoo.base.likelihoods import LIKELIHOODS, binarise, mean_of
+from zoo.base.memory import at_once
 from zoo.base.precision import full
 from zoo.registry import register
 from zoo.spec import DataSpec, Likelihood
@@ -72,6 +73,7 @@ class VAE(Density, Latent):
     """
 
     takes = ("grey", "binary")
+    lighter = "a smaller data.image_size, narrower model.hidden_sizes or, with network=conv, more stages make it fit"
     grey: Tensor
     partly_labelled: tuple[str, ...] = ()  # the bound of an image of unknown class is that of zoo.models.m2
     option = "conditional"
@@ -306,7 +308,7 @@ class VAE(Density, Latent):
         """
         seen = x if observed is None else torch.where(observed, x, self._mean(x).expand_as(x))
         q = self.posterior(seen, labels)
-        for noise in self._noise(num_samples, x).split(max(1, AT_ONCE // max(len(x), 1))):
+        for noise in self._noise(num_samples, x).split(self._samples_at_once(x)):
             z = q.loc + q.scale * noise
             repeated = None if labels is None else labels.repeat(len(z))
             parameters = self.parameters_of(z.flatten(0, 1), repeated).unflatten(0, z.shape[:2])
@@ -394,7 +396,7 @@ class VAE(Density, Latent):
         """The expected image given the observed pixels, ``(B, C, H, W)``, by self-normalised importance sampling."""
         z, labels, weights = self._given(x, observed)
         mean = torch.zeros_like(x)
-        step = max(1, AT_ONCE // max(len(x), 1))
+        step = self._samples_at_once(x)
         shares = weights.softmax(0)
         for first in range(0, len(z), step):
             part = slice(first, first + step)
@@ -419,6 +421,10 @@ class VAE(Density, Latent):
         """Standard normal ``(num_samples, 1, D)``, the same each time, for all images."""
         generator = torch.Generator().manual_seed(NOISE_SEED)
         return torch.randn(num_samples, 1, self.latent_dim, generator=generator).to(x)
+
+    def _samples_at_once(self, x: Tensor) -> int:
+        """How many latents of each image to decode at a time."""
+        return max(1, at_once(AT_ONCE, x[0].numel() if len(x) else 1) // max(len(x), 1))
 
     @staticmethod
     def _sum(values: Tensor) -> Tensor:

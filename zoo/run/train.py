@@ -22,6 +22,7 @@ from zoo.inspect.progress import Progress
 from zoo.learners import learner_class
 from zoo.run import machine, record
 from zoo.run.record import Settings, run_directory
+from zoo.run.stop import TERMINATED, stoppable
 from zoo.run.trainer import build_trainer, checkpoints, quiet
 from zoo.tasks import sample_quality
 from zoo.tasks.evaluate import Evaluation, evaluate, remarks, tells
@@ -47,7 +48,7 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
     console = terminal.console()
     started = time.perf_counter()
     dry = bool(settings["trainer"]["fast_dev_run"])
-    with quiet(), run_directory(settings, resume, target) as run:
+    with quiet(), stoppable(), run_directory(settings, resume, target) as run:
         learner, data, trainer = build(settings, run, console)
         if resume:
             _check_unfinished(resume, settings)
@@ -95,7 +96,7 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
 def join(run: Path) -> None:
     """Take part in a training that another process has begun and that uses several: this is one of the others."""
     settings = read_yaml(run / "config.yaml")
-    with quiet():
+    with quiet(), stoppable():
         learner, data, trainer = build(settings, run, Console(quiet=True))
         fit(learner, data, trainer, run, os.environ["ZOO_RESUME"] == "1")
 
@@ -146,7 +147,7 @@ def fit(learner: Any, data: ImageDataModule, trainer: L.Trainer, run: Path, resu
             raise
         raise ConfigError(f"trainer.val_check_interval: {str(error).strip()}") from error
     except SystemExit as end:
-        if not trainer.interrupted:
+        if not trainer.interrupted or end.code == TERMINATED:
             raise
         kept = (run / "last.ckpt").is_file()
         hint = (
