@@ -17,6 +17,7 @@ import urllib.request
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ ELSEWHERE = (
 REMEDY = "Delete the damaged file to have it downloaded again."
 
 
-def load(places: Sequence[Path], checksums: tuple[str, ...], torchvision: str) -> Loaded:
+def load(places: Sequence[Path], checksums: tuple[str, ...], torchvision: str, **more: Any) -> Loaded:
     """Both official splits: uint8 images ``(N, 1, H, W)`` and int64 labels ``(N,)``.
 
     Files that have not changed are read once a process: do not write to the images.
@@ -44,6 +45,7 @@ def load(places: Sequence[Path], checksums: tuple[str, ...], torchvision: str) -
             into the first one.
         checksums: sha256 of the decompressed bytes of each of :data:`FILES`.
         torchvision: what torchvision, which knows the mirrors, calls the data set.
+        **more: further attributes of what is returned.
 
     Raises:
         DataError: a file is missing and cannot be downloaded, or is truncated, corrupt or inconsistent.
@@ -53,7 +55,7 @@ def load(places: Sequence[Path], checksums: tuple[str, ...], torchvision: str) -
     images, labels, test_images, test_labels = _read_once(
         found or download(places[0], checksums, torchvision), checksums
     )
-    return Loaded(Split(images[:, None], labels.long()), Split(test_images[:, None], test_labels.long()))
+    return Loaded(Split(images[:, None], labels.long()), Split(test_images[:, None], test_labels.long()), **more)
 
 
 def _read_once(paths: Sequence[Path], checksums: tuple[str, ...]) -> tuple[Tensor, ...]:

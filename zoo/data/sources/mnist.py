@@ -20,4 +20,4 @@ CHECKSUMS = (
 
 
 def load(root: Path) -> Loaded:
-    return idx.load([root / "mnist", root / "MNIST" / "raw"], CHECKSUMS, "MNIST")
+    return idx.load([root / "mnist", root / "MNIST" / "raw"], CHECKSUMS, "MNIST", settings={"frame": "ink"})
