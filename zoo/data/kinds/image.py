@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from zoo.data import kinds
-from zoo.errors import DataError
+from zoo.data import kinds, pictures
+from zoo.errors import ConfigError, DataError
 from zoo.spec import DataSpec
 
 VALUES = "grey"
-SETTINGS = {"invert": ("auto", "always", "never")}  # how a picture file is treated, see read_image
+SETTINGS = {"invert": ("auto", "always", "never"), "frame": ("picture", "ink")}  # how a picture is treated, see prepare
 FORMAT = "png"
 WHITE = 255  # the level
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
@@ -37,10 +37,10 @@ def convert(values: Any, spec: DataSpec) -> Tensor:
     Raises ``DataError`` for other whole numbers, and for zeros and ones alone: those are black and white in some
     programs, and as levels black and very nearly black.
     """
-    pictures = list(values) if isinstance(values, (list, tuple)) else [values]
-    if pictures and all(isinstance(picture, Image.Image) for picture in pictures):
+    several = list(values) if isinstance(values, (list, tuple)) else [values]
+    if several and all(isinstance(picture, Image.Image) for picture in several):
         settings = kinds.complete(SETTINGS, spec.settings)
-        pixels = [prepare(picture, spec.shape[1:], spec.shape[0] == 3, **settings) for picture in pictures]
+        pixels = [prepare(picture, spec.shape[1:], spec.shape[0] == 3, **settings)[0] for picture in several]
         return decode(torch.from_numpy(np.stack(pixels)))
     shape = tuple(getattr(values, "shape", ()))
     if shape in ((3, *spec.shape[1:]), (4, *spec.shape[1:])) and spec.shape[0] == 1:
@@ -98,8 +98,8 @@ def find_files(names: Sequence[str]) -> list[Path]:
 def read(paths: Sequence[Path], spec: DataSpec, **settings: Any) -> tuple[list[str], Tensor]:
     """Pictures brought to the size and channels of the spec, one a file."""
     size, color = spec.shape[1:], spec.shape[0] == 3
-    invert = kinds.complete(SETTINGS, spec.settings, settings)["invert"]
-    pixels = np.stack([read_image(path, size, color, invert) for path in paths])
+    complete = kinds.complete(SETTINGS, spec.settings, settings)
+    pixels = np.stack([read_image(path, size, color, **complete) for path in paths])
     return [str(path) for path in paths], torch.from_numpy(pixels)
 
 
@@ -140,55 +140,90 @@ def folder_names(class_names: Sequence[str]) -> list[str]:
     return [f"{label:0{digits}}-{name}" for label, name in enumerate(safe)]
 
 
-def read_image(path: Path, size: tuple[int, int], color: bool, invert: str = "never") -> np.ndarray:
-    """One picture as uint8 ``(C, H, W)``, C = 3 if ``color`` else 1.
+def read_image(
+    path: Path, size: tuple[int, int], color: bool, invert: str = "never", frame: str = "picture"
+) -> np.ndarray:
+    """The pixels of :func:`read_picture` alone."""
+    return read_picture(path, size, color, invert, frame)[0]
+
+
+def read_picture(
+    path: Path, size: tuple[int, int], color: bool, invert: str = "never", frame: str = "picture"
+) -> tuple[np.ndarray, bool]:
+    """A file's picture as :func:`prepare` makes it. Raises ``DataError``, which names the file and the reason."""
+    with pictures.opened(path) as picture:
+        return prepare(picture, size, color, invert, frame, str(path))
+
+
+def prepare(
+    picture: Image.Image,
+    size: tuple[int, int],
+    color: bool,
+    invert: str = "never",
+    frame: str = "picture",
+    name: str = "the picture",
+) -> tuple[np.ndarray, bool]:
+    """One picture as uint8 ``(C, H, W)``, C = 3 if ``color`` else 1, and whether it was inverted.
 
     Args:
-        path: PNG, JPEG or whatever Pillow reads; of an animation, the first frame.
+        picture: of any mode; of an animation, the first frame.
         size: ``(H, W)`` of the result.
         color: three channels or one.
         invert: ``"always"``, ``"never"``, or ``"auto"``: a grey picture is inverted if it is dark on light.
+        frame: how the training pictures stand in theirs: ``"picture"``: all of a picture is shown; ``"ink"``: what is
+            drawn, light on black, as MNIST's authors did, see :mod:`zoo.data.ink`. Grey pictures that have the ``size``,
+            a black or white ground and half the contrast at least are taken to stand so already.
+        name: what to call it in an error.
 
     Raises:
-        DataError: the file cannot be read as an image.
+        ConfigError: ink is asked for in colour.
+        DataError: the picture cannot be read, or its values have no meaning, see :mod:`zoo.data.pictures`.
     """
-    try:
-        with Image.open(path) as file:
-            return prepare(file, size, color, invert)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else "it is damaged or no image at all"
-        raise DataError(f"{path} cannot be read as an image: {reason}") from error
+    if frame == "ink" and color:
+        raise ConfigError("frame=ink is for grey pictures: what is drawn has no colour then")
+    plain = pictures.eight_bit(picture, color or frame == "ink", name)
+    if frame == "ink":
+        drawn = _drawn(plain, size, invert)
+        if drawn is not None:
+            return drawn
+        plain = plain.convert("L")
+    pixels = np.asarray(_fit(plain, size)).reshape(*size, -1).transpose(2, 0, 1)
+    inverted = invert == "always" or (invert == "auto" and not color and is_dark_on_light(pixels))
+    return np.ascontiguousarray(255 - pixels if inverted else pixels), inverted
 
 
-def prepare(picture: Image.Image, size: tuple[int, int], color: bool, invert: str = "never") -> np.ndarray:
-    """As :func:`read_image`, of a picture in memory."""
-    picture = _eight_bit(ImageOps.exif_transpose(picture)).convert("RGB" if color else "L")
-    pixels = np.asarray(_fit(picture, size)).reshape(*size, -1).transpose(2, 0, 1)
-    if invert == "always" or (invert == "auto" and not color and is_dark_on_light(pixels)):
-        pixels = 255 - pixels
-    return np.ascontiguousarray(pixels)
+def _drawn(picture: Image.Image, size: tuple[int, int], invert: str) -> tuple[np.ndarray, bool] | None:
+    """What is drawn in an ``"RGB"`` picture, as :func:`prepare` gives it; None to take the picture as it is."""
+    grey = picture.convert("L")
+    if grey.size == size[::-1]:
+        pixels = np.asarray(grey)
+        ground = float(np.median(_border(pixels[..., None])))
+        if min(ground, 255 - ground) <= 8 and np.abs(pixels - ground).max() >= 128:
+            return None
+    from zoo.data import ink  # slow to import
 
-
-def _eight_bit(picture: Image.Image) -> Image.Image:
-    """Eight bits a channel, transparency laid on white."""
-    if picture.mode.startswith("I") or picture.mode == "F":
-        values = np.asarray(picture, np.float64)
-        peak = 65535.0
-        if not picture.mode.startswith("I;16") and values.max() <= 255:  # 32 bits do not say where white is
-            peak = 1.0 if picture.mode == "F" and values.max() <= 1 else 255.0
-        return Image.fromarray((values.clip(0, peak) * (255 / peak)).round().astype(np.uint8))
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-    return picture
+    found = ink.framed(grey, size, None if invert == "auto" else invert == "always")
+    return None if found is None else (found[0][None], found[1])
 
 
 def _fit(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Resized to ``(H, W)`` in its own aspect, the rest filled with the median of its border."""
+    height, width = size
+    if picture.size == (width, height):
+        return picture
+    tall = picture.height * width > height * picture.width
+    inner = (
+        max(round(picture.width / picture.height * height), 1) if tall else width,
+        height if tall else max(round(picture.height / picture.width * width), 1),
+    )
+    resized = picture.resize(inner, Image.Resampling.BICUBIC)
+    if resized.size == (width, height):
+        return resized
     border = _border(np.asarray(picture).reshape(picture.height, picture.width, -1))
     fill = tuple(int(value) for value in np.median(border, axis=0))
-    color = fill if len(fill) > 1 else fill[0]
-    return ImageOps.pad(picture, (size[1], size[0]), Image.Resampling.BICUBIC, color=color)
+    whole = Image.new(picture.mode, (width, height), fill if len(fill) > 1 else fill[0])
+    whole.paste(resized, (round((width - inner[0]) * 0.5), round((height - inner[1]) * 0.5)))
+    return whole
 
 
 def _border(pixels: np.ndarray) -> np.ndarray:

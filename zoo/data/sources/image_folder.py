@@ -28,20 +28,21 @@ from zoo.files import new_folder, user_path
 
 KIND = "image"
 CLASSES = None  # the folders say
-OPTIONS: dict[str, Any] = {"path": None, "image_size": 28, "color": "auto", "invert": "auto"}
+OPTIONS: dict[str, Any] = {"path": None, "image_size": 28, "color": "auto", "invert": "auto", "frame": "picture"}
 CHOICES = {"color": ("auto", "color", "grey"), **image.SETTINGS}
-CACHE_VERSION = 1  # part of the cache's key: raise it when decoding changes
+CACHE_VERSION = 2  # part of the cache's key: raise it when decoding changes
 
 
-def load(root: Path, path: str | Path | None, image_size: int, color: str, invert: str) -> Loaded:
+def load(root: Path, path: str | Path | None, image_size: int, color: str, invert: str, frame: str) -> Loaded:
     """Decode a folder of images, or map the cache of an earlier decoding.
 
     Args:
         root: the cache goes below ``root/.cache``; hidden, so that it is no class where ``root`` is ``path``.
         path: the folder.
         image_size: height and width of the result.
-        color: ``"color"``, ``"grey"``, or ``"auto"``: grey if no picture has a coloured pixel.
-        invert: see :func:`zoo.data.kinds.image.read_image`.
+        color: ``"color"``, ``"grey"``, or ``"auto"``: grey if no picture has a coloured pixel, or for ``frame="ink"``.
+        invert: see :func:`zoo.data.kinds.image.prepare`.
+        frame: likewise.
 
     Returns:
         The images, mapped from disk; the fingerprint is of the decoded content.
@@ -58,9 +59,13 @@ def load(root: Path, path: str | Path | None, image_size: int, color: str, inver
     path = user_path(path)
     if image_size < 1:
         raise ConfigError(f"data.image_size must be at least 1, not {image_size}")
-    for option, value in (("color", color), ("invert", invert)):
+    for option, value in (("color", color), ("invert", invert), ("frame", frame)):
         if value not in CHOICES[option]:
             raise ConfigError(f"data.{option}={value} is no choice: {did_you_mean(value, CHOICES[option], 'choices')}")
+    if frame == "ink" and color == "color":
+        raise ConfigError("data.frame=ink is for grey pictures: data.color=grey")
+    color = "grey" if frame == "ink" else color
+    settings = {"invert": invert, "frame": frame}
     splits, names = _layout(path)
     entries = [
         (split, label, file)
@@ -68,10 +73,10 @@ def load(root: Path, path: str | Path | None, image_size: int, color: str, inver
         for label, name in enumerate(names)
         for file in list_files(folder / name, image.SUFFIXES)
     ]
-    key = _key(path, entries, image_size, color, invert)
+    key = _key(path, entries, image_size, color, settings)
     cache = root / ".cache" / f"{path.resolve().name}-{key[:16]}"
     if not cache.is_dir():
-        _decode(cache, [file for _, _, file in entries], image_size, color, invert)
+        _decode(cache, [file for _, _, file in entries], image_size, color, settings)
     images, content = _read_cache(cache, len(entries))
     parts, start = {}, 0
     for split in splits:
@@ -81,7 +86,7 @@ def load(root: Path, path: str | Path | None, image_size: int, color: str, inver
     listing = json.dumps([content, names, [(split, label) for split, label, _ in entries]])
     fingerprint = hashlib.sha256(listing.encode()).hexdigest()
     train, test = (parts["all"], None) if "all" in parts else (parts["train"], parts["test"])
-    return Loaded(train, test, names, fingerprint, {"invert": invert})
+    return Loaded(train, test, names, fingerprint, settings)
 
 
 def _layout(path: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
@@ -125,15 +130,15 @@ def _key(path: Path, entries: Sequence[tuple[str, int, Path]], *options: Any) ->
     return digest.hexdigest()
 
 
-def _decode(cache: Path, files: Sequence[Path], image_size: int, color: str, invert: str) -> None:
+def _decode(cache: Path, files: Sequence[Path], image_size: int, color: str, settings: dict[str, str]) -> None:
     """Fill ``cache``, which appears whole, whoever else is filling it too."""
     content = hashlib.sha256()
     with writable(cache), new_folder(cache, shared=True) as temporary:
         size, channels = (image_size, image_size), 1 if color == "grey" else 3
-        if color == "auto" and not any(_has_color(pixels) for pixels in _read_all(files, size, True, "never")):
+        if color == "auto" and not any(_has_color(pixels) for pixels in _read_all(files, size, True, {})):
             channels = 1
         images = open_memmap(temporary / "images.npy", "w+", np.uint8, (len(files), channels, *size))
-        for index, pixels in enumerate(_read_all(files, size, channels == 3, invert)):
+        for index, pixels in enumerate(_read_all(files, size, channels == 3, settings)):
             images[index] = pixels
             content.update(pixels.tobytes())
         images.flush()
@@ -168,10 +173,13 @@ def _read_cache(cache: Path, count: int) -> tuple[Tensor, str]:
         raise DataError(f"the cache {cache} is damaged; delete it to have the pictures decoded again") from error
 
 
-def _read_all(files: Sequence[Path], size: tuple[int, int], color: bool, invert: str) -> Iterator[np.ndarray]:
+def _read_all(
+    files: Sequence[Path], size: tuple[int, int], color: bool, settings: dict[str, str]
+) -> Iterator[np.ndarray]:
     with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter's lock
         for start in range(0, len(files), 1024):
-            yield from pool.map(lambda file: image.read_image(file, size, color, invert), files[start : start + 1024])
+            part = files[start : start + 1024]
+            yield from pool.map(lambda file: image.read_image(file, size, color, **settings), part)
 
 
 def _has_color(pixels: np.ndarray) -> bool:

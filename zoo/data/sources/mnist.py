@@ -21,4 +21,5 @@ CHECKSUMS = (
 
 
 def load(root: Path) -> Loaded:
-    return idx.load([root / "mnist", root / "MNIST" / "raw"], CHECKSUMS, "MNIST", TITLE)
+    places = [root / "mnist", root / "MNIST" / "raw"]
+    return idx.load(places, CHECKSUMS, "MNIST", TITLE, settings={"frame": "ink"})
