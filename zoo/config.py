@@ -80,6 +80,8 @@ def checked(config: DictConfig) -> dict[str, Any]:
     values, defaults = _plain(config), _plain(schema)
     rules = dict(_rules(defaults))
     _check(values, defaults, rules, set(_keys(defaults, "")), "")
+    if values["data"].get("path") not in (None, ""):  # the run remembers it: it means the same from any directory
+        values["data"]["path"] = str(Path(str(values["data"]["path"])).expanduser().resolve())
     return {key: _without_rules(value) for key, value in values.items() if key not in ("hydra", RULES)}
 
 
