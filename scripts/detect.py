@@ -85,6 +85,7 @@ def main() -> None:
         model.spec.check_kind("image", "against=image_folder")
     kind = kinds.find(model.spec.kind)
     paths = kind.find_files([path] if folder else files)  # before any data is read
+    print(kinds.left_out([path] if folder else files, paths), end="", file=sys.stderr)
     settings = {"invert": options["invert"]} if options["invert"] else {}
     elsewhere = folder and user_path(path).resolve() != user_path(source.get("path") or ".").resolve()
     if against and against == (options["data"] or source.get("name")) and not elsewhere:

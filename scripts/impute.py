@@ -93,7 +93,9 @@ def main() -> None:
     count, notes = options["images"] or None, tuple[str, ...]()
     if files:
         settings, kind = {"invert": options["invert"]} if options["invert"] else {}, kinds.find("image")
-        (_, images), labels = kind.read(kind.find_files(files)[:count], model.spec, **settings), None
+        paths = kind.find_files(files)
+        print(kinds.left_out(files, paths), end="", file=sys.stderr)
+        (_, images), labels = kind.read(paths[:count], model.spec, **settings), None
     else:
         splits = splits_for(model.spec, source, options["data"], options["root"], options["path"], whole=True)
         notes, split = splits.notes, draw(splits.test, count or 0)

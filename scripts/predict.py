@@ -36,7 +36,9 @@ def main() -> None:
         raise ConfigError("no file was named; see --help")
     model = registry.load(options["ckpt"])
     settings = {"invert": options["invert"]} if options["invert"] else {}
-    answers = predict(model, kinds.find(model.spec.kind).find_files(files), options["top"], **settings)
+    paths = kinds.find(model.spec.kind).find_files(files)
+    print(kinds.left_out(files, paths), end="", file=sys.stderr)
+    answers = predict(model, paths, options["top"], **settings)
     if options["json"] == "-":
         print(json_text(answers), end="")
         return

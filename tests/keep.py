@@ -23,7 +23,7 @@ from torch import Tensor
 
 import zoo
 from zoo.capability import support
-from zoo.data.splits import Split
+from zoo.data.splits import Split, stratified
 from zoo.tasks.evaluate import evaluate
 
 KEPT = Path(__file__).parent / "kept"
@@ -69,16 +69,23 @@ CASES: dict[str, tuple[str, ...]] = {
 
 
 def write_pictures(folder: Path) -> None:
-    """Twelve by twelve pixels, three classes: a bar that lies, one that stands, a square; with noise."""
+    """Twelve by twelve pixels, three classes: a bar that lies, one that stands, a square; with noise.
+
+    What is in ``test/`` was drawn by the number of a picture when the first cases were kept.
+    """
     generator = np.random.default_rng(0)
+    total = EACH * len(CLASSES)
+    _, drawn = stratified(torch.arange(total) // EACH, round(0.2 * total), torch.Generator().manual_seed(0))
     for label, name in enumerate(CLASSES):
-        (folder / name).mkdir(parents=True)
+        for split in ("train", "test"):
+            (folder / split / name).mkdir(parents=True)
         for number in range(EACH):
+            split = "test" if label * EACH + number in drawn else "train"
             pixels = generator.integers(0, 60, (SIDE, SIDE))
             top, left = generator.integers(1, 4, 2)
             tall, wide = ((3, 8), (8, 3), (6, 6))[label]
             pixels[top : top + tall, left : left + wide] += generator.integers(120, 190)
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number:02}.png")
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / split / name / f"{number:02}.png")
 
 
 def words(case: str, pictures: Path, encoder: Path) -> list[str]:

@@ -95,6 +95,8 @@ def checked(config: DictConfig) -> dict[str, Any]:
         configs = next(Path(source.path) for source in loader.get_sources() if source.provider == "main")
         hint = _hint(key, known, {group: choices[group] for group in GROUPS}, configs)
         raise ConfigError(f"unknown key {key!r}: {hint}{_set_by(key, choices, configs)}") from None
+    if values["data"].get("path") not in (None, ""):  # the run remembers it: it means the same from any directory
+        values["data"]["path"] = str(user_path(str(values["data"]["path"])).resolve())
     return {key: _without_rules(value) for key, value in values.items() if key not in ("hydra", RULES)}
 
 

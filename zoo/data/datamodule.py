@@ -14,6 +14,7 @@ from lightning.pytorch import LightningDataModule
 from zoo.data.batches import Augment, Batches
 from zoo.data.splits import Split, Splits, load_splits
 from zoo.errors import ConfigError, DataError
+from zoo.files import user_path
 from zoo.spec import DataSpec
 
 EVALUATION_BATCH = 1000  # without gradients, more images fit, and fewer steps cost less
@@ -69,11 +70,13 @@ class ImageDataModule(LightningDataModule):
         if labels:
             sizes |= {"labels": labels, "repeat": repeat}
         self.splits: Splits = load_splits(name, root, **sizes, **source_options)
+        if not len(self.splits.train):
+            raise DataError(f"data={name} holds no training images, only some to test on")
         self.augment.check(self.splits.spec.kind)
         if train is not None:
             self.splits = self.splits.with_train(train)
         if source_options.get("path"):  # a checkpoint remembers it: it means the same from any directory
-            source_options["path"] = str(Path(source_options["path"]).expanduser().resolve())
+            source_options["path"] = str(user_path(str(source_options["path"])).resolve())
         plain = {key: str(value) if isinstance(value, Path) else value for key, value in source_options.items()}
         self._source = {"name": name, **sizes, **plain}
         self.spec: DataSpec = self.splits.spec

@@ -87,6 +87,8 @@ class Loaded:
         columns: names of the entries along the last axis, if they have any.
         val: the official validation split; None where there is none, and a part of ``train`` may be held out.
         notes: what a user should know of how the data was read, in sentences: what was left out, say.
+        apart: bool ``(N,)``: which of ``train`` are to be set apart where ``test`` is None; a stratified random 20 % if
+            left out.
     """
 
     train: Split
@@ -97,6 +99,7 @@ class Loaded:
     columns: tuple[str, ...] = ()
     val: Split | None = None
     notes: tuple[str, ...] = ()
+    apart: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,8 @@ def load_splits(
 ) -> Splits:
     """Load a source and split it.
 
-    The official test split stays apart; where a source has none, a stratified 20 % is set apart with a fixed seed.
+    The official test split stays apart; where a source has none, what it names is set apart, or else a stratified 20 %
+    with a fixed seed. There need be no training images where the source holds a test split alone.
     Validation images are the official ones, or else drawn from the rest, stratified.
 
     Args:
@@ -200,12 +204,15 @@ def load_splits(
     if loaded.test is not None:
         test = replace(loaded.test, kind=source.KIND)
     else:
-        train, test = (train.take(slice(0)), train) if whole else _set_test_apart(train)
+        train, test = (train.take(slice(0)), train) if whole else _set_test_apart(train, loaded.apart)
     official_val = None if loaded.val is None else replace(loaded.val, kind=source.KIND)
     parts = [train, test, *([] if official_val is None else [official_val])]
     names, fingerprint = source.CLASSES or loaded.class_names, loaded.fingerprint or _fingerprint(*parts)
     for split in parts:
         _check(split, len(names), name)
+    notes = [*loaded.notes, *_absent(train, test, names)]
+    if loaded.apart is not None and not whole:
+        notes.append(f"{len(test):,} of {len(train) + len(test):,} images are set apart as the test split")
     count = round(val_size * len(train)) if 0 < val_size < 1 else int(val_size)
     count = count if official_val is None and len(train) else 0
     if count and count >= len(train):
@@ -226,7 +233,7 @@ def load_splits(
     )  # fmt: skip
     if labels:
         train = _hide(train, balanced(train.labels, labels, len(names), generator, "labels"), repeat)
-    return Splits(train, val, test, spec, fingerprint, loaded.notes)
+    return Splits(train, val, test, spec, fingerprint, tuple(notes))
 
 
 def _check(split: Split, classes: int, source: str) -> None:
@@ -249,8 +256,24 @@ def _fingerprint(*splits: Split) -> str:
     return digest.hexdigest()
 
 
-def _set_test_apart(data: Split) -> tuple[Split, Split]:
-    return parted(data, max(round(0.2 * len(data)), 1), torch.Generator().manual_seed(TEST_SEED))
+def _absent(train: Split, test: Split, names: Sequence[str]) -> list[str]:
+    """Notes on classes without an image to train or to test on."""
+    notes = []
+    for part, split in (("training", train), ("test", test)):
+        counts = split.labels.bincount(minlength=len(names)).tolist()
+        absent = [name for name, count in zip(names, counts, strict=True) if not count]
+        if absent and len(split):
+            more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+            notes.append(f"no {part} image of a class: {', '.join(absent[:5])}{more}")
+    return notes
+
+
+def _set_test_apart(data: Split, apart: Tensor | None) -> tuple[Split, Split]:
+    if apart is None:
+        return parted(data, max(round(0.2 * len(data)), 1), torch.Generator().manual_seed(TEST_SEED))
+    if not bool(apart.any()):
+        raise DataError("all images are the same: none can be set apart to test on")
+    return data.take((~apart).nonzero()[:, 0]), data.take(apart.nonzero()[:, 0])
 
 
 def stratified(labels: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -33,6 +33,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -176,10 +177,74 @@ def complete(choices: Mapping[str, tuple[str, ...]], *given: Mapping[str, Any]) 
     return settings
 
 
+NOT_USERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found")  # folders that archives, servers and systems add
+SHOWN = 6  # reasons, or suffixes, that a line names
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is no example, whatever its suffix: ``._1.png`` is no picture."""
+    return name.startswith(".") or name in NOT_USERS
+
+
+def scan(folder: Path, above: Sequence[Path] = ()) -> tuple[list[Path], Counter[str]]:
+    """All files below ``folder``, sorted, and what else there is, counted by what it is: hidden, say.
+
+    Links are followed, to each folder once, and not to ``folder`` or those ``above`` it: there is no endless circle.
+
+    Raises ``DataError`` for a folder that may not be read.
+    """
+    files: list[Path] = []
+    others: Counter[str] = Counter()
+    places = {os.path.realpath(path) for path in above}
+    waiting = [folder]
+    while waiting:
+        current = waiting.pop()
+        place = os.path.realpath(current)
+        if place in places:
+            others["link to a folder that is read already"] += 1
+            continue
+        places.add(place)
+        for path in entries(current):
+            if is_hidden(path.name):
+                others["hidden"] += 1
+            elif os.path.isdir(path):
+                waiting.append(path)
+            elif os.path.isfile(path):
+                files.append(path)
+            else:  # a link to nothing, a pipe
+                others["no file"] += 1
+    return sorted(files), others
+
+
+def entries(folder: Path) -> list[Path]:
+    """What a folder holds, sorted. Raises ``DataError`` where it may not be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read: {error.strerror}") from error
+
+
+def suffix_of(path: Path) -> str:
+    """Under what a file is counted that is left out."""
+    suffix = path.suffix.lower()
+    return os.fsencode(suffix).decode("utf-8", "backslashreplace") if suffix else "without a suffix"
+
+
+def counted(counts: Counter[str]) -> str:
+    """``"5 × .txt, 2 × hidden"``, the most frequent first."""
+    shown = [f"{count:,} × {what}" for what, count in counts.most_common(SHOWN)]
+    more = counts.total() - sum(count for _, count in counts.most_common(SHOWN))
+    return ", ".join(shown + ([f"{more:,} × other"] if more else []))
+
+
+def sentence(counts: Counter[str]) -> str:
+    """What is left out, for the user; nothing where nothing is."""
+    return f"{counts.total():,} left out: {counted(counts)}" if counts else ""
+
+
 def list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     """All files below ``folder`` that end so, whatever the case, sorted; hidden ones left out."""
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    return sorted(path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return [path for path in scan(folder)[0] if path.suffix.lower() in suffixes]
 
 
 def named_files(names: Sequence[str], suffixes: Sequence[str], what: str) -> list[Path]:
@@ -189,8 +254,19 @@ def named_files(names: Sequence[str], suffixes: Sequence[str], what: str) -> lis
         path = user_path(name)
         files = list_files(path, suffixes) if path.is_dir() else [path]
         if not files:
-            raise DataError(f"{path} holds no {what} ({', '.join(suffixes)})")
+            some = ", ".join(suffixes[:SHOWN]) + (", …" if len(suffixes) > SHOWN else "")
+            raise DataError(f"{path} holds no {what} ({some})\n{left_out([name])}")
         if not path.exists():
             raise DataError(f"{path} does not exist")
         paths += files
     return paths
+
+
+def left_out(names: Sequence[str], used: Sequence[Path] = ()) -> str:
+    """A line on what is in the folders that a user named beside the files that are ``used``; "" if nothing is."""
+    known, counts = set(used), Counter[str]()
+    for path in (Path(name).expanduser() for name in names):
+        if path.is_dir():
+            files, others = scan(path)
+            counts += others + Counter(suffix_of(file) for file in files if file not in known)
+    return sentence(counts) and f"{sentence(counts)}\n"

@@ -24,7 +24,13 @@ VALUES = "grey"
 SETTINGS = {"invert": ("auto", "always", "never"), "frame": ("picture", "ink")}  # how a picture is treated, see prepare
 FORMAT = "png"
 WHITE = 255  # the level
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+_STILL = (  # a picture, not a film, a drawing or an array: where Pillow knows the format, as it may have been built
+    ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".jfif", ".jpe", ".pgm", ".ppm", ".pbm",
+    ".pnm", ".pfm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".tga", ".icb", ".vda", ".vst", ".apng", ".avifs",
+    ".dib", ".pcx", ".sgi", ".rgb", ".rgba", ".bw", ".ras", ".qoi", ".ico", ".cur", ".icns", ".psd", ".dds", ".xbm",
+    ".xpm", ".msp", ".im",
+)  # fmt: skip
+SUFFIXES = tuple(suffix for suffix in _STILL if suffix in Image.registered_extensions())
 
 
 def decode(stored: Tensor) -> Tensor:
