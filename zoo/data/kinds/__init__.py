@@ -265,7 +265,7 @@ def named_files(names: Sequence[str], suffixes: Sequence[str], what: str) -> lis
 def left_out(names: Sequence[str], used: Sequence[Path] = ()) -> str:
     """A line on what is in the folders that a user named beside the files that are ``used``; "" if nothing is."""
     known, counts = set(used), Counter[str]()
-    for path in (Path(name).expanduser() for name in names):
+    for path in map(user_path, names):
         if path.is_dir():
             files, others = scan(path)
             counts += others + Counter(suffix_of(file) for file in files if file not in known)

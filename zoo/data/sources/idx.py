@@ -23,6 +23,7 @@ from torch import Tensor
 from zoo.data import idx, published
 from zoo.data.splits import Loaded, Split
 from zoo.errors import ConfigError, DataError
+from zoo.files import user_path
 
 KIND = "image"
 CLASSES = None  # the labels say
@@ -53,7 +54,7 @@ def load(root: Path, path: str | Path | None, names: Sequence[str]) -> Loaded:
         raise ConfigError("data=idx needs a folder of IDX files: data.path=… or a script's path=…")
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, (str, int)) for name in names):
         raise ConfigError(f"data.names={names}: a list of the classes' names is needed, such as [cat,dog]")
-    pairs = _pairs(Path(path).expanduser().resolve())
+    pairs = _pairs(user_path(str(path)).resolve())
     files = [file for pair in pairs.values() for file in pair]
     values = published.read_once(_read, files)
     parts = dict(zip(pairs, zip(values[::2], values[1::2], strict=True), strict=True))
