@@ -458,6 +458,14 @@ def schema(*words: str) -> tuple[dict, dict]:
     return found, dict(config._rules(plain))
 
 
+@pytest.mark.parametrize(
+    "text", ["", "[", "{", "nan", "1e400", "-1", "0", "9" * 5000, "2147483648", "1.5", "true", "'"]
+)
+def test_a_script_refuses_what_is_no_count(text):
+    with pytest.raises(zoo.ConfigError, match="n="):
+        command.parse([f"n={text}"], {"n": 3}, {"n": "[1, inf)"}, "")
+
+
 @pytest.mark.parametrize("group", ["model", "learner", "data", "logger", "trainer"])
 def test_every_open_end_has_one(group):
     """No whole number of any option is taken that no memory holds, and none that is no number."""

@@ -103,7 +103,10 @@ def parse(
             values[key] = text
             check_value(key, text, "", rules.get(key))
         else:
-            values[key] = yaml.safe_load(text)
+            try:
+                values[key] = yaml.safe_load(text)
+            except (yaml.YAMLError, ValueError):  # no value at all, or a number of thousands of digits
+                values[key] = text
             check_value(key, values[key], defaults[key], rules.get(key))
     for key, value in values.items():
         if value is ...:

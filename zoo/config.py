@@ -331,7 +331,7 @@ def _parsed(word: str) -> Override:
     """An override as Hydra reads it. Raises ``ConfigError`` with the word that would be right."""
     try:
         return OverridesParser.create().parse_override(word)
-    except HydraException as error:
+    except (HydraException, ValueError) as error:  # ValueError: a number of thousands of digits
         key, equals, value = word.partition("=")
         group, colon, option = word.partition(":")
         if not equals:
