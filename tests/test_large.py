@@ -188,10 +188,11 @@ REFUSED = [
     ("vae", 512, {}, "model.hidden_sizes"),
     ("vae", 512, {"network": "conv"}, "model.hidden_sizes"),
     ("m2", 512, {}, "model.hidden_sizes"),
-    ("mlp", 512, {"hidden_sizes": [4096, 512]}, "model.hidden_sizes"),
+    ("m2", 224, {"network": "conv"}, "model.hidden_sizes"),
+    ("mlp", 512, {}, "model.hidden_sizes"),
     ("hmm", 512, {"lags": 20}, "model.lags"),
-    ("hmm", 512, {"reads": "pixels"}, "reads=rows"),
-    ("rnn", 512, {"reads": "pixels"}, "reads=rows"),
+    ("hmm", 224, {"reads": "pixels"}, "reads=rows"),
+    ("rnn", 224, {"reads": "pixels"}, "reads=rows"),
 ]
 
 
@@ -220,6 +221,15 @@ def test_a_machine_with_more_memory_takes_more(monkeypatch):
         else:
             with pytest.raises(ConfigError, match="about 8 GB of memory"):
                 memory.require(8.5e9, "this", "less")
+
+
+def test_what_was_trained_elsewhere_is_loaded(tmp_path, monkeypatch):
+    spec = zoo.DataSpec((3, 32, 32), 2, ("a", "b"), (0.5,) * 3, (0.25,) * 3)
+    zoo.save(zoo.create("mlp", spec, hidden_sizes=[2]), tmp_path / "kept")
+    monkeypatch.setattr(memory, "budget", lambda: 1000)
+    with pytest.raises(ZooError, match="model.hidden_sizes"):
+        zoo.create("mlp", spec, hidden_sizes=[2])
+    zoo.load(tmp_path / "kept")
 
 
 def test_counting_weights_draws_no_random_numbers():

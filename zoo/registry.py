@@ -28,6 +28,7 @@ from zoo.spec import DataSpec
 if TYPE_CHECKING:
     from zoo.base.model import Model
 
+COPIES = 10  # of a model's weights while it is trained: gradients, Adam's averages, and all of that written twice
 LARGE = 2048  # values of an example from which on the size of models is looked at before they are built
 _CLASSES: dict[str, type[Model]] = {}
 _HOME = Path(__file__).parent / "models"
@@ -127,8 +128,14 @@ def create(name: str, spec: DataSpec | Mapping[str, Any] | None = None, **overri
         The model in training mode. Its ``config`` (plain data) is all that :func:`create` needs to build it again.
 
     Raises:
-        ZooError: unknown name or option (with the nearest valid ones), or a value the model refuses.
+        ZooError: unknown name or option (with the nearest valid ones), a value the model refuses, or a model that is too
+            large to be trained on this machine.
     """
+    return _built(name, spec, overrides, trained=True)
+
+
+def _built(name: str, spec: DataSpec | Mapping[str, Any] | None, overrides: Mapping[str, Any], trained: bool) -> Model:
+    """As :func:`create`; where it is not to be ``trained``, how large it may be is not looked at."""
     cls = model_class(name)
     if not isinstance(spec, DataSpec):
         spec = DataSpec() if spec is None else DataSpec.from_dict(spec)
@@ -148,7 +155,8 @@ def create(name: str, spec: DataSpec | Mapping[str, Any] | None = None, **overri
         raise ZooError(f"model {name!r} has no default for {', '.join(missing)}: a value must be given")
     try:
         chosen = {key: _plain(value) for key, value in chosen.items()}
-        _require_memory(cls, spec, chosen)
+        if trained:
+            _require_memory(cls, spec, chosen)
         model = cls(spec, **chosen)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         reason = (str(error) or repr(error)).splitlines()[0]  # torch adds stack traces and lists of signatures
@@ -180,14 +188,15 @@ def _require_memory(cls: type[Model], spec: DataSpec, chosen: Mapping[str, Any])
     weights = sum(parameter.nbytes for parameter in model.parameters())
     others = sum(buffer.nbytes for buffer in model.buffers())
     count = sum(parameter.numel() for parameter in model.parameters())
-    what = f"{count:,} weights, with their gradients and two averages of each,"
-    memory.require(4 * weights + others, what, cls.lighter)
+    what = f"{count:,} weights, with their gradients, two averages of each and a checkpoint in the making,"
+    memory.require(COPIES * weights + others, what, cls.lighter)
 
 
 def rebuild(config: Mapping[str, Any]) -> Model:
-    """A model with new weights from the ``config`` of another one, also of an earlier version. As :func:`create`."""
+    """A model with new weights from the ``config`` of another one, also of an earlier version. As :func:`create`, but of
+    any size: what is loaded was trained, and asking takes a tenth of the memory."""
     name, options = renewed(config["name"], config["options"])
-    return create(name, config["spec"], **options)
+    return _built(name, config["spec"], options, trained=False)
 
 
 def renewed(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

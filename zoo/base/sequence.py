@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 READS = ("rows", "columns", "pixels")
-LONGEST = 1 << 16  # steps, which are taken one after the other
+LONGEST = 1 << 15  # steps, which are taken one after the other
 
 
 class Steps:
