@@ -316,4 +316,4 @@ def _draw(labels: Tensor, counts: Sequence[int], generator: torch.Generator) -> 
     for label, count in enumerate(counts):
         members = (labels == label).nonzero()[:, 0]
         chosen.append(members[torch.randperm(len(members), generator=generator)[:count]])
-    return torch.cat(chosen).sort()[0]
+    return torch.cat(chosen).sort()[0] if chosen else torch.zeros(0, dtype=torch.long)
