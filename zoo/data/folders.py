@@ -168,7 +168,7 @@ def _count_beside(
         split = split_of(folder.name)
         if inside.files and split is None and (len(splits) == 1 or class_name(folder) in names):
             raise DataError(
-                f"{path} holds {_listed([*splits.values()])} with folders of classes, and pictures in {called}/ beside:\n"
+                f"{path} holds {_listed([*splits.values()])} and pictures in {called}/ beside;\n"
                 "if these are to be learned, move them into train/; if not, elsewhere"
             )
         if inside.files:

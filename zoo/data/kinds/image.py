@@ -28,7 +28,7 @@ _STILL = (  # a picture, not a film, a drawing or an array: where Pillow knows t
     ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".jfif", ".jpe", ".pgm", ".ppm", ".pbm",
     ".pnm", ".pfm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".tga", ".icb", ".vda", ".vst", ".apng", ".avifs",
     ".dib", ".pcx", ".sgi", ".rgb", ".rgba", ".bw", ".ras", ".qoi", ".ico", ".cur", ".icns", ".psd", ".dds", ".xbm",
-    ".xpm", ".msp", ".im",
+    ".xpm", ".msp",
 )  # fmt: skip
 SUFFIXES = tuple(suffix for suffix in _STILL if suffix in Image.registered_extensions())
 
