@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-SIDE = 256  # pixels of the longer side at which ink is looked for
+SIDE = 224  # pixels of the longer side at which ink is looked for
 BOX = 20 / 28  # of the frame, which the longer side of the ink takes
 WIDTH = 0.08  # of the longer side of the ink: thinner strokes are drawn that wide
 LEVELS = 6  # of 255: less contrast is no ink
@@ -61,7 +61,7 @@ def _find(picture: Image.Image, dark: bool | None) -> tuple[np.ndarray, bool] | 
     depth = ground - smooth
     depth -= np.median(depth)
     noise = 1.4826 * float(np.median(np.abs(depth)))
-    peak = float(np.percentile(depth, 99.7))
+    peak = float(np.percentile(depth, 99.95))
     if peak < max(LEVELS, 5 * noise):
         return None
     parts, count = ndimage.label(depth > max(peak / 4, 3 * noise), np.ones((3, 3)))
@@ -85,6 +85,7 @@ def _is_dark(grey: np.ndarray) -> bool:
     low, high = np.percentile(border, [10, 90])
     if high - low < 0.1 * (grey.max() - grey.min()):
         return float(np.median(border)) > float(grey.mean())
+    grey = grey[:: max(len(grey) // 48, 1), :: max(grey.shape[1] // 48, 1)]
     rows, columns = (np.linspace(-1, 1, n) for n in grey.shape)
     y, x = (axis.ravel() for axis in np.meshgrid(rows, columns, indexing="ij"))
     basis = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], 1)
@@ -107,6 +108,11 @@ def _frame(ink: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Ink in its box of ``size``, see above, uint8."""
     left, top, right, bottom = _box(ink)
     longer = max(right - left, bottom - top)
+    depth = ndimage.distance_transform_edt(ink > 0.5)
+    lacking = round(WIDTH * longer - 4 * float(depth[depth > 0].mean()) + 2) if depth.any() else 0
+    if lacking > 0:
+        reach = np.hypot(*np.mgrid[-lacking : lacking + 1, -lacking : lacking + 1]) <= lacking / 2
+        ink = ndimage.grey_dilation(ink, footprint=reach)
     scale = BOX * min(size) / longer
     box = (left, top, right, bottom)
     part = Image.fromarray(ink.astype(np.float32)).crop(box)
@@ -115,12 +121,8 @@ def _frame(ink: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     )
     values = np.asarray(small).clip(0, 1)
     total = values.sum()
-    y, x = (
-        float((values.sum(axis) * np.arange(n)).sum() / total)
-        for axis, n in ((1, values.shape[0]), (0, values.shape[1]))
-    )
+    y, x = (float((values.sum(1 - axis) * np.arange(values.shape[axis])).sum() / total) for axis in (0, 1))
     frame = Image.new("L", size[::-1])
-    frame.paste(
-        Image.fromarray((values * 255).round().astype(np.uint8)), (round(size[1] / 2 - x), round(size[0] / 2 - y))
-    )
+    corner = round(size[1] / 2 - x), round(size[0] / 2 - y)
+    frame.paste(Image.fromarray((values * 255).round().astype(np.uint8)), corner)
     return np.asarray(frame)

@@ -2,10 +2,10 @@
 
 **Depth.** Up to eight bits, the format says where white is. Wider values often do not fill their type: eight or twelve
 bits are written into sixteen, and a float may mean anything. White is then the least of the usual full scales, 1, 255,
-1023, 4095, 16383, 65535 and the type's own, that holds all values. A wrong guess makes a dark picture up to four times
-brighter for each scale; the other error, to take twelve bits for sixteen, makes it black and loses it. The first is
-chosen, since it can be prevented: TIFF's MaxSampleValue or SMaxSampleValue, PNG's sBIT and PGM's maximum say which scale
-is meant (as the least number that it must hold: TIFF means them as statistics). Refused is what no scale fits: negative
+1023, 4095, 16383, 65535 and the type's own, that holds all values. A picture of sixteen bits all of which is dark is so
+made bright; the other error, to take twelve bits for sixteen, makes it black and loses it. The first is chosen, since
+it can be prevented: TIFF's MaxSampleValue or SMaxSampleValue, PNG's sBIT and PGM's maximum say which scale is meant (as
+the least number that it must hold: TIFF means them as statistics). Refused is what no scale fits: negative
 numbers, NaN, numbers that are all alike, that end between 1 and 64 or above 65535 but far below the type's end, or that
 span less than 1/32 of the scale. Of colours of sixteen bits Pillow keeps the upper eight: they are refused where that
 leaves nothing.
@@ -78,7 +78,7 @@ def naming(name: str) -> Iterator[None]:
     except DataError as error:
         reason, cause = str(error), error.__cause__
     except UnidentifiedImageError as error:
-        reason, cause = "it is damaged or no image at all", error
+        reason, cause = "it is damaged, no image at all, or of a form that Pillow does not read", error
     except MemoryError as error:
         reason, cause = "it is too large for the memory that there is", error
     except FileNotFoundError as error:
@@ -93,8 +93,7 @@ def eight_bit(picture: Image.Image, color: bool, name: str = "the picture") -> I
     """A picture of any mode, upright, in ``"RGB"`` or ``"L"``. Raises ``DataError``, see above."""
     with naming(name):
         _check_size(picture.size)
-        tile = getattr(picture, "tile", None)
-        cut = len(picture.getbands()) > 1 and bool(tile) and ";16" in str(tile[0][3])
+        cut = len(picture.getbands()) > 1 and ";16" in str(getattr(picture, "tile", ""))
         deep = picture.mode in ("F", "I") or picture.mode.startswith("I;16") or _is_signed(picture)
         declared = _declared(picture) if deep else 0
         picture.load()
@@ -217,7 +216,7 @@ def _white(values: np.ndarray, full: float, declared: float, overshoot: float) -
         raise DataError("it holds values that are no numbers (NaN or infinite)")
     low, high = float(values.min()), float(values.max())
     scales = [scale for scale in SCALES if scale < full] + [full]
-    known = high <= declared * overshoot
+    known = declared > 0 and high <= declared * overshoot
     white = next((scale for scale in scales if max(high, declared if known else 0) <= scale * overshoot), 0)
     if not white:
         raise DataError(f"its values go up to {high:g}, and where white is cannot be told")

@@ -177,8 +177,8 @@ def prepare(
         color: three channels or one.
         invert: ``"always"``, ``"never"``, or ``"auto"``: a grey picture is inverted if it is dark on light.
         frame: how the training pictures stand in theirs: ``"picture"``: all of a picture is shown; ``"ink"``: what is
-            drawn, light on black, as MNIST's authors did, see :mod:`zoo.data.ink`. Grey pictures that have the ``size``,
-            a black or white ground and half the contrast at least are taken to stand so already.
+            drawn, light on black, as MNIST's authors did, see :mod:`zoo.data.ink`. Grey pictures that have the
+            ``size``, a black or white ground and half the contrast at least are taken to stand so already.
         name: what to call it in an error.
 
     Raises:
