@@ -333,6 +333,7 @@ OBSERVED_IN_FOLDER = {  # of a folder with pictures dark on light, in two classe
     "data.path": ("{folder}/train", lambda m: len(m.splits.train) + len(m.splits.test)),
     "data.image_size": ("8", lambda m: m.spec.shape),
     "data.color": ("color", lambda m: m.spec.shape),
+    "data.frame": ("ink", lambda m: m.splits.train.images.float().mean().item()),
     "data.invert": ("never", lambda m: m.spec.mean[0] > 0.5),
     "data.root": ("{folder}/elsewhere", lambda m: None),
 }
@@ -501,10 +502,11 @@ def test_run_key_is_observed(key, plain_runs, tmp_path):
 
 
 @pytest.mark.parametrize(("key", "value"), [("num_nodes", 2), ("deterministic", True)])
-def test_trainer_argument(key, value, tmp_path):
+def test_trainer_argument(key, value, tmp_path, monkeypatch):
     """Arguments whose effect needs other machines reach Lightning's Trainer as they are."""
     from zoo.run.trainer import build_trainer
 
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # where the other machines would be
     settings = composed("model=mlp", "trainer=cpu", "logger=none", "trainer.strategy=ddp")
     settings["trainer"].pop("_allowed_")
     settings["trainer"][key] = value

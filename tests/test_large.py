@@ -227,7 +227,7 @@ def test_what_was_trained_elsewhere_is_loaded(tmp_path, monkeypatch):
     spec = zoo.DataSpec((3, 32, 32), 2, ("a", "b"), (0.5,) * 3, (0.25,) * 3)
     zoo.save(zoo.create("mlp", spec, hidden_sizes=[2]), tmp_path / "kept")
     monkeypatch.setattr(memory, "budget", lambda: 1000)
-    with pytest.raises(ZooError, match="model.hidden_sizes"):
+    with pytest.raises(ZooError, match=r"model\.hidden_sizes"):
         zoo.create("mlp", spec, hidden_sizes=[2])
     zoo.load(tmp_path / "kept")
 

@@ -128,8 +128,8 @@ def create(name: str, spec: DataSpec | Mapping[str, Any] | None = None, **overri
         The model in training mode. Its ``config`` (plain data) is all that :func:`create` needs to build it again.
 
     Raises:
-        ZooError: unknown name or option (with the nearest valid ones), a value the model refuses, or a model that is too
-            large to be trained on this machine.
+        ZooError: unknown name or option (with the nearest valid ones), a value the model refuses, or a model that is
+            too large to be trained on this machine.
     """
     return _built(name, spec, overrides, trained=True)
 
@@ -193,8 +193,10 @@ def _require_memory(cls: type[Model], spec: DataSpec, chosen: Mapping[str, Any])
 
 
 def rebuild(config: Mapping[str, Any]) -> Model:
-    """A model with new weights from the ``config`` of another one, also of an earlier version. As :func:`create`, but of
-    any size: what is loaded was trained, and asking takes a tenth of the memory."""
+    """A model with new weights from the ``config`` of another one, also of an earlier version.
+
+    As :func:`create`, but of any size: what is loaded was trained, and asking takes a tenth of the memory.
+    """
     name, options = renewed(config["name"], config["options"])
     return _built(name, config["spec"], options, trained=False)
 
