@@ -472,6 +472,7 @@ def test_chunks_change_nothing(monkeypatch):
     answers = []
     for size in (2**24, 50):
         monkeypatch.setattr("zoo.models.hmm.CHUNK", size)
+        monkeypatch.setattr("zoo.models.hmm.LARGEST_CHUNK", size)
         model = build(shape, num_states=3)
         answers.append(
             [

@@ -402,7 +402,7 @@ def test_a_set_is_labelled_by_command(tmp_path):
     done = command(*words)
     assert done.returncode == 0, done.stderr
     assert "350 images, 50 of them with their own label" in done.stdout
-    assert f"data.path={tmp_path / 'a set'}" in shlex.split(done.stdout.splitlines()[-1])
+    assert f'data.path="{tmp_path / "a set"}"' in shlex.split(done.stdout.splitlines()[-1])  # quoted for Hydra, too
     assert len(list((tmp_path / "a set").rglob("*.png"))) == 350
     known = load_splits("digits", val_size=200, split_seed=1, labels=50).train.labelled()
     images = load_splits("image_folder", path=tmp_path / "a set", invert="never", root=tmp_path)

@@ -61,7 +61,8 @@ class GradientLearner(Learner):
         # a mistake in these is an error now, not after the run has begun
         trial = build_optimizer(self.model.parameters(), **self.optimizer_options)
         tried = build_schedule(trial, 100, **self.schedule_options)
-        if isinstance(tried, torch.optim.lr_scheduler.LRScheduler):
+        schedules = torch.optim.lr_scheduler
+        if isinstance(tried, schedules.LRScheduler) and not isinstance(tried, schedules.ReduceLROnPlateau):
             try:
                 with warnings.catch_warnings(action="ignore"):  # of a step of the optimiser that it should follow
                     tried.step()
