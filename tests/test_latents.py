@@ -444,11 +444,11 @@ def test_what_paths_refuse():
     x = images()
     with pytest.raises(ZooError, match=r"cannot interpolate; models that can: .*vae"):
         zoo.interpolate(zoo.create("naive_bayes"))
-    with pytest.raises(ZooError, match="steps.* at least 2, not 1"):
+    with pytest.raises(ZooError, match=r"steps.* at least 2, not 1"):
         zoo.interpolate(vae(), steps=1)
     with pytest.raises(ZooError, match="ends must be two tensors"):
         zoo.interpolate(vae(), ends=(x[:2], x[:3]))
-    with pytest.raises(ZooError, match="the images are .*, the model was made for"):
+    with pytest.raises(ZooError, match=r"the images are .*, the model was made for"):
         zoo.interpolate(vae(), ends=(x[:2, :, :7], x[2:4, :, :7]))
     with pytest.raises(ZooError, match="ends must be two tensors"):
         zoo.interpolate(vae(), 4, ends=(x[:3], x[3:]))
