@@ -110,16 +110,19 @@ def _row(cls: Any) -> tuple[tuple[str, str], ...]:
 # How a question is put
 
 
-def ask(model: Model, function: Callable[..., Tensor], *inputs: Tensor, batch_size: int | None = None) -> Tensor:
+def ask(
+    model: Model, function: Callable[..., Tensor], x: Tensor, *more: Tensor | None, batch_size: int | None = None
+) -> Tensor:
     """``function`` over slices of the inputs, on the model's device; the results joined on the inputs' device.
 
     Args:
         model: in eval mode meanwhile, without gradients.
         function: slices of the inputs to a tensor with a row for each of theirs.
-        *inputs: tensors of as many rows.
+        x: examples.
+        *more: tensors of as many rows; what is None is left out.
         batch_size: rows at a time; if left out, as many as hold a bounded number of values.
     """
-    home = inputs[0].device
+    home, inputs = x.device, [x, *(tensor for tensor in more if tensor is not None)]
     size = model.examples_at_once if batch_size is None else count(batch_size, 1, "batch_size")
     with evaluating(model):
         parts = zip(*(tensor.split(size) for tensor in inputs), strict=True)
@@ -208,8 +211,7 @@ def without_gaps(model: Model, x: Any, words: str) -> Tensor:
 
     Raises ``ZooError`` for any other: ``words`` say what it cannot do then.
     """
-    x, observed = given(model, x)
-    return x if observed is None else fill_gaps(model, x, observed, words)
+    return fill_gaps(model, *given(model, x), words)
 
 
 def fill_gaps(model: Model, x: Tensor, observed: Tensor | None, words: str) -> Tensor:

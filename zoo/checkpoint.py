@@ -25,7 +25,7 @@ from torch import Tensor
 
 from zoo.base.model import Model
 from zoo.errors import CheckpointError, ZooError
-from zoo.files import json_text, new_folder, user_path, write_text
+from zoo.files import json_text, new_folder, user_path
 
 FORMAT = 1
 
@@ -157,9 +157,9 @@ def save(model: Model, folder: str | Path, card: str = "", training: dict[str, A
             for key, value in model.state_dict().items()
         }
         save_file(state, temporary / "model.safetensors")
-        write_text(temporary / "config.json", json_text(entry))
+        (temporary / "config.json").write_text(json_text(entry), "utf-8")
         card = card or f'# {entry["model"]["name"]}\n\n`zoo.load("{folder.name}")`\n'
-        write_text(temporary / "README.md", card)
+        (temporary / "README.md").write_text(card, "utf-8", "spelled")
         for path in temporary.iterdir():
             path.chmod(0o644)  # safetensors makes files that their owner alone can read
     return folder

@@ -87,13 +87,12 @@ def checked(config: DictConfig) -> dict[str, Any]:
     schema = loader.load_configuration("train", [*selected, *(f"~{overlay}" for overlay in OVERLAYS)], RunMode.RUN)
     values, defaults = _plain(config), _plain(schema)
     rules = dict(_rules(defaults))
-    known = set(_keys(defaults, ""))
     try:
-        _check(values, defaults, rules, known, "")
+        _check(values, defaults, rules, "")
     except _Unknown as unknown:
         key = str(unknown)
         configs = next(Path(source.path) for source in loader.get_sources() if source.provider == "main")
-        hint = _hint(key, known, {group: choices[group] for group in GROUPS}, configs)
+        hint = _hint(key, set(_keys(defaults, "")), {group: choices[group] for group in GROUPS}, configs)
         raise ConfigError(f"unknown key {key!r}: {hint}{_set_by(key, choices, configs)}") from None
     if values["data"].get("path") not in (None, ""):  # the run remembers it: it means the same from any directory
         values["data"]["path"] = str(user_path(str(values["data"]["path"])).resolve())
@@ -203,10 +202,8 @@ class _Unknown(Exception):
     """A key that is not in the schema."""
 
 
-def _check(
-    values: Mapping[str, Any], defaults: Mapping[str, Any], rules: Mapping[str, Any], known: set[str], prefix: str
-) -> None:
-    """Compare ``values`` with the schema's ``defaults`` below ``prefix``; ``known`` are all keys of the schema."""
+def _check(values: Mapping[str, Any], defaults: Mapping[str, Any], rules: Mapping[str, Any], prefix: str) -> None:
+    """Compare ``values`` with the schema's ``defaults`` below ``prefix``."""
     is_open = rules.get(prefix.rstrip(".")) == "open"
     for key, value in values.items():
         where = f"{prefix}{key}"
@@ -224,7 +221,7 @@ def _check(
         if isinstance(defaults[key], dict):
             if not isinstance(value, dict):
                 raise ConfigError(f"{where} holds {', '.join(defaults[key])}; it cannot be set to {value!r}")
-            _check(value, defaults[key], rules, known, f"{where}.")
+            _check(value, defaults[key], rules, f"{where}.")
         else:
             check_value(where, value, defaults[key], rules.get(where))
 

@@ -6,7 +6,7 @@ The command line prints them without a traceback and exits with status 2; in Pyt
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class ZooError(ValueError):
@@ -23,6 +23,11 @@ class DataError(ZooError):
 
 class CheckpointError(ZooError):
     """A file that is no checkpoint of this zoo, or one that is damaged or refused."""
+
+
+def some(names: Sequence[str], most: int = 5) -> str:
+    """The first of some names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def did_you_mean(word: str, valid: Iterable[str], what: str = "valid") -> str:

@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.data.kinds import entries, is_hidden, scan, sentence, suffix_of
-from zoo.errors import DataError
+from zoo.data.kinds import entries, is_hidden, legible, scan, sentence, suffix_of
+from zoo.errors import DataError, some
 
 _WORDS = {
     "train": "training|train|trn",
@@ -66,14 +66,9 @@ def split_of(name: str) -> str | None:
     return next((split for split, pattern in _NAMES.items() if pattern.fullmatch(name)), None)
 
 
-def printable(name: str) -> str:
-    """The name of a file with the bytes that are no UTF-8 escaped."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
 def class_name(folder: Path) -> str:
     """What a class is called that has this folder."""
-    return unicodedata.normalize("NFC", printable(folder.name))
+    return unicodedata.normalize("NFC", legible(folder.name))
 
 
 def layout(path: Path, suffixes: Sequence[str], own: Path) -> Layout:
@@ -100,13 +95,13 @@ def layout(path: Path, suffixes: Sequence[str], own: Path) -> Layout:
         inside = {"train": _without_splits(path, content, counts, notes)}
     if set(splits) == {"val"}:  # which is to be tested on: there is nothing to train on
         splits, inside = {"test": splits["val"]}, {"test": inside["val"]}
-        notes.append(f"{printable(splits['test'].name)}/ is taken for the test split: there is no other")
+        notes.append(f"{legible(splits['test'].name)}/ is taken for the test split: there is no other")
     classes = {}
     for split, contents in inside.items():
         _check_no_split_below(splits.get(split, path), contents, bool(splits))
         classes[split] = _classes(contents)
         counts += sum((content.others for content in contents.values()), Counter[str]())
-    called = {split: printable(folder.name) for split, folder in splits.items()}
+    called = {split: legible(folder.name) for split, folder in splits.items()}
     names = _class_names(path, classes, splits)
     files = tuple(
         (split, label, file) for split, found in classes.items() for label, name in enumerate(names)
@@ -145,7 +140,7 @@ def _splits(path: Path, folders: Sequence[Path]) -> tuple[dict[str, Path], list[
         if split is None or not any(os.path.isdir(entry) and not is_hidden(entry.name) for entry in entries(folder)):
             rest.append(folder)
         elif split in splits:
-            names = " and ".join(f"{printable(entry.name)}/" for entry in (splits[split], folder))
+            names = " and ".join(f"{legible(entry.name)}/" for entry in (splits[split], folder))
             raise DataError(f"{path} holds {names}: both are called like the {split} split, there may be one")
         else:
             splits[split] = folder
@@ -164,7 +159,7 @@ def _count_beside(
     """Count what is in folders beside those of splits. Raises ``DataError`` where it may be meant for a class."""
     names = {class_name(entry) for folder in splits.values() for entry in entries(folder)}
     for folder, inside in content.items():
-        called = printable(folder.name)
+        called = legible(folder.name)
         split = split_of(folder.name)
         if inside.files and split is None and (len(splits) == 1 or class_name(folder) in names):
             raise DataError(
@@ -189,10 +184,10 @@ def _without_splits(
     if len(named) > 1 or (named and not any(content[folder].files for folder in content if folder not in named)):
         raise DataError(
             f"{path} holds pictures in {_listed(named)}, which are called like splits:\n"
-            f"a split holds one folder a class, as {printable(named[0].name)}/cat"
+            f"a split holds one folder a class, as {legible(named[0].name)}/cat"
         )
     for folder in named:
-        notes.append(f"{printable(folder.name)}/ is taken for a class, not a split: it holds pictures, no folders")
+        notes.append(f"{legible(folder.name)}/ is taken for a class, not a split: it holds pictures, no folders")
     classes = dict(content)
     for folder in content:
         if split_of(folder.name) and not content[folder].files:  # an empty test/, say
@@ -208,7 +203,7 @@ def _check_no_split_below(root: Path, contents: Mapping[Path, _Content], in_spli
             named = [part for part in ((folder.name, *below) if in_split and below else below) if split_of(part)]
             if named:
                 raise DataError(
-                    f"{printable(str(folder))} holds pictures in {printable('/'.join(below))}/: splits stand above the "
+                    f"{legible(str(folder))} holds pictures in {legible('/'.join(below))}/: splits stand above the "
                     f"classes,\nas in train/cat, not below; a folder that holds the splits is to be named itself"
                 )
 
@@ -233,11 +228,11 @@ def _class_names(
     names = known.get("train", {name for found in known.values() for name in found})
     for split, there in known.items():
         if there - names:
-            train = printable(splits["train"].name)
-            alone = f"; {train}/ alone has {_some(names - there)}" if names - there else ""
+            train = legible(splits["train"].name)
+            alone = f"; {train}/ alone has {some(sorted(names - there))}" if names - there else ""
             raise DataError(
-                f"{path}: {train}/ and {printable(splits[split].name)}/ have different classes:\n"
-                f"{train}/ has nothing to learn {_some(there - names)} from{alone}"
+                f"{path}: {train}/ and {legible(splits[split].name)}/ have different classes:\n"
+                f"{train}/ has nothing to learn {some(sorted(there - names))} from{alone}"
             )
     if len(names) < (2 if "train" in classes else 1):
         place = splits.get("train", path)
@@ -250,14 +245,9 @@ def _deeper(path: Path, files: Sequence[Path], depth: int) -> list[str]:
     deep = [file for file in files if len(file.relative_to(path).parts) > depth + 1]
     if not deep:
         return []
-    place = printable(str(deep[0].relative_to(path).parent))
+    place = legible(str(deep[0].relative_to(path).parent))
     return [f"{len(deep):,} pictures lie deeper in the folder of their class: {place}/"]
 
 
 def _listed(folders: Sequence[Path]) -> str:
-    return _some([f"{printable(folder.name)}/" for folder in folders])
-
-
-def _some(names: Sequence[str] | set[str]) -> str:
-    ordered = sorted(names)
-    return ", ".join(ordered[:5]) + (f" and {len(ordered) - 5} more" if len(ordered) > 5 else "")
+    return some(sorted(f"{legible(folder.name)}/" for folder in folders))

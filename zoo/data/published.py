@@ -63,6 +63,11 @@ def md5(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
+def is_md5(expected: str, data: bytes) -> bool:
+    """Whether this is the published content."""
+    return hashlib.md5(data).hexdigest() == expected
+
+
 def check_md5(path: Path, expected: str, title: str) -> None:
     """Raise ``DataError`` where a file is not the one that was published, before anything in it is looked at."""
     found = md5(path)

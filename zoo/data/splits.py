@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo.data import kinds, sources
-from zoo.errors import ConfigError, DataError, did_you_mean
+from zoo.errors import ConfigError, DataError, did_you_mean, some
 from zoo.files import user_path
 from zoo.spec import DataSpec
 
@@ -50,10 +50,14 @@ class Split:
     def to(self, device: torch.device | str) -> Split:
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
+    @property
+    def hides_classes(self) -> bool:
+        """Whether the class of any example is hidden."""
+        return bool((self.labels == UNLABELLED).any())
+
     def labelled(self) -> Split:
         """The images whose class is not hidden."""
-        known = self.labels != UNLABELLED
-        return self if bool(known.all()) else self.take(known.nonzero()[:, 0])
+        return self.take((self.labels != UNLABELLED).nonzero()[:, 0]) if self.hides_classes else self
 
     def shuffled(self, count: int, generator: torch.Generator) -> Split:
         """``count`` examples in random order, without replacement, or all if there are fewer."""
@@ -137,14 +141,10 @@ def matched(splits: Splits, spec: DataSpec) -> Splits:
     unknown = [name for name, number in zip(names, numbers.tolist(), strict=False) if number < 0]
     notes = splits.notes
     if unknown:
-        theirs, ours = (_listed(some) for some in (unknown, spec.class_names))
+        theirs, ours = (some(classes, most=10) for classes in (unknown, spec.class_names))
         notes = (*notes, f"classes that the model does not know are left out: {theirs}; it knows {ours}")
     described = replace(splits.spec, num_classes=spec.num_classes, class_names=spec.class_names)
     return replace(splits, **parts, spec=described, notes=notes)
-
-
-def _listed(names: Sequence[str], most: int = 10) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def default_root() -> Path:
@@ -263,8 +263,7 @@ def _absent(train: Split, test: Split, names: Sequence[str]) -> list[str]:
         counts = split.labels.bincount(minlength=len(names)).tolist()
         absent = [name for name, count in zip(names, counts, strict=True) if not count]
         if absent and len(split):
-            more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
-            notes.append(f"no {part} image of a class: {', '.join(absent[:5])}{more}")
+            notes.append(f"no {part} image of a class: {some(absent)}")
     return notes
 
 

@@ -70,7 +70,7 @@ class GenerativeLearner(Learner):
         loader: Any = self.trainer.train_dataloader
         if isinstance(loader, Batches):
             model: Any = self.model
-            model.hidden_classes = len(loader.split.labelled()) < len(loader.split)
+            model.hidden_classes = loader.split.hides_classes
 
     def on_fit_end(self) -> None:
         model: Any = self.model

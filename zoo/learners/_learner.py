@@ -125,7 +125,7 @@ class Learner(LightningModule):
         loader = self.trainer.train_dataloader
         if isinstance(loader, Batches):
             self._require_memory(-(-len(loader.split) // (len(loader) * self.trainer.world_size)))
-        if not isinstance(loader, Batches) or len(loader.split.labelled()) == len(loader.split):
+        if not isinstance(loader, Batches) or not loader.split.hides_classes:
             return
         if self.needs_labels:
             raise ConfigError(

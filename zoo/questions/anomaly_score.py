@@ -34,8 +34,7 @@ def anomaly_score(model: Model, x: Tensor, kind: str | None = None, batch_size: 
     if kind not in scores:
         raise ZooError(f"{model.name} has no anomaly score {kind!r}; it has {', '.join(scores)}")
     x, observed = given(model, x)
-    seen = () if observed is None else (observed,)
-    return ask(model, lambda *part: scores[kind](model, *part), x, *seen, batch_size=batch_size)
+    return ask(model, lambda *part: scores[kind](model, *part), x, observed, batch_size=batch_size)
 
 
 def anomaly_scores(model: Model) -> dict[str, Score]:

@@ -32,9 +32,7 @@ def classify(
     """
     require(model, "classify")
     x, observed = given(model, x, observed)
-    if observed is None:
-        return ask(model, model.classify, x, batch_size=batch_size)
-    if model.marginalises or imputer is None:
+    if observed is None or model.marginalises or imputer is None:
         return ask(model, lambda *part: log_proba(model, *part), x, observed, batch_size=batch_size)
     if imputer.spec.shape != model.spec.shape:
         raise ZooError(f"the imputer was made for {imputer.spec.wanted}, the model for {model.spec.wanted}")

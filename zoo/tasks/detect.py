@@ -206,13 +206,15 @@ class Detector:
 
     def _scores(self, images: Tensor) -> dict[str, Tensor]:
         x = kinds.find(self.model.spec.kind).decode(images)
-        surprise = _surprise(self.model, x) if FROM_LIKELIHOOD & {*self.names, *self.ranked} else torch.zeros(0)
-        return {name: self._score(name, images, x, surprise).cpu().double() for name in self.names}
+        asked = [name for name in dict.fromkeys([*self.names, *self.ranked]) if name != "combined"]
+        surprise = _surprise(self.model, x) if FROM_LIKELIHOOD & {*asked} else torch.zeros(0)
+        scores = {name: self._score(name, images, x, surprise).cpu().double() for name in asked}
+        if "combined" in self.names:
+            rare = torch.stack([p_values(known, scores[part]) for part, known in self.ranked.items()])
+            scores["combined"] = -rare.log().sum(0)
+        return scores
 
     def _score(self, name: str, images: Tensor, x: Tensor, surprise: Tensor) -> Tensor:
-        if name == "combined":
-            scores = {part: self._score(part, images, x, surprise).cpu().double() for part in self.ranked}
-            return -torch.stack([p_values(self.ranked[part], score) for part, score in scores.items()]).log().sum(0)
         if name == "log_prob":
             return surprise
         if name == "typicality":

@@ -15,7 +15,7 @@ from zoo import capability
 from zoo.base.generative import Density, bayes
 from zoo.base.model import Model
 from zoo.data import kinds
-from zoo.data.splits import Split, Splits, load_splits, matched
+from zoo.data.splits import UNLABELLED, Split, Splits, load_splits, matched
 from zoo.errors import ConfigError, DataError, ZooError
 from zoo.metrics.classification import confusion_matrix, per_class_accuracy, summarize
 from zoo.metrics.likelihood import dequantise, summarize_likelihood
@@ -167,8 +167,8 @@ def remarks(
         found.append(f"{bits:.2f} bits/dim cannot be: no code is shorter than nothing; the images are hardly any data")
     if bits is not None and bits > most:
         found.append(f"{bits:.4g} bits/dim are more than the {most} of a model that knows nothing")
-    if train is not None and len(train.labelled()):
-        counts = train.labelled().labels.bincount(minlength=spec.num_classes).tolist()
+    if train is not None:
+        counts = train.labels[train.labels != UNLABELLED].bincount(minlength=spec.num_classes).tolist()
         single = [name for name, count in zip(spec.class_names, counts, strict=True) if count == 1]
         if single:
             found.append(f"classes of a single training image, whose density is a spike: {', '.join(single[:10])}")

@@ -224,10 +224,14 @@ def entries(folder: Path) -> list[Path]:
         raise DataError(f"{folder} cannot be read: {error.strerror}") from error
 
 
+def legible(name: str) -> str:
+    """A file's name as text, whatever the locale: UTF-8, with bytes that are none escaped."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def suffix_of(path: Path) -> str:
     """Under what a file is counted that is left out."""
-    suffix = path.suffix.lower()
-    return os.fsencode(suffix).decode("utf-8", "backslashreplace") if suffix else "without a suffix"
+    return legible(path.suffix.lower()) or "without a suffix"
 
 
 def counted(counts: Counter[str]) -> str:

@@ -8,10 +8,10 @@ images.
 
 from __future__ import annotations
 
-import hashlib
 import tarfile
 import zlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -69,7 +69,7 @@ def _complete(folders: Sequence[Path]) -> list[Path] | None:
 
 def _download(places: Sequence[Path]) -> Path:
     try:
-        return published.fetch([URL], places[0] / ARCHIVE, lambda data: hashlib.md5(data).hexdigest() == MD5, "170 MB")
+        return published.fetch([URL], places[0] / ARCHIVE, partial(published.is_md5, MD5), "170 MB")
     except DataError as error:
         pickles = [place / name for place in places for name in ("cifar-10-batches-py", "cifar-10-python.tar.gz")]
         found = next((path for path in pickles if path.exists()), None)

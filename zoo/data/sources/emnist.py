@@ -20,11 +20,11 @@ to handwritten letters.
 
 from __future__ import annotations
 
-import hashlib
 import string
 import zipfile
 import zlib
 from collections.abc import Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -82,14 +82,10 @@ def load(root: Path, split: str) -> Loaded:
         parts = published.read_once(_read_files, found, split)
         notes = (idx.unchecked(TITLE, "archive gzip.zip"),)
     else:
-        archive = archive or published.fetch([URL], places[0] / "gzip.zip", _right, "562 MB")
+        archive = archive or published.fetch([URL], places[0] / "gzip.zip", partial(published.is_md5, MD5), "562 MB")
         parts = published.read_once(_read_archive, [archive], split, tuple(files), MD5)
     images, labels, test_images, test_labels = parts
     return Loaded(Split(images, labels), Split(test_images, test_labels), tuple(NAMES[split]), notes=notes)
-
-
-def _right(data: bytes) -> bool:
-    return hashlib.md5(data).hexdigest() == MD5
 
 
 def _read_files(paths: Sequence[Path], split: str) -> list[Tensor]:
