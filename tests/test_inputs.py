@@ -436,6 +436,10 @@ def test_a_folder_that_has_changed_since_the_training_is_told(folder, tmp_path):
     assert not any("since the training" in note for note in splits_for(spec, source, root=str(tmp_path)).notes)
     changed = {**source, "fingerprint": "0" * 64}
     assert any("since the training" in note for note in splits_for(spec, changed, root=str(tmp_path)).notes)
+    with pytest.MonkeyPatch.context() as patch:  # the very same folder, called by way of a home directory
+        patch.setenv("HOME", str(folder.parent))
+        notes = splits_for(spec, changed, root=str(tmp_path), folder=f"~/{folder.name}").notes
+        assert any("since the training" in note for note in notes)
     elsewhere = {**changed, "path": str(tmp_path / "gone")}
     splits = splits_for(spec, elsewhere, root=str(tmp_path), folder=str(folder), whole=True)
     assert any("another folder" in note for note in splits.notes)

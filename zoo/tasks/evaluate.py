@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from zoo.base.model import Model
 from zoo.data import kinds
 from zoo.data.splits import UNLABELLED, Split, Splits, load_splits, matched
 from zoo.errors import ConfigError, DataError, ZooError
+from zoo.files import user_path
 from zoo.metrics.classification import confusion_matrix, per_class_accuracy, summarize
 from zoo.metrics.likelihood import dequantise, summarize_likelihood
 from zoo.questions.classify import classify
@@ -224,7 +224,7 @@ def splits_for(
         options["path"] = folder
     splits = load_splits(**options, root=root, whole=whole and other)
     if not other and splits.fingerprint != source.get("fingerprint", splits.fingerprint):
-        if folder is not None and Path(folder).resolve() != Path(source.get("path") or "").resolve():
+        if folder is not None and user_path(folder).resolve() != user_path(source.get("path") or ".").resolve():
             seen = "another folder than the model was trained on, or changed since: pictures that it knows may be in it"
             splits = load_splits(**options, root=root, whole=whole)
         else:
