@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from zoo import config as configuration
 from zoo import terminal
-from zoo.command import command, fail, limits
+from zoo.command import command, fail, late_help, limits
 from zoo.errors import ConfigError, ZooError
 from zoo.files import user_path
 from zoo.run import sweep
@@ -80,7 +80,8 @@ def main() -> None:
             return print(configuration.help_text(sys.argv[1:], CONFIGS))
         if {"-m", "--multirun"} & set(sys.argv[1:]):
             configuration.check_sweep(sys.argv[1:], CONFIGS)
-        job()
+        with late_help():
+            job()
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(configuration.explain(error, sys.argv[1:], CONFIGS)) from error
     finally:

@@ -237,15 +237,15 @@ def _moved(key: str, known: set[str]) -> str:
     return f"it is called {target} here"
 
 
-FLAGS = (
+FLAGS = (  # without --experimental-rerun: it reads a pickle, which can run code
     "-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "--resolve", "-p", "--package", "-r", "--run", "-m",
     "--multirun", "-sc", "--shell-completion", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir",
-    "--experimental-rerun", "-i", "--info",
+    "-i", "--info",
 )  # fmt: skip
 
 
 VALUED = ("-p", "--package", "-c", "--cfg", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir",
-          "--experimental-rerun", "-i", "--info")  # fmt: skip
+          "-i", "--info")  # fmt: skip
 DASHES = "-‐‑‒–—―−"  # which a text editor may have put in the place of hyphens
 PLUGINS = {  # Hydra's own groups, and what is to be installed for an option
     "hydra/launcher": {"joblib": "joblib-launcher", "submitit": "submitit-launcher", "ray": "ray-launcher",

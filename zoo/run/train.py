@@ -146,6 +146,13 @@ def fit(learner: Any, data: ImageDataModule, trainer: L.Trainer, run: Path, resu
         if "`val_check_interval`" not in str(error):  # which Lightning compares with the data late
             raise
         raise ConfigError(f"trainer.val_check_interval: {str(error).strip()}") from error
+    except RuntimeError as error:
+        operation, vary, _ = str(error).partition(" does not have a deterministic implementation")
+        if not vary:
+            raise
+        raise ConfigError(
+            f"trainer.deterministic=true: {operation} has results that vary here; trainer.deterministic=warn goes on"
+        ) from error
     except SystemExit as end:
         if not trainer.interrupted or end.code == TERMINATED:
             raise
