@@ -14,21 +14,22 @@ from typing import Any
 import lightning.pytorch as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from zoo.errors import ConfigError, did_you_mean
+from zoo.run.checkpoints import WholeFiles
 
 # Trainer arguments that this module sets
 OURS = (
     "callbacks", "logger", "default_root_dir", "enable_checkpointing", "enable_progress_bar", "enable_model_summary",
+    "plugins",
 )  # fmt: skip
 NEEDLESS_WARNINGS = (
     "`LightningModule.configure_optimizers` returned `None`",  # EM has none
     "The number of training batches",  # fewer batches than log_every_n_steps: the curve has an epoch's points
     "The '\\w+_dataloader' does not have many workers",
     "Checkpoint directory .* exists and is not empty",  # the run directory is ours
-    "`ModelCheckpoint\\(monitor=.*could not find the monitored key",  # no validation yet; last.ckpt is written
+    "Be aware that when using `ckpt_path`",  # of an earlier version, whose callback had another name
     "Total length of `list` across ranks is zero",  # val_size=0
     "`isinstance\\(treespec, LeafSpec\\)`",
     "You called `self.log\\('.*', ..., logger=True\\)` but have no logger",
@@ -57,6 +58,7 @@ def build_trainer(settings: dict[str, Any], run: Path, callbacks: list[L.Callbac
             **{"num_sanity_val_steps": 0, **options},
             logger=logger or False,
             callbacks=callbacks,
+            plugins=[WholeFiles()],
             default_root_dir=run,
             enable_checkpointing=True,
             enable_progress_bar=False,
@@ -88,23 +90,6 @@ def _check_devices(options: Mapping[str, Any]) -> None:
             f"trainer.num_nodes={nodes}: nothing says where the other machines are, and each would wait for them\n"
             "Start it by SLURM or torchrun, or set MASTER_ADDR, MASTER_PORT and NODE_RANK on each"
         )
-
-
-class BestAndLast(ModelCheckpoint):
-    """Writes ``last.ckpt`` each epoch. Lightning does so with a new best alone: resumed runs would repeat epochs."""
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        super().on_train_epoch_end(trainer, pl_module)
-        if not self._should_skip_saving_checkpoint(trainer):  # nothing was written for this step
-            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
-
-
-def checkpoints(run: Path, learner: Any, validated: bool) -> ModelCheckpoint:
-    """``last.ckpt`` after each epoch, and ``best.ckpt`` where the learner has a monitor and there is validation."""
-    options: dict[str, Any] = {"dirpath": run, "enable_version_counter": False, "save_on_train_epoch_end": True}
-    if not validated or learner.monitor is None:
-        return ModelCheckpoint(filename="last", **options)
-    return BestAndLast(filename="best", save_last=True, monitor=learner.monitor, mode=learner.mode, **options)
 
 
 @contextlib.contextmanager
