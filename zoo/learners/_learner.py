@@ -271,7 +271,13 @@ class Learner(LightningModule):
     def on_load_checkpoint(self, state: dict[str, Any]) -> None:
         if self._trainer is not None:  # Lightning would do so when the weights have been rounded to float32
             self._trainer.precision_plugin.convert_module(self)
-        self._resumed = {"rng": state["rng"], "loader": state["loader"], "so_far": state.get("so_far")}
+        self._resumed = {
+            "rng": state["rng"],
+            "loader": state["loader"],
+            "so_far": state.get("so_far"),
+            "steps": state["global_step"],
+            "epochs": state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"],
+        }
 
 
 def rng(device: torch.device) -> dict[str, Tensor]:
