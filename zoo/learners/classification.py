@@ -87,7 +87,11 @@ class ClassificationLearner(GradientLearner):
         if self._recent and not any(self.trainer.num_val_batches):
             self._calibrate(*(torch.cat(parts) for parts in zip(*self._recent, strict=True)))
         self._recent.clear()
-        values = {"train/loss": self.means["loss"], "train/accuracy": self.means["accuracy"], "images_per_second": speed}
+        values = {
+            "train/loss": self.means["loss"],
+            "train/accuracy": self.means["accuracy"],
+            "images_per_second": speed,
+        }
         self.log_dict(values, sync_dist=self.trainer.world_size > 1)
         self.step_plateau()
 

@@ -202,7 +202,9 @@ def fit(
     except SystemExit as end:
         if not trainer.interrupted or isinstance(end, Stopped):
             raise
-        raise KeyboardInterrupt(f"interrupted; {_how_to_go_on(run)}") from end  # which Lightning had turned into an exit
+        raise KeyboardInterrupt(
+            f"interrupted; {_how_to_go_on(run)}"
+        ) from end  # which Lightning had turned into an exit
     finally:
         del os.environ["ZOO_RUN"], os.environ["ZOO_RESUME"]
 
