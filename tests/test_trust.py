@@ -77,7 +77,7 @@ def test_a_foreign_run_touches_nothing_outside(tmp_path):
         "dirpath": str(folder), "best_k_models": {str(victim): torch.tensor(0.1)}, "kth_value": torch.tensor(0.1),
         "best_model_score": torch.tensor(0.1), "monitor": "val/accuracy", "current_score": torch.tensor(0.1),
     }  # fmt: skip
-    state["callbacks"] = {name: outside for name in ("BestAndLast{'monitor': 'val/accuracy'}", "ModelCheckpoint{}")}
+    state["callbacks"] = dict.fromkeys(("BestAndLast{'monitor': 'val/accuracy'}", "ModelCheckpoint{}"), outside)
     torch.save(state, made / "last.ckpt")
     run_train(None, f"resume={made}", "trainer.max_epochs=3")
     assert victim.read_text() == (folder / "best.ckpt").read_text() == "precious"
@@ -124,9 +124,13 @@ def test_the_best_epoch_of_an_earlier_version(score, tmp_path):
 def test_a_file_is_whole_or_as_it_was(tmp_path):
     path = tmp_path / "a.ckpt"
     path.write_bytes(b"before")
-    with pytest.raises(RuntimeError), whole_file(path) as file:
+
+    def fail(file):
         file.write(b"half")
         raise RuntimeError
+
+    with pytest.raises(RuntimeError), whole_file(path) as file:
+        fail(file)
     assert path.read_bytes() == b"before"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.ckpt"]
     with whole_file(path) as file:
@@ -145,7 +149,7 @@ def test_a_link_is_replaced(tmp_path):
 
 @pytest.mark.parametrize("place", ["write", "fsync", "replace"])
 def test_a_disk_that_is_full(place, tmp_path, monkeypatch, capsys):
-    """One line with path and reason; the checkpoint before is intact, and the run goes on from it once there is room."""
+    """A line with path and reason; the checkpoint before is intact, and the run goes on once there is room."""
     straight = run_train(tmp_path / "straight", *QUIET)
     full = threading.Event()
 
@@ -300,7 +304,7 @@ def test_a_signal_within_accumulated_gradients_waits_for_the_step(tmp_path):
 
 
 def test_checkpoints_within_an_epoch(tmp_path, monkeypatch):
-    """Killed in the eighth step, with a checkpoint every three: six are kept, and the run ends as if nothing had been."""
+    """Killed in the ninth step, with a checkpoint every three: the run ends as if nothing had been."""
     straight = run_train(tmp_path / "straight", *QUIET, "save_every=3")
     begin = Checkpoints.on_train_batch_start
 
@@ -433,7 +437,7 @@ def test_a_weight_that_is_no_number_is_not_kept(model, tmp_path, monkeypatch, ca
 
     def spoil(self, trainer, learner):
         if trainer.current_epoch == 1:
-            parameter = [p for p in learner.model.state_dict().values() if p.is_floating_point()][0]
+            parameter = next(p for p in learner.model.state_dict().values() if p.is_floating_point())
             parameter.view(-1)[0] = float("nan")
         begin(self, trainer, learner)
 
