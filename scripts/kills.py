@@ -206,9 +206,9 @@ def _watch(look: Callable[[str, Callable[[], Any]], Any]) -> None:
         done = look("write", lambda: write(file, part[: len(part) // 2]))
         return done + write(file, part[len(part) // 2 :])
 
-    files._Remembering.write = halves
+    files._Remembering.write = halves  # type: ignore[method-assign]
     os.fsync = lambda number: look("fsync", lambda: fsync(number))  # type: ignore[assignment]
-    os.replace = lambda *paths: look("replace", lambda: replace(*paths))  # type: ignore[assignment]
+    os.replace = lambda *paths: look("replace", lambda: replace(*paths))
 
 
 def _count(path: Path) -> None:
