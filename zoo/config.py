@@ -160,12 +160,17 @@ def check_sweep(arguments: Sequence[str], configs: Path) -> list[str]:
             job = [*first[:place], value, *first[place + 1 :]]
             key, _, text = value.partition("=")
             with _in_a_job(job):
-                if key in (*GROUPS, *OVERLAYS) or not re.fullmatch(r"[\w.]+", key) or "${" in text:
+                if (
+                    key in (*GROUPS, *OVERLAYS)
+                    or not re.fullmatch(r"[\w.]+", key)
+                    or text.startswith("{")
+                    or "${" in text
+                ):
                     settings(job, configs)
                 else:  # the options stay the same: a thousand values are looked at in a second
-                    typed = functools.reduce(
-                        lambda node, name: {name: node}, reversed(key.split(".")), _parsed(value).value()
-                    )
+                    typed: Any = _parsed(value).value()
+                    for name in reversed(key.split(".")):
+                        typed = {name: typed}
                     _check(typed, defaults, rules, "")
     return words
 
@@ -197,7 +202,7 @@ def _values(word: str) -> list[str]:
         return [word]
     try:
         texts = list(itertools.islice(override.sweep_string_iterator(), MOST_JOBS + 1))
-    except ValueError as error:
+    except (ValueError, HydraException) as error:  # a step of zero
         raise ConfigError(f"{word} is no range: {error}") from error
     if not texts:
         raise ConfigError(f"{word} has no value: a range leads from its start to before its stop")

@@ -103,14 +103,16 @@ def told() -> Iterator[None]:
         ZooError: a job failed.
         KeyboardInterrupt: it was stopped, and no job was cut off in the middle of a step for it.
     """
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # whereupon a launcher ends its workers
     failed = jobs = 0
     stopped = True
     try:
         yield
         stopped = any((sweep.directory / STOPPED).exists() for sweep in _begun)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         while _begun:
             sweep = _begun.pop()
             rows, wrong = print_table(sweep.directory)
@@ -156,7 +158,7 @@ def _note(target: Path, reason: str) -> None:
 def arguments(words: Sequence[str]) -> Iterator[None]:
     """``sys.argv`` is what starts this job alone, as its summary shall say."""
     before = sys.argv
-    sys.argv = [before[0], *words]
+    sys.argv = [os.path.relpath(TRAIN), *words]
     try:
         yield
     finally:
@@ -197,7 +199,6 @@ def alone() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a launcher may have ignored it
     settings, target, words = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    sys.argv = [os.path.relpath(TRAIN)]
     with noted(Path(target)), limits(), arguments(words):
         from zoo.run.train import train
 
@@ -242,9 +243,13 @@ def _summary(run: Path) -> dict[str, Any]:
 def _reason(run: Path, summary: Mapping[str, Any]) -> str:
     """Why a job failed, in a line; empty where it did not."""
     with contextlib.suppress(OSError):
-        reason = (run / FAILED).read_text("utf-8", "replace").strip().partition("\n")[0]
-        return textwrap.shorten(reason, 100, placeholder=" …") or "without a word"
+        return shortened((run / FAILED).read_text("utf-8", "replace")) or "without a word"
     return "" if summary else "it did not come to its end"
+
+
+def shortened(reason: str) -> str:
+    """The beginning of the first line of an error, for a cell of a table."""
+    return textwrap.shorten(reason.strip().partition("\n")[0], 100, placeholder=" …")
 
 
 def _cell(group: str, key: str, form: str) -> Callable[[dict[str, Any]], str]:

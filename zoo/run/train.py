@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ from zoo.tasks import sample_quality
 from zoo.tasks.evaluate import Evaluation, evaluate, remarks, tells
 
 
-def train(settings: Settings, resume: Path | None = None, target: Path | None = None) -> float:
+def train(
+    settings: Settings, resume: Path | None = None, target: Path | None = None, callbacks: Sequence[L.Callback] = ()
+) -> float:
     """Run a checked configuration from data to summary.
 
     Args:
@@ -36,6 +39,7 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
             ``compile``.
         resume: a run directory to go on in.
         target: where the run directory shall be; in ``runs`` under a name of its own if left out.
+        callbacks: further ones.
 
     Returns:
         The best value of the learner's monitor; that of its ``fallback_monitor``, in the last epoch, where nothing was
@@ -49,7 +53,7 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
     started = time.perf_counter()
     dry = bool(settings["trainer"]["fast_dev_run"])
     with quiet(), stoppable(), run_directory(settings, resume, target) as run:
-        learner, data, trainer = build(settings, run, console)
+        learner, data, trainer = build(settings, run, console, callbacks=callbacks)
         if resume:
             _check_unfinished(resume, settings)
         if not dry and trainer.is_global_zero:
@@ -102,11 +106,17 @@ def join(run: Path) -> None:
 
 
 def build(
-    settings: Settings, run: Path, console: Console, pictures: bool = True, train: Split | None = None
+    settings: Settings,
+    run: Path,
+    console: Console,
+    pictures: bool = True,
+    train: Split | None = None,
+    callbacks: Sequence[L.Callback] = (),
 ) -> tuple[Any, ImageDataModule, L.Trainer]:
     """Learner, data and trainer of a configuration. Raises ``ZooError`` for what cannot be built.
 
     ``pictures``: whether a latent space is drawn each epoch. ``train``: images to train on in place of the source's.
+    ``callbacks``: further ones.
     """
     L.seed_everything(settings["seed"], verbose=False)
     data = ImageDataModule(**settings["data"], seed=settings["seed"], train=train)
@@ -115,12 +125,12 @@ def build(
     model = registry.create(name, data.spec, **options)
     options = dict(settings["learner"])
     learner = learner_class(options.pop("name"))(model, **options)
-    callbacks: list[L.Callback] = [Progress(run / "metrics.csv", console)]
+    all_callbacks: list[L.Callback] = [*callbacks, Progress(run / "metrics.csv", console)]
     if not settings["trainer"]["fast_dev_run"]:
         if pictures and isinstance(model, Latent):  # before Progress, which writes down what it logs
-            callbacks.insert(0, latent_pictures(settings, data, run, console))
-        callbacks.append(checkpoints(run, learner, validated=len(data.splits.val) > 0))
-    trainer = build_trainer(settings, run, callbacks)
+            all_callbacks.insert(0, latent_pictures(settings, data, run, console))
+        all_callbacks.append(checkpoints(run, learner, validated=len(data.splits.val) > 0))
+    trainer = build_trainer(settings, run, all_callbacks)
     if settings.get("compile"):  # which a run that is older than this key has not
         learner.compile_training()
     learner.check_trainer(trainer)
