@@ -69,8 +69,8 @@ def _train(settings: dict[str, Any], resume: Path | None, target: Path | None) -
 def _job_name(directory: str, number: int, words: list[str]) -> str:
     """The number of a job in its multirun and what is special to it, such as ``003-cnn-seed2``, fit for a path."""
     typed = read_yaml(Path(directory) / "multirun.yaml")["hydra"]["overrides"]["task"]  # which Hydra writes
-    overrides = OverridesParser.create().parse_overrides(typed)
-    common = {override.get_key_element() for override in overrides if not override.is_sweep_override()}
+    overrides = {override.get_key_element(): override for override in OverridesParser.create().parse_overrides(typed)}
+    common = {key for key, override in overrides.items() if not override.is_sweep_override()}
     found = [f"{number:03}"]
     for word in words:
         key, _, value = word.partition("=")
