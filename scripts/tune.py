@@ -65,6 +65,8 @@ def main() -> None:
         except KeyboardInterrupt as stop:
             again = shlex.join([*words, f"out={out}", f"trials={options['trials']}"])
             raise KeyboardInterrupt(f"interrupted; to go on: python scripts/tune.py {again}") from stop
+        except OSError as error:  # of the journal: those of a training are its trial's
+            raise ZooError(f"{out} cannot be written: {error.strerror}") from error
         finally:
             console.print(tune.table(study, space, monitor, out))
         found = tune.best(study)

@@ -81,7 +81,7 @@ def rows(said: str) -> list[list[str]]:
         ("seed=0,1.5", "seed"),
         ("seed=range(4294967290,4294967300)", "seed=4294967296"),
         ("model.name=cnn,mlp", "cannot be changed"),
-        ("learner.optimizer={lr: 1},{l: 2}", "unknown key 'learner.optimizer.l'"),
+        ("learner.optimizer={lr: 1},{l: 2}", "learner.optimizer={l:2}; none was started"),
         ("data.path=a,'${oops}'", "oops"),
     ],
 )

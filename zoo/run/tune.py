@@ -167,7 +167,9 @@ def opened(out: Path, words: Sequence[str], monitor: str, prune: bool) -> Iterat
                 load_if_exists=True,
             )
             begun = study.user_attrs.get("words")
-        except (ValueError, KeyError, TypeError) as error:
+        except OSError as error:
+            raise ConfigError(f"{out} cannot be searched in: {error.strerror}") from error
+        except Exception as error:  # whatever Optuna stumbles over in it
             raise DataError(f"{out / JOURNAL} is no journal of a search, or a damaged one") from error
         if begun is None:
             study.set_user_attr("words", list(words))
