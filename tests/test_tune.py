@@ -1,5 +1,6 @@
 """The search for good options: what it proposes, what it chooses, and how it goes on."""
 
+import copy
 import json
 import math
 import sys
@@ -13,6 +14,7 @@ from optuna.trial import TrialState
 
 import train
 import zoo
+from zoo import config
 from zoo.run import tune
 
 FIXED = ["model=logistic_regression", "logger=none", "trainer=cpu", "trainer.max_epochs=1", "data.train_size=100"]
@@ -28,11 +30,20 @@ def wide(monkeypatch):
 def searched(monkeypatch):
     """A search whose trainings are a function of the settings."""
 
+    real = config.settings
+
     def search(out: Path, trials: int, objective, *words: str, prune: bool = False, seed: int = 0) -> optuna.Study:
         monkeypatch.setattr(tune, "train", lambda settings, resume, target, callbacks: objective(settings, *callbacks))
         words = (*FIXED, *(words or (LR,)))
         fixed, space = tune.split(words)
-        _, monitor = tune.check(fixed, space, CONFIGS)
+        monkeypatch.setattr(config, "settings", real)
+        composed, monitor = tune.check(fixed, space, CONFIGS)
+
+        def settings(words, configs):  # which takes its time
+            rate = next(float(word.partition("=")[2]) for word in words if word.startswith("learner.optimizer.lr="))
+            return copy.deepcopy(composed) | {"learner": {"monitor": monitor, "optimizer": {"lr": rate}}}
+
+        monkeypatch.setattr(config, "settings", settings)
         with tune.opened(out, words, monitor, prune) as study:
             tune.search(study, fixed, space, CONFIGS, out, trials, seed)
             return study
@@ -98,12 +109,12 @@ def test_what_cannot_be_searched_is_refused(words, expected):
 
 @pytest.mark.parametrize(("monitor", "sign"), [("val/accuracy", 1), ("val/nll", -1)])
 def test_the_best_is_so_in_the_direction_of_the_monitor(tmp_path, searched, monitor, sign):
-    study = searched(tmp_path / "out", 20, lambda s, *_: sign * near(s), f"learner.monitor={monitor}", LR)
+    study = searched(tmp_path / "out", 40, lambda s, *_: sign * near(s), f"learner.monitor={monitor}", LR)
     found = tune.best(study)
     assert found.value == sign * max(sign * trial.value for trial in study.trials)
     assert 0.003 < found.params["learner.optimizer.lr"] < 0.03
     late = [near({"learner": {"optimizer": {"lr": t.params["learner.optimizer.lr"]}}}) for t in study.trials]
-    assert sum(late[10:]) > sum(late[:10])  # it has learnt from what it has seen
+    assert sum(late[20:]) > sum(late[:20])  # it has learnt from what it has seen
 
 
 def test_a_search_that_was_interrupted_is_the_same_one(tmp_path, searched):
