@@ -49,6 +49,9 @@ def job(composed: DictConfig) -> None:
     try:
         settings = configuration.checked(composed)
         resume = settings.pop("resume")
+        if resume == "last":
+            resume = configuration.latest(user_path(settings["runs"]))
+            words = [word for word in words if not word.startswith("runs=")]
         if resume:
             resume = user_path(resume)
             settings = configuration.resumed(resume, words)

@@ -21,6 +21,7 @@ What decides is learner.monitor, in its direction, on validation data. seed= is 
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +30,7 @@ from typing import Any
 from zoo import config as configuration
 from zoo import terminal
 from zoo.command import command, parse
-from zoo.errors import ConfigError, ZooError
+from zoo.errors import ConfigError, Stopped, ZooError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 DEFAULTS: dict[str, Any] = {"trials": 20, "prune": False, "out": None}
@@ -62,9 +63,10 @@ def main() -> None:
     with tune.opened(out, words, monitor, options["prune"]) as study:
         try:
             tune.search(study, fixed, space, CONFIGS, out, options["trials"], settings["seed"])
-        except KeyboardInterrupt as stop:
+        except (Stopped, KeyboardInterrupt) as stop:
             again = shlex.join([*words, f"out={out}", f"trials={options['trials']}"])
-            raise KeyboardInterrupt(f"interrupted; to go on: python scripts/tune.py {again}") from stop
+            number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
+            raise Stopped(number, f"to go on: python scripts/tune.py {again}") from stop
         except OSError as error:  # of the journal: those of a training are its trial's
             raise ZooError(f"{out} cannot be written: {error.strerror}") from error
         finally:

@@ -175,13 +175,13 @@ def test_a_job_that_is_refused_is_a_row(multirun):
 def test_an_interrupt_ends_the_sweep_with_its_table(multirun):
     def job(settings, resume, target):
         if settings["seed"] == 1:
-            raise KeyboardInterrupt("interrupted; to go on: …")
+            raise zoo.errors.Stopped(signal.SIGINT, "to go on: python train.py resume=…")
         return done(settings, resume, target)
 
     status, said, _ = multirun("seed=range(0,4)", job=job)
     assert status == 130
     assert [row[0] for row in rows(said)] == ["000-seed0", "001-seed1"]
-    assert rows(said)[1][-1] == "interrupted"
+    assert rows(said)[1][-1].startswith("interrupted; to go on:")
     assert "2 of 4 jobs were not begun" in said
 
 

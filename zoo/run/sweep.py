@@ -29,7 +29,7 @@ from omegaconf import read_write
 from rich.table import Column, Table
 
 from zoo.command import command, limits
-from zoo.errors import ZooError
+from zoo.errors import Stopped, ZooError
 from zoo.files import write_text
 from zoo.run.process import TRAIN, environment
 from zoo.terminal import console, printable, quoted
@@ -95,6 +95,10 @@ def _let_jobs_end(*_: Any) -> None:
     print("stopping: no further job begins; Ctrl-C again does not wait for those under way", file=sys.stderr)
 
 
+def _end(number: int, _: Any) -> None:
+    raise Stopped(number)  # whereupon a launcher ends its workers
+
+
 @contextlib.contextmanager
 def told() -> Iterator[None]:
     """A multirun that runs within ends with its table, however it ends; does nothing where there was none.
@@ -104,7 +108,7 @@ def told() -> Iterator[None]:
         KeyboardInterrupt: it was stopped, and no job was cut off in the middle of a step for it.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # whereupon a launcher ends its workers
+    signal.signal(signal.SIGTERM, _end)
     failed = jobs = 0
     stopped = True
     try:
@@ -138,11 +142,8 @@ def noted(target: Path) -> Iterator[None]:
     except Exception as error:
         traceback.print_exc()
         _note(target, f"{type(error).__name__}: {error}")
-    except KeyboardInterrupt:
-        _note(target, "interrupted")
-        raise
-    except SystemExit as end:
-        _note(target, f"ended with exit status {end.code}")
+    except (Stopped, KeyboardInterrupt) as stop:
+        _note(target, str(stop) or "interrupted")
         raise
 
 

@@ -207,8 +207,8 @@ def search(
             with limits(), arguments(words):
                 settings = configuration.settings(words, configs)
                 del settings["resume"]
-                callbacks = [Prune(trial, settings["learner"]["monitor"])] if prune else []
-                value = train(settings, None, out / f"{trial.number:03}", callbacks)
+                more = [Prune(trial, settings["learner"]["monitor"])] if prune else []
+                value = train(settings, None, out / f"{trial.number:03}", more)
             if not math.isfinite(value):
                 raise ZooError(f"{settings['learner']['monitor']} is {value}")
             state, why = TrialState.COMPLETE, ""
