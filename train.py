@@ -112,6 +112,8 @@ def _multirun() -> None:
         except (HydraException, OmegaConfBaseException):
             raise
         except Exception as error:  # not of a job, which notes its own
+            if isinstance(error, OSError) and error.filename:
+                raise ZooError(f"{error.filename} cannot be written: {error.strerror}") from error
             first = (str(error) or repr(error)).splitlines()[0]
             raise ZooError(f"the launcher gave up: {type(error).__name__}: {first}") from error
 

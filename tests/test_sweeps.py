@@ -191,6 +191,14 @@ def test_a_launcher_that_gives_up_is_a_sentence(tmp_path, capsys, monkeypatch):
         train._multirun()
 
 
+def test_a_sweep_that_has_no_place_is_refused_with_its_path(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train.py", "-m", *WORDS, "seed=1,2", "runs=/dev/null/runs"])
+    with pytest.raises(SystemExit) as end:
+        train.main()
+    assert end.value.code == 2
+    assert re.search(r"^error: /dev/null/runs.* cannot be written: Not a directory$", capsys.readouterr().err, re.M)
+
+
 def test_all_went_well(multirun):
     status, said, directory = multirun("seed=3,4", job=done)
     assert status == 0
