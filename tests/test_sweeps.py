@@ -281,6 +281,19 @@ def test_a_failed_job_holds_no_memory(multirun):
     assert len(held) == 3
 
 
+def test_a_job_that_has_ended_is_forgotten(multirun):
+    """Hydra would hold the configuration of each to the end."""
+    counts = []
+
+    def job(settings, resume, target):
+        gc.collect()
+        counts.append(len(gc.get_objects()))
+        return done(settings, resume, target)
+
+    assert multirun("seed=range(0,7)", job=job)[0] == 0
+    assert counts[6] - counts[2] < 4 * 100
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_a_gpu_is_not_hidden_from_the_next_job(monkeypatch, there):
     """``trainer=cpu,gpu`` in one process."""

@@ -68,6 +68,9 @@ class RememberSweep(Callback):
             words = [*(f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items())]
             _begun.append(Sweep(directory, count([*words, *hydra.overrides.task])))
 
+    def on_job_end(self, config: Any, job_return: Any, **_: Any) -> None:
+        job_return.cfg = job_return.hydra_cfg = None  # Hydra keeps them to the end of the sweep, half a MiB a job
+
 
 def _new_directory(wanted: Path) -> Path:
     for number in itertools.count(1):
