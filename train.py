@@ -56,6 +56,8 @@ def job(composed: DictConfig) -> None:
             resume = user_path(resume)
             settings = configuration.resumed(resume, words)
         _train(settings, resume or None, None)
+        if resume:
+            (resume / sweep.FAILED).unlink(missing_ok=True)  # of a job that has now come to its end
     except ZooError as error:
         sys.exit(fail(error))
 

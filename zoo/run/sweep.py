@@ -98,6 +98,10 @@ def _let_jobs_end(*_: Any) -> None:
     print("stopping: no further job begins; Ctrl-C again does not wait for those under way", file=sys.stderr)
 
 
+def _is_stopped() -> bool:
+    return any((sweep.directory / STOPPED).exists() for sweep in _begun)
+
+
 def _end(number: int, _: Any) -> None:
     raise Stopped(number)  # whereupon a launcher ends its workers
 
@@ -108,7 +112,7 @@ def told() -> Iterator[None]:
 
     Raises:
         ZooError: a job failed.
-        KeyboardInterrupt: it was stopped, and no job was cut off in the middle of a step for it.
+        KeyboardInterrupt: it was stopped by Ctrl-C, which its jobs have had as well.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGTERM, _end)
@@ -116,7 +120,10 @@ def told() -> Iterator[None]:
     stopped = True
     try:
         yield
-        stopped = any((sweep.directory / STOPPED).exists() for sweep in _begun)
+        stopped = _is_stopped()
+    except ZooError:
+        if not _is_stopped():  # which ends some launchers, too
+            raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
