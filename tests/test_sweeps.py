@@ -359,9 +359,9 @@ def test_ctrl_c_lets_jobs_elsewhere_end(tmp_path, capsys, monkeypatch):
         assert (tmp_path / sweep.STOPPED).exists()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+        raise zoo.ZooError("the launcher gave up")
 
     with pytest.raises(KeyboardInterrupt, match="says in its directory"), sweep.told():
         launch()
-        raise zoo.ZooError("the launcher gave up")
     assert signal.getsignal(signal.SIGINT) is before
     assert "2 of 3 jobs were not begun" in capsys.readouterr().out
