@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,9 @@ from zoo.tasks import sample_quality
 from zoo.tasks.evaluate import Evaluation, evaluate, remarks, tells
 
 
-def train(settings: Settings, resume: Path | None = None, target: Path | None = None) -> float:
+def train(
+    settings: Settings, resume: Path | None = None, target: Path | None = None, more: Sequence[L.Callback] = ()
+) -> float:
     """Run a checked configuration from data to summary.
 
     Args:
@@ -41,6 +43,7 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
             ``compile``.
         resume: a run directory to go on in.
         target: where the run directory shall be; in ``runs`` under a name of its own if left out.
+        more: callbacks, beside those of every training.
 
     Returns:
         The best value of the learner's monitor; that of its ``fallback_monitor``, in the last epoch, where nothing was
@@ -52,18 +55,20 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
     """
     with quiet(), stoppable() as stop, run_directory(settings, resume, target) as run:
         try:
-            return _train(settings, run, resume is not None, stop, commands=target is None)
+            return _train(settings, run, resume is not None, stop, more, commands=target is None)
         except Stopped as stopped:
             stopped.advice = _how_to_go_on(run)
             raise
 
 
-def _train(settings: Settings, run: Path, resume: bool, stop: Stop, commands: bool) -> float:
+def _train(
+    settings: Settings, run: Path, resume: bool, stop: Stop, more: Sequence[L.Callback], commands: bool
+) -> float:
     console = terminal.console()
     started = time.perf_counter()
     dry = bool(settings["trainer"]["fast_dev_run"])
     ckpt, state, note = newest(run) if resume else (None, None, "")
-    learner, data, trainer = build(settings, run, console, stop=stop)
+    learner, data, trainer = build(settings, run, console, stop=stop, more=more)
     kept = _kept(trainer)
     trained = state if state is not None and _is_trained(state, run, settings, trainer, data) else None
     if not dry and trainer.is_global_zero:
@@ -134,11 +139,12 @@ def build(
     pictures: bool = True,
     train: Split | None = None,
     stop: Stop | None = None,
+    more: Sequence[L.Callback] = (),
 ) -> tuple[Any, ImageDataModule, L.Trainer]:
     """Learner, data and trainer of a configuration. Raises ``ZooError`` for what cannot be built.
 
     ``pictures``: whether a latent space is drawn each epoch. ``train``: images to train on in place of the source's.
-    ``stop``: what signals ask of the training.
+    ``stop``: what signals ask of the training. ``more``: callbacks, beside those of every training.
     """
     L.seed_everything(settings["seed"], verbose=False)
     data = ImageDataModule(**settings["data"], seed=settings["seed"], train=train)
@@ -147,7 +153,7 @@ def build(
     model = registry.create(name, data.spec, **options)
     options = dict(settings["learner"])
     learner = learner_class(options.pop("name"))(model, **options)
-    callbacks: list[L.Callback] = [Progress(run / "metrics.csv", console)]
+    callbacks: list[L.Callback] = [*more, Progress(run / "metrics.csv", console)]
     if not settings["trainer"]["fast_dev_run"] and pictures and isinstance(model, Latent):
         callbacks.insert(0, latent_pictures(settings, data, run, console))  # before Progress, which writes what it logs
     callbacks.append(
