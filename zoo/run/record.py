@@ -57,10 +57,9 @@ def run_directory(settings: Settings, resume: Path | None, target: Path | None) 
             shutil.rmtree(run, ignore_errors=True)
         raise
     finally:
-        if {path.name for path in run.iterdir()} <= {LOCK} if run.is_dir() else False:
-            shutil.rmtree(run, ignore_errors=True)
-        with contextlib.suppress(OSError):  # it holds something
-            run.parent.rmdir()
+        for directory in (run, run.parent):
+            with contextlib.suppress(OSError):  # it holds something
+                directory.rmdir()
 
 
 @contextlib.contextmanager
@@ -79,6 +78,8 @@ def _alone(run: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        with contextlib.suppress(OSError):  # whoever waits for a file that is gone by then makes a new one
+            (run / LOCK).unlink()
         lock.release()
 
 
@@ -147,6 +148,11 @@ def draw(
     if not isinstance(trainer.logger, TensorBoardLogger):
         return
     options, writer = settings["logger"], trainer.logger.experiment
+    for path in Path(trainer.logger.log_dir).iterdir():  # embeddings of what was kept before
+        if re.fullmatch(r"\d+", path.name):
+            shutil.rmtree(path)
+        elif path.name == "projector_config.pbtxt":
+            path.unlink()
     for name, figure in figures.items():
         writer.add_figure(f"model/{name}", figure, step)
     if evaluation.log_proba is not None:

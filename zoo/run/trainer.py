@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -105,6 +106,8 @@ def _check_devices(options: Mapping[str, Any]) -> None:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Lightning's advertisements and the warnings that mean nothing here are left out; all others come through."""
+    tell = threading.excepthook
+    threading.excepthook = lambda args: None if _is_told(args) else tell(args)
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -116,5 +119,11 @@ def quiet() -> Iterator[None]:
         try:
             yield
         finally:
+            threading.excepthook = tell
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+def _is_told(args: Any) -> bool:
+    """Whether an error that ends a thread is raised again by who gave it something to write, as TensorBoard's is."""
+    return isinstance(args.exc_value, OSError) and type(args.thread).__module__.startswith("tensorboard.")
