@@ -5,6 +5,7 @@ Composing and checking the configuration imports neither torch nor Lightning, so
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -23,7 +24,7 @@ from zoo import terminal
 from zoo.command import command, fail, limits
 from zoo.errors import ConfigError, ZooError
 from zoo.files import user_path
-from zoo.run import sweep
+from zoo.run import processes, sweep
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -45,11 +46,15 @@ def job(composed: DictConfig) -> float:
             settings = configuration.resumed(resume, words)
         # Lightning would start further processes through Hydra's output directory; ours read the run directory
         HydraConfig.instance().cfg = None
-        from zoo.run.train import train
+        from zoo.run.train import take_part, train
 
         with limits():
+            if processes.number():
+                return take_part(settings, resume or None)
             return train(settings, resume or None, target)
     except ZooError as error:
+        if processes.number():
+            raise
         if target is None:
             sys.exit(fail(error))
         print(terminal.printable(f"{target.name} failed: {error}", keep="\n"), file=sys.stderr)
@@ -68,20 +73,30 @@ def _job_name(hydra_config: Any) -> str:
 
 @command
 def main() -> None:
-    worker = configuration.worker_run()
-    if worker is not None:  # one of several processes of a run that is already under way
+    with processes.further() if processes.number() else contextlib.nullcontext():
+        worker = configuration.worker_run()
+        if worker is None:
+            return compose()
         from zoo.run.train import join
 
-        return join(worker)
+        join(worker)  # one of several processes of a run that is already under way
+
+
+def compose() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are
     configuration.add_found_options(CONFIGS)
     try:
         sys.argv[1:] = configuration.typed(sys.argv[1:])
-        for note in configuration.check_words(sys.argv[1:], CONFIGS):
+        notes = configuration.check_words(sys.argv[1:], CONFIGS)
+        for note in [] if processes.number() else notes:
             print(note, file=sys.stderr)
         if {"-h", "--help"} & set(sys.argv[1:]):
             return print(configuration.help_text(sys.argv[1:], CONFIGS))
         if {"-m", "--multirun"} & set(sys.argv[1:]):
+            if processes.started_together():
+                raise ConfigError(
+                    "one process starts a multirun, and each of its trainings the others: no torchrun, srun"
+                )
             configuration.check_sweep(sys.argv[1:], CONFIGS)
         job()
     except (HydraException, OmegaConfBaseException) as error:

@@ -65,7 +65,11 @@ class EpochMeans:
         """What an epoch that is gone on with begins from, as plain data."""
         totals = {name: self._total(name) for name in self._sums}
         sums = {name: torch.tensor(total, dtype=self._sums[name].dtype) for name, (total, _) in totals.items()}
-        return {"sums": sums, "counts": {name: count for name, (_, count) in totals.items()}, "drawn": dict(self._drawn)}
+        return {
+            "sums": sums,
+            "counts": {name: count for name, (_, count) in totals.items()},
+            "drawn": dict(self._drawn),
+        }
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device, first: bool = True) -> None:
         """Go on from :meth:`state_dict`, whose sums are those of all processes: the ``first`` one takes them."""

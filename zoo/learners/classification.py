@@ -87,7 +87,11 @@ class ClassificationLearner(GradientLearner):
         if self._recent and not any(self.trainer.num_val_batches):
             self._calibrate(*(self.gathered(torch.cat(parts)) for parts in zip(*self._recent, strict=True)))
         self._recent.clear()
-        values = {"train/loss": self.means["loss"], "train/accuracy": self.means["accuracy"], "images_per_second": speed}
+        values = {
+            "train/loss": self.means["loss"],
+            "train/accuracy": self.means["accuracy"],
+            "images_per_second": speed,
+        }
         self.log_dict(values, sync_dist=self.trainer.world_size > 1)
         self.step_plateau()
 
@@ -98,7 +102,9 @@ class ClassificationLearner(GradientLearner):
     def load_epoch(self, state: dict[str, Any]) -> None:
         super().load_epoch(state)
         rank, count = self.trainer.global_rank, self.trainer.world_size  # what is stored is of all processes
-        self._recent.extend(tuple(part.tensor_split(count)[rank].to(self.device) for part in pair) for pair in state["recent"])
+        self._recent.extend(
+            tuple(part.tensor_split(count)[rank].to(self.device) for part in pair) for pair in state["recent"]
+        )
 
     # Calibration
 
