@@ -95,7 +95,7 @@ def compose() -> None:
         if {"-m", "--multirun"} & set(sys.argv[1:]):
             if processes.started_together():
                 raise ConfigError(
-                    "one process starts a multirun, and each of its trainings the others: no torchrun, srun"
+                    "one process starts a multirun, and its trainings the others: neither torchrun nor srun"
                 )
             configuration.check_sweep(sys.argv[1:], CONFIGS)
         job()

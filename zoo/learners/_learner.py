@@ -301,8 +301,8 @@ def check_processes(state: Mapping[str, Any], count: int) -> None:
     before = 1 + len(state.get("other_rngs", ()))
     if before != count:
         raise ConfigError(
-            f"the run was trained by {before} {'process' if before == 1 else 'processes'}, each with random numbers and a "
-            f"share of each batch of its own, and goes on with as many, not {count}: trainer.devices={before} in all"
+            f"the run goes on with as many processes as it was trained by, {before}, not {count}: each has random numbers "
+            f"and a share of each batch of its own; trainer.devices × trainer.num_nodes is to be {before}"
         )
 
 
