@@ -113,7 +113,11 @@ class GradientLearner(Learner):
             raise ConfigError("the schedule needs the run's length: set trainer.max_epochs or trainer.max_steps")
         steps = trainer.max_steps
         if trainer.max_epochs is not None and trainer.max_epochs >= 0:
-            whole = math.ceil(trainer.num_training_batches / self.accumulate) * trainer.max_epochs
+            each = math.ceil(trainer.num_training_batches / self.accumulate)
+            whole = each * trainer.max_epochs
+            if self._resumed is not None:  # what is done is done, in epochs that may have been of another length
+                begun = (self._resumed["loader"] or {"next": 0})["next"] // self.accumulate
+                whole = self._resumed["steps"] + each * (trainer.max_epochs - self._resumed["epochs"]) - begun
             steps = whole if steps < 0 else min(steps, whole)
         return max(int(steps), 2)  # OneCycleLR divides by steps - 1
 

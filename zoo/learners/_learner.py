@@ -284,8 +284,13 @@ class Learner(LightningModule):
         if self._trainer is not None:  # Lightning would do so when the weights have been rounded to float32
             self._trainer.precision_plugin.convert_module(self)
             check_processes(state, self._trainer.world_size)
-        rngs = [state["rng"], *state.get("other_rngs", ())]
-        self._resumed = {"rngs": rngs, "loader": state["loader"], "so_far": state.get("so_far")}
+        self._resumed = {
+            "rngs": [state["rng"], *state.get("other_rngs", ())],
+            "loader": state["loader"],
+            "so_far": state.get("so_far"),
+            "steps": state["global_step"],
+            "epochs": state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"],
+        }
 
     def _rngs(self) -> list[dict[str, Tensor]]:
         """:func:`rng` of each process."""

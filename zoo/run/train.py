@@ -240,7 +240,7 @@ def _rewind_curves(run: Path, state: Mapping[str, Any]) -> None:
     def holds(tag: str, step: int) -> bool:
         return step < batches if tag.startswith(EPOCHS) else step <= steps
 
-    points = {} if state["so_far"] else {(tag, batches - 1): value for tag, value in kept.metrics.items()}
+    points = {} if state.get("so_far") else {(tag, batches - 1): value for tag, value in kept.metrics.items()}
     join_curves(run / "tensorboard", holds, points)
 
 
