@@ -18,7 +18,7 @@ from zoo.inspect.progress import Progress
 from zoo.learners.adversarial import AdversarialLearner
 from zoo.learners.classification import ClassificationLearner
 from zoo.learners.likelihood import LikelihoodLearner
-from zoo.run.checkpoints import Checkpoints
+from zoo.run.checkpoints import Checkpoints, WholeFiles
 from zoo.run.trainer import quiet
 
 

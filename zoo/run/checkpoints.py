@@ -39,8 +39,8 @@ class WholeFiles(CheckpointIO):
 class Checkpoints(Checkpoint):
     """Writes ``last.ckpt`` at each epoch's end, and ``best.ckpt`` where the epoch's value of ``monitor`` is the best.
 
-    Where a signal asks for an end, the step that is under way is the last one: ``last.ckpt`` is written, and ``Stopped``
-    raised. What a checkpoint says of the run is numbers; where it lies is where the run is.
+    Where a signal asks for an end, the step that is under way is the last one: ``last.ckpt`` is written, and
+    ``Stopped`` raised. What a checkpoint says of the run is numbers; where it lies is where the run is.
 
     Args:
         run: the run directory.
@@ -120,7 +120,7 @@ class Checkpoints(Checkpoint):
         """Whether a run can go on from here: after an optimiser step, with neither validation nor the epoch's end due,
         which Lightning leaves out when it goes on from just before them."""
         after = batch_idx + 1
-        checks: Any = trainer.val_check_batch  # type: ignore[attr-defined]
+        checks: Any = trainer.val_check_batch
         validates = checks not in (None, math.inf) and after % checks == 0
         return bool(after < trainer.num_training_batches and not validates and pl_module.between_steps)
 
@@ -140,7 +140,8 @@ class Checkpoints(Checkpoint):
         pl_module.check_finite()
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        self.epochs, self.steps = trainer.fit_loop.epoch_progress.current.processed, trainer.global_step
+        progress: Any = trainer.fit_loop.epoch_progress.current
+        self.epochs, self.steps = progress.processed, trainer.global_step
         self.seconds = self._before + time.perf_counter() - self._started
         if trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
             trainer.logger.experiment.flush()  # curves are not behind what is gone on from

@@ -28,7 +28,9 @@ def join_curves(folder: Path, keep: Callable[[str, int], bool], points: Mapping[
     from tensorboard.summary.writer.record_writer import RecordWriter
 
     files = sorted(folder.glob("events.out.tfevents.*"))
-    if not files or (len(files) == 1 and not points and all(keep(*key) for _, keys in _events(files[0]) for key in keys)):
+    if not files or (
+        len(files) == 1 and not points and all(keep(*key) for _, keys in _events(files[0]) for key in keys)
+    ):
         return
     last: dict[tuple[str, int], int] = {}  # where the event stands that holds
     number = 0
@@ -58,4 +60,6 @@ def _events(file: Path) -> Any:
             event = Event.FromString(record)
             yield record, [(value.tag, event.step) for value in event.summary.value]
     except (DecodeError, OverflowError, MemoryError) as error:
-        raise CheckpointError(f"{file} is no file of TensorBoard's, or a damaged one: without it, the run goes on") from error
+        raise CheckpointError(
+            f"{file} is no file of TensorBoard's, or a damaged one: without it, the run goes on"
+        ) from error

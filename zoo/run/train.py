@@ -66,7 +66,7 @@ def _train(settings: Settings, run: Path, resume: bool, stop: Stop, commands: bo
     ckpt, state, note = newest(run) if resume else (None, None, "")
     learner, data, trainer = build(settings, run, console, stop=stop)
     kept = _kept(trainer)
-    trained = state is not None and _is_trained(state, run, settings, trainer, data)
+    trained = state if state is not None and _is_trained(state, run, settings, trainer, data) else None
     if not dry and trainer.is_global_zero:
         write_yaml(run / "config.yaml", settings)
     names = f"{settings['model']['name']} on {settings['data']['name']}"
@@ -75,8 +75,8 @@ def _train(settings: Settings, run: Path, resume: bool, stop: Stop, commands: bo
     for line in filter(None, [note, *data.splits.notes]):
         console.print(terminal.printable(line), soft_wrap=True)
     setup = time.perf_counter() - started
-    if trained:  # and was ended before what follows
-        kept.restore(state)
+    if trained is not None:  # and was ended before what follows
+        kept.restore(trained)
     else:
         fit(learner, data, trainer, run, ckpt, state)
     if not {learner.monitor, learner.fallback_monitor} & {*kept.metrics}:
@@ -287,7 +287,7 @@ def _check_epoch(state: Mapping[str, Any], trainer: L.Trainer, data: ImageDataMo
     batches = int(limit * count) if isinstance(limit, float) else min(limit, count)
     if (begun["batches"], begun["processes"]) != (batches, trainer.world_size):
         raise ConfigError(
-            f"the run stopped within an epoch of {begun['batches']} batches on {begun['processes']} processes, and would "
-            f"go on in one of {batches} on {trainer.world_size}: leave trainer.limit_train_batches and trainer.devices "
-            "as they were"
+            f"the run stopped within an epoch of {begun['batches']} batches on {begun['processes']} processes, and "
+            f"would go on in one of {batches} on {trainer.world_size}: leave trainer.limit_train_batches and "
+            "trainer.devices as they were"
         )
