@@ -25,8 +25,8 @@ from zoo.run.trainer import quiet
 
 # 235 and 101 images: neither batches nor processes have equal numbers of them
 TINY = (
-    "data.train_size=235", "data.val_size=101", "trainer.max_epochs=2", "trainer.accelerator=cpu", "trainer=ddp",
-    "logger=none",
+    "data.train_size=235", "data.val_size=101", "data.augment={shift: 0, flip: false, erase: 0}",
+    "trainer.max_epochs=2", "logger=none",
 )  # fmt: skip
 DOUBLE = "trainer.precision=64-true"
 SMALL_VAE = ("model.hidden_sizes=[16]", "model.latent_dim=3")
@@ -65,7 +65,8 @@ def train(run: Path, *words: str, processes: int = 1, batch: int = 64) -> dict[s
     What it ends with: ``weights``, ``metrics`` of the last epoch, ``steps``, the random numbers that are ``next`` and,
     of a density, ``log_prob``, the mean of log p(x) over validation or training images, in nats.
     """
-    many = (f"trainer.devices={processes}", f"data.batch_size={batch // processes}")
+    many = (f"trainer={'cpu' if processes == 1 else 'ddp'}", f"trainer.devices={processes}")
+    many = (*many, "trainer.accelerator=cpu", f"data.batch_size={batch // processes}")
     settings = configuration.settings([*TINY, *words, *many], CONFIGS)
     run.mkdir(parents=True, exist_ok=True)
     resume = run / "last.ckpt"

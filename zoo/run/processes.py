@@ -17,7 +17,6 @@ from typing import Any
 from zoo.errors import ConfigError, Stopped, ToldError, ZooError
 
 RANKS = ("RANK", "NODE_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")  # by which launchers tell processes apart
-COUNTS = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 PATIENCE = 3.0  # seconds that an error of another process waits for the first one to have, and tell, the same
 LEAVE = 30.0  # seconds that the other processes have to end after a training
 
@@ -30,7 +29,8 @@ def number() -> int:
 
 def started_together() -> bool:
     """Whether torchrun, or srun, has started this process as one of several."""
-    return "ZOO_RUN" not in os.environ and any(os.environ.get(key, "1") != "1" for key in COUNTS)
+    by_torchrun = "RANK" in os.environ and os.environ.get("WORLD_SIZE") != "1"  # which Lightning deletes at the end
+    return "ZOO_RUN" not in os.environ and (by_torchrun or os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1")
 
 
 @contextlib.contextmanager
@@ -145,6 +145,6 @@ def check(trainer: Any) -> None:
     """Raise ``ConfigError`` where several processes have been started, and each would train alone."""
     if started_together() and trainer.world_size == 1:
         raise ConfigError(
-            "several processes have been started, and each would train alone: trainer=ddp, with trainer.devices of them "
-            "on each machine, has them share one training"
+            "several processes have been started, and each would train alone: trainer=ddp, with trainer.devices of "
+            "them on each machine, has them share one training"
         )
