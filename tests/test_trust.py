@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, run_train, stopped_at
+from conftest import ROOT, command, run_train, stopped_at
 from filelock import FileLock
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
@@ -273,8 +273,8 @@ def test_signals_that_are_ignored_stay_so():
 def test_a_process_that_gets_a_signal(tmp_path):
     """As a user sees it: Ctrl-C on a run that would go on for long."""
     words = [*MLP, "trainer.max_epochs=100000", f"runs={tmp_path}"]
-    command = [sys.executable, str(ROOT / "train.py"), *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    line = [sys.executable, str(ROOT / "train.py"), *words]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not list(tmp_path.glob("*/last.ckpt")) and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
@@ -475,3 +475,10 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, capsy
     ):
         assert expected in refused(capsys, f"resume={made}", *words), words
     assert {path: path.read_bytes() for path in made.rglob("*") if path.is_file()} == before
+
+
+def test_kills(tmp_path):
+    """Killed within the writing of files and in between, in trainings that go on: see ``scripts/kills.py``."""
+    done = command("scripts/kills.py", "n=4", "models=mlp", f"places={tmp_path}", "seed=1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "failures" in done.stdout
