@@ -3,6 +3,7 @@ apart they end."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import socket
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from conftest import CONFIGS, ROOT
+from conftest import CONFIGS, ROOT, stopped_at
 from rich.console import Console
 
 import zoo
@@ -62,11 +63,13 @@ NOISY = {  # each process draws its own dropout masks or latents: equal in distr
 def train(run: Path, *words: str, processes: int = 1, batch: int = 64) -> dict[str, Any]:
     """A training of this process, or this process's part of it, in batches of ``batch`` images of all processes.
 
-    What it ends with: ``weights``, ``metrics`` of the last epoch, ``steps``, the random numbers that are ``next`` and,
+    One that is there goes on. The word ``stopped`` ends it by a signal in its third step. What it ends with: ``weights``, ``metrics`` of the last epoch, ``steps``, the random numbers that are ``next`` and,
     of a density, ``log_prob``, the mean of log p(x) over validation or training images, in nats.
     """
     many = (f"trainer={'cpu' if processes == 1 else 'ddp'}", f"trainer.devices={processes}")
     many = (*many, "trainer.accelerator=cpu", f"data.batch_size={batch // processes}")
+    stopped = stopped_at(2) if "stopped" in words else contextlib.nullcontext()
+    words = tuple(word for word in words if word != "stopped")
     settings = configuration.settings([*TINY, *words, *many], CONFIGS)
     run.mkdir(parents=True, exist_ok=True)
     resume = run / "last.ckpt"
@@ -74,7 +77,8 @@ def train(run: Path, *words: str, processes: int = 1, batch: int = 64) -> dict[s
         learner, data, trainer = build(settings, run, Console(quiet=True), pictures=False)
         if trainer.is_global_zero:
             write_yaml(run / "config.yaml", settings)
-        fit(learner, data, trainer, run, resume if resume.is_file() else None)
+        with stopped:
+            fit(learner, data, trainer, run, resume if resume.is_file() else None)
     metrics = {key: float(value) for key, value in trainer.callback_metrics.items() if key != "images_per_second"}
     found = {
         "weights": {key: value.clone() for key, value in learner.state_dict().items()},
