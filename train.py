@@ -5,6 +5,7 @@ Composing and checking the configuration imports neither torch nor Lightning, so
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -24,7 +25,7 @@ from zoo import terminal
 from zoo.command import command, fail, late_help, limits
 from zoo.errors import ConfigError, ZooError
 from zoo.files import read_yaml, user_path
-from zoo.run import sweep
+from zoo.run import processes, sweep
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -59,16 +60,21 @@ def job(composed: DictConfig) -> None:
         if resume:
             (resume / sweep.FAILED).unlink(missing_ok=True)  # of a job that has now come to its end
     except ZooError as error:
+        if processes.number():
+            raise
         sys.exit(fail(error))
 
 
 def _train(settings: dict[str, Any], resume: Path | None, target: Path | None) -> None:
     # Lightning would start further processes through Hydra's output directory; ours read the run directory
     HydraConfig.instance().cfg = None
-    from zoo.run.train import train
+    from zoo.run.train import take_part, train
 
     with limits():
-        train(settings, resume, target)
+        if processes.number():
+            take_part(settings, resume)
+        else:
+            train(settings, resume, target)
 
 
 def _job_name(directory: str, number: int, words: list[str]) -> str:
@@ -86,20 +92,30 @@ def _job_name(directory: str, number: int, words: list[str]) -> str:
 
 @command
 def main() -> None:
-    worker = configuration.worker_run()
-    if worker is not None:  # one of several processes of a run that is already under way
+    with processes.further() if processes.number() else contextlib.nullcontext():
+        worker = configuration.worker_run()
+        if worker is None:
+            return compose()
         from zoo.run.train import join
 
-        return join(worker)
+        join(worker)  # one of several processes of a run that is already under way
+
+
+def compose() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are
     configuration.add_found_options(CONFIGS)
     try:
         sys.argv[1:] = configuration.typed(sys.argv[1:])
-        for note in configuration.check_words(sys.argv[1:], CONFIGS):
+        notes = configuration.check_words(sys.argv[1:], CONFIGS)
+        for note in [] if processes.number() else notes:
             print(note, file=sys.stderr)
         if {"-h", "--help"} & set(sys.argv[1:]):
             return print(configuration.help_text(sys.argv[1:], CONFIGS))
         if {"-m", "--multirun"} & set(sys.argv[1:]):
+            if processes.started_together():
+                raise ConfigError(
+                    "one process starts a multirun, and its trainings the others: neither torchrun nor srun"
+                )
             sys.argv[1:] = configuration.check_sweep(sys.argv[1:], CONFIGS)
             return _multirun()
         with late_help():

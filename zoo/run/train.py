@@ -19,11 +19,12 @@ from zoo.base.generative import Latent
 from zoo.data.datamodule import ImageDataModule
 from zoo.data.splits import Split
 from zoo.errors import ConfigError, Stopped, ZooError
-from zoo.files import read_yaml, write_json, write_yaml
+from zoo.files import read_yaml, user_path, write_json, write_yaml
 from zoo.inspect.latents import LatentPictures
 from zoo.inspect.progress import Progress
 from zoo.learners import learner_class
-from zoo.run import machine, record
+from zoo.learners._learner import check_processes
+from zoo.run import machine, processes, record
 from zoo.run.checkpoints import Checkpoints, newest, processed
 from zoo.run.curves import EPOCHS, join_curves
 from zoo.run.record import Settings, run_directory
@@ -124,12 +125,24 @@ def _conclude(
 
 
 def join(run: Path) -> None:
-    """Take part in a training that another process has begun and that uses several: this is one of the others."""
-    settings = read_yaml(run / "config.yaml")
+    """Take part in a training that another process has begun and has started this one for."""
+    processes.end_with(os.getppid())
+    ckpt = os.environ["ZOO_RESUME"]
     with quiet(), stoppable() as stop:
-        learner, data, trainer = build(settings, run, Console(quiet=True), stop=stop)
-        ckpt = os.environ["ZOO_RESUME"]
+        learner, data, trainer = build(read_yaml(run / "config.yaml"), run, Console(quiet=True), stop=stop)
         fit(learner, data, trainer, run, Path(ckpt) if ckpt else None)
+
+
+def take_part(settings: Settings, resume: Path | None = None) -> float:
+    """As :func:`train`, in a process that torchrun or srun has started beside the first one, which writes and tells."""
+    run = resume or user_path(settings["runs"])  # nothing is written there from here
+    with quiet(), stoppable() as stop:
+        ckpt, state, _ = newest(run) if resume else (None, None, "")
+        learner, data, trainer = build(settings, run, Console(quiet=True), stop=stop)
+        if state is None or not _is_trained(state, run, settings, trainer, data):
+            fit(learner, data, trainer, run, ckpt, state)
+        logged = trainer.callback_metrics
+        return float(logged[learner.monitor if learner.monitor in logged else learner.fallback_monitor])
 
 
 def build(
@@ -166,6 +179,7 @@ def build(
         )
     )
     trainer = build_trainer(settings, run, callbacks)
+    processes.check(trainer)
     if settings.get("compile"):
         learner.compile_training()
     learner.check_trainer(trainer)
@@ -192,11 +206,11 @@ def fit(
 
     Raises ``ZooError`` where Lightning refuses the combination, or ends early.
     """
-    os.environ["ZOO_RUN"], os.environ["ZOO_RESUME"] = str(run), str(ckpt or "")  # read by further processes: join()
     try:
         if state is not None and trainer.is_global_zero:
             _rewind_curves(run, state)
-        trainer.fit(learner, data, ckpt_path=ckpt, weights_only=True)
+        with processes.together(trainer, ZOO_RUN=str(run), ZOO_RESUME=str(ckpt or "")):  # which join() reads
+            trainer.fit(learner, data, ckpt_path=ckpt, weights_only=True)
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
     except ValueError as error:
@@ -218,8 +232,6 @@ def fit(
         raise KeyboardInterrupt(
             f"interrupted; {_how_to_go_on(run)}"
         ) from end  # which Lightning had turned into an exit
-    finally:
-        del os.environ["ZOO_RUN"], os.environ["ZOO_RESUME"]
 
 
 def _kept(trainer: L.Trainer) -> Checkpoints:
@@ -257,6 +269,7 @@ def _is_trained(
     epochs, steps = settings["trainer"]["max_epochs"], settings["trainer"]["max_steps"]
     done, converged = processed(state), bool(state.get("em", {}).get("converged"))
     if not converged and done < epochs and not 0 <= steps <= state["global_step"]:
+        check_processes(state, trainer.world_size)
         _check_epoch(state, trainer, data)
         return False
     kept = Checkpoints(run, None)
