@@ -6,28 +6,27 @@ Two layouts hold a model:
   ``checkpoint["zoo"] = {"format": 1, "model": {"name", "spec", "options"}}``;
 - a released model, a folder with ``model.safetensors``, ``config.json`` (the same entry) and a ``README.md``.
 
-Both are read without executing anything they contain: ``torch.load(weights_only=True)``, JSON and safetensors. What is
+Both are read without executing anything they contain: ``torch.load(weights_only=True)``, JSON and safetensors; and
+none is believed, see :mod:`zoo.archive` and :mod:`zoo.plain`: what is refused has taken little time and memory. What is
 read becomes a model in :mod:`zoo.registry`, by its registered name; no import path, class or function is taken from a
 file.
 """
 
 from __future__ import annotations
 
-import json
-import pickle
-import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from zoo import archive, plain
 from zoo.base.model import Model
 from zoo.errors import CheckpointError, ZooError
 from zoo.files import json_text, new_folder, user_path
 
 FORMAT = 1
+HEADER = 2**22  # bytes of a safetensors file: 40,000 tensors
 
 
 def describe(model: Model) -> dict[str, Any]:
@@ -57,28 +56,10 @@ def read(path: str | Path) -> dict[str, Any]:
     """A training checkpoint as plain data on the CPU, known to be of this zoo and of a known format.
 
     Raises:
-        CheckpointError: missing, empty, truncated, not a checkpoint, of another program, of an unknown format, or one
-            that contains more than plain data (which is refused and never executed).
+        CheckpointError: see :func:`zoo.archive.read`; also a file of another program, or of an unknown format.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            empty = not file.read(1)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
-    if empty:
-        raise CheckpointError(f"{path} is empty")
-    try:
-        with warnings.catch_warnings(action="ignore"):  # on what the file might be; the error says what it is
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if zipfile.is_zipfile(path):
-            raise CheckpointError(
-                f"{path} is refused: it contains more than plain data, nothing of it was run"
-            ) from error
-        raise CheckpointError(f"{path} is no checkpoint: it is not a file that PyTorch wrote") from error
-    except Exception as error:  # damaged bytes can make the reader fail in any way
-        raise CheckpointError(f"{path} is no checkpoint, or a truncated or damaged one") from error
+    checkpoint = archive.read(path)
     entry = checkpoint.get("zoo") if isinstance(checkpoint, dict) else None
     weights = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(entry, dict) or not isinstance(weights, dict) or not all(isinstance(key, str) for key in weights):
@@ -90,7 +71,7 @@ def read(path: str | Path) -> dict[str, Any]:
 def _check(entry: dict[str, Any], path: Path) -> None:
     version = entry.get("format")
     if not isinstance(version, int) or version != FORMAT:
-        raise CheckpointError(f"{path} has format {version!r}; this version of the zoo reads format {FORMAT}")
+        raise CheckpointError(f"{path} has format {plain.short(version)}; this version of the zoo reads format {FORMAT}")
     model = entry.get("model")
     kinds = {"name": str, "spec": dict, "options": dict}
     if not isinstance(model, dict) or any(not isinstance(model.get(key), kind) for key, kind in kinds.items()):
@@ -118,18 +99,42 @@ def _read_training(path: Path, ema: bool) -> tuple[dict[str, Any], dict[str, Ten
 
 
 def _read_released(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
+    entry = released_config(folder)
+    return entry["model"], read_tensors(folder / "model.safetensors"), {}
+
+
+def released_config(folder: Path) -> dict[str, Any]:
+    """What a released model's ``config.json`` says: ``model``, and ``training`` where it was given.
+
+    Raises ``CheckpointError`` where it does not describe a model.
+    """
+    entry = plain.read_json(folder / "config.json", CheckpointError)
+    if not isinstance(entry, dict) or not isinstance(entry.get("training", {}), dict):
+        raise CheckpointError(f"{folder / 'config.json'} does not describe a model")
+    _check(entry, folder)
+    return entry
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file. Raises ``CheckpointError`` where it cannot be read, or is damaged."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    size = plain.check_file(path, CheckpointError)
     try:
-        entry = json.loads((folder / "config.json").read_text("utf-8"))
-        state = load_file(folder / "model.safetensors")
-    except (OSError, ValueError, RecursionError, SafetensorError) as error:
-        raise CheckpointError(f"{folder} is no released model, or a damaged one: {error}") from error
-    if not isinstance(entry, dict):
-        raise CheckpointError(f"{folder / 'config.json'} does not describe a model")
-    _check(entry, folder)
-    return entry["model"], state, {}
+        with path.open("rb") as file:
+            start = file.read(8)
+        length = int.from_bytes(start, "little")
+        if len(start) < 8 or length > min(HEADER, size - 8):
+            raise CheckpointError(f"{path} is no safetensors file, or a damaged one: its header does not fit")
+        return load_file(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    except CheckpointError:
+        raise
+    except (ValueError, RuntimeError, TypeError, KeyError, MemoryError, SafetensorError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path} is no safetensors file, or a damaged one: {reason[:200]}") from error
 
 
 def save(model: Model, folder: str | Path, card: str = "", training: dict[str, Any] | None = None) -> Path:

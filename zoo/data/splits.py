@@ -199,6 +199,10 @@ def load_splits(
         if option not in source.OPTIONS:
             hint = did_you_mean(option, source.OPTIONS, "options")
             raise ConfigError(f"data={name} has no option {option!r}: {hint}")
+        default = source.OPTIONS[option]
+        if default is not None and type(source_options[option]) is not type(default):
+            needed = type(default).__name__
+            raise ConfigError(f"data.{option} is {type(source_options[option]).__name__}, where {needed} is needed")
     loaded: Loaded = source.load(root, **{**source.OPTIONS, **source_options})
     train = replace(loaded.train, kind=source.KIND)
     if loaded.test is not None:

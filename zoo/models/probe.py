@@ -42,6 +42,8 @@ class Probe(Classifier):
     the probe's, so that a checkpoint needs no other file.
     """
 
+    resolves = ("encoder",)
+
     def __init__(
         self, spec: DataSpec, encoder: str | Mapping[str, Any] | None = None, classifier: str = "logistic_regression"
     ) -> None:
