@@ -200,9 +200,9 @@ def load_splits(
             hint = did_you_mean(option, source.OPTIONS, "options")
             raise ConfigError(f"data={name} has no option {option!r}: {hint}")
         default = source.OPTIONS[option]
-        given = list if isinstance(source_options[option], tuple) else type(source_options[option])
-        if default is not None and given is not type(default):
-            raise ConfigError(f"data.{option} is {given.__name__}, where {type(default).__name__} is needed")
+        value = source_options[option]
+        if default is not None and not isinstance(default, list) and type(value) is not type(default):
+            raise ConfigError(f"data.{option} is {type(value).__name__}, where {type(default).__name__} is needed")
     loaded: Loaded = source.load(root, **{**source.OPTIONS, **source_options})
     train = replace(loaded.train, kind=source.KIND)
     if loaded.test is not None:
