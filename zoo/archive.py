@@ -162,7 +162,8 @@ def _check_tensors(value: Any, size: int) -> None:
     while waiting:
         entry = waiting.pop()
         if isinstance(entry, Tensor):
-            if entry.layout != torch.strided or entry.device.type != "cpu" or entry.nbytes > entry.untyped_storage().nbytes():
+            dense = entry.layout == torch.strided and entry.device.type == "cpu"
+            if not dense or entry.nbytes > entry.untyped_storage().nbytes():
                 raise _Bad("a tensor stands for more values than it holds")
             together += entry.nbytes
         elif isinstance(entry, dict):

@@ -71,7 +71,8 @@ def read(path: str | Path) -> dict[str, Any]:
 def _check(entry: dict[str, Any], path: Path) -> None:
     version = entry.get("format")
     if not isinstance(version, int) or version != FORMAT:
-        raise CheckpointError(f"{path} has format {plain.short(version)}; this version of the zoo reads format {FORMAT}")
+        found = plain.short(version)
+        raise CheckpointError(f"{path} has format {found}; this version of the zoo reads format {FORMAT}")
     model = entry.get("model")
     kinds = {"name": str, "spec": dict, "options": dict}
     if not isinstance(model, dict) or any(not isinstance(model.get(key), kind) for key, kind in kinds.items()):

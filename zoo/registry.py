@@ -260,8 +260,8 @@ def load_with_source(path: str | Path, ema: bool = True) -> tuple[Model, dict[st
     except (ZooError, TypeError) as error:  # TypeError: an option whose name is no argument's
         if entry["name"] not in list_models():
             raise CheckpointError(
-                f"{path} holds a model {plain.short(entry['name'])}, which is not known here: import the module that registers "
-                "it, or name its directory in ZOO_MODELS"
+                f"{path} holds a model {plain.short(entry['name'])}, which is not known here: import the module that "
+                "registers it, or name its directory in ZOO_MODELS"
             ) from error
         raise CheckpointError(f"{path} cannot be built: {str(error)[:500]}") from error
     try:

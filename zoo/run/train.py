@@ -16,10 +16,11 @@ from zoo.base.generative import Latent
 from zoo.data.datamodule import ImageDataModule
 from zoo.data.splits import Split
 from zoo.errors import ConfigError, ZooError
-from zoo.files import read_yaml, write_json, write_yaml
+from zoo.files import write_json, write_yaml
 from zoo.inspect.latents import LatentPictures
 from zoo.inspect.progress import Progress
 from zoo.learners import learner_class
+from zoo.plain import read_yaml
 from zoo.run import machine, record
 from zoo.run.record import Settings, run_directory
 from zoo.run.stop import TERMINATED, stoppable
