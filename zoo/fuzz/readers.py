@@ -24,7 +24,7 @@ from zoo.data import idx, kinds
 from zoo.data.kinds import image
 from zoo.data.splits import load_splits
 from zoo.errors import ZooError
-from zoo.files import REPOSITORY, json_text
+from zoo.files import REPOSITORY
 from zoo.spec import DataSpec
 
 Files = Mapping[str, bytes]
@@ -59,13 +59,17 @@ def readers(cases: Path) -> dict[str, Reader]:
     found: dict[str, Reader] = {}
     for name in MODELS:
         model = model_of(name)
-        found[f"checkpoint of {name}"] = Reader({"a.ckpt": saved(content_of(model))}, lambda at: zoo.load(at / "a.ckpt"))
+        found[f"checkpoint of {name}"] = Reader(
+            {"a.ckpt": saved(content_of(model))}, lambda at: zoo.load(at / "a.ckpt")
+        )
         found[f"release of {name}"] = Reader(released(model, cases), zoo.load)
     pictures = torch.arange(2 * 4 * 4, dtype=torch.uint8).view(2, 4, 4)
     found["IDX"] = Reader({"a": idx.idx_bytes(pictures)}, lambda at: idx.read_idx(at / "a", whole=True))
     found["IDX, gzipped"] = Reader({"a.gz": packed(idx.idx_bytes(pictures))}, lambda at: idx.read_idx(at / "a.gz"))
     for suffix, mode in FORMATS.items():
-        found[f"picture, {suffix}"] = Reader({f"a.{suffix}": picture(suffix, mode)}, functools.partial(_picture, suffix))
+        found[f"picture, {suffix}"] = Reader(
+            {f"a.{suffix}": picture(suffix, mode)}, functools.partial(_picture, suffix)
+        )
     found["table"] = Reader({"a.csv": b"a,b,class\n1,2,x\n3,,y\n"}, _table)
     found["cache of pictures"] = _cache(cases)
     table = (REPOSITORY / "results" / "textbook" / "models.json").read_bytes()
@@ -186,5 +190,3 @@ def _train(words: list[str]) -> None:
                 raise ZooError(said.getvalue().strip()) from end
             if end.code:
                 raise RuntimeError(f"exit status {end.code}: {said.getvalue()}") from end
-
-
