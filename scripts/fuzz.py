@@ -65,10 +65,10 @@ def main() -> None:
                 terminal.console().print(table)
     failures = [outcome for outcome in outcomes if outcome.refused is None]
     for outcome in failures:
-        repeat = (
-            f"only={outcome.name} seed={options['seed']} what=mutations" if outcome.name.isdigit() else outcome.name
-        )
-        print(terminal.printable(f"{outcome.reader}: {outcome.why}: {repeat}"))
+        again = f"; to repeat it: what=mutations seed={options['seed']} only={outcome.name}"
+        is_number = outcome.name.isdigit()
+        said = f"{outcome.reader if is_number else outcome.name}: {outcome.why}{again if is_number else ''}"
+        print(terminal.printable(said))
     if failures:
         print(f"{len(failures)} of {len(outcomes)} files failed; they are in {keep}")
         sys.exit(1)

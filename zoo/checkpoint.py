@@ -169,3 +169,82 @@ def save(model: Model, folder: str | Path, card: str = "", training: dict[str, A
         for path in temporary.iterdir():
             path.chmod(0o644)  # safetensors makes files that their owner alone can read
     return folder
+
+
+# What a training goes on with
+
+_WHOLE = lambda value: isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63  # noqa: E731
+_NUMBER = (int, float)
+
+
+def _progress(value: Any) -> bool:
+    """Whether this is how far a loop has come: counts of this time and of all."""
+    if not isinstance(value, dict) or not {"total", "current"} <= set(value):
+        return False
+    counts = [count for key in ("total", "current") if isinstance(value[key], dict) for count in value[key].values()]
+    return bool(counts) and all(map(_WHOLE, counts))
+
+
+def _rng(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype == torch.uint8 and value.dim() == 1
+
+
+def _optimizer(value: Any) -> bool:
+    """Whether this is the state of an optimiser; ``{}`` is that of none."""
+    shape = {"state": {int: {str: object}}, "param_groups": [{"lr": (*_NUMBER, Tensor), "params": [_WHOLE]}]}
+    if value == {} or plain.shape_of(value, shape):
+        return value == {}
+    known = {index for group in value["param_groups"] for index in group["params"]}
+    return value["state"].keys() <= known
+
+
+_TRAINING = {
+    "epoch": _WHOLE,
+    "global_step": _WHOLE,
+    "pytorch-lightning_version": str,
+    "ImageDataModule": {"name": str, "fingerprint": str},
+    "loops": {
+        "fit_loop": {
+            "state_dict": dict,
+            "epoch_loop.state_dict": {"_batches_that_stepped": _WHOLE},
+            "epoch_loop.batch_progress": _progress,
+            "epoch_loop.scheduler_progress": _progress,
+            "epoch_loop.automatic_optimization.state_dict": dict,
+            "epoch_loop.automatic_optimization.optim_progress": {
+                "optimizer": {"step": _progress, "zero_grad": _progress}
+            },
+            "epoch_loop.manual_optimization.state_dict": dict,
+            "epoch_loop.manual_optimization.optim_step_progress": _progress,
+            "epoch_loop.val_loop.state_dict": dict,
+            "epoch_loop.val_loop.batch_progress": _progress,
+            "epoch_progress": {"current": {"processed": _WHOLE}, "total": {"processed": _WHOLE}},
+        },
+        **{
+            f"{name}_loop": {"state_dict": dict, "batch_progress": _progress} for name in ("validate", "test", "predict")
+        },
+    },
+    "callbacks": {str: dict},
+    "optimizer_states": [_optimizer],
+    "lr_schedulers": [{str: object}],
+    "rng": {"cpu": _rng},
+}
+_LATER = {  # what not every regime, or every version, writes
+    "loader": lambda value: value is None or not plain.shape_of(value, {"next": _WHOLE}),
+    "em": {"log_likelihood": (*_NUMBER, type(None)), "converged": bool, "sums": {str: Tensor}},
+}
+
+
+def check_training(state: dict[str, Any], path: Path) -> None:
+    """Raise ``CheckpointError`` where what :func:`read` gave is not of the shape that a training is written in.
+
+    Loops, optimisers, schedules, random streams and batches are looked at, and what belongs to one regime where it is
+    there. Whether an optimiser's averages are those of the model's weights, only their owner knows.
+    """
+    wrong = plain.shape_of(state, _TRAINING)
+    for key, shape in _LATER.items():
+        if not wrong and key in state:
+            wrong = (inner := plain.shape_of(state[key], shape)) and f".{key}{inner}"
+    if not wrong and len(state["rng"]["cpu"]) != len(torch.get_rng_state()):
+        wrong = f".rng.cpu has {len(state['rng']['cpu'])} bytes"
+    if wrong:
+        raise CheckpointError(f"{path} cannot be gone on from, it is damaged: its training{wrong}")

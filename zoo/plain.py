@@ -171,7 +171,7 @@ def shape_of(value: Any, shape: Any) -> str:
         return next((f"[{n}]{wrong}" for n, entry in enumerate(value) if (wrong := shape_of(entry, shape[0]))), "")
     if isinstance(shape, (type, tuple)):
         kinds = shape if isinstance(shape, tuple) else (shape,)
-        right = isinstance(value, shape) and (bool in kinds or not isinstance(value, bool))
+        right = isinstance(value, shape) and (not isinstance(value, bool) or bool in kinds or object in kinds)
     else:
         right = shape(value)
     return "" if right else f" cannot be {short(value)}"

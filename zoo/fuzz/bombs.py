@@ -225,12 +225,14 @@ def _pickles() -> dict[str, Callable[[Path], object]]:
 
 def _options() -> dict[str, Callable[[Path], object]]:
     changes: list[tuple[str, str, Any]] = [
-        ("mlp", "hidden_sizes", [MANY]), ("mlp", "hidden_sizes", [60_000, 60_000]), ("mlp", "hidden_sizes", [1] * 50_000),
+        ("mlp", "hidden_sizes", [MANY]), ("mlp", "hidden_sizes", [60_000, 60_000]),
+        ("mlp", "hidden_sizes", [1] * 50_000),
         ("cnn", "channels", [MANY, 2]), ("cnn", "channels", [4] * 3000), ("gmm", "num_components", 10**7),
         ("hmm", "num_states", 10**5), ("hmm", "num_states", MANY), ("vae", "latent_dim", MANY),
         ("vae", "hidden_sizes", [10**6]), ("dcgan", "channels", 10**6), ("dcgan", "latent_dim", MANY),
         ("svm", "num_features", MANY), ("lenet", "num_features", MANY), ("rnn", "hidden_size", 10**6),
-        ("m2", "latent_dim", MANY), ("vae", "num_samples", MANY), ("vae", "blocks", MANY), ("svm", "num_features", 10**7),
+        ("m2", "latent_dim", MANY), ("vae", "num_samples", MANY), ("vae", "blocks", MANY),
+        ("svm", "num_features", 10**7),
     ]  # fmt: skip
     found: dict[str, Callable[[Path], object]] = {}
     for name, option, value in changes:
@@ -238,14 +240,12 @@ def _options() -> dict[str, Callable[[Path], object]]:
         found[f"{name} of {option}={shown}"] = partial(_with, name, ("options", option), value)
     flow = {"prior": "realnvp", "flow_layers": MANY}
     found["vae of 10⁹ layers of a flow"] = partial(_with, "vae", ("options",), flow)
-    found["10⁹ classes without names"] = partial(_with, "mlp", ("spec",), {"shape": [1, 8, 8], "num_classes": MANY})
-    found["a million classes without names"] = partial(
-        _with, "mlp", ("spec",), {"shape": [1, 8, 8], "num_classes": 10**6}
-    )
-    found["10⁹ channels"] = partial(_with, "mlp", ("spec",), {"shape": [MANY, 1, 1], "num_classes": 3})
-    for name in ("naive_bayes", "gmm", "mlp", "probe"):
-        spec = {"shape": [1, 40_000, 40_000], "num_classes": 3}
-        found[f"{name} of 1.6·10⁹ pixels"] = partial(_with, name, ("spec",), spec)
+    specs = {"10⁹ classes without names": ([1, 8, 8], MANY), "a million classes without names": ([1, 8, 8], 10**6),
+             "10⁹ channels": ([MANY, 1, 1], 3), "1.6·10⁹ pixels": ([1, 40_000, 40_000], 3)}  # fmt: skip
+    for what, (shape, classes) in specs.items():
+        for name in ("naive_bayes", "gmm", "mlp", "probe"):
+            spec = {"shape": shape, "num_classes": classes}
+            found[f"{name} of {what}"] = partial(_with, name, ("spec",), spec)
 
     def nested(depth: int, at: Path) -> None:
         content = content_of(model_of("probe"))
@@ -256,7 +256,7 @@ def _options() -> dict[str, Callable[[Path], object]]:
         _write(content, at)
 
     found["a probe in 14 probes"] = partial(nested, 14)
-    found["a probe in 300 probes"] = partial(nested, 300)
+    found["a probe in 60 probes"] = partial(nested, 60)
     return found
 
 
