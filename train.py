@@ -36,10 +36,13 @@ def job(composed: DictConfig) -> float:
     target = Path(hydra_config.sweep.dir) / _job_name(hydra_config) if hydra_config.mode == RunMode.MULTIRUN else None
     try:
         settings = configuration.checked(composed)
-        resume = settings.pop("resume")
+        resume, words = settings.pop("resume"), list(hydra_config.overrides.task)
+        if resume == "last":
+            resume = configuration.latest(user_path(settings["runs"]))
+            words = [word for word in words if not word.startswith("runs=")]
         if resume:
             resume = user_path(resume)
-            settings = configuration.resumed(resume, list(hydra_config.overrides.task))
+            settings = configuration.resumed(resume, words)
         # Lightning would start further processes through Hydra's output directory; ours read the run directory
         HydraConfig.instance().cfg = None
         from zoo.run.train import train

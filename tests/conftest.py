@@ -1,8 +1,11 @@
 """Fixtures that several test files share."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -27,6 +30,24 @@ def run_train(runs: Path | None, *overrides: str) -> Path:
     if runs is None:  # a resumed run names its own
         return Path(next(word.partition("=")[2] for word in words if word.startswith("resume=")))
     return max(runs.iterdir(), key=lambda run: run.stat().st_mtime_ns)
+
+
+@contextlib.contextmanager
+def stopped_at(step: int, number: int = signal.SIGTERM) -> Iterator[None]:
+    """A signal that comes when the optimiser has made so many steps; the run ends after the next."""
+    from zoo.run.checkpoints import Checkpoints
+
+    begin, asked = Checkpoints.on_train_batch_start, []
+
+    def ask(self, trainer, *rest):
+        begin(self, trainer, *rest)
+        if trainer.global_step == step and not asked:
+            asked.append(step)
+            signal.raise_signal(number)
+
+    with mock.patch.object(Checkpoints, "on_train_batch_start", ask), pytest.raises(SystemExit) as end:
+        yield
+    assert end.value.code == 128 + number
 
 
 def command(*words: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:

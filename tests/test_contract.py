@@ -7,7 +7,7 @@ import lightning.pytorch as L
 import pytest
 import torch
 import yaml
-from conftest import CONFIGS, ROOT, run_train
+from conftest import CONFIGS, ROOT, run_train, stopped_at
 
 import zoo
 from zoo import capability, registry
@@ -417,7 +417,8 @@ RESUMED = {  # by learner: what makes it remember as much as it can, and does no
     ids=lambda value: value or "",
 )
 def test_resumed_equals_straight(name, learner, tmp_path):
-    """Two epochs and two resumed ones end where four end, bit for bit: weights, average, data order, randomness."""
+    """A run that ends after two epochs, and is stopped by a signal within the next, ends where one of four epochs does,
+    bit for bit: weights, average, data order, randomness, and what is said of each epoch."""
     regime = learner or regime_of(name)
     options = [
         f"model={name}",
@@ -429,7 +430,11 @@ def test_resumed_equals_straight(name, learner, tmp_path):
     ]
     straight = run_train(tmp_path / "straight", *options, "trainer.max_epochs=4")
     parted = run_train(tmp_path / "parted", *options, "trainer.max_epochs=2")
-    resumed = run_train(None, f"resume={parted}", "trainer.max_epochs=4")
+    with stopped_at(12):
+        run_train(None, f"resume={parted}", "trainer.max_epochs=4")
+    stopped = torch.load(parted / "last.ckpt", weights_only=True)
+    assert stopped["global_step"] == 13
+    resumed = run_train(None, f"resume={parted}")
     assert resumed == parted
     first, second = (torch.load(run / "last.ckpt", weights_only=True) for run in (straight, parted))
     assert first["global_step"] == second["global_step"] == 20

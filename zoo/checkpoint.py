@@ -228,10 +228,20 @@ _TRAINING = {
     "lr_schedulers": [{str: object}],
     "rng": {"cpu": _rng},
 }
+_EPOCH = {"totals": {str: object}, "means": dict, "seconds": _NUMBER, "batches": _WHOLE, "processes": _WHOLE}
+_KEPT = {"best": (*_NUMBER, type(None)), "metrics": {str: _NUMBER}, "epochs": _WHOLE, "steps": _WHOLE, "seconds": _NUMBER}
 _LATER = {  # what not every regime, or every version, writes
     "loader": lambda value: value is None or not plain.shape_of(value, {"next": _WHOLE}),
+    "so_far": lambda value: value is None or not plain.shape_of(value, _EPOCH),
     "em": {"log_likelihood": (*_NUMBER, type(None)), "converged": bool, "sums": {str: Tensor}},
 }
+
+
+def read_training(path: Path) -> dict[str, Any]:
+    """As :func:`read`, of what a training goes on with. Raises ``CheckpointError`` as :func:`check_training` does."""
+    state = read(path)
+    check_training(state, path)
+    return state
 
 
 def check_training(state: dict[str, Any], path: Path) -> None:
@@ -244,6 +254,8 @@ def check_training(state: dict[str, Any], path: Path) -> None:
     for key, shape in _LATER.items():
         if not wrong and key in state:
             wrong = (inner := plain.shape_of(state[key], shape)) and f".{key}{inner}"
+    if not wrong and "Checkpoints" in state["callbacks"]:
+        wrong = (inner := plain.shape_of(state["callbacks"]["Checkpoints"], _KEPT)) and f".callbacks{inner}"
     if not wrong and len(state["rng"]["cpu"]) != len(torch.get_rng_state()):
         wrong = f".rng.cpu has {len(state['rng']['cpu'])} bytes"
     if wrong:

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from zoo import terminal
-from zoo.errors import ConfigError, ZooError, did_you_mean
+from zoo.errors import ConfigError, Stopped, ZooError, did_you_mean
 from zoo.schema import check_value
 
 TOO_LARGE = re.compile(  # torch's words
@@ -36,7 +36,7 @@ def limits() -> Iterator[None]:
 
 
 def command(function: Callable[[], None]) -> Callable[[], None]:
-    """Turn a user's mistake into ``error: …`` on stderr and exit status 2, an interrupt into status 130.
+    """Turn a user's mistake into ``error: …`` on stderr and exit status 2, a signal into 128 + its number.
 
     What cannot be printed stops no work; the exit status tells of it at the end: 141 where nobody read on, as of
     ``… | head``, else 2.
@@ -50,9 +50,9 @@ def command(function: Callable[[], None]) -> Callable[[], None]:
                 function()
         except ZooError as error:
             sys.exit(fail(error))
-        except KeyboardInterrupt as stop:
+        except (Stopped, KeyboardInterrupt) as stop:
             print(terminal.printable(stop) or "interrupted", file=sys.stderr)
-            sys.exit(130)
+            sys.exit(stop.code if isinstance(stop, Stopped) else 130)
         lost = terminal.lost()
         if isinstance(lost, BrokenPipeError):
             sys.exit(141)

@@ -159,6 +159,17 @@ def check_sweep(arguments: Sequence[str], configs: Path) -> None:
                 raise ConfigError(f"{error}\nIn a job of the sweep: {' '.join(job)}; none was started") from error
 
 
+def latest(runs: Path) -> Path:
+    """The run in the directory ``runs``, or in a multirun there, that has written a checkpoint last.
+
+    Raises ``ConfigError`` where there is none.
+    """
+    found = [*runs.glob("*/last.ckpt"), *runs.glob("*/*/last.ckpt")]
+    if not found:
+        raise ConfigError(f"resume=last: no run in {runs} has a checkpoint to go on from")
+    return max(found, key=lambda path: path.stat().st_mtime_ns).parent
+
+
 def resumed(run: Path, overrides: list[str]) -> dict[str, Any]:
     """The configuration of an earlier run, with the ``trainer`` values of the command line.
 

@@ -6,6 +6,7 @@ The command line prints them without a traceback and exits with status 2; in Pyt
 from __future__ import annotations
 
 import difflib
+import signal
 from collections.abc import Iterable, Sequence
 
 
@@ -23,6 +24,22 @@ class DataError(ZooError):
 
 class CheckpointError(ZooError):
     """A file that is no checkpoint of this zoo, or one that is damaged or refused."""
+
+
+class Stopped(SystemExit):
+    """The process is asked to end by the signal ``number``: it does, with status 128 + number.
+
+    ``advice``: how what was begun is gone on with, for whoever reads its last line.
+    """
+
+    def __init__(self, number: int, advice: str = "") -> None:
+        super().__init__(128 + number)
+        self.number = number
+        self.advice = advice
+
+    def __str__(self) -> str:
+        what = "interrupted" if self.number == signal.SIGINT else f"ended by {signal.Signals(self.number).name}"
+        return f"{what}; {self.advice}" if self.advice else what
 
 
 def some(names: Sequence[str], most: int = 5) -> str:

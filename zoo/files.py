@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import math
 import os
@@ -60,14 +61,72 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """As :func:`write_text`."""
+    with whole_file(path) as file:
+        file.write(content)
+
+
+TEMPORARY = re.compile(r"\.\d+-\d+\.tmp")  # names of files that are being written, see whole_file
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[io.FileIO]:
+    """A file to be written, unbuffered, which is called ``path`` once that has gone well and it is on the disk.
+
+    Whatever ends the process, what was there before stays until then. A link is replaced, not followed.
+
+    Raises ``ZooError`` where it cannot be written, whatever the writer makes of that.
+    """
     temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.tmp")  # writers do not meet
+    file = None
     try:
-        temporary.write_bytes(content)
+        file = _Remembering(temporary, "xb")
+        yield file
+        os.fsync(file.fileno())
+        file.close()
         os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):  # there may be none, nor a folder that it could be in
-            temporary.unlink()
-        raise ZooError(f"{path} cannot be written: {error.strerror}") from error
+        _sync_folder(path.parent)
+    except BaseException as error:
+        if file is not None:
+            with contextlib.suppress(OSError):  # the folder may be gone
+                file.close()
+                temporary.unlink()
+        cause = (file.failed if file is not None else None) or (error if isinstance(error, OSError) else None)
+        if cause is None:
+            raise
+        raise ZooError(f"{path} cannot be written: {cause.strerror or cause}") from error
+
+
+class _Remembering(io.FileIO):
+    """A file that knows why it could not be written: torch, told so by an exception, raises one of its own."""
+
+    failed: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        rest = memoryview(data).cast("B")
+        try:
+            while rest:  # a disk that is nearly full takes a part
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.failed = error
+            raise
+        return memoryview(data).nbytes
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the new name of a file outlive a loss of power, where folders can be opened."""
+    with contextlib.suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what processes that were killed were writing to ``folder``; nobody else may be writing there."""
+    for path in folder.iterdir():
+        if TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def json_text(values: Any) -> str:

@@ -25,7 +25,7 @@ AT_ONCE = 2**23  # values of a tensor that a constructor may make in any case: a
 AT_ALL = 2**27  # values that it may make in all, most of which are gone at once
 TIMES = 32  # the weights that there are: what making them goes through
 STEP = 4096  # values that an operation counts for whatever it makes: there are no endless loops of them
-MODULES = 4096  # in any case, and so many for each tensor
+MODULES = 1024  # in any case, and so many for each tensor
 
 
 class _Bounded(TorchDispatchMode):

@@ -18,7 +18,8 @@ from zoo.inspect.progress import Progress
 from zoo.learners.adversarial import AdversarialLearner
 from zoo.learners.classification import ClassificationLearner
 from zoo.learners.likelihood import LikelihoodLearner
-from zoo.run.trainer import checkpoints, quiet
+from zoo.run.checkpoints import Checkpoints, WholeFiles
+from zoo.run.trainer import quiet
 
 
 def learner_for(model: Any) -> Any:
@@ -72,7 +73,8 @@ def epoch(learner: Any, train: Batches, val: Batches | None) -> float:
             accelerator=accelerator(),
             devices=1,
             logger=TensorBoardLogger(run, name="tensorboard", version="", default_hp_metric=False),
-            callbacks=[clock, checkpoints(run, learner, validated=val is not None)],
+            callbacks=[clock, Checkpoints(run, learner.monitor if val is not None else None, learner.mode)],
+            plugins=[WholeFiles()],
             default_root_dir=run,
             enable_progress_bar=False,
             enable_model_summary=False,

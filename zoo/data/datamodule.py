@@ -88,6 +88,10 @@ class ImageDataModule(LightningDataModule):
             rank, world_size = self.trainer.global_rank, self.trainer.world_size
         return Batches(split, batch_size, seed=self.seed, rank=rank, world_size=world_size, **options)
 
+    def batches(self, processes: int) -> int:
+        """How many batches an epoch of training has in each of some processes."""
+        return len(Batches(self.splits.train, self.batch_size, world_size=processes))
+
     def train_dataloader(self) -> Batches:
         return self._batches(self.splits.train, self.batch_size, shuffle=True, augment=self.augment)
 

@@ -37,8 +37,14 @@ class GradientLearner(Learner):
             batches over whose images the gradient of an optimiser step is averaged; those that are left at the end of
             an epoch make a step of their own.
 
-    Logged every N steps: ``step/loss``, ``step/lr``.
+    Logged every N steps: ``step/loss``, ``step/lr``. Raises ``ZooError`` in a training whose loss is not finite, at the
+    next of these steps, or before anything is kept.
+
+    Attributes:
+        steadier: what helps such a training, beside a lower rate.
     """
+
+    steadier = " or set learner.clip"
 
     def __init__(
         self,
@@ -106,7 +112,11 @@ class GradientLearner(Learner):
             raise ConfigError("the schedule needs the run's length: set trainer.max_epochs or trainer.max_steps")
         steps = trainer.max_steps
         if trainer.max_epochs is not None and trainer.max_epochs >= 0:
-            whole = math.ceil(trainer.num_training_batches / self.accumulate) * trainer.max_epochs
+            each = math.ceil(trainer.num_training_batches / self.accumulate)
+            whole = each * trainer.max_epochs
+            if self._resumed is not None:  # what is done is done, in epochs that may have been of another length
+                begun = (self._resumed["loader"] or {"next": 0})["next"] // self.accumulate
+                whole = self._resumed["steps"] + each * (trainer.max_epochs - self._resumed["epochs"]) - begun
             steps = whole if steps < 0 else min(steps, whole)
         return max(int(steps), 2)  # OneCycleLR divides by steps - 1
 
@@ -128,6 +138,7 @@ class GradientLearner(Learner):
     def begin_epoch(self) -> None:
         super().begin_epoch()
         self._group: list[int] = []  # images of the batches whose gradients have been added up
+        self._watched: list[tuple[int, str, Tensor]] = []  # step, name and value of losses that were not looked at yet
         for optimizer in self._optimizers:
             optimizer.zero_grad()
 
@@ -139,6 +150,7 @@ class GradientLearner(Learner):
         # in proportion to the batch's images; exact where all batches of the step have as many as the first
         self._backward(loss / (self.accumulate * self._group[0] / size) if self.accumulate > 1 else loss)
         self.means.add(size, loss=loss)
+        self.watch(loss=loss)
         totals["seen"] += size
         totals["batches"] += 1
         if (batch_idx + 1) % self.accumulate == 0 or batch_idx + 1 == self._batches:
@@ -160,8 +172,39 @@ class GradientLearner(Learner):
             self._schedule.step()
         if self.ema is not None:
             self.ema.update()
+        self._look()
+
+    def _look(self) -> None:
+        """What is done every N steps."""
         if self.global_step % self._every == 0:
+            self.check_losses()
             self._draw_loss_curve()
+
+    def watch(self, **losses: Tensor) -> None:
+        """Remember losses of a batch, for :meth:`check_losses`; this does not wait for the device."""
+        self._watched += [(self.global_step + 1, name, value.detach()) for name, value in losses.items()]
+
+    def check_losses(self) -> None:
+        """Raise ``ZooError`` where a loss of a step was not finite, with the first one."""
+        if self._watched:
+            finite = torch.stack([value.float() for _, _, value in self._watched]).isfinite()
+            if not finite.all():
+                step, name, value = self._watched[int((~finite).nonzero()[0])]
+                raise ZooError(
+                    f"train/{name} became {float(value)} at step {step}, in epoch {self.current_epoch}: lower "
+                    f"learner.optimizer.lr (now {self.optimizer_options.get('lr')}){self.steadier}"
+                )
+        self._watched.clear()
+
+    def check_finite(self) -> None:
+        self.check_losses()
+        super().check_finite()
+        trained = {name: value for name, value in self.named_parameters() if value.requires_grad}
+        self._refuse(trained, lambda value: ~value.isfinite(), "infinite")
+
+    @property
+    def between_steps(self) -> bool:
+        return not self._group
 
     def _backward_in_any_case(self, loss: Tensor, **options: Any) -> None:
         with torch.autocast(self.device.type, enabled=False):  # which is for the forward pass alone
@@ -182,16 +225,6 @@ class GradientLearner(Learner):
         if values:
             rate = self._optimizer.param_groups[0]["lr"]
             self.logger.log_metrics({**values, "step/lr": rate}, step=self.global_step)
-
-    def mean_loss(self) -> float:
-        """The mean loss of the epoch's images. Raises ``ZooError`` where it is not finite."""
-        loss = self.means["loss"]
-        if not math.isfinite(loss):
-            raise ZooError(
-                f"the training loss became {loss} in epoch {self.current_epoch}: "
-                f"lower learner.optimizer.lr (now {self.optimizer_options.get('lr')}) or set learner.clip"
-            )
-        return loss
 
     def step_plateau(self) -> None:
         """Show ``ReduceLROnPlateau`` the epoch's value of ``monitor``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from zoo.base import memory
 from zoo.base.generative import has_classes
 from zoo.base.model import Model
 from zoo.data.batches import Batches
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, ZooError
 from zoo.learners._compile import check_compiler, compiled_view, explained
 from zoo.learners._means import EpochMeans
 
@@ -149,13 +149,15 @@ class Learner(LightningModule):
             self._view = (compiled_view(self.model, self.parts),)
             self.training_step = explained(type(self).training_step.__get__(self), self.model.name)  # type: ignore
         self._batches = self.trainer.num_training_batches
+        self.begin_epoch()  # Lightning does not announce the epoch where a run goes on in the middle of one
         if self._resumed is not None:  # go on with the random numbers and the batch that were next
             restore_rng(self._resumed["rng"], self.device)
             loader: Any = self.trainer.train_dataloader
             if self._resumed["loader"] is not None:
                 loader.load_state_dict(self._resumed["loader"])
+            if self._resumed["so_far"] is not None:
+                self.load_epoch(self._resumed["so_far"])
             self._resumed = None
-        self.begin_epoch()  # Lightning does not announce the epoch where a run goes on in the middle of one
 
     def on_train_epoch_start(self) -> None:
         self.begin_epoch()
@@ -166,6 +168,44 @@ class Learner(LightningModule):
         self.means = EpochMeans()
         self._seconds = 0.0
         self._clock = time.perf_counter()
+
+    def epoch_state(self) -> dict[str, Any]:
+        """What an epoch has summed up so far, as plain data. A subclass adds its own."""
+        seconds = self._seconds + time.perf_counter() - self._clock
+        return {
+            "totals": dict(self._totals),
+            "means": self.means.state_dict(),
+            "seconds": seconds,
+            "batches": self._batches,
+            "processes": self.trainer.world_size,
+        }
+
+    def load_epoch(self, state: dict[str, Any]) -> None:
+        """Go on with an epoch from its :meth:`epoch_state`."""
+        self._totals = dict(state["totals"])
+        self.means.load_state_dict(state["means"], self.device)
+        self._seconds = state["seconds"]
+
+    @property
+    def between_steps(self) -> bool:
+        """Whether all that was computed from the batches so far is in the parameters, or in :meth:`epoch_state`."""
+        return True
+
+    def check_finite(self) -> None:
+        """Raise ``ZooError`` where a weight is no number any more, with the step: what is kept stays as it was."""
+        self._refuse(self.state_dict(), torch.isnan, "no number")
+
+    def _refuse(self, tensors: Mapping[str, Tensor], wrong: Callable[[Tensor], Tensor], what: str) -> None:
+        values = {name: value for name, value in tensors.items() if value.is_floating_point()}
+        # one look at the device; a sum is also infinite, or no number, for other reasons
+        if not values or not wrong(torch.stack([value.detach().sum().float() for value in values.values()])).any():
+            return
+        for name, value in values.items():
+            if wrong(value).any():
+                raise ZooError(
+                    f"{name} has become {what} by step {self.global_step}, in epoch {self.current_epoch}: "
+                    "it is not kept, and what was kept before is as it was"
+                )
 
     def on_validation_start(self) -> None:
         if self.trainer.world_size > 1:  # running statistics differ; those of rank 0 are saved, so they are validated
@@ -226,11 +266,18 @@ class Learner(LightningModule):
         loader: Any = self.trainer.train_dataloader
         inside = self._totals["batches"] > 0 and hasattr(loader, "state_dict")
         state["loader"] = loader.state_dict() if inside else None
+        state["so_far"] = self.epoch_state() if inside else None
 
     def on_load_checkpoint(self, state: dict[str, Any]) -> None:
         if self._trainer is not None:  # Lightning would do so when the weights have been rounded to float32
             self._trainer.precision_plugin.convert_module(self)
-        self._resumed = {"rng": state["rng"], "loader": state["loader"]}
+        self._resumed = {
+            "rng": state["rng"],
+            "loader": state["loader"],
+            "so_far": state.get("so_far"),
+            "steps": state["global_step"],
+            "epochs": state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"],
+        }
 
 
 def rng(device: torch.device) -> dict[str, Tensor]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from zoo.base.precision import full
@@ -40,6 +43,16 @@ class EpochMeans:
     def all(self) -> dict[str, float]:
         """Every mean so far."""
         return {name: self[name] for name in self._sums}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What an epoch that is gone on with begins from, as plain data."""
+        return {"sums": dict(self._sums), "counts": dict(self._counts), "drawn": dict(self._drawn)}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Go on from :meth:`state_dict`."""
+        self._sums = {name: value.to(device) for name, value in state["sums"].items()}
+        self._counts = dict(state["counts"])
+        self._drawn = {name: (total, count) for name, (total, count) in state["drawn"].items()}
 
     def latest(self, *names: str) -> dict[str, float]:
         """Those of ``names`` that were added to since they were last asked for here: their means since then."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from zoo.base.model import Model
 from zoo.data.batches import Batches
-from zoo.errors import ConfigError, ZooError
+from zoo.errors import ConfigError
 from zoo.learners._gradient import GradientLearner
 from zoo.learners.optimization import build_optimizer, build_schedule
 
@@ -58,6 +58,7 @@ class AdversarialLearner(GradientLearner):
 
     fallback_monitor = "train/g_loss"
     parts = ("generator", "discriminator")
+    steadier = ", set learner.clip, or steady the discriminator with model.r1"
 
     def __init__(
         self,
@@ -143,18 +144,19 @@ class AdversarialLearner(GradientLearner):
         with torch.set_grad_enabled(generates):
             fake = model.fake(x, classes)
         terms, of_real, of_fake = model.discriminator_terms(real, fake, classes, step)
+        self.watch(d_loss=cast(Tensor, sum(terms.values())))
         self._descend(0, cast(Tensor, sum(terms.values())))
         self.means.add(len(x), d_loss=terms.pop("loss"), **terms, **self._answered(real=of_real, fake=of_fake))
         if generates:
             loss = model.generator_loss(fake, classes)
+            self.watch(g_loss=loss)
             self._descend(1, loss)
             if self.ema is not None:
                 self.ema.update()
             self.means.add(len(x), g_loss=loss)
         self._totals["seen"] += len(x)
         self._totals["batches"] += 1
-        if self.global_step % self._every == 0:
-            self._draw_loss_curve()
+        self._look()
 
     # Lightning looks at the signature each step; a stored one is found ten times faster
     training_step.__signature__ = inspect.signature(training_step)  # type: ignore[attr-defined]
@@ -198,12 +200,7 @@ class AdversarialLearner(GradientLearner):
     def on_train_epoch_end(self) -> None:
         speed = self.end_epoch()
         values = self.means.all()
-        for key, value in values.items():
-            if not math.isfinite(value):
-                raise ZooError(
-                    f"train/{key} became {value} in epoch {self.current_epoch}: lower learner.optimizer.lr (now "
-                    f"{self.optimizer_options.get('lr')}), set learner.clip, or steady the discriminator with model.r1"
-                )
+        self.check_losses()
         logged = {f"train/{key}": value for key, value in values.items()} | {"images_per_second": speed}
         self.log_dict(logged, sync_dist=self.trainer.world_size > 1)
 

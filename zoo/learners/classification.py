@@ -82,13 +82,26 @@ class ClassificationLearner(GradientLearner):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        speed, loss = self.end_epoch(), self.mean_loss()
+        speed = self.end_epoch()
+        self.check_losses()
         if self._recent and not any(self.trainer.num_val_batches):
             self._calibrate(*(torch.cat(parts) for parts in zip(*self._recent, strict=True)))
         self._recent.clear()
-        values = {"train/loss": loss, "train/accuracy": self.means["accuracy"], "images_per_second": speed}
+        values = {
+            "train/loss": self.means["loss"],
+            "train/accuracy": self.means["accuracy"],
+            "images_per_second": speed,
+        }
         self.log_dict(values, sync_dist=self.trainer.world_size > 1)
         self.step_plateau()
+
+    def epoch_state(self) -> dict[str, Any]:
+        recent = [] if any(self.trainer.num_val_batches) else self._recent  # see on_train_epoch_end
+        return {**super().epoch_state(), "recent": [list(pair) for pair in recent]}
+
+    def load_epoch(self, state: dict[str, Any]) -> None:
+        super().load_epoch(state)
+        self._recent.extend((logits.to(self.device), labels.to(self.device)) for logits, labels in state["recent"])
 
     # Calibration
 

@@ -73,7 +73,7 @@ class LikelihoodLearner(GenerativeLearner, GradientLearner):
 
     def on_train_epoch_end(self) -> None:
         speed = self.end_epoch()
-        self.mean_loss()  # which is to be finite
+        self.check_losses()
         values = {f"train/{name}": value for name, value in self.means.all().items()} | {"images_per_second": speed}
         self.log_dict(values, sync_dist=self.trainer.world_size > 1)
         self.step_plateau()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
-import json
 import re
 import shlex
 import shutil
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+from filelock import FileLock, Timeout
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
@@ -24,36 +23,64 @@ from zoo.base.generative import Latent
 from zoo.base.model import Model
 from zoo.data.datamodule import ImageDataModule
 from zoo.errors import ConfigError
-from zoo.files import user_path, write_bytes
+from zoo.files import remove_unfinished, user_path, write_bytes
 from zoo.inspect.figures import generative_figures, write_classifier
 from zoo.inspect.latents import draw_latents
 from zoo.run import machine
+from zoo.run.checkpoints import Checkpoints
+from zoo.run.curves import join_curves
 from zoo.tasks import sample_quality
 from zoo.tasks.evaluate import Evaluation, describe
 from zoo.terminal import printable, word
 
 Settings = dict[str, Any]
+LOCK = ".lock"  # held by the process that trains in a run directory
 
 
 @contextlib.contextmanager
 def run_directory(settings: Settings, resume: Path | None, target: Path | None) -> Iterator[Path]:
-    """A directory of this run's own, made without racing others; removed again if the run could not begin."""
+    """A directory of this run's own, made without racing others, in which no other process trains meanwhile; removed
+    again if the run could not begin."""
     if resume:
-        yield resume
+        with _alone(resume):
+            remove_unfinished(resume)
+            yield resume
         return
     names = "-".join(re.sub(r"[^\w.]+", "_", settings[group]["name"]) for group in ("model", "data"))
     wanted = target or user_path(settings["runs"]) / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{names}"
     run = _make_unique(wanted.parent, wanted.name)
     try:
-        yield run
+        with _alone(run):
+            yield run
     except ConfigError:
         if not (run / "last.ckpt").is_file():
-            shutil.rmtree(run)
+            shutil.rmtree(run, ignore_errors=True)
         raise
     finally:
         for directory in (run, run.parent):
             with contextlib.suppress(OSError):  # it holds something
                 directory.rmdir()
+
+
+@contextlib.contextmanager
+def _alone(run: Path) -> Iterator[None]:
+    """Raises ``ConfigError`` where another process trains in ``run``, or something in it leads elsewhere."""
+    links = [path for path in sorted(run.rglob("*")) if path.is_symlink()]
+    if links:
+        raise ConfigError(f"{links[0]} is a link: what a run writes stays in its directory, so this one cannot go on")
+    lock = FileLock(run / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ConfigError(f"{run} is in use: another process trains there at this moment") from None
+    except OSError as error:
+        raise ConfigError(f"{run} cannot be written: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # whoever waits for a file that is gone by then makes a new one
+            (run / LOCK).unlink()
+        lock.release()
 
 
 def _make_unique(parent: Path, stem: str) -> Path:
@@ -69,29 +96,16 @@ def _make_unique(parent: Path, stem: str) -> Path:
     raise ConfigError(f"{parent} is full of runs called {stem}")
 
 
-def best(run: Path, learner: Any, latest: float) -> float:
-    """The monitored value of the epoch that ``best.ckpt`` holds."""
-    with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:
-        values = [float(row[learner.monitor]) for row in csv.DictReader(file) if row.get(learner.monitor)]
-    return (max if learner.mode == "max" else min)(values, default=latest)
-
-
-def earlier_seconds(run: Path) -> float:
-    """Training time of the part of the run that had ended before; unknown, so 0, where it was interrupted."""
-    path = run / "summary.json"
-    return json.loads(path.read_text("utf-8"))["seconds"]["fit"] if path.is_file() else 0.0
-
-
 def summarize(
     settings: Settings,
     learner: Any,
     data: ImageDataModule,
     trainer: L.Trainer,
+    kept: Checkpoints,
     evaluation: Evaluation,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
     """Everything needed to know what was run, on what, how long, and what came out. ``seconds`` are wall-clock."""
-    last = {key: float(value) for key, value in trainer.callback_metrics.items()}
     return {
         "format": 1,
         "command": shlex.join(["python", *sys.argv]),
@@ -99,10 +113,10 @@ def summarize(
         "data": settings["data"]["name"],
         "seed": settings["seed"],
         "parameters": sum(parameter.numel() for parameter in learner.model.parameters()),
-        "epochs": trainer.current_epoch,
-        "steps": trainer.global_step,
+        "epochs": kept.epochs,
+        "steps": kept.steps,
         "test": evaluation.metrics,
-        "last_epoch": last,
+        "last_epoch": kept.metrics,
         "seconds": {key: round(value, 3) for key, value in seconds.items()},
         "fingerprint": data.splits.fingerprint,
         "config": settings,
@@ -111,7 +125,13 @@ def summarize(
 
 
 def draw(
-    settings: Settings, trainer: L.Trainer, model: Model, data: ImageDataModule, run: Path, evaluation: Evaluation
+    settings: Settings,
+    trainer: L.Trainer,
+    step: int,
+    model: Model,
+    data: ImageDataModule,
+    run: Path,
+    evaluation: Evaluation,
 ) -> None:
     """What a generative model has learnt, as files in ``run/figures``; in TensorBoard that, pictures of a classifier's
     test split, and the hyperparameters beside the final metrics."""
@@ -127,7 +147,12 @@ def draw(
         write_bytes(run / "figures" / f"{name}.png", picture.getvalue())
     if not isinstance(trainer.logger, TensorBoardLogger):
         return
-    options, writer, step = settings["logger"], trainer.logger.experiment, trainer.global_step
+    options, writer = settings["logger"], trainer.logger.experiment
+    for path in Path(trainer.logger.log_dir).iterdir():  # embeddings of what was kept before
+        if re.fullmatch(r"\d+", path.name):
+            shutil.rmtree(path)
+        elif path.name == "projector_config.pbtxt":
+            path.unlink()
     for name, figure in figures.items():
         writer.add_figure(f"model/{name}", figure, step)
     if evaluation.log_proba is not None:
@@ -138,6 +163,7 @@ def draw(
         writer.add_scalar(key, value, step)
     trainer.logger.log_hyperparams(_flat(settings), metrics, step=step)
     trainer.logger.finalize("success")
+    join_curves(Path(trainer.logger.log_dir), keep=lambda tag, at: True, points={})
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,29 +1,64 @@
-"""A process that is asked to end does so."""
+"""A process that is asked to end does so, and what it has done by then is not lost."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
 
-TERMINATED = 128 + signal.SIGTERM  # exit status
+from zoo.errors import Stopped
+
+# Ctrl-C, what ends a process, a closed terminal, and what SLURM warns with (sbatch --signal=USR1@60)
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
+
+
+class Stop:
+    """What signals ask of this process.
+
+    Attributes:
+        asked: the number of the signal, once there was one.
+        later: whether it is answered when a step has come to its end, by whoever carries that out; else ``Stopped`` is
+            raised at once, as it is by a second signal in any case.
+    """
+
+    def __init__(self) -> None:
+        self.asked: int | None = None
+        self.later = False
+
+    def __call__(self, number: int, _: Any = None) -> None:
+        """The handler of a signal."""
+        first, self.asked = self.asked is None, number
+        if not (first and self.later):
+            raise Stopped(number)
+        with contextlib.suppress(OSError):  # print() is not for handlers
+            os.write(2, b"ends after this step, and saves it; a second signal ends at once\n")
+
+    def listen(self) -> None:
+        """Handle signals, but those that the process was told to ignore (``nohup``)."""
+        if threading.current_thread() is not threading.main_thread():  # which alone may say what a signal does
+            return
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self)
 
 
 @contextlib.contextmanager
-def stoppable() -> Iterator[None]:
-    """SIGTERM ends the process after the call to torch that is under way, with status 143, and as an exit does: what
-    is to be cleaned up is. Lightning would wait for the end of a batch, and so for all that precedes the first."""
-    if threading.current_thread() is not threading.main_thread():  # which alone may say what a signal does
-        yield
+def stoppable() -> Iterator[Stop]:
+    """Signals end the process as an exit does, with status 128 + number: what is to be cleaned up is.
+
+    Lightning would wait for the end of a batch, and so for all that precedes the first.
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
         return
-
-    def stop(*_: Any) -> None:
-        raise SystemExit(TERMINATED)
-
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    stop.listen()
     try:
-        yield
+        yield stop
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
-from zoo import checkpoint, registry, terminal
+from zoo import registry, terminal
 from zoo.base.generative import Latent
 from zoo.data.datamodule import ImageDataModule
 from zoo.data.splits import Split
-from zoo.errors import ConfigError, ZooError
+from zoo.errors import CheckpointError, ConfigError, Stopped, ZooError
 from zoo.files import write_json, write_yaml
 from zoo.inspect.latents import LatentPictures
 from zoo.inspect.progress import Progress
 from zoo.learners import learner_class
-from zoo.plain import read_yaml
+from zoo.plain import read_json, read_yaml
 from zoo.run import machine, record
+from zoo.run.checkpoints import Checkpoints, newest, processed
+from zoo.run.curves import EPOCHS, join_curves
 from zoo.run.record import Settings, run_directory
-from zoo.run.stop import TERMINATED, stoppable
-from zoo.run.trainer import build_trainer, checkpoints, quiet
+from zoo.run.stop import Stop, stoppable
+from zoo.run.trainer import build_trainer, quiet
 from zoo.tasks import sample_quality
 from zoo.tasks.evaluate import Evaluation, evaluate, remarks, tells
 
@@ -46,68 +51,95 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
         ZooError: the configuration cannot be carried out, for a reason the message gives. What fails before the first
             batch leaves no run directory.
     """
+    with quiet(), stoppable() as stop, run_directory(settings, resume, target) as run:
+        try:
+            return _train(settings, run, resume is not None, stop, commands=target is None)
+        except Stopped as stopped:
+            stopped.advice = _how_to_go_on(run)
+            raise
+
+
+def _train(settings: Settings, run: Path, resume: bool, stop: Stop, commands: bool) -> float:
     console = terminal.console()
     started = time.perf_counter()
     dry = bool(settings["trainer"]["fast_dev_run"])
-    with quiet(), stoppable(), run_directory(settings, resume, target) as run:
-        learner, data, trainer = build(settings, run, console)
-        if resume:
-            _check_unfinished(resume, settings)
-        if not dry and trainer.is_global_zero:
-            write_yaml(run / "config.yaml", settings)
-        names = f"{settings['model']['name']} on {settings['data']['name']}"
-        size = sum(parameter.numel() for parameter in learner.model.parameters())
-        console.print(f"{names}: {len(data.splits.train):,} training images, {size:,} parameters")
-        for note in data.splits.notes:
-            console.print(terminal.printable(note), soft_wrap=True)
-        setup = time.perf_counter()
-        fit(learner, data, trainer, run, resume is not None)
-        fitted = time.perf_counter()
-        logged = trainer.callback_metrics
-        if not {learner.monitor, learner.fallback_monitor} & {*logged}:
-            raise ConfigError("training came to its end before its first epoch did: no step was made")
-        value = float(logged[learner.monitor if learner.monitor in logged else learner.fallback_monitor])
-        if dry:
-            batches = int(settings["trainer"]["fast_dev_run"])
-            some = "one batch" if batches == 1 else f"{batches} batches"
-            console.print(f"fast_dev_run: {some} went through everything; nothing was saved")
-        elif trainer.is_global_zero:
-            if not (run / "last.ckpt").is_file():  # Lightning goes on where a checkpoint cannot be written
-                raise ZooError(f"no checkpoint could be written to {run}: is it writable, is the disk full?")
-            best = record.best(run, learner, value)
-            # what is reported is what is kept: the checkpoint as a user will load it
-            model = registry.load(run)
-            evaluation = evaluate(model, data.splits.test) if tells(model) else Evaluation({}, None)
-            if isinstance(model, Latent):
-                evaluation.metrics.update(sample_quality.sample_metrics(model, data.splits, settings["data"]["name"]))
-            seconds = {
-                "setup": setup - started,
-                "fit": fitted - setup + (record.earlier_seconds(run) if resume else 0),
-                "test": time.perf_counter() - fitted,
-            }
-            summary = record.summarize(settings, learner, data, trainer, evaluation, seconds)
-            summary["remarks"] = remarks(evaluation.metrics, model.spec, data.splits.train, trainer.callback_metrics)
-            write_json(run / "summary.json", summary)  # numbers come before pictures, and before what is printed
-            record.draw(settings, trainer, model, data, run, evaluation)
-            record.report(console, run, summary, model, commands=target is None)
-            value = best
+    ckpt, state, note = newest(run) if resume else (None, None, "")
+    learner, data, trainer = build(settings, run, console, stop=stop)
+    kept = _kept(trainer)
+    trained = state if state is not None and _is_trained(state, run, settings, trainer, data) else None
+    if not dry and trainer.is_global_zero:
+        write_yaml(run / "config.yaml", settings)
+    names = f"{settings['model']['name']} on {settings['data']['name']}"
+    size = sum(parameter.numel() for parameter in learner.model.parameters())
+    console.print(f"{names}: {len(data.splits.train):,} training images, {size:,} parameters")
+    for line in filter(None, [note, *data.splits.notes]):
+        console.print(terminal.printable(line), soft_wrap=True)
+    setup = time.perf_counter() - started
+    if trained is not None:  # and was ended before what follows
+        kept.restore(trained)
+    else:
+        fit(learner, data, trainer, run, ckpt, state)
+    if not {learner.monitor, learner.fallback_monitor} & {*kept.metrics}:
+        raise ConfigError("training came to its end before its first epoch did: no step was made")
+    value = kept.metrics[learner.monitor if learner.monitor in kept.metrics else learner.fallback_monitor]
+    if dry:
+        batches = int(settings["trainer"]["fast_dev_run"])
+        some = "one batch" if batches == 1 else f"{batches} batches"
+        console.print(f"fast_dev_run: {some} went through everything; nothing was saved")
+    elif trainer.is_global_zero:
+        _conclude(settings, learner, data, trainer, run, console, setup, commands)
+        value = value if kept.best is None else kept.best
     return value
+
+
+def _conclude(
+    settings: Settings,
+    learner: Any,
+    data: ImageDataModule,
+    trainer: L.Trainer,
+    run: Path,
+    console: Console,
+    setup: float,
+    commands: bool,
+) -> None:
+    """Test what a run has kept, as a user will load it, and write down and show what came out."""
+    started, kept = time.perf_counter(), _kept(trainer)
+    model = registry.load(run)
+    evaluation = evaluate(model, data.splits.test) if tells(model) else Evaluation({}, None)
+    if isinstance(model, Latent):
+        evaluation.metrics.update(sample_quality.sample_metrics(model, data.splits, settings["data"]["name"]))
+    seconds = {"setup": setup, "fit": kept.seconds, "test": time.perf_counter() - started}
+    summary = record.summarize(settings, learner, data, trainer, kept, evaluation, seconds)
+    summary["remarks"] = remarks(evaluation.metrics, model.spec, data.splits.train, kept.metrics)
+    try:
+        record.draw(settings, trainer, kept.steps, model, data, run, evaluation)
+    finally:  # a run that has its summary is complete; the numbers are there whatever becomes of the pictures
+        if not isinstance(sys.exc_info()[1], Stopped):
+            write_json(run / "summary.json", summary)
+    record.report(console, run, summary, model, commands)
 
 
 def join(run: Path) -> None:
     """Take part in a training that another process has begun and that uses several: this is one of the others."""
     settings = read_yaml(run / "config.yaml")
-    with quiet(), stoppable():
-        learner, data, trainer = build(settings, run, Console(quiet=True))
-        fit(learner, data, trainer, run, os.environ["ZOO_RESUME"] == "1")
+    with quiet(), stoppable() as stop:
+        learner, data, trainer = build(settings, run, Console(quiet=True), stop=stop)
+        ckpt = os.environ["ZOO_RESUME"]
+        fit(learner, data, trainer, run, Path(ckpt) if ckpt else None)
 
 
 def build(
-    settings: Settings, run: Path, console: Console, pictures: bool = True, train: Split | None = None
+    settings: Settings,
+    run: Path,
+    console: Console,
+    pictures: bool = True,
+    train: Split | None = None,
+    stop: Stop | None = None,
 ) -> tuple[Any, ImageDataModule, L.Trainer]:
     """Learner, data and trainer of a configuration. Raises ``ZooError`` for what cannot be built.
 
     ``pictures``: whether a latent space is drawn each epoch. ``train``: images to train on in place of the source's.
+    ``stop``: what signals ask of the training.
     """
     L.seed_everything(settings["seed"], verbose=False)
     data = ImageDataModule(**settings["data"], seed=settings["seed"], train=train)
@@ -117,12 +149,19 @@ def build(
     options = dict(settings["learner"])
     learner = learner_class(options.pop("name"))(model, **options)
     callbacks: list[L.Callback] = [Progress(run / "metrics.csv", console)]
-    if not settings["trainer"]["fast_dev_run"]:
-        if pictures and isinstance(model, Latent):  # before Progress, which writes down what it logs
-            callbacks.insert(0, latent_pictures(settings, data, run, console))
-        callbacks.append(checkpoints(run, learner, validated=len(data.splits.val) > 0))
+    if not settings["trainer"]["fast_dev_run"] and pictures and isinstance(model, Latent):
+        callbacks.insert(0, latent_pictures(settings, data, run, console))  # before Progress, which writes what it logs
+    callbacks.append(
+        Checkpoints(
+            run,
+            learner.monitor if len(data.splits.val) else None,
+            learner.mode,
+            every=settings.get("save_every", 0),  # which a run that is older than this key has not
+            stop=stop,
+        )
+    )
     trainer = build_trainer(settings, run, callbacks)
-    if settings.get("compile"):  # which a run that is older than this key has not
+    if settings.get("compile"):
         learner.compile_training()
     learner.check_trainer(trainer)
     console.print(machine.prepare(trainer.strategy.root_device) + ("; compiled" if settings.get("compile") else ""))
@@ -136,38 +175,121 @@ def latent_pictures(settings: Settings, data: ImageDataModule, run: Path, consol
     return LatentPictures(run / "figures", data.splits.val or data.splits.train.labelled(), console, classify)
 
 
-def fit(learner: Any, data: ImageDataModule, trainer: L.Trainer, run: Path, resume: bool) -> None:
-    """Train. Raises ``ZooError`` where Lightning refuses the combination, or ends early."""
-    os.environ["ZOO_RUN"], os.environ["ZOO_RESUME"] = str(run), str(int(resume))  # read by further processes: join()
+def fit(
+    learner: Any,
+    data: ImageDataModule,
+    trainer: L.Trainer,
+    run: Path,
+    ckpt: Path | None = None,
+    state: Mapping[str, Any] | None = None,
+) -> None:
+    """Train, from the checkpoint ``ckpt`` on, where there is one, which holds ``state``.
+
+    Raises ``ZooError`` where Lightning refuses the combination, or ends early.
+    """
+    os.environ["ZOO_RUN"], os.environ["ZOO_RESUME"] = str(run), str(ckpt or "")  # read by further processes: join()
     try:
-        trainer.fit(learner, data, ckpt_path=run / "last.ckpt" if resume else None, weights_only=True)
+        if state is not None and trainer.is_global_zero:
+            _rewind_curves(run, state)
+        trainer.fit(learner, data, ckpt_path=ckpt, weights_only=True)
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
     except ValueError as error:
         if "`val_check_interval`" not in str(error):  # which Lightning compares with the data late
-            raise
+            if isinstance(error, ZooError):
+                raise
+            raise _damaged(ckpt, trainer, error) from error
         raise ConfigError(f"trainer.val_check_interval: {str(error).strip()}") from error
+    except torch.OutOfMemoryError:
+        raise
+    except (KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
+        raise _damaged(ckpt, trainer, error) from error
+    except OSError as error:
+        raise ZooError(f"{error.filename or run} cannot be written: {error.strerror or error}") from error
     except SystemExit as end:
-        if not trainer.interrupted or end.code == TERMINATED:
+        if not trainer.interrupted or isinstance(end, Stopped):
             raise
-        kept = (run / "last.ckpt").is_file()
-        hint = (
-            f"to go on: python train.py {terminal.override('resume', run)}"
-            if kept
-            else "there is no checkpoint yet to go on from"
-        )
-        raise KeyboardInterrupt(f"interrupted; {hint}") from end  # which Lightning had turned into an exit
+        raise KeyboardInterrupt(
+            f"interrupted; {_how_to_go_on(run)}"
+        ) from end  # which Lightning had turned into an exit
     finally:
         del os.environ["ZOO_RUN"], os.environ["ZOO_RESUME"]
 
 
-def _check_unfinished(run: Path, settings: Settings) -> None:
-    state = checkpoint.read(run / "last.ckpt")
+def _damaged(ckpt: Path | None, trainer: L.Trainer, error: Exception) -> Exception:
+    """What to say of an error before the first step of a run that goes on is done; later on, the error itself."""
+    if ckpt is None or _kept(trainer).began:
+        return error
+    reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+    return CheckpointError(f"{ckpt} cannot be gone on from: what it holds of the training does not fit it ({reason})")
+
+
+def _kept(trainer: L.Trainer) -> Checkpoints:
+    return next(callback for callback in trainer.callbacks if isinstance(callback, Checkpoints))  # type: ignore
+
+
+def _how_to_go_on(run: Path) -> str:
+    if not (run / "last.ckpt").is_file():
+        return "there is no checkpoint yet to go on from"
+    return f"to go on: python train.py {terminal.override('resume', run)}"
+
+
+def _rewind_curves(run: Path, state: Mapping[str, Any]) -> None:
+    """Have TensorBoard forget what was drawn after a checkpoint, and know what was not drawn any more before it."""
+    steps, batches = state["global_step"], state["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"]
+    kept = Checkpoints(run, None)
+    kept.restore(state)
+
+    def holds(tag: str, step: int) -> bool:
+        return step < batches if tag.startswith(EPOCHS) else step <= steps
+
+    points = {} if state.get("so_far") else {(tag, batches - 1): value for tag, value in kept.metrics.items()}
+    join_curves(run / "tensorboard", holds, points)
+
+
+def _is_trained(
+    state: Mapping[str, Any], run: Path, settings: Settings, trainer: L.Trainer, data: ImageDataModule
+) -> bool:
+    """Whether a training that is to go on has come to its end, and what follows has not.
+
+    Raises ``ConfigError``, before anything is written, for one that is complete, or cannot go on as it is set up.
+    """
+    if settings["trainer"]["fast_dev_run"]:
+        raise ConfigError("trainer.fast_dev_run tries what is to be begun, and keeps nothing: no run goes on with it")
     epochs, steps = settings["trainer"]["max_epochs"], settings["trainer"]["max_steps"]
-    if state.get("em", {}).get("converged"):
+    done, converged = processed(state), bool(state.get("em", {}).get("converged"))
+    if not converged and done < epochs and not 0 <= steps <= state["global_step"]:
+        _check_epoch(state, trainer, data)
+        return False
+    kept = Checkpoints(run, None)
+    kept.restore(state)
+    if kept.metrics and _summarized_steps(run) != state["global_step"]:
+        return True
+    if converged:
         raise ConfigError("the run has converged; a new one with a smaller learner.tolerance would go on for longer")
-    done = state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     if done >= epochs:
         raise ConfigError(f"the run is complete with {done} epochs; to go on, add trainer.max_epochs={2 * done}")
-    if 0 <= steps <= state["global_step"]:
-        raise ConfigError(f"the run is complete with {steps} steps; to go on, add trainer.max_steps={2 * steps}")
+    raise ConfigError(f"the run is complete with {steps} steps; to go on, add trainer.max_steps={2 * steps}")
+
+
+def _summarized_steps(run: Path) -> int | None:
+    """The steps of the training that ``summary.json`` is about; None where there is none that can be read."""
+    try:
+        return read_json(run / "summary.json")["steps"]
+    except (ZooError, KeyError, TypeError):
+        return None
+
+
+def _check_epoch(state: Mapping[str, Any], trainer: L.Trainer, data: ImageDataModule) -> None:
+    """Raise ``ConfigError`` where a run stopped within an epoch that is to be another one now."""
+    begun = state.get("so_far")
+    if not begun:
+        return
+    limit, count = trainer.limit_train_batches, data.batches(trainer.world_size)
+    batches = int(limit * count) if isinstance(limit, float) else min(limit, count)
+    if (begun["batches"], begun["processes"]) != (batches, trainer.world_size):
+        raise ConfigError(
+            f"the run stopped within an epoch of {begun['batches']} batches on {begun['processes']} processes, and "
+            f"would go on in one of {batches} on {trainer.world_size}: leave trainer.limit_train_batches and "
+            "trainer.devices as they were"
+        )

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,21 +15,22 @@ from typing import Any
 import lightning.pytorch as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from zoo.errors import ConfigError, did_you_mean
+from zoo.run.checkpoints import WholeFiles
 
 # Trainer arguments that this module sets
 OURS = (
     "callbacks", "logger", "default_root_dir", "enable_checkpointing", "enable_progress_bar", "enable_model_summary",
+    "plugins",
 )  # fmt: skip
 NEEDLESS_WARNINGS = (
     "`LightningModule.configure_optimizers` returned `None`",  # EM has none
     "The number of training batches",  # fewer batches than log_every_n_steps: the curve has an epoch's points
     "The '\\w+_dataloader' does not have many workers",
     "Checkpoint directory .* exists and is not empty",  # the run directory is ours
-    "`ModelCheckpoint\\(monitor=.*could not find the monitored key",  # no validation yet; last.ckpt is written
+    "Be aware that when using `ckpt_path`",  # of an earlier version, whose callback had another name
     "Total length of `list` across ranks is zero",  # val_size=0
     "`isinstance\\(treespec, LeafSpec\\)`",
     "You called `self.log\\('.*', ..., logger=True\\)` but have no logger",
@@ -57,6 +59,7 @@ def build_trainer(settings: dict[str, Any], run: Path, callbacks: list[L.Callbac
             **{"num_sanity_val_steps": 0, **options},
             logger=logger or False,
             callbacks=callbacks,
+            plugins=[WholeFiles()],
             default_root_dir=run,
             enable_checkpointing=True,
             enable_progress_bar=False,
@@ -90,26 +93,11 @@ def _check_devices(options: Mapping[str, Any]) -> None:
         )
 
 
-class BestAndLast(ModelCheckpoint):
-    """Writes ``last.ckpt`` each epoch. Lightning does so with a new best alone: resumed runs would repeat epochs."""
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        super().on_train_epoch_end(trainer, pl_module)
-        if not self._should_skip_saving_checkpoint(trainer):  # nothing was written for this step
-            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
-
-
-def checkpoints(run: Path, learner: Any, validated: bool) -> ModelCheckpoint:
-    """``last.ckpt`` after each epoch, and ``best.ckpt`` where the learner has a monitor and there is validation."""
-    options: dict[str, Any] = {"dirpath": run, "enable_version_counter": False, "save_on_train_epoch_end": True}
-    if not validated or learner.monitor is None:
-        return ModelCheckpoint(filename="last", **options)
-    return BestAndLast(filename="best", save_last=True, monitor=learner.monitor, mode=learner.mode, **options)
-
-
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Lightning's advertisements and the warnings that mean nothing here are left out; all others come through."""
+    tell = threading.excepthook
+    threading.excepthook = lambda args: None if _is_told(args) else tell(args)
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -121,5 +109,11 @@ def quiet() -> Iterator[None]:
         try:
             yield
         finally:
+            threading.excepthook = tell
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+def _is_told(args: Any) -> bool:
+    """Whether an error that ends a thread is raised again by who gave it something to write, as TensorBoard's is."""
+    return isinstance(args.exc_value, OSError) and type(args.thread).__module__.startswith("tensorboard.")

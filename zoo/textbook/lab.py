@@ -104,7 +104,7 @@ def _fit(words: Sequence[str], place: Path | None, train: Split | None = None) -
         run = Path(directory)
         learner, data, trainer = build(settings, run, Console(quiet=True), pictures=False, train=train)
         started = time.perf_counter()
-        fit(learner, data, trainer, run, resume=False)
+        fit(learner, data, trainer, run)
         seconds = time.perf_counter() - started
         return registry.load(run), seconds
 

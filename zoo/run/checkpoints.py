@@ -1,0 +1,210 @@
+"""What a run keeps: ``last.ckpt`` to go on from, ``best.ckpt`` to use, each of them whole at any moment."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.io import CheckpointIO
+
+from zoo import checkpoint
+from zoo.errors import CheckpointError, Stopped, ZooError
+from zoo.files import whole_file
+from zoo.run.stop import Stop
+
+EARLIER = ("BestAndLast", "ModelCheckpoint")  # whose state the checkpoints of earlier versions have
+
+
+class WholeFiles(CheckpointIO):
+    """Checkpoints that are on the disk, in full, before they take the place of the ones before; read as plain data."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        with whole_file(Path(path)) as file:
+            torch.save(checkpoint, file)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return checkpoint.read(path)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Nothing is removed: there are two names, and what has them is replaced."""
+
+
+class Checkpoints(Checkpoint):
+    """Writes ``last.ckpt`` at each epoch's end, and ``best.ckpt`` where the epoch's value of ``monitor`` is the best.
+
+    Where a signal asks for an end, the step that is under way is the last one: ``last.ckpt`` is written, and
+    ``Stopped`` raised. What a checkpoint says of the run is numbers; where it lies is where the run is.
+
+    Args:
+        run: the run directory.
+        monitor: the logged value that tells the best epoch; None: no value does, and the last epoch is what is kept.
+        mode: ``"max"`` or ``"min"``.
+        every: optimiser steps after which ``last.ckpt`` is written within an epoch; 0: not at all.
+        stop: what signals ask.
+
+    Attributes:
+        best: the best value of ``monitor`` so far; None where there is none yet.
+        metrics: what was logged by the end of the last epoch.
+        epochs, steps: how many there were by the last checkpoint.
+        seconds: wall-clock time of training by then, earlier parts of the run included.
+        began: whether a step was done: what was restored fits.
+
+    Raises ``ZooError`` where a weight, or a value that was logged, is not a finite number: it is not kept.
+    """
+
+    def __init__(
+        self, run: Path, monitor: str | None, mode: str = "max", every: int = 0, stop: Stop | None = None
+    ) -> None:
+        self.run = run
+        self.monitor = monitor
+        self.mode = mode
+        self.every = every
+        self.stop = stop or Stop()
+        self.best: float | None = None
+        self.metrics: dict[str, float] = {}
+        self.epochs = self.steps = 0
+        self.seconds = 0.0
+        self.began = False
+        self._resumed = False
+
+    @property
+    def state_key(self) -> str:
+        return "Checkpoints"
+
+    # Training
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.stop.listen()  # Lightning has put a handler of its own in the place of ours
+        self._started, self._before = time.perf_counter(), self.seconds
+        self._saved = trainer.global_step
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self.stop.later = True
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.began = True
+        asked = self._asked(trainer)
+        due = 0 < self.every <= trainer.global_step - self._saved
+        if not (asked or due) or not self._between(trainer, pl_module, batch_idx):
+            return
+        self._save(trainer, pl_module, "last")
+        if asked:
+            self._end()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        for key, value in self.metrics.items():
+            if math.isnan(value):
+                raise ZooError(f"{key} is no number in epoch {trainer.current_epoch}, at step {trainer.global_step}")
+        if self.monitor in self.metrics and self._better(trainer, self.metrics[self.monitor]):
+            self.best = self.metrics[self.monitor]
+            self._save(trainer, pl_module, "best")
+        self._save(trainer, pl_module, "last")
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._asked(trainer):  # since the last epoch's end, whose curves are drawn after its checkpoint
+            self._end()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.stop.later = False
+        if self._asked(trainer):
+            self._end()
+
+    def _between(self, trainer: Trainer, pl_module: Any, batch_idx: int) -> bool:
+        """Whether a run can go on from here: after an optimiser step, with neither validation nor the epoch's end due,
+        which Lightning leaves out when it goes on from just before them."""
+        after = batch_idx + 1
+        checks: Any = trainer.val_check_batch
+        validates = checks not in (None, math.inf) and after % checks == 0
+        return bool(after < trainer.num_training_batches and not validates and pl_module.between_steps)
+
+    def _asked(self, trainer: Trainer) -> bool:
+        """Whether a signal asks for an end, in any of the processes."""
+        asked = self.stop.asked is not None
+        return asked if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(asked, all=False)
+
+    def _better(self, trainer: Trainer, value: float) -> bool:
+        better = self.best is None or (value > self.best if self.mode == "max" else value < self.best)
+        return better if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(better)
+
+    def _save(self, trainer: Trainer, pl_module: Any, name: str) -> None:
+        pl_module.check_finite()
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        progress: Any = trainer.fit_loop.epoch_progress.current
+        self.epochs, self.steps = progress.processed, trainer.global_step
+        self.seconds = self._before + time.perf_counter() - self._started
+        if trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
+            trainer.logger.experiment.flush()  # curves are not behind what is gone on from
+        trainer.save_checkpoint(self.run / f"{name}.ckpt")
+        self._saved = trainer.global_step
+        if self._resumed and trainer.is_global_zero:
+            (self.run / "summary.json").unlink(missing_ok=True)  # of what was kept before
+
+    def _end(self) -> None:
+        self.stop.later = False
+        raise Stopped(self.stop.asked or 0)
+
+    # Going on
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "best": self.best,
+            "metrics": dict(self.metrics),
+            "epochs": self.epochs,
+            "steps": self.steps,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+        self.metrics = dict(state_dict["metrics"])
+        self.epochs, self.steps = state_dict["epochs"], state_dict["steps"]
+        self.seconds = state_dict["seconds"]
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._resumed = True
+        self.restore(checkpoint)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what a checkpoint, :func:`zoo.checkpoint.read`, says of the run, also one of an earlier version."""
+        entries = state["callbacks"]
+        if self.state_key in entries:
+            self.load_state_dict(entries[self.state_key])
+        else:
+            earlier = [entry for key, entry in entries.items() if key.startswith(EARLIER)]
+            score = earlier[0].get("best_model_score") if earlier else None
+            self.best = None if score is None else float(score)
+            self.epochs, self.steps = processed(state), state["global_step"]
+        if not (self.run / "best.ckpt").is_file():  # there is nothing that a later epoch could be worse than
+            self.best = None
+
+
+def newest(run: Path) -> tuple[Path, dict[str, Any], str]:
+    """The checkpoint that a run goes on from, and what it holds: ``last.ckpt``, or ``best.ckpt`` where that is damaged,
+    with a sentence that says so.
+
+    Raises ``CheckpointError`` where neither can be read.
+    """
+    last, best = run / "last.ckpt", run / "best.ckpt"
+    try:
+        return last, checkpoint.read_training(last), ""
+    except CheckpointError as error:
+        try:
+            return best, checkpoint.read_training(best), f"{error}: the run goes on from {best.name}"
+        except CheckpointError:
+            raise error from None
+
+
+def processed(state: Mapping[str, Any]) -> int:
+    """The number of epochs that were finished when a checkpoint was written."""
+    return int(state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
