@@ -29,7 +29,7 @@ ALLOWED = {
     "learners": "errors base registry checkpoint data metrics",
     "inspect": "files spec base capability questions data metrics",
     "tasks": "errors files spec base registry capability questions data metrics learners inspect",
-    "run": "errors terminal files base registry checkpoint capability data learners inspect tasks",
+    "run": "errors terminal files command config base registry checkpoint capability data learners inspect tasks",
 }
 USERS = ("textbook", "benchmarks")  # of the library: they may import from everywhere but from each other
 

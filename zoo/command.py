@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from zoo import terminal
-from zoo.errors import ConfigError, Stopped, ZooError, did_you_mean
+from zoo.errors import ConfigError, Stopped, ToldError, ZooError, did_you_mean
 from zoo.schema import check_value
 
 TOO_LARGE = re.compile(  # torch's words
@@ -89,6 +89,8 @@ def late_help() -> Iterator[None]:
 
 def fail(error: ZooError) -> int:
     """Print an error in at most five lines; returns the exit status."""
+    if isinstance(error, ToldError):
+        return 2
     lines = [line for line in str(error).splitlines() if line.strip()]
     print(terminal.printable("\n".join(["error: " + lines[0], *lines[1:5]]), keep="\n"), file=sys.stderr)
     return 2
