@@ -34,7 +34,8 @@ from omegaconf import DictConfig
 from zoo import config as configuration
 from zoo.command import command, fail, late_help
 from zoo.errors import ConfigError, ZooError, did_you_mean
-from zoo.files import read_yaml, user_path
+from zoo.files import user_path
+from zoo.plain import read_yaml
 from zoo.textbook import claims
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"

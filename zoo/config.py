@@ -30,11 +30,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from zoo import terminal
+from zoo import plain, terminal
 from zoo.errors import ConfigError, did_you_mean
-from zoo.files import read_yaml, user_path
+from zoo.files import user_path
 from zoo.found import names
-from zoo.registry import user_directories
+from zoo.plain import read_yaml
+from zoo.registry import renewed, user_directories
 from zoo.schema import check_value
 from zoo.terminal import quoted
 
@@ -64,9 +65,21 @@ def add_found_options(configs: Path) -> None:
     store = ConfigStore.instance().store
     for directory in user_directories():
         for path in sorted(directory.glob("*.yaml")):
-            store(group="model", name=path.stem, node=OmegaConf.load(path), provider=str(path))
+            with contextlib.suppress(ConfigError):  # it is named once that model is asked for, see explain()
+                store(group="model", name=path.stem, node=_node(path), provider=str(path))
     for name in _sources_without_file(configs):
         store(group="data", name=name, node=OmegaConf.create(_source(name)), provider=SOURCES)
+
+
+def _node(path: Path) -> DictConfig:
+    """What a model's YAML holds. Raises ``ConfigError`` where it is damaged, or holds no options."""
+    content = read_yaml(path, ConfigError)
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ConfigError(f"{path} does not hold the options of a model by their names")
+    try:
+        return OmegaConf.create(content)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
 
 
 def _sources_without_file(configs: Path) -> list[str]:
@@ -231,21 +244,61 @@ def latest(runs: Path) -> Path:
 def resumed(run: Path, overrides: list[str]) -> dict[str, Any]:
     """The configuration of an earlier run, with the ``trainer`` values of the command line.
 
-    Raises ``ConfigError`` where ``run`` is no run directory, or something other than ``trainer.*`` was given.
+    Its file is checked as a command line is: known keys, with values of their type and range; what an earlier version
+    did not know may be absent. Nothing in it is resolved: ``${…}`` is text there.
+
+    Raises ``ConfigError`` where ``run`` is no run directory, or is damaged, or something other than ``trainer.*`` was
+    given.
     """
     path = run / "config.yaml"
     if not path.is_file() or not (run / "last.ckpt").is_file():
         raise ConfigError(f"resume={run} is no run directory with a config.yaml and a last.ckpt")
-    config = read_yaml(path)
+    config = read_yaml(path, ConfigError)
+    groups = config if isinstance(config, dict) else {}
+    missing = [group for group in GROUPS if not isinstance(groups.get(group), dict)]
+    if missing or "seed" not in groups:
+        raise ConfigError(f"{path} is damaged: it has no {', '.join(missing) or 'seed'}")
     for override in OverridesParser.create().parse_overrides(overrides):
         key = override.key_or_group
         if key == "resume":
             continue
         if not key.startswith("trainer.") or override.is_sweep_override():
             raise ConfigError(f"a resumed run goes on as it was begun: beside resume=… only trainer.* fits, not {key}")
-        *groups, name = key.split(".")
-        functools.reduce(lambda node, group: node.setdefault(group, {}), groups, config)[name] = override.value()
-    return config
+        *above, name = key.split(".")
+        functools.reduce(lambda node, group: node.setdefault(group, {}), above, config)[name] = override.value()
+    try:
+        return _checked_again(config)
+    except ConfigError as error:
+        raise ConfigError(f"{path}, or what was given beside it: {error}") from error
+
+
+def _checked_again(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration that was written down, with the ``trainer`` values that it does not know; :func:`checked`."""
+    loader = GlobalHydra.instance().config_loader()
+    configs = next(Path(source.path) for source in loader.get_sources() if source.provider == "main")
+    model = dict(config["model"])
+    if isinstance(model.get("name"), str) and model["name"] in _options("model", configs):
+        name, options = renewed(model.pop("name"), model)  # as an earlier version called it
+        model = {"name": name, **options}
+    choices = {"trainer": "auto"}  # whose options have the same keys
+    for group in GROUPS:
+        if group == "trainer":
+            continue
+        known = {name for name in _options(group, configs) if not name.startswith("_")}
+        name = (model if group == "model" else config[group]).get("name")
+        if not isinstance(name, str) or name not in known:
+            raise ConfigError(f"{group}.name={plain.short(name)}: {did_you_mean(str(name)[:80], known, 'options')}")
+        choices[group] = name
+    words = [f"{group}={choices[group]}" for group in GROUPS]
+    defaults = _plain(
+        loader.load_configuration("train", [*words, *(f"~{overlay}" for overlay in OVERLAYS)], RunMode.RUN)
+    )
+    try:
+        _check({**config, "model": model}, defaults, dict(_rules(defaults)), "")
+    except _Unknown as unknown:
+        known = set(_keys(defaults, ""))
+        raise ConfigError(f"unknown key {str(unknown)!r}: {_hint(str(unknown), known, choices, configs)}") from None
+    return {**config, "trainer": {**_without_rules(defaults["trainer"]), **config["trainer"]}}
 
 
 def _plain(config: Any) -> dict[str, Any]:
@@ -477,6 +530,9 @@ def explain(error: Exception, arguments: list[str], configs: Path) -> str:
         for name, package in PLUGINS.get(group, {}).items():
             if option.startswith(name) and not any(known.startswith(name) for known in options):
                 return f"{group}={option} needs a package that is not installed: pip install hydra-{package}"
+        file = _options(group, configs).get(option) if group == "model" else None
+        if file is not None:
+            _node(file)  # it is known, and could not be read
         options = [name for name in options if not name.startswith("_")]
         return f"unknown option {group}={option}: {_near_option(option, options)}"
     match = re.search(r"Could not (?:override|append to config|delete)[^']*'([^']+)'", str(error))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
@@ -18,12 +18,13 @@ from zoo import registry, terminal
 from zoo.base.generative import Latent
 from zoo.data.datamodule import ImageDataModule
 from zoo.data.splits import Split
-from zoo.errors import ConfigError, Stopped, ZooError
-from zoo.files import read_yaml, user_path, write_json, write_yaml
+from zoo.errors import CheckpointError, ConfigError, Stopped, ZooError
+from zoo.files import user_path, write_json, write_yaml
 from zoo.inspect.latents import LatentPictures
 from zoo.inspect.progress import Progress
 from zoo.learners import learner_class
 from zoo.learners._learner import check_processes
+from zoo.plain import read_json, read_yaml
 from zoo.run import machine, processes, record
 from zoo.run.checkpoints import Checkpoints, newest, processed
 from zoo.run.curves import EPOCHS, join_curves
@@ -211,19 +212,6 @@ def fit(
             _rewind_curves(run, state)
         with processes.together(trainer, ZOO_RUN=str(run), ZOO_RESUME=str(ckpt or "")):  # which join() reads
             trainer.fit(learner, data, ckpt_path=ckpt, weights_only=True)
-    except MisconfigurationException as error:
-        raise ConfigError(str(error)) from error
-    except ValueError as error:
-        if "`val_check_interval`" not in str(error):  # which Lightning compares with the data late
-            raise
-        raise ConfigError(f"trainer.val_check_interval: {str(error).strip()}") from error
-    except RuntimeError as error:
-        operation, vary, _ = str(error).partition(" does not have a deterministic implementation")
-        if not vary:
-            raise
-        raise ConfigError(
-            f"trainer.deterministic=true: {operation} has results that vary here; trainer.deterministic=warn goes on"
-        ) from error
     except OSError as error:
         raise ZooError(f"{error.filename or run} cannot be written: {error.strerror or error}") from error
     except SystemExit as end:
@@ -232,6 +220,33 @@ def fit(
         raise KeyboardInterrupt(
             f"interrupted; {_how_to_go_on(run)}"
         ) from end  # which Lightning had turned into an exit
+    except Exception as error:
+        explained = _explained(error, ckpt, trainer)
+        if explained is error:
+            raise
+        raise explained from error
+
+
+def _explained(error: Exception, ckpt: Path | None, trainer: L.Trainer) -> Exception:
+    """What to say of an error in a training from ``ckpt`` on; itself where there is nothing to say."""
+    first = (str(error).splitlines() or [""])[0]
+    if isinstance(error, (ZooError, torch.OutOfMemoryError)):
+        return error
+    if isinstance(error, MisconfigurationException):
+        return ConfigError(str(error))
+    if isinstance(error, ValueError) and "`val_check_interval`" in str(error):  # which Lightning compares late
+        return ConfigError(f"trainer.val_check_interval: {str(error).strip()}")
+    operation, vary, _ = first.partition(" does not have a deterministic implementation")
+    if vary:
+        return ConfigError(
+            f"trainer.deterministic=true: {operation} has results that vary here; trainer.deterministic=warn goes on"
+        )
+    if ckpt is not None and not _kept(trainer).began:  # while it was restored
+        reason = f"{type(error).__name__}: {first[:200]}"
+        return CheckpointError(
+            f"{ckpt} cannot be gone on from: what it holds of the training does not fit it ({reason})"
+        )
+    return error
 
 
 def _kept(trainer: L.Trainer) -> Checkpoints:
@@ -286,8 +301,8 @@ def _is_trained(
 def _summarized_steps(run: Path) -> int | None:
     """The steps of the training that ``summary.json`` is about; None where there is none that can be read."""
     try:
-        return json.loads((run / "summary.json").read_text("utf-8"))["steps"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return read_json(run / "summary.json")["steps"]
+    except (ZooError, KeyError, TypeError):
         return None
 
 
