@@ -220,7 +220,8 @@ _TRAINING = {
             "epoch_progress": {"current": {"processed": _WHOLE}, "total": {"processed": _WHOLE}},
         },
         **{
-            f"{name}_loop": {"state_dict": dict, "batch_progress": _progress} for name in ("validate", "test", "predict")
+            f"{name}_loop": {"state_dict": dict, "batch_progress": _progress}
+            for name in ("validate", "test", "predict")
         },
     },
     "callbacks": {str: dict},
@@ -229,7 +230,13 @@ _TRAINING = {
     "rng": {"cpu": _rng},
 }
 _EPOCH = {"totals": {str: object}, "means": dict, "seconds": _NUMBER, "batches": _WHOLE, "processes": _WHOLE}
-_KEPT = {"best": (*_NUMBER, type(None)), "metrics": {str: _NUMBER}, "epochs": _WHOLE, "steps": _WHOLE, "seconds": _NUMBER}
+_KEPT = {
+    "best": (*_NUMBER, type(None)),
+    "metrics": {str: _NUMBER},
+    "epochs": _WHOLE,
+    "steps": _WHOLE,
+    "seconds": _NUMBER,
+}
 _LATER = {  # what not every regime, or every version, writes
     "loader": lambda value: value is None or not plain.shape_of(value, {"next": _WHOLE}),
     "so_far": lambda value: value is None or not plain.shape_of(value, _EPOCH),
