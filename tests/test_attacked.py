@@ -190,7 +190,7 @@ def test_moments_of_other_weights(known, tmp_path):
     state = torch.load(tmp_path / "last.ckpt", weights_only=True)
     state["optimizer_states"][0]["state"][0]["exp_avg"] = torch.zeros(3, 3)
     torch.save(state, tmp_path / "last.ckpt")
-    with pytest.raises(ZooError, match=r"last\.ckpt cannot be gone on from"):
+    with pytest.raises(ZooError, match=r"cannot be gone on from: an optimiser's exp_avg"):
         reader.read(tmp_path)
 
 
@@ -223,7 +223,8 @@ def test_a_runs_config_is_checked(known, tmp_path, line, words):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("&a [*a]", "holds itself"), ("[" * 1000, "no YAML"), ("a: 2020-02-31", "no YAML"), ("a: !!python/name:os.x", "no YAML"),
+    [("&a [*a]", "holds itself"), ("[" * 1000, "no YAML"), ("a: 2020-02-31", "no YAML"),
+     ("a: !!python/name:os.x", "no YAML"),
      ("a: 2020-02-03", "more than plain data"), ("a: 0x" + "f" * 100, "bits"), ("\0", "no YAML")],
     ids=lambda text: text[:12],
 )  # fmt: skip
