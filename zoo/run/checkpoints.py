@@ -19,8 +19,10 @@ from zoo.errors import CheckpointError, Stopped, ZooError
 from zoo.files import whole_file
 from zoo.run.stop import Stop
 
-MOMENTS = {"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "momentum_buffer", "square_avg", "grad_avg", "acc_delta",
-           "sum", "ax", "prev", "step_size", "variance"}  # fmt: skip
+MOMENTS = {
+    "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "momentum_buffer", "square_avg", "grad_avg", "acc_delta",
+    "sum", "ax", "prev", "step_size", "variance",
+}  # fmt: skip
 EARLIER = ("BestAndLast", "ModelCheckpoint")  # whose state the checkpoints of earlier versions have
 
 
