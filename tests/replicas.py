@@ -126,7 +126,7 @@ def part(folder: Path) -> None:
 
 
 def distance(one: dict[str, Any], two: dict[str, Any]) -> tuple[float, float]:
-    """The largest relative difference of a weight or statistic, ‖a − b‖ / ‖a‖, and that of log p(x), NaN without one."""
+    """The largest relative difference of a weight or statistic, ‖a − b‖ / ‖a‖, and that of log p(x), or NaN."""
     pairs = [(value.double(), two["weights"][key].double()) for key, value in one["weights"].items()]
     weights = max(float((a - b).norm() / a.norm().clamp(min=1e-12)) for a, b in pairs)
     if "log_prob" not in one:
