@@ -45,7 +45,8 @@ def main() -> None:
     options = parse_values(sys.argv[1:], DEFAULTS, {}, __doc__ or "", "the run directory is given as run")
     from zoo import checkpoint, registry
     from zoo.errors import ConfigError
-    from zoo.files import read_yaml, user_path, write_text, yaml_text
+    from zoo.files import user_path, write_text, yaml_text
+    from zoo.plain import read_yaml
     from zoo.tasks import sample_quality
     from zoo.tasks.evaluate import evaluate, splits_for
     from zoo.terminal import printable

@@ -267,10 +267,9 @@ def test_a_directory_without_a_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.9, 0.999, -1])
-@pytest.mark.parametrize("zipped", [True, False])
-def test_a_truncated_file(tmp_path, plain, share, zipped):
+def test_a_truncated_file(tmp_path, plain, share):
     checkpoint = torch.load(plain[1], weights_only=True)
-    torch.save(checkpoint, tmp_path / "a.ckpt", _use_new_zipfile_serialization=zipped)
+    torch.save(checkpoint, tmp_path / "a.ckpt")
     zoo.load(tmp_path / "a.ckpt")
     content = (tmp_path / "a.ckpt").read_bytes()
     (tmp_path / "a.ckpt").write_bytes(content[: -1 if share == -1 else math.ceil(len(content) * share)])
@@ -298,20 +297,23 @@ def test_a_file_of_another_kind(tmp_path, content):
 
 
 def test_damaged_bytes_anywhere_are_an_error_or_harmless(tmp_path, plain):
-    """Whatever the reader makes of them is a ``CheckpointError``; a changed weight goes unnoticed in this layout."""
+    """Whatever the reader makes of them is a ``CheckpointError``; no weight changes without a word."""
     checkpoint = torch.load(plain[1], weights_only=True)
     entries = {key: checkpoint[key] for key in ("state_dict", "zoo")}
-    torch.save(entries, tmp_path / "a.ckpt", _use_new_zipfile_serialization=False)  # no checksums
+    torch.save(entries, tmp_path / "a.ckpt")
     content = (tmp_path / "a.ckpt").read_bytes()
+    expected = zoo.load(tmp_path / "a.ckpt").state_dict()
     generator = torch.Generator().manual_seed(0)
-    places = torch.randint(min(len(content), 3000), (150,), generator=generator).tolist()
+    places = torch.randint(len(content), (150,), generator=generator).tolist()
     errors = []
     for place, value in zip(places, torch.randint(256, (150,), generator=generator).tolist(), strict=True):
         (tmp_path / "a.ckpt").write_bytes(content[:place] + bytes([value]) + content[place + 1 :])
         try:
-            zoo.load(tmp_path / "a.ckpt")
+            state = zoo.load(tmp_path / "a.ckpt").state_dict()
         except CheckpointError as error:
             errors.append(str(error))
+        else:
+            assert all(torch.equal(state[key], tensor) for key, tensor in expected.items())
     assert len(errors) > 50
     assert all(len(error.splitlines()) == 1 for error in errors)
 
@@ -333,9 +335,9 @@ def test_a_file_of_another_program(tmp_path, content):
     refused(write(tmp_path / "a.ckpt", content), "a.ckpt", "another program")
 
 
-@pytest.mark.parametrize(("name", "reason"), [("", "Is a directory"), ("none.ckpt", "No such file")])
+@pytest.mark.parametrize(("name", "reason"), [("", "is a folder"), ("none.ckpt", "No such file")])
 def test_what_cannot_be_read(tmp_path, name, reason):
-    with pytest.raises(CheckpointError, match=f"cannot be read: {reason}"):
+    with pytest.raises(CheckpointError, match=reason):
         read(tmp_path / name)
 
 

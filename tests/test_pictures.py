@@ -424,7 +424,7 @@ def test_too_large_is_not_damaged(size, suffix, tmp_path):
     path.write_bytes(bytes(content))
     with warnings.catch_warnings(record=True) as caught:
         warnings.filterwarnings("ignore", module=r"PIL\.")  # as zoo.data.pictures has it, but pytest resets that
-        assert reason(path) == f"it has {width:,} × {height:,} pixels, more than the 120,000,000 that are read"
+        assert reason(path) == f"it has {width:,} × {height:,} pixels, more than the 50,000,000 that are read"
     assert not caught
 
 

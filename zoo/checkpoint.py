@@ -6,28 +6,27 @@ Two layouts hold a model:
   ``checkpoint["zoo"] = {"format": 1, "model": {"name", "spec", "options"}}``;
 - a released model, a folder with ``model.safetensors``, ``config.json`` (the same entry) and a ``README.md``.
 
-Both are read without executing anything they contain: ``torch.load(weights_only=True)``, JSON and safetensors. What is
+Both are read without executing anything they contain: ``torch.load(weights_only=True)``, JSON and safetensors; and
+none is believed, see :mod:`zoo.archive` and :mod:`zoo.plain`: what is refused has taken little time and memory. What is
 read becomes a model in :mod:`zoo.registry`, by its registered name; no import path, class or function is taken from a
 file.
 """
 
 from __future__ import annotations
 
-import json
-import pickle
-import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from zoo import archive, plain
 from zoo.base.model import Model
 from zoo.errors import CheckpointError, ZooError
 from zoo.files import json_text, new_folder, user_path
 
 FORMAT = 1
+HEADER = 2**22  # bytes of a safetensors file: 40,000 tensors
 
 
 def describe(model: Model) -> dict[str, Any]:
@@ -57,28 +56,10 @@ def read(path: str | Path) -> dict[str, Any]:
     """A training checkpoint as plain data on the CPU, known to be of this zoo and of a known format.
 
     Raises:
-        CheckpointError: missing, empty, truncated, not a checkpoint, of another program, of an unknown format, or one
-            that contains more than plain data (which is refused and never executed).
+        CheckpointError: see :func:`zoo.archive.read`; also a file of another program, or of an unknown format.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            empty = not file.read(1)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
-    if empty:
-        raise CheckpointError(f"{path} is empty")
-    try:
-        with warnings.catch_warnings(action="ignore"):  # on what the file might be; the error says what it is
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if zipfile.is_zipfile(path):
-            raise CheckpointError(
-                f"{path} is refused: it contains more than plain data, nothing of it was run"
-            ) from error
-        raise CheckpointError(f"{path} is no checkpoint: it is not a file that PyTorch wrote") from error
-    except Exception as error:  # damaged bytes can make the reader fail in any way
-        raise CheckpointError(f"{path} is no checkpoint, or a truncated or damaged one") from error
+    checkpoint = archive.read(path)
     entry = checkpoint.get("zoo") if isinstance(checkpoint, dict) else None
     weights = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     if not isinstance(entry, dict) or not isinstance(weights, dict) or not all(isinstance(key, str) for key in weights):
@@ -90,7 +71,8 @@ def read(path: str | Path) -> dict[str, Any]:
 def _check(entry: dict[str, Any], path: Path) -> None:
     version = entry.get("format")
     if not isinstance(version, int) or version != FORMAT:
-        raise CheckpointError(f"{path} has format {version!r}; this version of the zoo reads format {FORMAT}")
+        found = plain.short(version)
+        raise CheckpointError(f"{path} has format {found}; this version of the zoo reads format {FORMAT}")
     model = entry.get("model")
     kinds = {"name": str, "spec": dict, "options": dict}
     if not isinstance(model, dict) or any(not isinstance(model.get(key), kind) for key, kind in kinds.items()):
@@ -118,18 +100,42 @@ def _read_training(path: Path, ema: bool) -> tuple[dict[str, Any], dict[str, Ten
 
 
 def _read_released(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
+    entry = released_config(folder)
+    return entry["model"], read_tensors(folder / "model.safetensors"), {}
+
+
+def released_config(folder: Path) -> dict[str, Any]:
+    """What a released model's ``config.json`` says: ``model``, and ``training`` where it was given.
+
+    Raises ``CheckpointError`` where it does not describe a model.
+    """
+    entry = plain.read_json(folder / "config.json", CheckpointError)
+    if not isinstance(entry, dict) or not isinstance(entry.get("training", {}), dict):
+        raise CheckpointError(f"{folder / 'config.json'} does not describe a model")
+    _check(entry, folder)
+    return entry
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file. Raises ``CheckpointError`` where it cannot be read, or is damaged."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    size = plain.check_file(path, CheckpointError)
     try:
-        entry = json.loads((folder / "config.json").read_text("utf-8"))
-        state = load_file(folder / "model.safetensors")
-    except (OSError, ValueError, RecursionError, SafetensorError) as error:
-        raise CheckpointError(f"{folder} is no released model, or a damaged one: {error}") from error
-    if not isinstance(entry, dict):
-        raise CheckpointError(f"{folder / 'config.json'} does not describe a model")
-    _check(entry, folder)
-    return entry["model"], state, {}
+        with path.open("rb") as file:
+            start = file.read(8)
+        length = int.from_bytes(start, "little")
+        if len(start) < 8 or length > min(HEADER, size - 8):
+            raise CheckpointError(f"{path} is no safetensors file, or a damaged one: its header does not fit")
+        return load_file(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    except CheckpointError:
+        raise
+    except (ValueError, RuntimeError, TypeError, KeyError, MemoryError, SafetensorError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path} is no safetensors file, or a damaged one: {reason[:200]}") from error
 
 
 def save(model: Model, folder: str | Path, card: str = "", training: dict[str, Any] | None = None) -> Path:
@@ -163,3 +169,101 @@ def save(model: Model, folder: str | Path, card: str = "", training: dict[str, A
         for path in temporary.iterdir():
             path.chmod(0o644)  # safetensors makes files that their owner alone can read
     return folder
+
+
+# What a training goes on with
+
+_WHOLE = lambda value: isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63  # noqa: E731
+_NUMBER = (int, float)
+
+
+def _progress(value: Any) -> bool:
+    """Whether this is how far a loop has come: counts of this time and of all."""
+    if not isinstance(value, dict) or not {"total", "current"} <= set(value):
+        return False
+    counts = [count for key in ("total", "current") if isinstance(value[key], dict) for count in value[key].values()]
+    return bool(counts) and all(map(_WHOLE, counts))
+
+
+def _rng(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype == torch.uint8 and value.dim() == 1
+
+
+def _optimizer(value: Any) -> bool:
+    """Whether this is the state of an optimiser; ``{}`` is that of none."""
+    shape = {"state": {int: {str: object}}, "param_groups": [{"lr": (*_NUMBER, Tensor), "params": [_WHOLE]}]}
+    if value == {} or plain.shape_of(value, shape):
+        return value == {}
+    known = {index for group in value["param_groups"] for index in group["params"]}
+    return value["state"].keys() <= known
+
+
+_TRAINING = {
+    "epoch": _WHOLE,
+    "global_step": _WHOLE,
+    "pytorch-lightning_version": str,
+    "ImageDataModule": {"name": str, "fingerprint": str},
+    "loops": {
+        "fit_loop": {
+            "state_dict": dict,
+            "epoch_loop.state_dict": {"_batches_that_stepped": _WHOLE},
+            "epoch_loop.batch_progress": _progress,
+            "epoch_loop.scheduler_progress": _progress,
+            "epoch_loop.automatic_optimization.state_dict": dict,
+            "epoch_loop.automatic_optimization.optim_progress": {
+                "optimizer": {"step": _progress, "zero_grad": _progress}
+            },
+            "epoch_loop.manual_optimization.state_dict": dict,
+            "epoch_loop.manual_optimization.optim_step_progress": _progress,
+            "epoch_loop.val_loop.state_dict": dict,
+            "epoch_loop.val_loop.batch_progress": _progress,
+            "epoch_progress": {"current": {"processed": _WHOLE}, "total": {"processed": _WHOLE}},
+        },
+        **{
+            f"{name}_loop": {"state_dict": dict, "batch_progress": _progress}
+            for name in ("validate", "test", "predict")
+        },
+    },
+    "callbacks": {str: dict},
+    "optimizer_states": [_optimizer],
+    "lr_schedulers": [{str: object}],
+    "rng": {"cpu": _rng},
+}
+_EPOCH = {"totals": {str: object}, "means": dict, "seconds": _NUMBER, "batches": _WHOLE, "processes": _WHOLE}
+_KEPT = {
+    "best": (*_NUMBER, type(None)),
+    "metrics": {str: _NUMBER},
+    "epochs": _WHOLE,
+    "steps": _WHOLE,
+    "seconds": _NUMBER,
+}
+_LATER = {  # what not every regime, or every version, writes
+    "loader": lambda value: value is None or not plain.shape_of(value, {"next": _WHOLE}),
+    "so_far": lambda value: value is None or not plain.shape_of(value, _EPOCH),
+    "em": {"log_likelihood": (*_NUMBER, type(None)), "converged": bool, "sums": {str: Tensor}},
+}
+
+
+def read_training(path: Path) -> dict[str, Any]:
+    """As :func:`read`, of what a training goes on with. Raises ``CheckpointError`` as :func:`check_training` does."""
+    state = read(path)
+    check_training(state, path)
+    return state
+
+
+def check_training(state: dict[str, Any], path: Path) -> None:
+    """Raise ``CheckpointError`` where what :func:`read` gave is not of the shape that a training is written in.
+
+    Loops, optimisers, schedules, random streams and batches are looked at, and what belongs to one regime where it is
+    there. Whether an optimiser's averages are those of the model's weights, only their owner knows.
+    """
+    wrong = plain.shape_of(state, _TRAINING)
+    for key, shape in _LATER.items():
+        if not wrong and key in state:
+            wrong = (inner := plain.shape_of(state[key], shape)) and f".{key}{inner}"
+    if not wrong and "Checkpoints" in state["callbacks"]:
+        wrong = (inner := plain.shape_of(state["callbacks"]["Checkpoints"], _KEPT)) and f".callbacks{inner}"
+    if not wrong and len(state["rng"]["cpu"]) != len(torch.get_rng_state()):
+        wrong = f".rng.cpu has {len(state['rng']['cpu'])} bytes"
+    if wrong:
+        raise CheckpointError(f"{path} cannot be gone on from, it is damaged: its training{wrong}")

@@ -3,6 +3,7 @@ traceback."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import functools
 import os
@@ -60,6 +61,30 @@ def command(function: Callable[[], None]) -> Callable[[], None]:
             sys.exit(fail(ZooError(f"not all could be printed: {lost.strerror}")))
 
     return run
+
+
+@contextlib.contextmanager
+def late_help() -> Iterator[None]:
+    """Let Hydra make its parser on Python 3.14 and newer, where argparse looks at each help as it is given.
+
+    Hydra's for ``--shell-completion`` is no text before it is printed (Hydra 1.3.8, its issue 3121), which argparse
+    takes for a mistake. What is text is looked at all the same.
+    """
+    parser: Any = argparse._ActionsContainer
+    check = getattr(parser, "_check_help", None)
+    if check is None:  # an older Python
+        yield
+        return
+
+    def check_text(self: Any, action: argparse.Action) -> None:
+        if isinstance(action.help, str):
+            check(self, action)
+
+    parser._check_help = check_text
+    try:
+        yield
+    finally:
+        parser._check_help = check
 
 
 def fail(error: ZooError) -> int:

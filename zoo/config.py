@@ -6,8 +6,11 @@ The YAML files are the schema. A key must stand in one of them, a value must hav
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
+import itertools
+import math
 import os
 import re
 import sys
@@ -21,17 +24,18 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from zoo import terminal
+from zoo import plain, terminal
 from zoo.errors import ConfigError, did_you_mean
-from zoo.files import read_yaml, user_path
+from zoo.files import user_path
 from zoo.found import names
-from zoo.registry import user_directories
+from zoo.plain import read_yaml
+from zoo.registry import renewed, user_directories
 from zoo.schema import check_value
 from zoo.terminal import quoted
 
@@ -61,9 +65,21 @@ def add_found_options(configs: Path) -> None:
     store = ConfigStore.instance().store
     for directory in user_directories():
         for path in sorted(directory.glob("*.yaml")):
-            store(group="model", name=path.stem, node=OmegaConf.load(path), provider=str(path))
+            with contextlib.suppress(ConfigError):  # it is named once that model is asked for, see explain()
+                store(group="model", name=path.stem, node=_node(path), provider=str(path))
     for name in _sources_without_file(configs):
         store(group="data", name=name, node=OmegaConf.create(_source(name)), provider=SOURCES)
+
+
+def _node(path: Path) -> DictConfig:
+    """What a model's YAML holds. Raises ``ConfigError`` where it is damaged, or holds no options."""
+    content = read_yaml(path, ConfigError)
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ConfigError(f"{path} does not hold the options of a model by their names")
+    try:
+        return OmegaConf.create(content)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
 
 
 def _sources_without_file(configs: Path) -> list[str]:
@@ -81,11 +97,8 @@ def checked(config: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: an unknown key, a value of the wrong type or outside its range, a value that cannot be resolved.
     """
-    choices = HydraConfig.get().runtime.choices
-    selected = [f"{group}={choices[group]}" for group in GROUPS]
-    loader = GlobalHydra.instance().config_loader()
-    schema = loader.load_configuration("train", [*selected, *(f"~{overlay}" for overlay in OVERLAYS)], RunMode.RUN)
-    values, defaults = _plain(config), _plain(schema)
+    choices, loader = HydraConfig.get().runtime.choices, GlobalHydra.instance().config_loader()
+    values, defaults = _plain(config), _defaults()
     rules = dict(_rules(defaults))
     try:
         _check(values, defaults, rules, "")
@@ -99,12 +112,28 @@ def checked(config: DictConfig) -> dict[str, Any]:
     return {key: _without_rules(value) for key, value in values.items() if key not in ("hydra", RULES)}
 
 
+def _defaults() -> dict[str, Any]:
+    """What the options that the running job has chosen hold by themselves, with their rules: its schema."""
+    choices = HydraConfig.get().runtime.choices
+    selected = [f"{group}={choices[group]}" for group in GROUPS]
+    loader = GlobalHydra.instance().config_loader()
+    return _plain(
+        loader.load_configuration("train", [*selected, *(f"~{overlay}" for overlay in OVERLAYS)], RunMode.RUN)
+    )
+
+
 def settings(arguments: Iterable[str], configs: Path) -> dict[str, Any]:
     """As :func:`checked`, of what ``arguments`` select, outside of a job of ``train.py`` or within another one's.
 
     Raises ``ConfigError`` also for what Hydra refuses.
     """
-    arguments = list(arguments)
+    with _job(list(arguments), configs) as config:
+        return checked(config)
+
+
+@contextlib.contextmanager
+def _job(arguments: list[str], configs: Path) -> Iterator[DictConfig]:
+    """What ``arguments`` select, as the running job of a Hydra of its own."""
     add_found_options(configs)
     outer, outer_hydra = HydraConfig.instance().cfg, GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()  # Hydra takes one application a process
@@ -112,37 +141,93 @@ def settings(arguments: Iterable[str], configs: Path) -> dict[str, Any]:
         with initialize_config_dir(str(configs.resolve()), version_base="1.3"):
             config = compose("train", arguments, return_hydra_config=True)
             HydraConfig.instance().set_config(config)
-            return checked(config)
+            yield config
     except HydraException as error:
         raise ConfigError(explain(error, arguments, configs)) from error
     finally:
         HydraConfig.instance().cfg, GlobalHydra.instance().hydra = outer, outer_hydra
 
 
-def check_sweep(arguments: Sequence[str], configs: Path) -> None:
+def check_sweep(arguments: Sequence[str], configs: Path) -> list[str]:
     """Check jobs of a multirun before the first one begins: each value that is swept over, in a job that will come.
 
-    Raises ``ConfigError`` as :func:`settings` does, with the job.
+    Returns the command line for Hydra, in which each ``glob(…)`` is spelled out.
+
+    Raises ``ConfigError`` as :func:`settings` does, with the job, and for what makes no grid.
     """
-    plain = [word for number, word in enumerate(arguments) if _is_override(arguments, number)]
-    words = [(word, _parsed(word)) for word in plain]
+    words = [_grid(word, configs) if _is_override(arguments, number) else word for number, word in enumerate(arguments)]
     choices = [
-        [f"{word.partition('=')[0]}={value}" for value in override.sweep_string_iterator()]
-        if override.is_discrete_sweep()
-        else [word]
-        for word, override in words
-        if override.is_discrete_sweep() or not override.is_sweep_override()
+        _values(word)
+        for number, word in enumerate(words)
+        if _is_override(words, number) and not word.lstrip("+~").startswith(("hydra.", "hydra/"))
     ]
+    if math.prod(map(len, choices)) > MOST_JOBS:
+        raise ConfigError(f"the sweep has more than {MOST_JOBS:,} jobs: {' × '.join(f'{len(v):,}' for v in choices)}")
     first = [values[0] for values in choices]
+    with _in_a_job(first), _job(first, configs) as config:
+        checked(config)
+        defaults = _defaults()
+    rules = dict(_rules(defaults))
     for place, values in enumerate(choices):
-        for value in values[1:] if place else values:
+        for value in values[1:]:
             job = [*first[:place], value, *first[place + 1 :]]
-            if "hydra/" in value or "hydra." in value:
-                continue
-            try:
-                settings([word for word in job if not word.startswith("hydra")], configs)
-            except ConfigError as error:
-                raise ConfigError(f"{error}\nIn a job of the sweep: {' '.join(job)}; none was started") from error
+            key, _, text = value.partition("=")
+            with _in_a_job(job):
+                if (
+                    key in (*GROUPS, *OVERLAYS)
+                    or not re.fullmatch(r"[\w.]+", key)
+                    or text.startswith("{")
+                    or "${" in text
+                ):
+                    settings(job, configs)
+                else:  # the options stay the same: a thousand values are looked at in a second
+                    typed: Any = _parsed(value).value()
+                    for name in reversed(key.split(".")):
+                        typed = {name: typed}
+                    _check(typed, defaults, rules, "")
+    return words
+
+
+def _grid(word: str, configs: Path) -> str:
+    """A word of a multirun, with ``glob(…)`` spelled out. Raises ``ConfigError`` for what a grid has no place for."""
+    override = _parsed(word)
+    key = override.key_or_group
+    if key == "hydra/sweeper" and override.value() != "basic":
+        raise ConfigError(f"{word}: -m makes a grid, of all values. {SEARCH}")
+    if key == "resume" and override.value() is not None:
+        raise ConfigError(f"{word} goes on with one run, as it was begun: without -m")
+    if override.is_interval_sweep():
+        raise ConfigError(f"{word} has no steps, and -m makes a grid: {key}=range(…) or values with commas. {SEARCH}")
+    if override.value_type != ValueType.GLOB_CHOICE_SWEEP:
+        return word
+    if key not in (*GROUPS, *OVERLAYS):
+        raise ConfigError(f"{word}: glob(…) is of the options of a group, and {key} is none: {key}=a,b are two values")
+    found = override.value().filter(sorted(name for name in _options(key, configs) if not name.startswith("_")))  # type: ignore[union-attr]
+    if not found:
+        raise ConfigError(f"{word} matches none of {', '.join(sorted(_options(key, configs)))}")
+    return f"{word.partition('=')[0]}={','.join(found)}"
+
+
+def _values(word: str) -> list[str]:
+    """A word for each value that one of a multirun has. Raises ``ConfigError`` where it has none."""
+    override = _parsed(word)
+    if not override.is_sweep_override():
+        return [word]
+    try:
+        texts = list(itertools.islice(override.sweep_string_iterator(), MOST_JOBS + 1))
+    except (ValueError, HydraException) as error:  # a step of zero
+        raise ConfigError(f"{word} is no range: {error}") from error
+    if not texts:
+        raise ConfigError(f"{word} has no value: a range leads from its start to before its stop")
+    return [f"{word.partition('=')[0]}={text}" for text in texts]
+
+
+@contextlib.contextmanager
+def _in_a_job(job: Sequence[str]) -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{error}\nIn a job of the sweep: {' '.join(job)}; none was started") from error
 
 
 def latest(runs: Path) -> Path:
@@ -159,21 +244,61 @@ def latest(runs: Path) -> Path:
 def resumed(run: Path, overrides: list[str]) -> dict[str, Any]:
     """The configuration of an earlier run, with the ``trainer`` values of the command line.
 
-    Raises ``ConfigError`` where ``run`` is no run directory, or something other than ``trainer.*`` was given.
+    Its file is checked as a command line is: known keys, with values of their type and range; what an earlier version
+    did not know may be absent. Nothing in it is resolved: ``${…}`` is text there.
+
+    Raises ``ConfigError`` where ``run`` is no run directory, or is damaged, or something other than ``trainer.*`` was
+    given.
     """
     path = run / "config.yaml"
     if not path.is_file() or not (run / "last.ckpt").is_file():
         raise ConfigError(f"resume={run} is no run directory with a config.yaml and a last.ckpt")
-    config = read_yaml(path)
+    config = read_yaml(path, ConfigError)
+    groups = config if isinstance(config, dict) else {}
+    missing = [group for group in GROUPS if not isinstance(groups.get(group), dict)]
+    if missing or "seed" not in groups:
+        raise ConfigError(f"{path} is damaged: it has no {', '.join(missing) or 'seed'}")
     for override in OverridesParser.create().parse_overrides(overrides):
         key = override.key_or_group
         if key == "resume":
             continue
         if not key.startswith("trainer.") or override.is_sweep_override():
             raise ConfigError(f"a resumed run goes on as it was begun: beside resume=… only trainer.* fits, not {key}")
-        *groups, name = key.split(".")
-        functools.reduce(lambda node, group: node.setdefault(group, {}), groups, config)[name] = override.value()
-    return config
+        *above, name = key.split(".")
+        functools.reduce(lambda node, group: node.setdefault(group, {}), above, config)[name] = override.value()
+    try:
+        return _checked_again(config)
+    except ConfigError as error:
+        raise ConfigError(f"{path}, or what was given beside it: {error}") from error
+
+
+def _checked_again(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration that was written down, with the ``trainer`` values that it does not know; :func:`checked`."""
+    loader = GlobalHydra.instance().config_loader()
+    configs = next(Path(source.path) for source in loader.get_sources() if source.provider == "main")
+    model = dict(config["model"])
+    if isinstance(model.get("name"), str) and model["name"] in _options("model", configs):
+        name, options = renewed(model.pop("name"), model)  # as an earlier version called it
+        model = {"name": name, **options}
+    choices = {"trainer": "auto"}  # whose options have the same keys
+    for group in GROUPS:
+        if group == "trainer":
+            continue
+        known = {name for name in _options(group, configs) if not name.startswith("_")}
+        name = (model if group == "model" else config[group]).get("name")
+        if not isinstance(name, str) or name not in known:
+            raise ConfigError(f"{group}.name={plain.short(name)}: {did_you_mean(str(name)[:80], known, 'options')}")
+        choices[group] = name
+    words = [f"{group}={choices[group]}" for group in GROUPS]
+    defaults = _plain(
+        loader.load_configuration("train", [*words, *(f"~{overlay}" for overlay in OVERLAYS)], RunMode.RUN)
+    )
+    try:
+        _check({**config, "model": model}, defaults, dict(_rules(defaults)), "")
+    except _Unknown as unknown:
+        known = set(_keys(defaults, ""))
+        raise ConfigError(f"unknown key {str(unknown)!r}: {_hint(str(unknown), known, choices, configs)}") from None
+    return {**config, "trainer": {**_without_rules(defaults["trainer"]), **config["trainer"]}}
 
 
 def _plain(config: Any) -> dict[str, Any]:
@@ -248,23 +373,26 @@ def _moved(key: str, known: set[str]) -> str:
     return f"it is called {target} here"
 
 
-FLAGS = (
+FLAGS = (  # without --experimental-rerun: it reads a pickle, which can run code
     "-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "--resolve", "-p", "--package", "-r", "--run", "-m",
     "--multirun", "-sc", "--shell-completion", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir",
-    "--experimental-rerun", "-i", "--info",
+    "-i", "--info",
 )  # fmt: skip
 
 
 VALUED = ("-p", "--package", "-c", "--cfg", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir",
-          "--experimental-rerun", "-i", "--info")  # fmt: skip
+          "-i", "--info")  # fmt: skip
 DASHES = "-‐‑‒–—―−"  # which a text editor may have put in the place of hyphens
+MOST_JOBS = 100_000  # of a multirun: Hydra lists them all before the first
+SEARCH = "A search is python scripts/tune.py, see its --help"
 PLUGINS = {  # Hydra's own groups, and what is to be installed for an option
-    "hydra/launcher": {"joblib": "joblib-launcher", "submitit": "submitit-launcher", "ray": "ray-launcher",
-                       "rq": "rq-launcher"},
-    "hydra/sweeper": {"optuna": "optuna-sweeper", "ax": "ax-sweeper", "nevergrad": "nevergrad-sweeper"},
+    "hydra/launcher": {"joblib": "joblib-launcher", "submitit": "submitit-launcher", "ray": "ray-launcher"},
     "hydra/job_logging": {"colorlog": "colorlog"},
     "hydra/hydra_logging": {"colorlog": "colorlog"},
-}  # fmt: skip
+}
+DEAD = {  # what has no package for the Pythons of this project: an installed one would stop every command of Hydra
+    "hydra/launcher=rq": "hydra/launcher=joblib is for one machine, submitit_slurm and ray are for several",
+}
 
 
 def typed(arguments: Iterable[str]) -> list[str]:
@@ -395,9 +523,16 @@ def explain(error: Exception, arguments: list[str], configs: Path) -> str:
         options = sorted(_options(group, configs))  # those in folders, too, which Hydra does not tell
         if group not in (*GROUPS, *OVERLAYS):  # one of Hydra's own
             (group, _, option), options = path.rpartition("/"), list(error.options)
+        if f"{group}={option}" in DEAD:
+            return f"{group}={option} has no package that runs on this Python: {DEAD[f'{group}={option}']}"
+        if group == "hydra/sweeper":
+            return f"{group}={option}: -m makes a grid, of all values. {SEARCH}"
         for name, package in PLUGINS.get(group, {}).items():
             if option.startswith(name) and not any(known.startswith(name) for known in options):
                 return f"{group}={option} needs a package that is not installed: pip install hydra-{package}"
+        file = _options(group, configs).get(option) if group == "model" else None
+        if file is not None:
+            _node(file)  # it is known, and could not be read
         options = [name for name in options if not name.startswith("_")]
         return f"unknown option {group}={option}: {_near_option(option, options)}"
     match = re.search(r"Could not (?:override|append to config|delete)[^']*'([^']+)'", str(error))

@@ -161,23 +161,13 @@ _Dumper.add_implicit_resolver(
 
 
 def write_yaml(path: Path, values: Mapping[str, Any]) -> None:
-    """As :func:`write_text`; :func:`read_yaml` gives the same values back."""
+    """As :func:`write_text`; ``plain.read_yaml`` gives the same values back."""
     write_text(path, yaml_text(values))
 
 
 def yaml_text(values: Mapping[str, Any], **options: Any) -> str:
     """Values as YAML, in their own order; ``options`` are those of ``yaml.dump``."""
     return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, **options)
-
-
-def read_yaml(path: Path) -> Any:
-    """What a YAML file holds. Raises ``ZooError`` where it cannot be read, or is none."""
-    try:
-        return yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise ZooError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ZooError(f"{path} is no YAML, or a damaged one: {str(error).splitlines()[0]}") from error
 
 
 @contextlib.contextmanager

@@ -17,10 +17,12 @@ import inspect
 import math
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from zoo import plain
 from zoo.errors import CheckpointError, ZooError, did_you_mean
 from zoo.files import user_path
 from zoo.spec import DataSpec
@@ -82,7 +84,8 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def model_class(name: str) -> type[Model]:
-    """The class registered as ``name``. Raises ``ZooError`` with the nearest names if there is none."""
+    """The class registered as ``name``. Raises ``ZooError`` with the nearest names if there is none, or where its file
+    cannot be imported."""
     if name not in _CLASSES:
         path = _files().get(name)
         if path is None:
@@ -105,9 +108,16 @@ def _import_file(module_name: str, path: Path) -> None:
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException as error:
         del sys.modules[module_name]
-        raise
+        if isinstance(error, ZooError) or not isinstance(error, Exception):
+            raise
+        lines = [place.lineno for place in traceback.extract_tb(error.__traceback__) if place.filename == str(path)]
+        line = getattr(error, "lineno", None) or (lines or [None])[-1]
+        raise ZooError(
+            f"{path} cannot be imported: {type(error).__name__}{f' in line {line}' if line else ''}: "
+            f"{(str(error).splitlines() or [''])[0]}"
+        ) from error
 
 
 def options(name: str) -> dict[str, Any]:
@@ -140,7 +150,7 @@ def _built(name: str, spec: DataSpec | Mapping[str, Any] | None, overrides: Mapp
     if not isinstance(spec, DataSpec):
         spec = DataSpec() if spec is None else DataSpec.from_dict(spec)
     if spec.values not in cls.takes:
-        able = [other for other in list_models() if spec.values in model_class(other).takes]
+        able = [other for other in list_models() if _takes(other, spec.values)]
         raise ZooError(
             f"model {name!r} is for {' or '.join(cls.takes)} values, and the data has {spec.values} ones; "
             f"models for those: {', '.join(able) or 'none'}"
@@ -164,6 +174,14 @@ def _built(name: str, spec: DataSpec | Mapping[str, Any] | None, overrides: Mapp
     chosen |= model.resolved
     model.config = {"name": name, "spec": spec.to_dict(), "options": chosen}
     return model
+
+
+def _takes(name: str, values: str) -> bool:
+    """Whether a model is for such values; one that cannot be imported is for none."""
+    try:
+        return values in model_class(name).takes
+    except ZooError:
+        return False
 
 
 def _require_memory(cls: type[Model], spec: DataSpec, chosen: Mapping[str, Any]) -> None:
@@ -195,9 +213,13 @@ def _require_memory(cls: type[Model], spec: DataSpec, chosen: Mapping[str, Any])
 def rebuild(config: Mapping[str, Any]) -> Model:
     """A model with new weights from the ``config`` of another one, also of an earlier version.
 
-    As :func:`create`, but of any size: what is loaded was trained, and asking takes a tenth of the memory.
+    As :func:`create`, but of any size: what is loaded was trained, and asking takes a tenth of the memory. Who loads it
+    from a file compares it with what the file holds, see :mod:`zoo.base.bounded`. No path is taken from there.
     """
     name, options = renewed(config["name"], config["options"])
+    for key in model_class(name).resolves:
+        if isinstance(options.get(key), str):
+            raise ZooError(f"model {name!r}: {key} is the path {plain.short(options[key])}, and a file names none")
     return _built(name, config["spec"], options, trained=False)
 
 
@@ -227,25 +249,28 @@ def load_with_source(path: str | Path, ema: bool = True) -> tuple[Model, dict[st
     The file is read once.
     """
     from zoo import checkpoint  # composing a command line needs names alone, and no torch
+    from zoo.base.bounded import bounded
 
     path = checkpoint.locate(path)
     entry, state, source = checkpoint.read_model(path, ema)
+    sizes = [value.numel() for value in state.values() if hasattr(value, "numel")]
     try:
-        model = rebuild(entry)
+        with bounded(sum(sizes), len(sizes)):
+            model = rebuild(entry)
     except (ZooError, TypeError) as error:  # TypeError: an option whose name is no argument's
         if entry["name"] not in list_models():
             raise CheckpointError(
-                f"{path} holds a model {entry['name']!r}, which is not known here: import the module that registers "
-                "it, or name its directory in ZOO_MODELS"
+                f"{path} holds a model {plain.short(entry['name'])}, which is not known here: import the module that "
+                "registers it, or name its directory in ZOO_MODELS"
             ) from error
-        raise CheckpointError(f"{path} cannot be built: {error}") from error
+        raise CheckpointError(f"{path} cannot be built: {str(error)[:500]}") from error
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         problems = [line.strip() for line in str(error).splitlines()[1:]] or [str(error)]
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise CheckpointError(
-            f"the weights in {path} do not fit the model {entry['name']!r}: {problems[0]}{more}"
+            f"the weights in {path} do not fit the model {entry['name']!r}: {problems[0][:500]}{more}"
         ) from error
     return model.eval(), source
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from zoo.errors import DataError, ZooError
 
+MOST = 2**20  # channels, and classes, which have a name each
+LARGEST = 2**31 - 1  # entries of an example
 VALUES = ("grey", "real", "binary", "counts", "tokens")
 
 
@@ -56,6 +58,11 @@ class DataSpec:
             raise ZooError(f"shape must be (channels, height, width), all at least 1, not {self.shape}")
         if self.num_classes < 1:
             raise ZooError(f"num_classes must be at least 1, not {self.num_classes}")
+        if max(self.shape[0], self.num_classes) > MOST or math.prod(self.shape) > LARGEST:
+            raise ZooError(
+                f"shape {self.shape} and num_classes {self.num_classes} are too large: at most {MOST:,} channels and "
+                f"classes, and {LARGEST:,} entries"
+            )
         if self.values not in VALUES:
             raise ZooError(f"values must be {', '.join(VALUES[:-1])} or {VALUES[-1]}, not {self.values!r}")
         channels, entries = self.shape[0], math.prod(self.shape)

@@ -22,7 +22,8 @@ class Model(nn.Module):
     Attributes:
         spec: the data it was made for.
         config: ``name``, ``spec`` and ``options``, plain data, set by ``zoo.create``.
-        resolved: options that were read from elsewhere, as plain data: ``config`` has these in their place.
+        resolves: options that may be paths of files to read, once: in a file of its own, a model has none.
+        resolved: what was read from there, as plain data: ``config`` has these in their place.
         marginalises: whether hidden entries can be integrated out: ``log_prob`` and ``classify`` take ``observed``.
         unless: of one that does not: what would, to end an error message.
         fills_gaps: whether it is meant to be asked about examples whose missing entries have been filled in.
@@ -34,6 +35,7 @@ class Model(nn.Module):
 
     spec: DataSpec
     config: dict[str, Any]
+    resolves: tuple[str, ...] = ()
     resolved: Mapping[str, Any] = {}
     marginalises: bool = False
     unless: str = ""

@@ -34,6 +34,8 @@ ROLES = ("train images", "train labels", "test images", "test labels")
 SIZE = (28, 28)  # of a published picture
 TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}  # by their codes
 CHUNK = 2**20  # bytes read at a time: what a header promises takes no memory before it is there
+DIMENSIONS = 8  # at most; no set needs more
+SMALL, DENSEST = 2**24, 20  # bytes that are made in any case, and times the file's size; of MNIST's, it is 5 times
 
 
 def load(
@@ -199,33 +201,38 @@ def read_idx(path: Path, whole: bool = False, remedy: str = REMEDY) -> tuple[Ten
     ``remedy`` is what a user is told to do about a damaged file.
 
     Raises:
-        DataError: the file cannot be read, is no IDX file, or holds less or more than its header says.
+        DataError: the file cannot be read, is no IDX file, holds less or more than its header says, or would be
+            decompressed to many times its size.
     """
     published.check_file(path)
     try:
         with path.open("rb") as file:
-            return read_stream(file, path, whole, remedy)
+            return read_stream(file, path, whole, remedy, path.stat().st_size)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def read_stream(
-    file: BinaryIO | Any, path: Path | str, whole: bool = False, remedy: str = REMEDY
+    file: BinaryIO | Any, path: Path | str, whole: bool = False, remedy: str = REMEDY, size: int | None = None
 ) -> tuple[Tensor, str]:
-    """As :func:`read_idx`, from an open file; ``path``, by which it is called, says whether it is gzipped."""
+    """As :func:`read_idx`, from an open file; ``path``, by which it is called, says whether it is gzipped.
+
+    ``size``: its bytes, which bound what it is decompressed to; None where its content is known to be right.
+    """
     try:
         if str(path).endswith(".gz"):
             with gzip.GzipFile(fileobj=file) as unpacked:
-                return _read(unpacked, path, whole, remedy)
-        return _read(file, path, whole, remedy)
+                return _read(unpacked, path, whole, remedy, math.inf if size is None else max(SMALL, DENSEST * size))
+        return _read(file, path, whole, remedy, math.inf)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path} is truncated or damaged: {error}\n{remedy}") from error
 
 
-def _read(file: BinaryIO | Any, path: Path | str, whole: bool, remedy: str) -> tuple[Tensor, str]:
+def _read(file: BinaryIO | Any, path: Path | str, whole: bool, remedy: str, most: float) -> tuple[Tensor, str]:
+    """``most``: bytes of values that are read at all."""
     start = file.read(4)
     sizes = file.read(4 * start[3]) if len(start) == 4 and start[:2] == b"\0\0" and start[2] in TYPES else b""
-    if not sizes or len(sizes) != 4 * start[3]:
+    if not sizes or len(sizes) != 4 * start[3] or start[3] > DIMENSIONS:
         raise DataError(f"{path} is no IDX file\n{remedy}")
     kind = np.dtype(TYPES[start[2]])
     if kind != np.uint8 and not (whole and kind.kind in "iu"):
@@ -233,8 +240,14 @@ def _read(file: BinaryIO | Any, path: Path | str, whole: bool, remedy: str) -> t
         raise DataError(f"{path} is no IDX file of {needed}: it is one of {kind.name}\n{remedy}")
     shape = struct.unpack(f">{start[3]}I", sizes)
     promised, body = math.prod(shape) * kind.itemsize, bytearray()
-    while len(body) <= promised and (chunk := file.read(min(CHUNK, promised + 1 - len(body)))):
+    most = most * kind.itemsize / 8 if whole else most  # which become eight bytes each
+    while len(body) <= min(promised, most) and (chunk := file.read(min(CHUNK, promised + 1 - len(body)))):
         body += chunk
+    if len(body) > most:
+        raise DataError(
+            f"{path} is refused: its header promises {promised:,} bytes, more than {DENSEST} times what the file has\n"
+            "Decompressed, it is read whatever its size."
+        )
     if len(body) != promised:
         holds = "more" if len(body) > promised else f"{len(body)}"
         raise DataError(
@@ -249,7 +262,7 @@ def _read(file: BinaryIO | Any, path: Path | str, whole: bool, remedy: str) -> t
 
 
 def idx_bytes(values: Tensor) -> bytes:
-    """The content of the IDX file that :func:`read_idx` reads as ``values``, uint8 of 1 to 255 dimensions."""
+    """The content of the IDX file that :func:`read_idx` reads as ``values``, uint8 of 1 to 8 dimensions."""
     header = struct.pack(f">4B{values.dim()}I", 0, 0, 8, values.dim(), *values.shape)
     return header + values.cpu().contiguous().numpy().tobytes()
 
@@ -277,6 +290,6 @@ def _right(checksum: str, data: bytes) -> bool:
     if len(checksum) == 32:
         return published.is_md5(checksum, data)
     try:
-        return read_stream(io.BytesIO(data), "answer.gz")[1] == checksum
+        return read_stream(io.BytesIO(data), "answer.gz", size=len(data))[1] == checksum
     except DataError:
         return False

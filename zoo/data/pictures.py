@@ -32,7 +32,9 @@ from PIL import Image, UnidentifiedImageError
 
 from zoo.errors import DataError
 
-MAX_PIXELS = 120_000_000  # a large camera's; one byte a channel each, and a few times that on the way
+MAX_PIXELS = 50_000_000  # a large camera's, or a page at 600 dots an inch; four bytes each, and some on the way
+MAX_COSTLY = 16_000_000  # of more than eight bits, or transparent: a few times as many bytes on the way
+WHOLE = ("WEBP", "AVIF", "JPEG2000", "ICNS")  # formats whose decoders keep all of it several times
 SCALES = (1, 255, 1023, 4095, 16383, 65535)  # where white usually is
 OVERSHOOT = 1.05  # of a scale, which floats may reach where they were resampled
 UPRIGHT = {
@@ -96,6 +98,9 @@ def eight_bit(picture: Image.Image, color: bool, name: str = "the picture") -> I
         cut = len(picture.getbands()) > 1 and ";16" in str(getattr(picture, "tile", ""))
         deep = picture.mode in ("F", "I") or picture.mode.startswith("I;16") or _is_signed(picture)
         declared = _declared(picture) if deep else 0
+        if deep or picture.has_transparency_data or picture.format in WHOLE:
+            kind = f"of the format {picture.format}" if picture.format in WHOLE else "deep or transparent"
+            _check_size(picture.size, MAX_COSTLY, f", and is {kind}:")
         picture.load()
         plain = picture
         if deep:
@@ -112,10 +117,10 @@ def eight_bit(picture: Image.Image, color: bool, name: str = "the picture") -> I
         return plain if plain.mode == mode else plain.convert(mode)
 
 
-def _check_size(size: tuple[int, int]) -> None:
+def _check_size(size: tuple[int, int], most: int = MAX_PIXELS, why: str = "") -> None:
     width, height = size
-    if width * height > MAX_PIXELS:
-        raise DataError(f"it has {width:,} × {height:,} pixels, more than the {MAX_PIXELS:,} that are read")
+    if width * height > most:
+        raise DataError(f"it has {width:,} × {height:,} pixels{why or ','} more than the {most:,} that are read")
     if not width * height:
         raise DataError(f"it has no pixel: it is {width} × {height}")
 

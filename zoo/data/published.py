@@ -12,31 +12,25 @@ import functools
 import hashlib
 import http.client
 import os
-import stat
 import sys
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from zoo import plain
 from zoo.errors import DataError, ZooError
 from zoo.files import write_bytes
 
 ELSEWHERE = "Put the files there, or name the directory above it with ZOO_DATA, data.root=… or a script's root=…."
 REMEDY = "Delete the damaged file to have it downloaded again."
 LIMIT = 2**30  # bytes; no published file is larger, and no answer of a server is read further
-_KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"))
 
 
 def check_file(path: Path) -> None:
     """Raise ``DataError`` for what is there, and is no file: of a pipe, a reader would wait for ever."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return  # whoever opens it says why
-    if not stat.S_ISREG(mode):
-        kind = next((name for is_kind, name in _KINDS if is_kind(mode)), "a device")
-        raise DataError(f"{path} is {kind}, where a file is needed")
+    if os.path.exists(path):  # of what is not, whoever opens it says why
+        plain.check_file(path, DataError)
 
 
 def read_once(read: Callable[..., Any], paths: Sequence[Path], *args: Any) -> Any:

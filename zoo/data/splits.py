@@ -199,6 +199,10 @@ def load_splits(
         if option not in source.OPTIONS:
             hint = did_you_mean(option, source.OPTIONS, "options")
             raise ConfigError(f"data={name} has no option {option!r}: {hint}")
+        default = source.OPTIONS[option]
+        value = source_options[option]
+        if default is not None and not isinstance(default, list) and type(value) is not type(default):
+            raise ConfigError(f"data.{option} is {type(value).__name__}, where {type(default).__name__} is needed")
     loaded: Loaded = source.load(root, **{**source.OPTIONS, **source_options})
     train = replace(loaded.train, kind=source.KIND)
     if loaded.test is not None:

@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Progress_
 
+from zoo.errors import DataError
 from zoo.files import write_text
+from zoo.plain import read_rows
 
 REFRESH_SECONDS = 0.5
 SHOWN = {
@@ -52,8 +54,10 @@ class Progress(Checkpoint):
         if not trainer.is_global_zero:
             return
         if self.path.is_file():
-            with self.path.open(newline="", encoding="utf-8") as file:
-                self._rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= trainer.current_epoch]
+            rows = read_rows(self.path, DataError)
+            if not all(row.get("epoch", "").isdecimal() for row in rows):
+                raise DataError(f"{self.path} is no table of epochs, or a damaged one: delete it, and the run goes on")
+            self._rows = [row for row in rows if int(row["epoch"]) <= trainer.current_epoch]
         if self.console.is_terminal:
             columns = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("<"), TimeRemainingColumn())
             self._bar = Progress_(TextColumn("{task.description}"), *columns, console=self.console, auto_refresh=False)

@@ -42,6 +42,8 @@ class Probe(Classifier):
     the probe's, so that a checkpoint needs no other file.
     """
 
+    resolves = ("encoder",)
+
     def __init__(
         self, spec: DataSpec, encoder: str | Mapping[str, Any] | None = None, classifier: str = "logistic_regression"
     ) -> None:
@@ -101,9 +103,13 @@ def _encoder(source: str | Mapping[str, Any], spec: DataSpec) -> Model:
     if isinstance(source, Mapping):
         if set(source) != {"name", "spec", "options"}:
             raise ValueError(f"a config of an encoder has name, spec and options, not {', '.join(map(str, source))}")
+        if source["name"] == "probe":  # before its own encoder is made, and that one's
+            raise ValueError("the encoder is a probe: name the encoder of that one")
         encoder = registry.rebuild(source)
     else:
         encoder = registry.load(source)
+        if isinstance(encoder, Probe):
+            raise ValueError(f"{source} is a probe: name its encoder")
     if not (hasattr(encoder, "encode") or hasattr(encoder, "features")):
         raise ValueError(f"encoder={encoder.name} cannot encode")
     if encoder.spec.shape != spec.shape:

@@ -54,6 +54,7 @@ class Checkpoints(Checkpoint):
         metrics: what was logged by the end of the last epoch.
         epochs, steps: how many there were by the last checkpoint.
         seconds: wall-clock time of training by then, earlier parts of the run included.
+        began: whether a step was done: what was restored fits.
 
     Raises ``ZooError`` where a weight, or a value that was logged, is not a finite number: it is not kept.
     """
@@ -70,6 +71,7 @@ class Checkpoints(Checkpoint):
         self.metrics: dict[str, float] = {}
         self.epochs = self.steps = 0
         self.seconds = 0.0
+        self.began = False
         self._resumed = False
 
     @property
@@ -89,6 +91,7 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self.began = True
         asked = self._asked(trainer)
         due = 0 < self.every <= trainer.global_step - self._saved
         if not (asked or due) or not self._between(trainer, pl_module, batch_idx):
@@ -197,10 +200,10 @@ def newest(run: Path) -> tuple[Path, dict[str, Any], str]:
     """
     last, best = run / "last.ckpt", run / "best.ckpt"
     try:
-        return last, checkpoint.read(last), ""
+        return last, checkpoint.read_training(last), ""
     except CheckpointError as error:
         try:
-            return best, checkpoint.read(best), f"{error}: the run goes on from {best.name}"
+            return best, checkpoint.read_training(best), f"{error}: the run goes on from {best.name}"
         except CheckpointError:
             raise error from None
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
@@ -18,12 +18,13 @@ from zoo import registry, terminal
 from zoo.base.generative import Latent
 from zoo.data.datamodule import ImageDataModule
 from zoo.data.splits import Split
-from zoo.errors import ConfigError, Stopped, ZooError
-from zoo.files import read_yaml, user_path, write_json, write_yaml
+from zoo.errors import CheckpointError, ConfigError, Stopped, ZooError
+from zoo.files import user_path, write_json, write_yaml
 from zoo.inspect.latents import LatentPictures
 from zoo.inspect.progress import Progress
 from zoo.learners import learner_class
 from zoo.learners._learner import check_processes
+from zoo.plain import read_json, read_yaml
 from zoo.run import machine, processes, record
 from zoo.run.checkpoints import Checkpoints, newest, processed
 from zoo.run.curves import EPOCHS, join_curves
@@ -34,7 +35,9 @@ from zoo.tasks import sample_quality
 from zoo.tasks.evaluate import Evaluation, evaluate, remarks, tells
 
 
-def train(settings: Settings, resume: Path | None = None, target: Path | None = None) -> float:
+def train(
+    settings: Settings, resume: Path | None = None, target: Path | None = None, more: Sequence[L.Callback] = ()
+) -> float:
     """Run a checked configuration from data to summary.
 
     Args:
@@ -42,6 +45,7 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
             ``compile``.
         resume: a run directory to go on in.
         target: where the run directory shall be; in ``runs`` under a name of its own if left out.
+        more: callbacks, beside those of every training.
 
     Returns:
         The best value of the learner's monitor; that of its ``fallback_monitor``, in the last epoch, where nothing was
@@ -53,18 +57,20 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
     """
     with quiet(), stoppable() as stop, run_directory(settings, resume, target) as run:
         try:
-            return _train(settings, run, resume is not None, stop, commands=target is None)
+            return _train(settings, run, resume is not None, stop, more, commands=target is None)
         except Stopped as stopped:
             stopped.advice = _how_to_go_on(run)
             raise
 
 
-def _train(settings: Settings, run: Path, resume: bool, stop: Stop, commands: bool) -> float:
+def _train(
+    settings: Settings, run: Path, resume: bool, stop: Stop, more: Sequence[L.Callback], commands: bool
+) -> float:
     console = terminal.console()
     started = time.perf_counter()
     dry = bool(settings["trainer"]["fast_dev_run"])
     ckpt, state, note = newest(run) if resume else (None, None, "")
-    learner, data, trainer = build(settings, run, console, stop=stop)
+    learner, data, trainer = build(settings, run, console, stop=stop, more=more)
     kept = _kept(trainer)
     trained = state if state is not None and _is_trained(state, run, settings, trainer, data) else None
     if not dry and trainer.is_global_zero:
@@ -147,11 +153,12 @@ def build(
     pictures: bool = True,
     train: Split | None = None,
     stop: Stop | None = None,
+    more: Sequence[L.Callback] = (),
 ) -> tuple[Any, ImageDataModule, L.Trainer]:
     """Learner, data and trainer of a configuration. Raises ``ZooError`` for what cannot be built.
 
     ``pictures``: whether a latent space is drawn each epoch. ``train``: images to train on in place of the source's.
-    ``stop``: what signals ask of the training.
+    ``stop``: what signals ask of the training. ``more``: callbacks, beside those of every training.
     """
     L.seed_everything(settings["seed"], verbose=False)
     data = ImageDataModule(**settings["data"], seed=settings["seed"], train=train)
@@ -160,7 +167,7 @@ def build(
     model = registry.create(name, data.spec, **options)
     options = dict(settings["learner"])
     learner = learner_class(options.pop("name"))(model, **options)
-    callbacks: list[L.Callback] = [Progress(run / "metrics.csv", console)]
+    callbacks: list[L.Callback] = [*more, Progress(run / "metrics.csv", console)]
     if not settings["trainer"]["fast_dev_run"] and pictures and isinstance(model, Latent):
         callbacks.insert(0, latent_pictures(settings, data, run, console))  # before Progress, which writes what it logs
     callbacks.append(
@@ -205,12 +212,6 @@ def fit(
             _rewind_curves(run, state)
         with processes.together(trainer, ZOO_RUN=str(run), ZOO_RESUME=str(ckpt or "")):  # which join() reads
             trainer.fit(learner, data, ckpt_path=ckpt, weights_only=True)
-    except MisconfigurationException as error:
-        raise ConfigError(str(error)) from error
-    except ValueError as error:
-        if "`val_check_interval`" not in str(error):  # which Lightning compares with the data late
-            raise
-        raise ConfigError(f"trainer.val_check_interval: {str(error).strip()}") from error
     except OSError as error:
         raise ZooError(f"{error.filename or run} cannot be written: {error.strerror or error}") from error
     except SystemExit as end:
@@ -219,6 +220,33 @@ def fit(
         raise KeyboardInterrupt(
             f"interrupted; {_how_to_go_on(run)}"
         ) from end  # which Lightning had turned into an exit
+    except Exception as error:
+        explained = _explained(error, ckpt, trainer)
+        if explained is error:
+            raise
+        raise explained from error
+
+
+def _explained(error: Exception, ckpt: Path | None, trainer: L.Trainer) -> Exception:
+    """What to say of an error in a training from ``ckpt`` on; itself where there is nothing to say."""
+    first = (str(error).splitlines() or [""])[0]
+    if isinstance(error, (ZooError, torch.OutOfMemoryError)):
+        return error
+    if isinstance(error, MisconfigurationException):
+        return ConfigError(str(error))
+    if isinstance(error, ValueError) and "`val_check_interval`" in str(error):  # which Lightning compares late
+        return ConfigError(f"trainer.val_check_interval: {str(error).strip()}")
+    operation, vary, _ = first.partition(" does not have a deterministic implementation")
+    if vary:
+        return ConfigError(
+            f"trainer.deterministic=true: {operation} has results that vary here; trainer.deterministic=warn goes on"
+        )
+    if ckpt is not None and not _kept(trainer).began:  # while it was restored
+        reason = f"{type(error).__name__}: {first[:200]}"
+        return CheckpointError(
+            f"{ckpt} cannot be gone on from: what it holds of the training does not fit it ({reason})"
+        )
+    return error
 
 
 def _kept(trainer: L.Trainer) -> Checkpoints:
@@ -273,8 +301,8 @@ def _is_trained(
 def _summarized_steps(run: Path) -> int | None:
     """The steps of the training that ``summary.json`` is about; None where there is none that can be read."""
     try:
-        return json.loads((run / "summary.json").read_text("utf-8"))["steps"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return read_json(run / "summary.json")["steps"]
+    except (ZooError, KeyError, TypeError):
         return None
 
 

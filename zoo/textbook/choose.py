@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo import plain
 from zoo.errors import ConfigError, DataError, ZooError, did_you_mean
 from zoo.textbook.needs import DATA, UNKNOWN, Table, nearest, order, seconds_of
 from zoo.textbook.words import ordinal, spelled
@@ -53,37 +54,59 @@ class Choice:
 
 
 def read(path: Path) -> Table:
-    """The table of a report. Raises ``DataError`` where ``path`` holds none."""
+    """The table of a report. Raises ``DataError`` where ``path`` holds none, or a damaged one."""
     file = path / "models.json" if path.is_dir() else path
     try:
-        found = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file} is no table of models; python scripts/compare.py writes one") from error
-    if not _is_table(found):
-        raise DataError(f"{file} is no table of models; python scripts/compare.py writes one")
+        found = plain.read_json(file, DataError)
+    except DataError as error:
+        raise DataError(f"{file} is no table of models; python scripts/compare.py writes one\n{error}") from error
+    wrong = plain.shape_of(found, TABLE) or _disagreement(found)
+    if wrong:
+        raise DataError(f"{file} is no table of models; python scripts/compare.py writes one\nIn it, the table{wrong}")
     return found
 
 
-def _is_table(found: Any) -> bool:
-    """Whether all is there that an answer is made from."""
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
-    def has(entry: Any, *keys: str) -> bool:
-        return isinstance(entry, dict) and entry.keys() >= set(keys)
 
-    if not has(found, "data", "needs", "models", "recommendations") or found["data"] not in DATA:
-        return False
-    needs, models = found["needs"], found["models"]
-    if not isinstance(needs, list) or not needs or not isinstance(models, dict):
-        return False
-    if not all(has(need, "key", "label", "better", "levels") for need in needs):
-        return False
-    keys = {"training", "size", "speed", *(need["key"] for need in needs)}
-    return all(
-        has(row, "capabilities", "train", "needs")
-        and has(row["needs"], *keys)
-        and all(has(row["needs"][key], "unit", "support", "kind", "levels", *UNKNOWN) for key in keys)
-        for row in models.values()
-    )
+def _estimate(value: Any) -> bool:
+    return value is None or _number(value)
+
+
+def _interval(value: Any) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, list) and len(value) == 2 and all(map(_number, value)) and value[0] <= value[1]
+
+
+_MEASURED = {"estimate": _estimate, "interval": _interval, "seeds": int}
+TABLE = {
+    "data": lambda value: isinstance(value, str) and value in DATA,
+    "needs": [{"key": str, "label": str, "better": ("more", "less").__contains__, "levels": [_number]}],
+    "models": {
+        str: {
+            "capabilities": {str: str},
+            "train": str,
+            "needs": {
+                str: {**_MEASURED, "unit": str, "support": str, "kind": (str, type(None)), "levels": {str: _MEASURED}}
+            },
+        }
+    },
+    "recommendations": dict,
+}
+
+
+def _disagreement(found: Table) -> str:
+    """What does not fit together in a table whose parts are right."""
+    keys = {"training", "size", "speed", *(need["key"] for need in found["needs"])}
+    if not found["needs"] or not found["models"]:
+        return " has no needs, or no models"
+    able = next(iter(found["models"].values()))["capabilities"].keys()
+    for model, row in found["models"].items():
+        if not row["needs"].keys() >= keys or row["capabilities"].keys() != able:
+            return f".models.{plain.short(model)} has not the needs and capabilities of all"
+    return ""
 
 
 def choose(

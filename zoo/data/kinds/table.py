@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo import plain
 from zoo.data import kinds
 from zoo.errors import DataError
 from zoo.files import write_text
@@ -107,14 +109,17 @@ def read(paths: Sequence[Path], spec: DataSpec, **settings: Any) -> tuple[list[s
 def _rows(path: Path, spec: DataSpec) -> list[tuple[int, list[float]]]:
     """The number of the line and the values of each row."""
     try:
+        if path.exists():
+            plain.check_file(path, DataError)
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             named = list(reader.fieldnames or ())
-            twice = sorted({name for name in named if named.count(name) > 1})
+            twice = sorted(name for name, count in Counter(named).items() if count > 1)
             if twice:
                 raise DataError(f"{path} has more than one column {', '.join(map(repr, twice[:3]))}")
             columns = list(spec.columns) or [name for name in named if name != LABEL]
-            absent = [column for column in columns if column not in named]
+            there = set(named)
+            absent = [column for column in columns if column not in there]
             if absent:
                 raise DataError(f"{path} has no column {', '.join(map(repr, absent[:3]))}, which the model knows")
             if len(columns) != math.prod(spec.shape):

@@ -25,6 +25,7 @@ import torch
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
+from zoo import plain
 from zoo.data import folders
 from zoo.data.kinds import image
 from zoo.data.splits import Loaded, Split
@@ -35,7 +36,7 @@ KIND = "image"
 CLASSES = None  # the folders say
 OPTIONS: dict[str, Any] = {"path": None, "image_size": 28, "color": "auto", "invert": "auto", "frame": "picture"}
 CHOICES = {"color": ("auto", "color", "grey"), **image.SETTINGS}
-CACHE_VERSION = 2  # part of the cache's key: raise it when decoding changes, or what is kept
+CACHE_VERSION = 3  # part of the cache's key: raise it when decoding changes, or what is kept
 TEST_SHARE = 0.2  # of a class, where the user has no test split
 RECORD = np.dtype([("file", "<u8"), ("pixels", "<u8"), ("inverted", "?")])  # hashes, and what reading has done
 
@@ -162,7 +163,8 @@ def _decode(cache: Path, files: Sequence[Path], image_size: int, color: str, set
             records[index] = (_number_of_file(files[index]), _number(hashlib.sha256(pixels.tobytes())), inverted)
         images.flush()
         np.save(temporary / "records.npy", records)
-        meta = {"version": CACHE_VERSION, "shape": images.shape, "sha256": content.hexdigest()}
+        meta = {"version": CACHE_VERSION, "shape": images.shape, "sha256": content.hexdigest(),
+                "records": hashlib.sha256(records.tobytes()).hexdigest()}  # fmt: skip
         (temporary / "meta.json").write_text(json.dumps(meta), "utf-8")
 
 
@@ -195,18 +197,32 @@ def writable(cache: Path) -> Iterator[None]:
 
 
 def _read_cache(cache: Path, count: int) -> tuple[Tensor, np.ndarray, str]:
-    """The images, mapped from disk, their records, and the hash of their content."""
+    """The images, mapped from disk, their records, and the hash of their content, which is what was written."""
     try:
-        meta = json.loads((cache / "meta.json").read_text("utf-8"))
-        images = torch.from_numpy(np.load(cache / "images.npy", mmap_mode="c"))
-        records = np.load(cache / "records.npy")
-        if list(images.shape) != meta["shape"] or len(images) != count or images.dtype != torch.uint8:
-            raise ValueError(f"shape {tuple(images.shape)}")
-        if records.shape != (count,) or records.dtype != RECORD or not isinstance(meta["sha256"], str):
+        meta = plain.read_json(cache / "meta.json", DataError)
+        images, records = (_mapped(cache / name) for name in ("images.npy", "records.npy"))
+        if list(images.shape) != meta["shape"] or len(images) != count or images.dtype != np.uint8:
+            raise ValueError(f"shape {images.shape}")
+        if records.shape != (count,) or records.dtype != RECORD:
             raise ValueError("records")
-        return images, records, meta["sha256"]
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        if (_digest(images), _digest(records)) != (meta["sha256"], meta["records"]):
+            raise ValueError("checksum")
+        return torch.from_numpy(images), records, meta["sha256"]
+    except Exception as error:  # what is damaged may raise anything
         raise DataError(f"the cache {cache} is damaged; delete it to have the pictures decoded again") from error
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """An array that is not copied, and may be written to in memory: there is none beyond the end of its file."""
+    plain.check_file(path, DataError)
+    return open_memmap(path, "c")
+
+
+def _digest(values: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for start in range(0, len(values), 1024):
+        digest.update(values[start : start + 1024].tobytes())
+    return digest.hexdigest()
 
 
 def _read_all(

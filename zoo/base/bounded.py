@@ -1,0 +1,90 @@
+"""A model from a file's options costs no more than the weights that the file holds, whatever the options say.
+
+Options of a few bytes may ask for billions of weights. So each operation of a constructor is tried on tensors without
+values first, and what it would make is compared with what there is to be loaded; that holds for any constructor, since
+the operation is then carried out as it stands. Modules are counted, too: a model of ten million layers is never full.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_module_registration_hook
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter, tree_map_only
+
+from zoo.errors import CheckpointError
+
+AT_ONCE = 2**23  # values of a tensor that a constructor may make in any case: a try of the model on an example
+AT_ALL = 2**27  # values that it may make in all, most of which are gone at once
+TIMES = 32  # the weights that there are: what making them goes through
+STEP = 4096  # values that an operation counts for whatever it makes: there are no endless loops of them
+MODULES = 1024  # in any case, and so many for each tensor
+
+
+class _Bounded(TorchDispatchMode):
+    """Raises ``CheckpointError`` before a tensor is made that is too large for a model of so many values."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # to be skipped by the compiler means to import it, for a second: nothing is compiled here
+
+    def __init__(self, values: int) -> None:
+        super().__init__()
+        self.at_once = AT_ONCE + 4 * values
+        self.left = AT_ALL + TIMES * values
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        made = _size(func, args, kwargs)
+        self.left -= made + STEP
+        if made > self.at_once or self.left < 0:
+            raise CheckpointError("its options ask for more weights than the file holds")
+        return func(*args, **kwargs)
+
+
+def _size(func: Any, args: Any, kwargs: Any) -> int:
+    """How many values an operation will make; none where they are those of what it is given, or come to no more."""
+    if func.is_view or any(argument.alias_info is not None for argument in func._schema.arguments):
+        return 0
+    if getattr(torch.Tag, "reduction", None) in func.tags:
+        return 0
+    if torch.Tag.pointwise in func.tags:  # quicker, and the first of them would import the compiler
+        shapes = [reversed(part.shape) for part in tree_iter((args, kwargs)) if isinstance(part, Tensor)]
+        return math.prod(map(max, zip_longest(*shapes, fillvalue=1)))
+    args, kwargs = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), (args, kwargs))
+    if "device" in kwargs:
+        kwargs = {**kwargs, "device": "meta"}
+    try:
+        made = func(*args, **{**kwargs, "generator": None} if "generator" in kwargs else kwargs)
+    except Exception:  # what its values say: how many are above zero, say. Or it fails, and will in earnest
+        return 0
+    return sum(tensor.numel() for tensor in tree_iter(made) if isinstance(tensor, Tensor))
+
+
+@contextlib.contextmanager
+def bounded(values: int, tensors: int) -> Iterator[None]:
+    """Inside, a model that is made is one of about so many ``values`` in so many ``tensors``.
+
+    Raises ``CheckpointError`` as soon as it is going to be larger by far.
+    """
+    left = MODULES + 4 * tensors
+
+    def count(parent: nn.Module, name: str, module: nn.Module | None) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise CheckpointError("its options ask for more layers than the file holds")
+
+    counting = register_module_module_registration_hook(count)
+    try:
+        with _Bounded(values):
+            yield
+    finally:
+        counting.remove()

@@ -1,0 +1,192 @@
+"""Readers of the zoo, each with files that it reads: what is changed to see whether it still does, or says why not."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from hydra import initialize_config_dir
+from PIL import Image
+
+import zoo
+from zoo import checkpoint, config
+from zoo.data import idx, kinds
+from zoo.data.kinds import image
+from zoo.data.splits import load_splits
+from zoo.errors import ZooError
+from zoo.files import REPOSITORY
+from zoo.spec import DataSpec
+
+Files = Mapping[str, bytes]
+SPEC = DataSpec((1, 8, 8), 3)
+MODELS: dict[str, dict[str, Any]] = {
+    "mlp": {"hidden_sizes": [4]}, "cnn": {"channels": [2, 2]}, "gmm": {"num_components": 2, "pca": 4},
+    "hmm": {"num_states": 2}, "vae": {"latent_dim": 2, "hidden_sizes": [4]}, "dcgan": {"channels": 2, "latent_dim": 2},
+    "svm": {"num_features": 8}, "naive_bayes": {}, "probe": {},
+}  # fmt: skip
+FORMATS = {"png": "L", "jpg": "RGB", "bmp": "L", "gif": "P", "tif": "I;16", "webp": "RGBA", "pgm": "L", "ico": "RGBA"}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Something that reads files.
+
+    Attributes:
+        files: what it reads, by path below a folder; all of them right.
+        read: reads them there. Raises ``ZooError`` for what is wrong.
+        changed: names of the files that are to be changed; all if empty.
+        share: how often it is asked, of one that takes no time.
+    """
+
+    files: Files
+    read: Callable[[Path], object]
+    changed: tuple[str, ...] = ()
+    share: float = 1.0
+
+
+def readers(cases: Path) -> dict[str, Reader]:
+    """All readers by name. What takes a training is made in the folder ``cases``, once."""
+    found: dict[str, Reader] = {}
+    for name in MODELS:
+        model = model_of(name)
+        found[f"checkpoint of {name}"] = Reader(
+            {"a.ckpt": saved(content_of(model))}, lambda at: zoo.load(at / "a.ckpt")
+        )
+        found[f"release of {name}"] = Reader(released(model, cases), zoo.load)
+    pictures = torch.arange(2 * 4 * 4, dtype=torch.uint8).view(2, 4, 4)
+    found["IDX"] = Reader({"a": idx.idx_bytes(pictures)}, lambda at: idx.read_idx(at / "a", whole=True))
+    found["IDX, gzipped"] = Reader({"a.gz": packed(idx.idx_bytes(pictures))}, lambda at: idx.read_idx(at / "a.gz"))
+    for suffix, mode in FORMATS.items():
+        found[f"picture, {suffix}"] = Reader(
+            {f"a.{suffix}": picture(suffix, mode)}, functools.partial(_picture, suffix)
+        )
+    found["table"] = Reader({"a.csv": b"a,b,class\n1,2,x\n3,,y\n"}, _table)
+    found["cache of pictures"] = _cache(cases)
+    table = (REPOSITORY / "results" / "textbook" / "models.json").read_bytes()
+    found["table of models"] = Reader({"models.json": table}, _models)
+    run = trained(cases)
+    found["run's config"] = Reader(run, _resumed, ("config.yaml",), 0.2)
+    found["run that is resumed"] = Reader(run, _go_on, ("last.ckpt", "metrics.csv", "summary.json"), 0.02)
+    return found
+
+
+def model_of(name: str) -> Any:
+    """A small model of each kind, always the same."""
+    torch.manual_seed(0)
+    options = dict(MODELS[name])
+    if name == "probe":
+        options["encoder"] = model_of("vae").config
+    return zoo.create(name, SPEC, **options)
+
+
+def content_of(model: Any) -> dict[str, Any]:
+    """What of a checkpoint a model is loaded from."""
+    source = {"name": "digits", "val_size": 0, "train_size": 0, "split_seed": 0, "fingerprint": "0"}
+    state = {f"model.{key}": value for key, value in model.state_dict().items()}
+    return {"epoch": 1, "zoo": checkpoint.describe(model), "state_dict": state, "ImageDataModule": source}
+
+
+def saved(content: Any) -> bytes:
+    """As ``torch.save`` writes it."""
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+def released(model: Any, cases: Path) -> dict[str, bytes]:
+    folder = cases / f"release-{model.name}"
+    if not folder.is_dir():
+        checkpoint.save(model, folder)
+    return {name: (folder / name).read_bytes() for name in ("config.json", "model.safetensors")}
+
+
+def packed(content: bytes) -> bytes:
+    import gzip
+
+    return gzip.compress(content, mtime=0)
+
+
+def picture(suffix: str, mode: str, size: tuple[int, int] = (9, 7)) -> bytes:
+    values = np.arange(size[0] * size[1] * 4, dtype=np.uint16).reshape(size[1], size[0], 4)
+    deep = Image.fromarray(values[..., 0] * 997) if mode == "I;16" else None
+    file = io.BytesIO()
+    (deep or Image.fromarray(values.astype(np.uint8), "RGBA").convert(mode)).save(
+        file, {"jpg": "JPEG", "tif": "TIFF", "pgm": "PPM"}.get(suffix, suffix.upper())
+    )
+    return file.getvalue()
+
+
+def _picture(suffix: str, at: Path) -> object:
+    return image.read_picture(at / f"a.{suffix}", (8, 8), False, "auto", "ink")
+
+
+def _table(at: Path) -> object:
+    return kinds.find("table").read([at / "a.csv"], DataSpec((1, 1, 2), 2, kind="table", values="real"))
+
+
+def _models(at: Path) -> object:
+    from zoo.textbook import choose
+
+    return choose.choose(choose.read(at), ["accuracy", "speed"], choose.Limits(seconds=1000))
+
+
+def _cache(cases: Path) -> Reader:
+    """Decoded pictures; those that they were made of have the time that the cache's name knows."""
+    folder = cases / "pictures"
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(3):
+            path = folder / name / f"{number}.png"
+            if not path.exists():
+                Image.new("L", (5, 5), 40 * number + (name == "b")).save(path)
+    load_splits("image_folder", cases, path=folder, image_size=8)
+    (cache,) = (cases / ".cache").iterdir()
+    names = ("meta.json", "images.npy", "records.npy")
+    files = {f".cache/{cache.name}/{name}": (cache / name).read_bytes() for name in names}
+    return Reader(files, lambda at: load_splits("image_folder", at, path=folder, image_size=8))
+
+
+@functools.lru_cache(maxsize=2)
+def trained(cases: Path) -> dict[str, bytes]:
+    """The files of a run of one epoch, that another one would go on with."""
+    if not (cases / "runs").is_dir():
+        words = ["model=mlp", "model.hidden_sizes=[4]", "data=digits", "data.batch_size=256", "logger=none",
+                 "trainer=cpu", "trainer.max_epochs=1", "learner.ema=0.9", f"runs={cases / 'runs'}"]  # fmt: skip
+        _train(words)
+    (run,) = (cases / "runs").iterdir()
+    return {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+
+
+def _resumed(at: Path) -> object:
+    with initialize_config_dir(str(REPOSITORY / "configs"), version_base="1.3"):
+        return config.resumed(at, [])
+
+
+def _go_on(at: Path) -> None:
+    _train([f"resume={at}", "trainer.max_epochs=2"])
+
+
+def _train(words: list[str]) -> None:
+    """``python train.py`` in this process. Raises ``ZooError`` with what it says where it refuses."""
+    import train
+
+    said = io.StringIO()
+    with mock.patch.object(sys, "argv", [str(REPOSITORY / "train.py"), *words]), mock.patch.dict(os.environ):
+        try:
+            with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+                train.main()
+        except SystemExit as end:
+            if end.code == 2:
+                raise ZooError(said.getvalue().strip()) from end
+            if end.code:
+                raise RuntimeError(f"exit status {end.code}: {said.getvalue()}") from end
