@@ -45,7 +45,9 @@ ALIKE = {  # what draws no random numbers: the images, and the weights but for r
     "naive_bayes": ("model=naive_bayes",),
     "naive_bayes-hidden": ("model=naive_bayes", "data.labels=60", "learner.tolerance=0", DOUBLE),
     "gmm": ("model=gmm", "model.num_components=2", "model.pca=6", "learner.tolerance=0", DOUBLE),
-    "gmm-hidden": ("model=gmm", "model.num_components=2", "model.pca=6", "data.labels=60", "learner.tolerance=0", DOUBLE),
+    "gmm-hidden": (
+        "model=gmm", "model.num_components=2", "model.pca=6", "data.labels=60", "learner.tolerance=0", DOUBLE,
+    ),
     "hmm": ("model=hmm", "model.num_states=3", "learner.tolerance=0", DOUBLE),
     "gmm-gradient": (
         "model=gmm", "model.num_components=2", "model.pca=6", "learner=likelihood", "learner.optimizer.name=SGD",
@@ -63,8 +65,9 @@ NOISY = {  # each process draws its own dropout masks or latents: equal in distr
 def train(run: Path, *words: str, processes: int = 1, batch: int = 64) -> dict[str, Any]:
     """A training of this process, or this process's part of it, in batches of ``batch`` images of all processes.
 
-    One that is there goes on. The word ``stopped`` ends it by a signal in its third step. What it ends with: ``weights``, ``metrics`` of the last epoch, ``steps``, the random numbers that are ``next`` and,
-    of a density, ``log_prob``, the mean of log p(x) over validation or training images, in nats.
+    One that is there goes on. The word ``stopped`` ends it by a signal in its third step. What it ends with:
+    ``weights``, ``metrics`` of the last epoch, ``steps``, the random numbers that are ``next`` and, of a density,
+    ``log_prob``, the mean of log p(x) over validation or training images, in nats.
     """
     many = (f"trainer={'cpu' if processes == 1 else 'ddp'}", f"trainer.devices={processes}")
     many = (*many, "trainer.accelerator=cpu", f"data.batch_size={batch // processes}")
@@ -126,7 +129,7 @@ def part(folder: Path) -> None:
 
 
 def distance(one: dict[str, Any], two: dict[str, Any]) -> tuple[float, float]:
-    """The largest relative difference of a weight or statistic, ‖a − b‖ / ‖a‖, and that of log p(x), NaN without one."""
+    """The largest relative difference of a weight or statistic, ‖a − b‖ / ‖a‖, and that of log p(x), or NaN."""
     pairs = [(value.double(), two["weights"][key].double()) for key, value in one["weights"].items()]
     weights = max(float((a - b).norm() / a.norm().clamp(min=1e-12)) for a, b in pairs)
     if "log_prob" not in one:

@@ -306,8 +306,8 @@ def check_processes(state: Mapping[str, Any], count: int) -> None:
     before = 1 + len(state.get("other_rngs", ()))
     if before != count:
         raise ConfigError(
-            f"the run goes on with as many processes as it was trained by, {before}, not {count}, each of which has "
-            f"random numbers and a share of each batch of its own: trainer.devices × trainer.num_nodes is to be {before}"
+            f"the run goes on with as many processes as it was trained by, {before}, not {count}, each with its own "
+            f"random numbers and share of a batch: trainer.devices × trainer.num_nodes is to be {before}"
         )
 
 

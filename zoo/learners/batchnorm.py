@@ -22,7 +22,7 @@ class SynchronizedBatchNorm(LayerSync):
 
     def apply(self, model: nn.Module) -> nn.Module:
         for layer in _layers(model):
-            layer.forward = types.MethodType(_synchronized, layer)  # type: ignore[method-assign]
+            layer.forward = types.MethodType(_synchronized, layer)
         return model
 
     def revert(self, model: nn.Module) -> nn.Module:
@@ -63,11 +63,11 @@ class _Sum(torch.autograd.Function):
     """The sum over processes of a tensor that each of them has, and of the gradients that each has for it."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         total = x.clone()
         torch.distributed.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return _Sum.forward(ctx, gradient.contiguous())
