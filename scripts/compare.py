@@ -32,7 +32,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from zoo import config as configuration
-from zoo.command import command, fail
+from zoo.command import command, fail, late_help
 from zoo.errors import ConfigError, ZooError, did_you_mean
 from zoo.files import user_path
 from zoo.plain import read_yaml
@@ -95,7 +95,8 @@ def main() -> None:
         rest = [word for word in sys.argv[1:] if word != "claims=all"]
         sys.argv[1:] = [*rest, f"claims={','.join(names)}"]
     try:
-        job()
+        with late_help():
+            job()
     except HydraException as error:
         raise ConfigError(configuration.explain(error, sys.argv[1:], CONFIGS)) from error
     except KeyboardInterrupt as stop:

@@ -31,7 +31,7 @@ ALLOWED = {
     "learners": "errors base registry checkpoint data metrics",
     "inspect": "errors plain files spec base capability questions data metrics",
     "tasks": "errors files spec base registry capability questions data metrics learners inspect",
-    "run": "errors plain terminal files base registry checkpoint capability data learners inspect tasks",
+    "run": "errors plain terminal files command config base registry checkpoint capability data learners inspect tasks",
 }
 USERS = ("textbook", "benchmarks", "fuzz")  # of the library: they may import from everywhere but from each other
 

@@ -281,11 +281,7 @@ def test_no_classes_from_end_to_end(tmp_path, capsys):
 
     from zoo.run import sweep
 
-    sweep._directories.append(tmp_path)
-    try:
-        sweep.print_table()
-    finally:
-        sweep._directories.remove(tmp_path)
+    assert sweep.print_table(tmp_path) == (1, 0)
     table = capsys.readouterr().out
     assert "bits/dim" in table
     assert "ece" not in table

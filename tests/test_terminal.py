@@ -349,7 +349,8 @@ def refusal(*words: str) -> str:
         ("data=image_folder data.path=", "is empty"),
         ("hydra/launcher=submitit_local", "pip install hydra-submitit-launcher"),
         ("hydra/launcher=ray", "pip install hydra-ray-launcher"),
-        ("hydra/sweeper=optuna", "pip install hydra-optuna-sweeper"),
+        ("hydra/sweeper=optuna", "scripts/tune.py"),
+        ("hydra/launcher=rq", "hydra/launcher=joblib"),
     ],
 )
 def test_a_hint_says_what_to_type(words, expected):

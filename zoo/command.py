@@ -3,6 +3,7 @@ traceback."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import functools
 import os
@@ -14,7 +15,7 @@ from typing import Any
 import yaml
 
 from zoo import terminal
-from zoo.errors import ConfigError, Stopped, ZooError, did_you_mean
+from zoo.errors import ConfigError, Stopped, ToldError, ZooError, did_you_mean
 from zoo.schema import check_value
 
 TOO_LARGE = re.compile(  # torch's words
@@ -62,8 +63,34 @@ def command(function: Callable[[], None]) -> Callable[[], None]:
     return run
 
 
+@contextlib.contextmanager
+def late_help() -> Iterator[None]:
+    """Let Hydra make its parser on Python 3.14 and newer, where argparse looks at each help as it is given.
+
+    Hydra's for ``--shell-completion`` is no text before it is printed (Hydra 1.3.8, its issue 3121), which argparse
+    takes for a mistake. What is text is looked at all the same.
+    """
+    parser: Any = argparse._ActionsContainer
+    check = getattr(parser, "_check_help", None)
+    if check is None:  # an older Python
+        yield
+        return
+
+    def check_text(self: Any, action: argparse.Action) -> None:
+        if isinstance(action.help, str):
+            check(self, action)
+
+    parser._check_help = check_text
+    try:
+        yield
+    finally:
+        parser._check_help = check
+
+
 def fail(error: ZooError) -> int:
     """Print an error in at most five lines; returns the exit status."""
+    if isinstance(error, ToldError):
+        return 2
     lines = [line for line in str(error).splitlines() if line.strip()]
     print(terminal.printable("\n".join(["error: " + lines[0], *lines[1:5]]), keep="\n"), file=sys.stderr)
     return 2

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import difflib
 import functools
+import itertools
+import math
 import os
 import re
 import sys
@@ -22,7 +24,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -95,11 +97,8 @@ def checked(config: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: an unknown key, a value of the wrong type or outside its range, a value that cannot be resolved.
     """
-    choices = HydraConfig.get().runtime.choices
-    selected = [f"{group}={choices[group]}" for group in GROUPS]
-    loader = GlobalHydra.instance().config_loader()
-    schema = loader.load_configuration("train", [*selected, *(f"~{overlay}" for overlay in OVERLAYS)], RunMode.RUN)
-    values, defaults = _plain(config), _plain(schema)
+    choices, loader = HydraConfig.get().runtime.choices, GlobalHydra.instance().config_loader()
+    values, defaults = _plain(config), _defaults()
     rules = dict(_rules(defaults))
     try:
         _check(values, defaults, rules, "")
@@ -113,12 +112,28 @@ def checked(config: DictConfig) -> dict[str, Any]:
     return {key: _without_rules(value) for key, value in values.items() if key not in ("hydra", RULES)}
 
 
+def _defaults() -> dict[str, Any]:
+    """What the options that the running job has chosen hold by themselves, with their rules: its schema."""
+    choices = HydraConfig.get().runtime.choices
+    selected = [f"{group}={choices[group]}" for group in GROUPS]
+    loader = GlobalHydra.instance().config_loader()
+    return _plain(
+        loader.load_configuration("train", [*selected, *(f"~{overlay}" for overlay in OVERLAYS)], RunMode.RUN)
+    )
+
+
 def settings(arguments: Iterable[str], configs: Path) -> dict[str, Any]:
     """As :func:`checked`, of what ``arguments`` select, outside of a job of ``train.py`` or within another one's.
 
     Raises ``ConfigError`` also for what Hydra refuses.
     """
-    arguments = list(arguments)
+    with _job(list(arguments), configs) as config:
+        return checked(config)
+
+
+@contextlib.contextmanager
+def _job(arguments: list[str], configs: Path) -> Iterator[DictConfig]:
+    """What ``arguments`` select, as the running job of a Hydra of its own."""
     add_found_options(configs)
     outer, outer_hydra = HydraConfig.instance().cfg, GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()  # Hydra takes one application a process
@@ -126,37 +141,93 @@ def settings(arguments: Iterable[str], configs: Path) -> dict[str, Any]:
         with initialize_config_dir(str(configs.resolve()), version_base="1.3"):
             config = compose("train", arguments, return_hydra_config=True)
             HydraConfig.instance().set_config(config)
-            return checked(config)
+            yield config
     except HydraException as error:
         raise ConfigError(explain(error, arguments, configs)) from error
     finally:
         HydraConfig.instance().cfg, GlobalHydra.instance().hydra = outer, outer_hydra
 
 
-def check_sweep(arguments: Sequence[str], configs: Path) -> None:
+def check_sweep(arguments: Sequence[str], configs: Path) -> list[str]:
     """Check jobs of a multirun before the first one begins: each value that is swept over, in a job that will come.
 
-    Raises ``ConfigError`` as :func:`settings` does, with the job.
+    Returns the command line for Hydra, in which each ``glob(…)`` is spelled out.
+
+    Raises ``ConfigError`` as :func:`settings` does, with the job, and for what makes no grid.
     """
-    plain = [word for number, word in enumerate(arguments) if _is_override(arguments, number)]
-    words = [(word, _parsed(word)) for word in plain]
+    words = [_grid(word, configs) if _is_override(arguments, number) else word for number, word in enumerate(arguments)]
     choices = [
-        [f"{word.partition('=')[0]}={value}" for value in override.sweep_string_iterator()]
-        if override.is_discrete_sweep()
-        else [word]
-        for word, override in words
-        if override.is_discrete_sweep() or not override.is_sweep_override()
+        _values(word)
+        for number, word in enumerate(words)
+        if _is_override(words, number) and not word.lstrip("+~").startswith(("hydra.", "hydra/"))
     ]
+    if math.prod(map(len, choices)) > MOST_JOBS:
+        raise ConfigError(f"the sweep has more than {MOST_JOBS:,} jobs: {' × '.join(f'{len(v):,}' for v in choices)}")
     first = [values[0] for values in choices]
+    with _in_a_job(first), _job(first, configs) as config:
+        checked(config)
+        defaults = _defaults()
+    rules = dict(_rules(defaults))
     for place, values in enumerate(choices):
-        for value in values[1:] if place else values:
+        for value in values[1:]:
             job = [*first[:place], value, *first[place + 1 :]]
-            if "hydra/" in value or "hydra." in value:
-                continue
-            try:
-                settings([word for word in job if not word.startswith("hydra")], configs)
-            except ConfigError as error:
-                raise ConfigError(f"{error}\nIn a job of the sweep: {' '.join(job)}; none was started") from error
+            key, _, text = value.partition("=")
+            with _in_a_job(job):
+                if (
+                    key in (*GROUPS, *OVERLAYS)
+                    or not re.fullmatch(r"[\w.]+", key)
+                    or text.startswith("{")
+                    or "${" in text
+                ):
+                    settings(job, configs)
+                else:  # the options stay the same: a thousand values are looked at in a second
+                    typed: Any = _parsed(value).value()
+                    for name in reversed(key.split(".")):
+                        typed = {name: typed}
+                    _check(typed, defaults, rules, "")
+    return words
+
+
+def _grid(word: str, configs: Path) -> str:
+    """A word of a multirun, with ``glob(…)`` spelled out. Raises ``ConfigError`` for what a grid has no place for."""
+    override = _parsed(word)
+    key = override.key_or_group
+    if key == "hydra/sweeper" and override.value() != "basic":
+        raise ConfigError(f"{word}: -m makes a grid, of all values. {SEARCH}")
+    if key == "resume" and override.value() is not None:
+        raise ConfigError(f"{word} goes on with one run, as it was begun: without -m")
+    if override.is_interval_sweep():
+        raise ConfigError(f"{word} has no steps, and -m makes a grid: {key}=range(…) or values with commas. {SEARCH}")
+    if override.value_type != ValueType.GLOB_CHOICE_SWEEP:
+        return word
+    if key not in (*GROUPS, *OVERLAYS):
+        raise ConfigError(f"{word}: glob(…) is of the options of a group, and {key} is none: {key}=a,b are two values")
+    found = override.value().filter(sorted(name for name in _options(key, configs) if not name.startswith("_")))  # type: ignore[union-attr]
+    if not found:
+        raise ConfigError(f"{word} matches none of {', '.join(sorted(_options(key, configs)))}")
+    return f"{word.partition('=')[0]}={','.join(found)}"
+
+
+def _values(word: str) -> list[str]:
+    """A word for each value that one of a multirun has. Raises ``ConfigError`` where it has none."""
+    override = _parsed(word)
+    if not override.is_sweep_override():
+        return [word]
+    try:
+        texts = list(itertools.islice(override.sweep_string_iterator(), MOST_JOBS + 1))
+    except (ValueError, HydraException) as error:  # a step of zero
+        raise ConfigError(f"{word} is no range: {error}") from error
+    if not texts:
+        raise ConfigError(f"{word} has no value: a range leads from its start to before its stop")
+    return [f"{word.partition('=')[0]}={text}" for text in texts]
+
+
+@contextlib.contextmanager
+def _in_a_job(job: Sequence[str]) -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{error}\nIn a job of the sweep: {' '.join(job)}; none was started") from error
 
 
 def latest(runs: Path) -> Path:
@@ -303,23 +374,26 @@ def _moved(key: str, known: set[str]) -> str:
     return f"it is called {target} here"
 
 
-FLAGS = (
+FLAGS = (  # without --experimental-rerun: it reads a pickle, which can run code
     "-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "--resolve", "-p", "--package", "-r", "--run", "-m",
     "--multirun", "-sc", "--shell-completion", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir",
-    "--experimental-rerun", "-i", "--info",
+    "-i", "--info",
 )  # fmt: skip
 
 
 VALUED = ("-p", "--package", "-c", "--cfg", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir",
-          "--experimental-rerun", "-i", "--info")  # fmt: skip
+          "-i", "--info")  # fmt: skip
 DASHES = "-‐‑‒–—―−"  # which a text editor may have put in the place of hyphens
+MOST_JOBS = 100_000  # of a multirun: Hydra lists them all before the first
+SEARCH = "A search is python scripts/tune.py, see its --help"
 PLUGINS = {  # Hydra's own groups, and what is to be installed for an option
-    "hydra/launcher": {"joblib": "joblib-launcher", "submitit": "submitit-launcher", "ray": "ray-launcher",
-                       "rq": "rq-launcher"},
-    "hydra/sweeper": {"optuna": "optuna-sweeper", "ax": "ax-sweeper", "nevergrad": "nevergrad-sweeper"},
+    "hydra/launcher": {"joblib": "joblib-launcher", "submitit": "submitit-launcher", "ray": "ray-launcher"},
     "hydra/job_logging": {"colorlog": "colorlog"},
     "hydra/hydra_logging": {"colorlog": "colorlog"},
-}  # fmt: skip
+}
+DEAD = {  # what has no package for the Pythons of this project: an installed one would stop every command of Hydra
+    "hydra/launcher=rq": "hydra/launcher=joblib is for one machine, submitit_slurm and ray are for several",
+}
 
 
 def typed(arguments: Iterable[str]) -> list[str]:
@@ -450,6 +524,10 @@ def explain(error: Exception, arguments: list[str], configs: Path) -> str:
         options = sorted(_options(group, configs))  # those in folders, too, which Hydra does not tell
         if group not in (*GROUPS, *OVERLAYS):  # one of Hydra's own
             (group, _, option), options = path.rpartition("/"), list(error.options)
+        if f"{group}={option}" in DEAD:
+            return f"{group}={option} has no package that runs on this Python: {DEAD[f'{group}={option}']}"
+        if group == "hydra/sweeper":
+            return f"{group}={option}: -m makes a grid, of all values. {SEARCH}"
         for name, package in PLUGINS.get(group, {}).items():
             if option.startswith(name) and not any(known.startswith(name) for known in options):
                 return f"{group}={option} needs a package that is not installed: pip install hydra-{package}"

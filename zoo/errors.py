@@ -26,6 +26,10 @@ class CheckpointError(ZooError):
     """A file that is no checkpoint of this zoo, or one that is damaged or refused."""
 
 
+class ToldError(ZooError):
+    """What follows from an error of another process, which has told it: this one says nothing, and ends as of any."""
+
+
 class Stopped(SystemExit):
     """The process is asked to end by the signal ``number``: it does, with status 128 + number.
 

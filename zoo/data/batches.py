@@ -104,7 +104,8 @@ class Batches:
     """An iterable of ``(x, labels)``: examples as a model sees them, float32 ``(B, C, H, W)``, and int64 ``(B,)``.
 
     An epoch visits each image once. It is cut into ``ceil(N / batch_size)`` batches whose sizes differ by one at most,
-    so that there is no tiny last batch; several processes take every ``world_size``-th piece of a finer cut. Each
+    so that there is no tiny last batch. ``world_size`` processes share the batches of one process with ``world_size``
+    times the ``batch_size``: each takes a piece of each batch, and sizes of pieces differ by one at most. Each
     ``iter()`` starts from the first batch, but for the one after :meth:`load_state_dict`.
 
     Order and augmentation are functions of ``(seed, epoch, batch)`` alone: they do not depend on what else draws random
@@ -112,7 +113,7 @@ class Batches:
 
     Args:
         split: stored examples and labels, on the device where the batches are to be.
-        batch_size: largest batch of one process.
+        batch_size: largest batch of one process, so that all of them together see ``world_size`` times as many images.
         shuffle: a new random order each epoch.
         augment: changes to pictures, if any.
         seed: of order and augmentation.
@@ -167,19 +168,22 @@ class Batches:
         order = torch.arange(len(labels))
         if self.shuffle:
             order = torch.randperm(len(labels), generator=self._generator(-1))
-        pieces = order.to(labels.device).tensor_split(max(self.count, 1) * self.world_size)[
-            self.rank :: self.world_size
-        ]
+        batches = order.to(labels.device).tensor_split(max(self.count, 1))
         decode = kinds.find(self.split.kind).decode
         generator = self._generator(0, images.device) if self.augment else None
         first, self._first = self._first, 0
         for number in range(first, self.count):
             self._done = number + 1
-            index = pieces[number]
+            index = batches[number].tensor_split(self.world_size)[self.rank]
             x = images.index_select(0, index)
             if generator is not None:
                 x = self.augment(x, generator.manual_seed(self._stream(number)))
             yield decode(x), labels.index_select(0, index)
+
+    def whole(self, number: int) -> int:
+        """How many images a batch has in all processes together."""
+        least, larger = divmod(len(self.split), self.count)
+        return least + (number < larger)
 
     def _stream(self, number: int) -> int:
         """A seed of its own for each (seed, epoch, batch, process); -1 is the permutation, shared by all processes."""

@@ -14,6 +14,7 @@ from lightning.pytorch.plugins.precision import Precision
 from torch import Tensor, nn
 
 from zoo.base.model import Model
+from zoo.data.batches import Batches
 from zoo.errors import ConfigError, ZooError
 from zoo.learners._learner import Learner
 from zoo.learners.optimization import AveragedWeights, build_optimizer, build_schedule
@@ -132,12 +133,14 @@ class GradientLearner(Learner):
         self._scaler = getattr(plugin, "scaler", None)
         if self.ema is not None:
             self.ema.follow(self.averaged)
+        loader: Any = self.trainer.train_dataloader
+        self._shared = loader if isinstance(loader, Batches) and self.trainer.world_size > 1 else None
         self._every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         super().on_train_start()
 
     def begin_epoch(self) -> None:
         super().begin_epoch()
-        self._group: list[int] = []  # images of the batches whose gradients have been added up
+        self._group: list[float] = []  # images of the batches whose gradients have been added up
         self._watched: list[tuple[int, str, Tensor]] = []  # step, name and value of losses that were not looked at yet
         for optimizer in self._optimizers:
             optimizer.zero_grad()
@@ -146,9 +149,10 @@ class GradientLearner(Learner):
         x, labels = batch
         loss = self.loss(x, labels)
         totals, size = self._totals, len(labels)
-        self._group.append(size)
+        self._group.append(self._mean_size(size, batch_idx))
         # in proportion to the batch's images; exact where all batches of the step have as many as the first
-        self._backward(loss / (self.accumulate * self._group[0] / size) if self.accumulate > 1 else loss)
+        share = self.accumulate * self._group[0] / size
+        self._backward(loss if share == 1 else loss / share)
         self.means.add(size, loss=loss)
         self.watch(loss=loss)
         totals["seen"] += size
@@ -158,6 +162,11 @@ class GradientLearner(Learner):
 
     # Lightning looks at the signature each step; a stored one is found ten times faster
     training_step.__signature__ = inspect.signature(training_step)  # type: ignore[attr-defined]
+
+    def _mean_size(self, size: int, batch_idx: int) -> float:
+        """The images of a batch in a process, of which this one has ``size``, on average over the processes: gradients
+        are averaged over processes, and are to be those of the mean over images."""
+        return size if self._shared is None else self._shared.whole(batch_idx) / self._shared.world_size
 
     def _step(self) -> None:
         optimizer = self._optimizer

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
@@ -150,14 +151,17 @@ class Learner(LightningModule):
             self.training_step = explained(type(self).training_step.__get__(self), self.model.name)  # type: ignore
         self._batches = self.trainer.num_training_batches
         self.begin_epoch()  # Lightning does not announce the epoch where a run goes on in the middle of one
+        rank = self.trainer.global_rank
         if self._resumed is not None:  # go on with the random numbers and the batch that were next
-            restore_rng(self._resumed["rng"], self.device)
+            restore_rng(self._resumed["rngs"][rank], self.device)
             loader: Any = self.trainer.train_dataloader
             if self._resumed["loader"] is not None:
                 loader.load_state_dict(self._resumed["loader"])
             if self._resumed["so_far"] is not None:
                 self.load_epoch(self._resumed["so_far"])
             self._resumed = None
+        elif rank:  # noise and dropout are its own; initial weights and the order of images are those of all
+            torch.manual_seed(stream(torch.initial_seed(), rank))
 
     def on_train_epoch_start(self) -> None:
         self.begin_epoch()
@@ -165,12 +169,12 @@ class Learner(LightningModule):
     def begin_epoch(self) -> None:
         """Set the epoch's totals, means and clock to zero. A subclass adds its own."""
         self._totals = {"seen": 0, "batches": 0}
-        self.means = EpochMeans()
+        self.means = EpochMeans(self.trainer.world_size)
         self._seconds = 0.0
         self._clock = time.perf_counter()
 
     def epoch_state(self) -> dict[str, Any]:
-        """What an epoch has summed up so far, as plain data. A subclass adds its own."""
+        """What an epoch has summed up so far in all processes, as plain data. A subclass adds its own."""
         seconds = self._seconds + time.perf_counter() - self._clock
         return {
             "totals": dict(self._totals),
@@ -183,7 +187,7 @@ class Learner(LightningModule):
     def load_epoch(self, state: dict[str, Any]) -> None:
         """Go on with an epoch from its :meth:`epoch_state`."""
         self._totals = dict(state["totals"])
-        self.means.load_state_dict(state["means"], self.device)
+        self.means.load_state_dict(state["means"], self.device, self.trainer.is_global_zero)
         self._seconds = state["seconds"]
 
     @property
@@ -208,18 +212,23 @@ class Learner(LightningModule):
                 )
 
     def on_validation_start(self) -> None:
-        if self.trainer.world_size > 1:  # running statistics differ; those of rank 0 are saved, so they are validated
-            for buffer in self.buffers():
-                torch.distributed.broadcast(buffer, 0)
+        self._share_buffers()
         if not self.trainer.sanity_checking and self.trainer.state.fn == "fit":
             self._seconds += time.perf_counter() - self._clock
 
     def on_validation_end(self) -> None:
         self._clock = time.perf_counter()
 
+    def _share_buffers(self) -> None:
+        """Running statistics differ between processes; those of rank 0 are saved, so they are what all have."""
+        if self.trainer.world_size > 1:
+            for buffer in self.buffers():
+                torch.distributed.broadcast(buffer, 0)
+
     def end_epoch(self) -> float:
         """Stop the clock; the images a second of all processes together."""
         self._seconds += time.perf_counter() - self._clock
+        self._share_buffers()
         self._totals["batches"] = 0  # a checkpoint from here on begins with the next epoch
         return self._totals["seen"] * self.trainer.world_size / max(self._seconds, 1e-9)
 
@@ -240,10 +249,13 @@ class Learner(LightningModule):
     def _summary(self, stage: str) -> None:
         parts = [torch.cat(part) for part in zip(*self._outputs, strict=True)]
         self._outputs.clear()
-        if self.trainer.world_size > 1:  # processes may hold unequal numbers of images
-            parts = [torch.cat(gather_all_tensors(part.contiguous())) for part in parts]
+        parts = [self.gathered(part) for part in parts]
         values = {f"{stage}/{key}": value for key, value in self.measure(stage, *parts).items()}
         self.log_dict(values, sync_dist=self.trainer.world_size > 1)
+
+    def gathered(self, part: Tensor) -> Tensor:
+        """The rows of ``part`` of all processes, which may hold unequal numbers of them."""
+        return part if self.trainer.world_size == 1 else torch.cat(gather_all_tensors(part.contiguous()))
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._collect(batch)
@@ -261,7 +273,7 @@ class Learner(LightningModule):
 
     def on_save_checkpoint(self, state: dict[str, Any]) -> None:
         state["zoo"] = checkpoint.describe(self.model)
-        state["rng"] = rng(self.device)
+        state["rng"], *state["other_rngs"] = self._rngs()
         # Lightning's own copy is not read again once configure_optimizers has asked for the number of steps
         loader: Any = self.trainer.train_dataloader
         inside = self._totals["batches"] > 0 and hasattr(loader, "state_dict")
@@ -271,13 +283,37 @@ class Learner(LightningModule):
     def on_load_checkpoint(self, state: dict[str, Any]) -> None:
         if self._trainer is not None:  # Lightning would do so when the weights have been rounded to float32
             self._trainer.precision_plugin.convert_module(self)
+            check_processes(state, self._trainer.world_size)
         self._resumed = {
-            "rng": state["rng"],
+            "rngs": [state["rng"], *state.get("other_rngs", ())],
             "loader": state["loader"],
             "so_far": state.get("so_far"),
             "steps": state["global_step"],
             "epochs": state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"],
         }
+
+    def _rngs(self) -> list[dict[str, Tensor]]:
+        """:func:`rng` of each process."""
+        own, count = rng(self.device), self.trainer.world_size
+        if count == 1:
+            return [own]
+        every = {key: gather_all_tensors(state.to(self.device)) for key, state in own.items()}
+        return [{key: states[rank].cpu() for key, states in every.items()} for rank in range(count)]
+
+
+def check_processes(state: Mapping[str, Any], count: int) -> None:
+    """Raise ``ConfigError`` where the run of a checkpoint would go on in another number of processes."""
+    before = 1 + len(state.get("other_rngs", ()))
+    if before != count:
+        raise ConfigError(
+            f"the run goes on with as many processes as it was trained by, {before}, not {count}, each with its own "
+            f"random numbers and share of a batch: trainer.devices × trainer.num_nodes is to be {before}"
+        )
+
+
+def stream(seed: int, rank: int) -> int:
+    """A seed for the process of a rank."""
+    return int(np.random.SeedSequence((seed, rank)).generate_state(1, np.uint64)[0] >> 1)
 
 
 def rng(device: torch.device) -> dict[str, Tensor]:

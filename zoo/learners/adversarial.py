@@ -133,7 +133,10 @@ class AdversarialLearner(GradientLearner):
             [loader.split.labels] if isinstance(loader, Batches) else (labels for _, labels in loader)
         )
         counts = sum(torch.bincount(part, minlength=self.model.groups) for part in labels)
-        self.model.set_prior(cast(Tensor, counts).to(self.device))
+        counts = cast(Tensor, counts).to(self.device)
+        if self.trainer.world_size > 1 and not isinstance(loader, Batches):  # which knows the images of all processes
+            torch.distributed.all_reduce(counts)
+        self.model.set_prior(counts)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         x, labels = batch
@@ -145,12 +148,13 @@ class AdversarialLearner(GradientLearner):
             fake = model.fake(x, classes)
         terms, of_real, of_fake = model.discriminator_terms(real, fake, classes, step)
         self.watch(d_loss=cast(Tensor, sum(terms.values())))
-        self._descend(0, cast(Tensor, sum(terms.values())))
+        share = self._mean_size(len(x), batch_idx) / len(x)
+        self._descend(0, cast(Tensor, sum(terms.values())), share)
         self.means.add(len(x), d_loss=terms.pop("loss"), **terms, **self._answered(real=of_real, fake=of_fake))
         if generates:
             loss = model.generator_loss(fake, classes)
             self.watch(g_loss=loss)
-            self._descend(1, loss)
+            self._descend(1, loss, share)
             if self.ema is not None:
                 self.ema.update()
             self.means.add(len(x), g_loss=loss)
@@ -161,8 +165,8 @@ class AdversarialLearner(GradientLearner):
     # Lightning looks at the signature each step; a stored one is found ten times faster
     training_step.__signature__ = inspect.signature(training_step)  # type: ignore[attr-defined]
 
-    def _descend(self, player: int, loss: Tensor) -> None:
-        """A step of the discriminator (0) or the generator (1).
+    def _descend(self, player: int, loss: Tensor, share: float) -> None:
+        """A step of the discriminator (0) or the generator (1); ``share`` of processes, see :meth:`_mean_size`.
 
         Gradients are computed for its own parameters alone: those of the other player stay as they are, and the
         generator's step does not pay for those of the discriminator's weights.
@@ -173,7 +177,7 @@ class AdversarialLearner(GradientLearner):
         alone = self.trainer.world_size == 1
         # a strategy of several processes expects gradients of all parameters: these are averaged here
         with contextlib.nullcontext() if alone else strategy.block_backward_sync():
-            self._backward(loss, inputs=parameters)
+            self._backward(loss if share == 1 else loss / share, inputs=parameters)
         if not alone:
             for parameter in parameters:
                 torch.distributed.all_reduce(parameter.grad)

@@ -85,7 +85,7 @@ class ClassificationLearner(GradientLearner):
         speed = self.end_epoch()
         self.check_losses()
         if self._recent and not any(self.trainer.num_val_batches):
-            self._calibrate(*(torch.cat(parts) for parts in zip(*self._recent, strict=True)))
+            self._calibrate(*(self.gathered(torch.cat(parts)) for parts in zip(*self._recent, strict=True)))
         self._recent.clear()
         values = {
             "train/loss": self.means["loss"],
@@ -97,17 +97,20 @@ class ClassificationLearner(GradientLearner):
 
     def epoch_state(self) -> dict[str, Any]:
         recent = [] if any(self.trainer.num_val_batches) else self._recent  # see on_train_epoch_end
-        return {**super().epoch_state(), "recent": [list(pair) for pair in recent]}
+        return {**super().epoch_state(), "recent": [[self.gathered(part) for part in pair] for pair in recent]}
 
     def load_epoch(self, state: dict[str, Any]) -> None:
         super().load_epoch(state)
-        self._recent.extend((logits.to(self.device), labels.to(self.device)) for logits, labels in state["recent"])
+        rank, count = self.trainer.global_rank, self.trainer.world_size  # what is stored is of all processes
+        self._recent.extend(
+            tuple(part.tensor_split(count)[rank].to(self.device) for part in pair) for pair in state["recent"]
+        )
 
     # Calibration
 
     def _remember(self, logits: Tensor, labels: Tensor) -> None:
         self._recent.append((logits, labels))
-        while (len(self._recent) - 1) * len(labels) > CALIBRATION_IMAGES:
+        while (len(self._recent) - 1) * len(labels) * self.trainer.world_size > CALIBRATION_IMAGES:
             self._recent.popleft()
 
     def _calibrate(self, logits: Tensor, labels: Tensor) -> None:

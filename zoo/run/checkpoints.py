@@ -134,8 +134,11 @@ class Checkpoints(Checkpoint):
 
     def _asked(self, trainer: Trainer) -> bool:
         """Whether a signal asks for an end, in any of the processes."""
-        asked = self.stop.asked is not None
-        return asked if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(asked, all=False)
+        if trainer.world_size > 1:
+            number = torch.tensor(self.stop.asked or 0, device=trainer.strategy.root_device)
+            torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX)
+            self.stop.asked = int(number) or None
+        return self.stop.asked is not None
 
     def _better(self, trainer: Trainer, value: float) -> bool:
         better = self.best is None or (value > self.best if self.mode == "max" else value < self.best)

@@ -23,8 +23,8 @@ def prepare(device: torch.device) -> str:
 
     On the CPU, activations are freed and taken again each step. glibc returns blocks of that size to the system, which
     zeroes them before it hands them out again; it is told to keep them (1.1–1.3× on small convolutional networks).
-    Builds of torch with CUDA ask the driver library at every optimiser step whether a GPU has come; with the GPUs
-    hidden they need not (0.2 ms a step).
+    Builds of torch with CUDA look for a driver at every optimiser step where they have found no GPU; told that there is
+    none, they need not (0.2 ms a step). A GPU that is there is never hidden: the next run of this process may want it.
 
     On a GPU nothing is set: 32-true stays what it says. TensorFloat-32 would leave ten bits of a product, which a
     likelihood notices; torch's own default has it in convolutions alone. What gains from fewer bits asks for
@@ -37,9 +37,9 @@ def prepare(device: torch.device) -> str:
     line = f"{device.type}: {threads} thread{'s' if threads > 1 else ''}"
     if device.type != "cpu":
         return line
-    if torch.backends.cuda.is_built():
+    if torch.backends.cuda.is_built() and not torch.cuda.is_available():
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-        line += ", GPUs hidden"
+        line += ", no GPU"
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_THRESHOLD, 1 << 30)

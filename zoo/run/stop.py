@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from zoo.errors import Stopped
+from zoo.run import processes
 
 # Ctrl-C, what ends a process, a closed terminal, and what SLURM warns with (sbatch --signal=USR1@60)
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
@@ -33,6 +34,8 @@ class Stop:
         first, self.asked = self.asked is None, number
         if not (first and self.later):
             raise Stopped(number)
+        if processes.number():
+            return
         with contextlib.suppress(OSError):  # print() is not for handlers
             os.write(2, b"ends after this step, and saves it; a second signal ends at once\n")
 

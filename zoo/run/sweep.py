@@ -1,49 +1,274 @@
-"""The table at the end of a multirun."""
+"""A multirun: a directory of its own, a row of the table for every job whatever becomes of it, and the exit status.
+
+Jobs run wherever the launcher puts them; what they have in common is the sweep's directory. A job that comes to nothing
+leaves a ``failed.txt`` with the reason there, in the directory that is named after the job.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
-from collections.abc import Callable
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
+from omegaconf import read_write
 from rich.table import Column, Table
 
-from zoo.terminal import console, printable
+from zoo.command import command, limits
+from zoo.errors import Stopped, ZooError
+from zoo.files import write_text
+from zoo.plain import read_json
+from zoo.run.process import TRAIN, environment
+from zoo.terminal import console, printable, quoted
 
-_directories: list[Path] = []
+FAILED = "failed.txt"  # in a job's directory
+STOPPED = "stopped"  # in a sweep's directory: no further job begins
+BASIC = "basic"  # the launcher that runs one job after the other in this process
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A multirun that has begun: where its jobs write, and how many there are."""
+
+    directory: Path
+    jobs: int
+
+
+_begun: list[Sweep] = []
 
 
 class RememberSweep(Callback):
-    """Notes where the jobs of a multirun write, so that their summaries can be read when all have ended."""
+    """Makes the directory of a multirun, and notes it, so that its jobs can be read when all have ended."""
 
     def on_multirun_start(self, config: Any, **_: Any) -> None:
-        _directories.append(Path(config.hydra.sweep.dir))
+        hydra = config.hydra
+        wanted = Path(hydra.sweep.dir)
+        with contextlib.suppress(OSError):  # Hydra will meet it, too, and an error of a callback stops nothing
+            directory = _new_directory(wanted)
+            with read_write(config):
+                hydra.sweep.dir = str(directory)
+                hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted(str(directory))}")  # of every job
+                if hydra.runtime.choices["hydra/launcher"] == BASIC:
+                    hydra.sweeper.max_batch_size = 1  # Hydra composes all jobs of a batch before the first begins
+                else:
+                    signal.signal(signal.SIGINT, _let_jobs_end)
+            words = [*(f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items())]
+            _begun.append(Sweep(directory, count([*words, *hydra.overrides.task])))
+
+    def on_job_end(self, config: Any, job_return: Any, **_: Any) -> None:
+        job_return.cfg = job_return.hydra_cfg = None  # Hydra keeps them to the end of the sweep, half a MiB a job
 
 
-def print_table() -> None:
-    """A row a job of the multirun that has just ended: its figures on validation and test data, and its seconds."""
-    for directory in _directories:
-        runs = sorted(path for path in directory.glob("*") if path.is_dir())
-        read = [
-            json.loads((run / "summary.json").read_text("utf-8")) if (run / "summary.json").is_file() else {}
-            for run in runs
-        ]
-        # jobs that do not classify, or are no densities, leave columns empty; those that all leave so are not shown
-        columns = {name: [column(summary) for summary in read] for name, column in COLUMNS.items()}
-        columns = {name: cells for name, cells in columns.items() if any(cells)}
-        table = Table(Column("run", overflow="fold"), *columns, title=printable(directory))
-        for row, run in enumerate(runs):
-            cells = [cells[row] for cells in columns.values()] if read[row] else ["failed"] if columns else []
-            table.add_row(printable(run.name), *cells)
-        console().print(table)
+def _new_directory(wanted: Path) -> Path:
+    for number in itertools.count(1):
+        directory = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(parents=True)
+            break
+    return directory
+
+
+def count(words: Sequence[str]) -> int:
+    """How many jobs the words of a sweep make."""
+    choices = {}
+    for override in OverridesParser.create().parse_overrides(list(words)):
+        several = override.is_discrete_sweep()
+        choices[override.key_or_group] = sum(1 for _ in override.sweep_string_iterator()) if several else 1
+    return math.prod(choices.values())
+
+
+def _let_jobs_end(*_: Any) -> None:
+    """Ctrl-C reaches the processes of the jobs as well: they save and end. Pressed again, it ends this one at once."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with contextlib.suppress(OSError):
+        (_begun[-1].directory / STOPPED).touch()
+    print("stopping: no further job begins; Ctrl-C again does not wait for those under way", file=sys.stderr)
+
+
+def _is_stopped() -> bool:
+    return any((sweep.directory / STOPPED).exists() for sweep in _begun)
+
+
+def _end(number: int, _: Any) -> None:
+    raise Stopped(number)  # whereupon a launcher ends its workers
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """A multirun that runs within ends with its table, however it ends; does nothing where there was none.
+
+    Raises:
+        ZooError: a job failed.
+        KeyboardInterrupt: it was stopped by Ctrl-C, which its jobs have had as well.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, _end)
+    failed = jobs = 0
+    stopped = True
+    try:
+        yield
+        stopped = _is_stopped()
+    except ZooError:
+        if not _is_stopped():  # which ends some launchers, too
+            raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        while _begun:
+            sweep = _begun.pop()
+            rows, wrong = print_table(sweep.directory)
+            failed, jobs = failed + wrong, jobs + sweep.jobs
+            if stopped and rows < sweep.jobs:
+                console().print(f"{sweep.jobs - rows} of {sweep.jobs} jobs were not begun")
+    if stopped:
+        raise KeyboardInterrupt("interrupted; each job that had begun says in its directory how it ended")
+    if failed:
+        raise ZooError(f"{failed} of {jobs} jobs failed; the table says why")
+
+
+@contextlib.contextmanager
+def noted(target: Path) -> Iterator[None]:
+    """What goes wrong in the job of a directory is written down there, and the other jobs go on.
+
+    The traceback of what is no user's mistake is printed. What ends the process is raised on.
+    """
+    try:
+        yield
+    except ZooError as error:
+        _note(target, str(error))
+    except Exception as error:
+        traceback.print_exc()
+        _note(target, f"{type(error).__name__}: {error}")
+    except (Stopped, KeyboardInterrupt) as stop:
+        _note(target, str(stop) or "interrupted")
+        raise
+
+
+def _note(target: Path, reason: str) -> None:
+    print(printable(f"{target.name} failed: {reason}", keep="\n"), file=sys.stderr)
+    with contextlib.suppress(OSError, ZooError):  # a full disk, of which the line above tells
+        target.mkdir(parents=True, exist_ok=True)
+        if not (target / FAILED).exists():
+            write_text(target / FAILED, reason + "\n")
+
+
+@contextlib.contextmanager
+def arguments(words: Sequence[str]) -> Iterator[None]:
+    """``sys.argv`` is what starts this job alone, as its summary shall say."""
+    before = sys.argv
+    sys.argv = [os.path.relpath(TRAIN), *words]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+def apart(settings: Mapping[str, Any], target: Path, words: Sequence[str]) -> None:
+    """Train a job in a process of its own, and wait for it.
+
+    A launcher's worker thus outlives whatever ends the job, be it the system's want of memory, and serves the next one.
+    Does nothing once the sweep is stopped. Raises ``ZooError`` where a signal has ended the process.
+    """
+    if (target.parent / STOPPED).exists():
+        return
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    job = subprocess.Popen(
+        [sys.executable, "-c", "from zoo.run import sweep; sweep.alone()"],
+        stdin=subprocess.PIPE,
+        env=environment(PYTHONIOENCODING=encoding),
+        encoding="utf-8",
+    )
+    assert job.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        job.stdin.write(json.dumps([settings, str(target), words]) + "\n")
+        job.stdin.flush()  # and not closed: that would mean that this process is gone
+    while job.poll() is None:
+        with contextlib.suppress(KeyboardInterrupt):  # the other process has it, too, and knows what to do
+            job.wait()
+    if job.returncode < 0:
+        raise ZooError(f"its process was killed by {signal.Signals(-job.returncode).name}")
+    if job.returncode and not (target / FAILED).exists():
+        raise ZooError(f"its process ended with exit status {job.returncode}")
+
+
+@command
+def alone() -> None:
+    """The process that :func:`apart` begins: stdin says what to train, and ends with the process that asked."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a launcher may have ignored it
+    settings, target, words = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with noted(Path(target)), limits(), arguments(words):
+        from zoo.run.train import train
+
+        train(settings, None, Path(target))
+
+
+def _end_with_parent() -> None:
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def print_table(directory: Path) -> tuple[int, int]:
+    """A row a job: its figures on validation and test data, its seconds, and why it failed. Returns how many jobs have
+    begun, and how many of them failed."""
+    runs = sorted((path for path in directory.glob("[0-9]*") if path.is_dir()), key=_number)
+    read = [_summary(run) for run in runs]
+    reasons = [_reason(run, summary) for run, summary in zip(runs, read, strict=True)]
+    # jobs that do not classify, or are no densities, leave columns empty; those that all leave so are not shown
+    columns = {name: [column(summary) for summary in read] for name, column in COLUMNS.items()}
+    columns = {name: cells for name, cells in {**columns, "failed": reasons}.items() if any(cells)}
+    heads = [Column(name, overflow="fold", min_width=20 if name == "failed" else None) for name in ("run", *columns)]
+    table = Table(*heads, title=printable(directory))
+    for row, run in enumerate(runs):
+        table.add_row(printable(run.name), *(printable(cells[row]) for cells in columns.values()))
+    console().print(table)
+    return len(runs), sum(map(bool, reasons))
+
+
+def _number(run: Path) -> tuple[int, str]:
+    match = re.match(r"\d+", run.name)
+    return int(match[0]) if match else -1, run.name
+
+
+def _summary(run: Path) -> dict[str, Any]:
+    try:
+        summary = read_json(run / "summary.json")
+    except ZooError:
+        return {}
+    return summary if isinstance(summary, dict) else {}
+
+
+def _reason(run: Path, summary: Mapping[str, Any]) -> str:
+    """Why a job failed, in a line; empty where it did not."""
+    with contextlib.suppress(OSError):
+        return shortened((run / FAILED).read_text("utf-8", "replace")) or "without a word"
+    return "" if summary else "it did not come to its end"
+
+
+def shortened(reason: str) -> str:
+    """The beginning of the first line of an error, for a cell of a table."""
+    return textwrap.shorten(reason.strip().partition("\n")[0], 100, placeholder=" …")
 
 
 def _cell(group: str, key: str, form: str) -> Callable[[dict[str, Any]], str]:
     def cell(summary: dict[str, Any]) -> str:
-        value = summary.get(group, {}).get(key)
-        return "" if value is None else format(value, form)
+        values = summary.get(group)
+        value = values.get(key) if isinstance(values, dict) else None
+        return format(value, form) if isinstance(value, (int, float)) else ""
 
     return cell
 

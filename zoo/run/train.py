@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from zoo.base.generative import Latent
 from zoo.data.datamodule import ImageDataModule
 from zoo.data.splits import Split
 from zoo.errors import CheckpointError, ConfigError, Stopped, ZooError
-from zoo.files import write_json, write_yaml
+from zoo.files import user_path, write_json, write_yaml
 from zoo.inspect.latents import LatentPictures
 from zoo.inspect.progress import Progress
 from zoo.learners import learner_class
+from zoo.learners._learner import check_processes
 from zoo.plain import read_json, read_yaml
-from zoo.run import machine, record
+from zoo.run import machine, processes, record
 from zoo.run.checkpoints import Checkpoints, newest, processed
 from zoo.run.curves import EPOCHS, join_curves
 from zoo.run.record import Settings, run_directory
@@ -34,7 +35,9 @@ from zoo.tasks import sample_quality
 from zoo.tasks.evaluate import Evaluation, evaluate, remarks, tells
 
 
-def train(settings: Settings, resume: Path | None = None, target: Path | None = None) -> float:
+def train(
+    settings: Settings, resume: Path | None = None, target: Path | None = None, more: Sequence[L.Callback] = ()
+) -> float:
     """Run a checked configuration from data to summary.
 
     Args:
@@ -42,6 +45,7 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
             ``compile``.
         resume: a run directory to go on in.
         target: where the run directory shall be; in ``runs`` under a name of its own if left out.
+        more: callbacks, beside those of every training.
 
     Returns:
         The best value of the learner's monitor; that of its ``fallback_monitor``, in the last epoch, where nothing was
@@ -53,18 +57,20 @@ def train(settings: Settings, resume: Path | None = None, target: Path | None = 
     """
     with quiet(), stoppable() as stop, run_directory(settings, resume, target) as run:
         try:
-            return _train(settings, run, resume is not None, stop, commands=target is None)
+            return _train(settings, run, resume is not None, stop, more, commands=target is None)
         except Stopped as stopped:
             stopped.advice = _how_to_go_on(run)
             raise
 
 
-def _train(settings: Settings, run: Path, resume: bool, stop: Stop, commands: bool) -> float:
+def _train(
+    settings: Settings, run: Path, resume: bool, stop: Stop, more: Sequence[L.Callback], commands: bool
+) -> float:
     console = terminal.console()
     started = time.perf_counter()
     dry = bool(settings["trainer"]["fast_dev_run"])
     ckpt, state, note = newest(run) if resume else (None, None, "")
-    learner, data, trainer = build(settings, run, console, stop=stop)
+    learner, data, trainer = build(settings, run, console, stop=stop, more=more)
     kept = _kept(trainer)
     trained = state if state is not None and _is_trained(state, run, settings, trainer, data) else None
     if not dry and trainer.is_global_zero:
@@ -120,12 +126,24 @@ def _conclude(
 
 
 def join(run: Path) -> None:
-    """Take part in a training that another process has begun and that uses several: this is one of the others."""
-    settings = read_yaml(run / "config.yaml")
+    """Take part in a training that another process has begun and has started this one for."""
+    processes.end_with(os.getppid())
+    ckpt = os.environ["ZOO_RESUME"]
     with quiet(), stoppable() as stop:
-        learner, data, trainer = build(settings, run, Console(quiet=True), stop=stop)
-        ckpt = os.environ["ZOO_RESUME"]
+        learner, data, trainer = build(read_yaml(run / "config.yaml"), run, Console(quiet=True), stop=stop)
         fit(learner, data, trainer, run, Path(ckpt) if ckpt else None)
+
+
+def take_part(settings: Settings, resume: Path | None = None) -> float:
+    """As :func:`train`, in a process that torchrun or srun has started beside the first one, which writes and tells."""
+    run = resume or user_path(settings["runs"])  # nothing is written there from here
+    with quiet(), stoppable() as stop:
+        ckpt, state, _ = newest(run) if resume else (None, None, "")
+        learner, data, trainer = build(settings, run, Console(quiet=True), stop=stop)
+        if state is None or not _is_trained(state, run, settings, trainer, data):
+            fit(learner, data, trainer, run, ckpt, state)
+        logged = trainer.callback_metrics
+        return float(logged[learner.monitor if learner.monitor in logged else learner.fallback_monitor])
 
 
 def build(
@@ -135,11 +153,12 @@ def build(
     pictures: bool = True,
     train: Split | None = None,
     stop: Stop | None = None,
+    more: Sequence[L.Callback] = (),
 ) -> tuple[Any, ImageDataModule, L.Trainer]:
     """Learner, data and trainer of a configuration. Raises ``ZooError`` for what cannot be built.
 
     ``pictures``: whether a latent space is drawn each epoch. ``train``: images to train on in place of the source's.
-    ``stop``: what signals ask of the training.
+    ``stop``: what signals ask of the training. ``more``: callbacks, beside those of every training.
     """
     L.seed_everything(settings["seed"], verbose=False)
     data = ImageDataModule(**settings["data"], seed=settings["seed"], train=train)
@@ -148,7 +167,7 @@ def build(
     model = registry.create(name, data.spec, **options)
     options = dict(settings["learner"])
     learner = learner_class(options.pop("name"))(model, **options)
-    callbacks: list[L.Callback] = [Progress(run / "metrics.csv", console)]
+    callbacks: list[L.Callback] = [*more, Progress(run / "metrics.csv", console)]
     if not settings["trainer"]["fast_dev_run"] and pictures and isinstance(model, Latent):
         callbacks.insert(0, latent_pictures(settings, data, run, console))  # before Progress, which writes what it logs
     callbacks.append(
@@ -161,6 +180,7 @@ def build(
         )
     )
     trainer = build_trainer(settings, run, callbacks)
+    processes.check(trainer)
     if settings.get("compile"):
         learner.compile_training()
     learner.check_trainer(trainer)
@@ -187,23 +207,11 @@ def fit(
 
     Raises ``ZooError`` where Lightning refuses the combination, or ends early.
     """
-    os.environ["ZOO_RUN"], os.environ["ZOO_RESUME"] = str(run), str(ckpt or "")  # read by further processes: join()
     try:
         if state is not None and trainer.is_global_zero:
             _rewind_curves(run, state)
-        trainer.fit(learner, data, ckpt_path=ckpt, weights_only=True)
-    except MisconfigurationException as error:
-        raise ConfigError(str(error)) from error
-    except ValueError as error:
-        if "`val_check_interval`" not in str(error):  # which Lightning compares with the data late
-            if isinstance(error, ZooError):
-                raise
-            raise _damaged(ckpt, trainer, error) from error
-        raise ConfigError(f"trainer.val_check_interval: {str(error).strip()}") from error
-    except torch.OutOfMemoryError:
-        raise
-    except (KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
-        raise _damaged(ckpt, trainer, error) from error
+        with processes.together(trainer, ZOO_RUN=str(run), ZOO_RESUME=str(ckpt or "")):  # which join() reads
+            trainer.fit(learner, data, ckpt_path=ckpt, weights_only=True)
     except OSError as error:
         raise ZooError(f"{error.filename or run} cannot be written: {error.strerror or error}") from error
     except SystemExit as end:
@@ -212,16 +220,33 @@ def fit(
         raise KeyboardInterrupt(
             f"interrupted; {_how_to_go_on(run)}"
         ) from end  # which Lightning had turned into an exit
-    finally:
-        del os.environ["ZOO_RUN"], os.environ["ZOO_RESUME"]
+    except Exception as error:
+        explained = _explained(error, ckpt, trainer)
+        if explained is error:
+            raise
+        raise explained from error
 
 
-def _damaged(ckpt: Path | None, trainer: L.Trainer, error: Exception) -> Exception:
-    """What to say of an error before the first step of a run that goes on is done; later on, the error itself."""
-    if ckpt is None or _kept(trainer).began:
+def _explained(error: Exception, ckpt: Path | None, trainer: L.Trainer) -> Exception:
+    """What to say of an error in a training from ``ckpt`` on; itself where there is nothing to say."""
+    first = (str(error).splitlines() or [""])[0]
+    if isinstance(error, (ZooError, torch.OutOfMemoryError)):
         return error
-    reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
-    return CheckpointError(f"{ckpt} cannot be gone on from: what it holds of the training does not fit it ({reason})")
+    if isinstance(error, MisconfigurationException):
+        return ConfigError(str(error))
+    if isinstance(error, ValueError) and "`val_check_interval`" in str(error):  # which Lightning compares late
+        return ConfigError(f"trainer.val_check_interval: {str(error).strip()}")
+    operation, vary, _ = first.partition(" does not have a deterministic implementation")
+    if vary:
+        return ConfigError(
+            f"trainer.deterministic=true: {operation} has results that vary here; trainer.deterministic=warn goes on"
+        )
+    if ckpt is not None and not _kept(trainer).began:  # while it was restored
+        reason = f"{type(error).__name__}: {first[:200]}"
+        return CheckpointError(
+            f"{ckpt} cannot be gone on from: what it holds of the training does not fit it ({reason})"
+        )
+    return error
 
 
 def _kept(trainer: L.Trainer) -> Checkpoints:
@@ -259,6 +284,7 @@ def _is_trained(
     epochs, steps = settings["trainer"]["max_epochs"], settings["trainer"]["max_steps"]
     done, converged = processed(state), bool(state.get("em", {}).get("converged"))
     if not converged and done < epochs and not 0 <= steps <= state["global_step"]:
+        check_processes(state, trainer.world_size)
         _check_epoch(state, trainer, data)
         return False
     kept = Checkpoints(run, None)

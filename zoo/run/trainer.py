@@ -18,6 +18,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from zoo.errors import ConfigError, did_you_mean
+from zoo.learners.batchnorm import SynchronizedBatchNorm
 from zoo.run.checkpoints import WholeFiles
 
 # Trainer arguments that this module sets
@@ -48,6 +49,9 @@ def build_trainer(settings: dict[str, Any], run: Path, callbacks: list[L.Callbac
     if options["accelerator"] in ("gpu", "cuda") and not torch.cuda.is_available():
         raise ConfigError("this machine has no GPU that PyTorch can use: trainer=cpu or trainer=auto")
     _check_devices(options)
+    plugins: list[Any] = [WholeFiles()]
+    if options.pop("sync_batchnorm", False):
+        plugins.append(SynchronizedBatchNorm())
     logger = None
     if settings["logger"]["name"] == "tensorboard":
         try:
@@ -59,7 +63,7 @@ def build_trainer(settings: dict[str, Any], run: Path, callbacks: list[L.Callbac
             **{"num_sanity_val_steps": 0, **options},
             logger=logger or False,
             callbacks=callbacks,
-            plugins=[WholeFiles()],
+            plugins=plugins,
             default_root_dir=run,
             enable_checkpointing=True,
             enable_progress_bar=False,
@@ -86,6 +90,12 @@ def _check_devices(options: Mapping[str, Any]) -> None:
             raise ConfigError(f"trainer.devices={devices} names GPUs: on the CPU it is a number of processes")
         if isinstance(devices, int) and devices > most:
             raise ConfigError(f"trainer.devices={devices}: on the CPU, at most {most} processes on this machine")
+    started = next((way for way in ("spawn", "fork", "notebook") if way in str(options["strategy"])), None)
+    if started:
+        raise ConfigError(
+            f"trainer.strategy={options['strategy']}: a training's processes are started as commands: "
+            "trainer.strategy=ddp, on one device or several"
+        )
     if nodes > 1 and not {"MASTER_ADDR", "SLURM_JOB_ID", "LSB_JOBID", "PBS_JOBID", "XRT_MESH"} & set(os.environ):
         raise ConfigError(
             f"trainer.num_nodes={nodes}: nothing says where the other machines are, and each would wait for them\n"
