@@ -170,7 +170,7 @@ def shape_of(value: Any, shape: Any) -> str:
             return " is no list"
         return next((f"[{n}]{wrong}" for n, entry in enumerate(value) if (wrong := shape_of(entry, shape[0]))), "")
     if isinstance(shape, (type, tuple)):
-        kinds: Any = shape if isinstance(shape, tuple) else (shape,)
+        kinds: tuple[type, ...] = shape if isinstance(shape, tuple) else (shape,)
         right = isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds or object in kinds)
     else:
         right = shape(value)
