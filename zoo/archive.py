@@ -138,7 +138,7 @@ def _check_pickle(code: bytes) -> None:
             stack.append(None)
             continue
         if step.name in ("BINGET", "LONG_BINGET", "GET"):
-            stack.append(known[argument])
+            stack.append(known[argument or 0])
         elif step.name == "DUP":
             stack.append(stack[-1])
         else:

@@ -285,10 +285,11 @@ def _checked_again(config: dict[str, Any]) -> dict[str, Any]:
         if group == "trainer":
             continue
         known = {name for name in _options(group, configs) if not name.startswith("_")}
-        name = (model if group == "model" else config[group]).get("name")
-        if not isinstance(name, str) or name not in known:
-            raise ConfigError(f"{group}.name={plain.short(name)}: {did_you_mean(str(name)[:80], known, 'options')}")
-        choices[group] = name
+        chosen = (model if group == "model" else config[group]).get("name")
+        if not isinstance(chosen, str) or chosen not in known:
+            hint = did_you_mean(str(chosen)[:80], known, "options")
+            raise ConfigError(f"{group}.name={plain.short(chosen)}: {hint}")
+        choices[group] = chosen
     words = [f"{group}={choices[group]}" for group in GROUPS]
     defaults = _plain(
         loader.load_configuration("train", [*words, *(f"~{overlay}" for overlay in OVERLAYS)], RunMode.RUN)

@@ -73,7 +73,7 @@ class _Loader(yaml.SafeLoader):
     """Looks at what aliases amount to before anything is made of them: a merge writes it out."""
 
     def get_single_node(self) -> Any:
-        node = super().get_single_node()  # type: ignore[no-untyped-call]
+        node = super().get_single_node()
         _bounded(node, _below)
         return node
 
@@ -170,8 +170,8 @@ def shape_of(value: Any, shape: Any) -> str:
             return " is no list"
         return next((f"[{n}]{wrong}" for n, entry in enumerate(value) if (wrong := shape_of(entry, shape[0]))), "")
     if isinstance(shape, (type, tuple)):
-        kinds = shape if isinstance(shape, tuple) else (shape,)
-        right = isinstance(value, shape) and (not isinstance(value, bool) or bool in kinds or object in kinds)
+        kinds: tuple[type, ...] = shape if isinstance(shape, tuple) else (shape,)
+        right = isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds or object in kinds)
     else:
         right = shape(value)
     return "" if right else f" cannot be {short(value)}"

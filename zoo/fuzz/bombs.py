@@ -39,27 +39,28 @@ def bombs(readers: Mapping[str, Reader]) -> dict[str, Bomb]:
         found[f"release: {name}"] = (partial(_release, readers["release of mlp"], change), zoo.load)
     for name, content in _pictures().items():
         found[f"picture: {name}"] = (
-            lambda at, content=content: (at / "a.png").write_bytes(content()),
+            partial(_put, "a.png", content),
             lambda at: image.read_picture(at / "a.png", (8, 8), False, "auto", "ink"),
         )
     for name, content in _idx().items():
-        found[f"IDX: {name}"] = (
-            lambda at, content=content: (at / "a.gz").write_bytes(content()),
-            lambda at: idx.read_idx(at / "a.gz", whole=True),
-        )
+        found[f"IDX: {name}"] = (partial(_put, "a.gz", content), lambda at: idx.read_idx(at / "a.gz", whole=True))
     for name, file, content in _texts():
         reader = {"a.csv": "table", "models.json": "table of models", "config.yaml": "run's config"}[file]
         found[f"{reader}: {name}"] = (
             partial(_among, readers[reader], file, content), readers[reader].read,
         )  # fmt: skip
     cache = readers["cache of pictures"]
-    for end, content in (("images.npy", _npy(10**12)), ("records.npy", _npy(10**12)), ("meta.json", b"[" * 10**6)):
+    for end, whole in (("images.npy", _npy(10**12)), ("records.npy", _npy(10**12)), ("meta.json", b"[" * 10**6)):
         file = next(name for name in cache.files if name.endswith(end))
-        found[f"cache of pictures: {end}"] = (partial(_among, cache, file, lambda content=content: content), cache.read)
+        found[f"cache of pictures: {end}"] = (partial(_among, cache, file, partial(bytes, whole)), cache.read)
     for what in ("pipe", "device", "endless link"):
         for name, read in _ANY.items():
             found[f"no file: {what} as {name}"] = (partial(_no_file, what, name), read)
     return found
+
+
+def _put(name: str, content: Callable[[], bytes], at: Path) -> None:
+    (at / name).write_bytes(content())
 
 
 def _among(reader: Reader, file: str, content: Callable[[], bytes], at: Path) -> None:

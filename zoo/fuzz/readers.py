@@ -76,7 +76,7 @@ def readers(cases: Path) -> dict[str, Reader]:
     found["table of models"] = Reader({"models.json": table}, _models)
     run = trained(cases)
     found["run's config"] = Reader(run, _resumed, ("config.yaml",), 0.2)
-    found["run that is resumed"] = Reader(run, _go_on, ("last.ckpt", "metrics.csv", "summary.json"), 0.02)
+    found["run that is resumed"] = Reader(run, _go_on, ("last.ckpt", "metrics.csv", "summary.json"), 0.09)
     return found
 
 

@@ -12,6 +12,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -150,7 +151,7 @@ def mutations(readers: Mapping[str, Reader], count: int, seed: int, work: Path, 
         count, start = only + 1, only
     while start < numbers.stop:
         current = ""
-        for sent in _apart(lambda pipe, start=start: batch(start, pipe), 60.0):
+        for sent in _apart(partial(batch, start), 60.0):
             if isinstance(sent, str):
                 current = sent
                 continue
