@@ -24,7 +24,8 @@ from zoo import config as configuration
 from zoo import terminal
 from zoo.command import command, fail, late_help, limits
 from zoo.errors import ConfigError, ZooError
-from zoo.files import read_yaml, user_path
+from zoo.files import user_path
+from zoo.plain import read_yaml
 from zoo.run import processes, sweep
 
 CONFIGS = Path(__file__).parent / "configs"
