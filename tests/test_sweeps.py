@@ -222,9 +222,11 @@ def test_rows_are_in_the_order_of_the_jobs(tmp_path, capsys):
     (tmp_path / "102-x").mkdir()  # killed before it could say why
     (tmp_path / "103-x").mkdir()
     (tmp_path / "103-x" / "summary.json").write_text("{")
-    assert sweep.print_table(tmp_path) == (5, 2)
+    (tmp_path / "104-x").mkdir()
+    (tmp_path / "104-x" / "summary.json").write_text('{"test": [1], "seconds": {"fit": "1"}}')
+    assert sweep.print_table(tmp_path) == (6, 2)
     names = [row[0] for row in rows(capsys.readouterr().out) if row[0]]
-    assert names == ["099-seed99", "101-seed101", "102-x", "103-x", "1000-seed1000"]
+    assert names == ["099-seed99", "101-seed101", "102-x", "103-x", "104-x", "1000-seed1000"]
 
 
 def test_names_of_jobs_fit_a_path(tmp_path):

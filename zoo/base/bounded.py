@@ -15,17 +15,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_module_registration_hook
+from torch.nn.modules import module as registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map_only
 
 from zoo.errors import CheckpointError
 
-AT_ONCE = 2**23  # values of a tensor that a constructor may make in any case: a try of the model on an example
-AT_ALL = 2**27  # values that it may make in all, most of which are gone at once
+AT_ONCE = 2**26  # values of a tensor that a constructor may make in any case, and of buffers, which need not be stored
+AT_ALL = 2**29  # values that it may make in all, most of which are gone at once
 TIMES = 32  # the weights that there are: what making them goes through
-STEP = 4096  # values that an operation counts for whatever it makes: there are no endless loops of them
-MODULES = 1024  # in any case, and so many for each tensor
+STEP = 2**14  # values that an operation counts for whatever it makes: there are no endless loops of them
+MODULES = 1024  # in any case, and some for each tensor
+MORE = "its options ask for more weights than the file holds"
+WEIGHTS = 2**16  # parameters in any case, and twice those that there are: some are stored once and used twice
 
 
 class _Bounded(TorchDispatchMode):
@@ -39,13 +41,20 @@ class _Bounded(TorchDispatchMode):
         super().__init__()
         self.at_once = AT_ONCE + 4 * values
         self.left = AT_ALL + TIMES * values
+        self._known: dict[Any, int] = {}  # what operations make: loops repeat them
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        made = _size(func, args, kwargs)
+        plain = (bool, int, float, str, type(None), torch.dtype)
+        parts = (part.shape if isinstance(part, Tensor) else part if isinstance(part, plain) else type(part)
+                 for part in tree_iter((args, kwargs)))  # fmt: skip
+        key = (func, *parts)
+        made = self._known.get(key)
+        if made is None:
+            made = self._known[key] = _size(func, args, kwargs)
         self.left -= made + STEP
         if made > self.at_once or self.left < 0:
-            raise CheckpointError("its options ask for more weights than the file holds")
+            raise CheckpointError(MORE)
         return func(*args, **kwargs)
 
 
@@ -53,11 +62,17 @@ def _size(func: Any, args: Any, kwargs: Any) -> int:
     """How many values an operation will make; none where they are those of what it is given, or come to no more."""
     if func.is_view or any(argument.alias_info is not None for argument in func._schema.arguments):
         return 0
+    # where shapes tell, it need not be tried: it is quicker, and to try some the first time imports the compiler
     if getattr(torch.Tag, "reduction", None) in func.tags:
         return 0
-    if torch.Tag.pointwise in func.tags:  # quicker, and the first of them would import the compiler
-        shapes = [reversed(part.shape) for part in tree_iter((args, kwargs)) if isinstance(part, Tensor)]
+    if func is torch.ops.aten.linalg_qr.default and "complete" not in args:
+        return 2 * args[0].numel()
+    shapes = [reversed(part.shape) for part in tree_iter((args, kwargs)) if isinstance(part, Tensor)]
+    if torch.Tag.pointwise in func.tags:
         return math.prod(map(max, zip_longest(*shapes, fillvalue=1)))
+    sizes = next((argument for argument in args if isinstance(argument, (list, tuple))), None)
+    if not shapes and sizes is not None:
+        return math.prod(sizes)
     args, kwargs = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), (args, kwargs))
     if "device" in kwargs:
         kwargs = {**kwargs, "device": "meta"}
@@ -74,17 +89,34 @@ def bounded(values: int, tensors: int) -> Iterator[None]:
 
     Raises ``CheckpointError`` as soon as it is going to be larger by far.
     """
-    left = MODULES + 4 * tensors
+    modules, weights, buffers = MODULES + 4 * tensors, WEIGHTS + 2 * values, AT_ONCE + 4 * values
 
-    def count(parent: nn.Module, name: str, module: nn.Module | None) -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
+    def module(*_: object) -> None:
+        nonlocal modules
+        modules -= 1
+        if modules < 0:
             raise CheckpointError("its options ask for more layers than the file holds")
 
-    counting = register_module_module_registration_hook(count)
+    def parameter(_: nn.Module, __: str, value: Tensor | None) -> None:
+        nonlocal weights
+        weights -= 0 if value is None else value.numel()
+        if weights < 0:
+            raise CheckpointError(MORE)
+
+    def buffer(_: nn.Module, __: str, value: Tensor | None) -> None:
+        nonlocal buffers
+        buffers -= 0 if value is None else value.numel()
+        if buffers < 0:
+            raise CheckpointError(MORE)
+
+    counting = [
+        registration.register_module_module_registration_hook(module),
+        registration.register_module_parameter_registration_hook(parameter),
+        registration.register_module_buffer_registration_hook(buffer),
+    ]
     try:
         with _Bounded(values):
             yield
     finally:
-        counting.remove()
+        for hook in counting:
+            hook.remove()

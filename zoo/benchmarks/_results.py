@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from rich.table import Table
 
+from zoo import plain
 from zoo.errors import ConfigError
 from zoo.files import write_json
 from zoo.run import machine
@@ -47,11 +47,9 @@ def read(path: Path, of: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not path.is_file():
         return {"format": FORMAT, "machine": dict(of), "benchmarks": {}}
-    try:
-        results = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    if not isinstance(results, dict) or results.get("format") != FORMAT:
+    results = plain.read_json(path, ConfigError)
+    shape = {"format": FORMAT.__eq__, "machine": dict, "benchmarks": {str: dict}}
+    if plain.shape_of(results, shape):
         raise ConfigError(f"{path} does not hold benchmarks of format {FORMAT}")
     there, here = ([values.get(key) for key in SAME] for values in (results.get("machine", {}), of))
     if there != here:

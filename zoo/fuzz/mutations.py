@@ -8,6 +8,7 @@ import json
 import random
 import re
 import struct
+import warnings
 import zipfile
 from typing import Any
 
@@ -134,7 +135,8 @@ def _entry(content: bytes, name: str, rng: random.Random) -> bytes:
     else:
         entries[place] = (entry, _bytes(data, entry, rng))
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", rng.choice((zipfile.ZIP_STORED,) * 4 + (zipfile.ZIP_DEFLATED,))) as members:
-        for entry, data in entries:
+    packing = rng.choice((zipfile.ZIP_STORED,) * 4 + (zipfile.ZIP_DEFLATED,))
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(file, "w", packing) as members:
+        for entry, data in entries:  # names may be there twice
             members.writestr(entry, data)
     return file.getvalue()

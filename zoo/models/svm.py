@@ -69,6 +69,9 @@ class SVM(Classifier):
         dim = math.prod(spec.shape)
         self.structured = kernel == "rbf" and dim > LARGEST_DRAWN
         self.sigma = bandwidth * math.sqrt(2 * dim)
+        self.head = nn.Linear(num_features if kernel == "rbf" else dim, spec.num_classes)  # first: it is in the file
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
         if self.structured:
             signs, phases = random_signs(dim, num_features, seed)
             self.register_buffer("signs", signs)  # stored: a file without them is of a matrix that was drawn
@@ -77,9 +80,6 @@ class SVM(Classifier):
             frequencies, phases = random_fourier_features(dim, num_features, self.sigma, seed)
             self.register_buffer("frequencies", frequencies, persistent=False)
             self.register_buffer("phases", phases, persistent=False)
-        self.head = nn.Linear(num_features if kernel == "rbf" else dim, spec.num_classes)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
         self.register_buffer("temperature", torch.ones(()))
 
     def features(self, x: Tensor) -> Tensor:

@@ -19,6 +19,10 @@ from zoo.errors import CheckpointError, Stopped, ZooError
 from zoo.files import whole_file
 from zoo.run.stop import Stop
 
+MOMENTS = {
+    "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "exp_inf", "momentum_buffer", "square_avg", "grad_avg", "acc_delta",
+    "sum", "ax", "prev", "step_size", "variance",
+}  # fmt: skip
 EARLIER = ("BestAndLast", "ModelCheckpoint")  # whose state the checkpoints of earlier versions have
 
 
@@ -81,6 +85,7 @@ class Checkpoints(Checkpoint):
     # Training
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        _check_moments(trainer, self.run)
         self.stop.listen()  # Lightning has put a handler of its own in the place of ours
         self._started, self._before = time.perf_counter(), self.seconds
         self._saved = trainer.global_step
@@ -190,6 +195,21 @@ class Checkpoints(Checkpoint):
             self.epochs, self.steps = processed(state), state["global_step"]
         if not (self.run / "best.ckpt").is_file():  # there is nothing that a later epoch could be worse than
             self.best = None
+
+
+def _check_moments(trainer: Trainer, run: Path) -> None:
+    """Raise ``CheckpointError`` where an optimiser that was restored has averages of other weights than its own: the
+    kernels do not look, and would read what lies behind them."""
+    for optimizer in trainer.optimizers:
+        for weight, state in optimizer.state.items():
+            for name in MOMENTS & state.keys():
+                value = state[name]
+                if value is not None and (not isinstance(value, torch.Tensor) or value.shape != weight.shape):
+                    shape = tuple(getattr(value, "shape", ()))
+                    raise CheckpointError(
+                        f"the checkpoint in {run} cannot be gone on from: an optimiser's {name} is of the shape "
+                        f"{shape}, and its weights are of {tuple(weight.shape)}"
+                    )
 
 
 def newest(run: Path) -> tuple[Path, dict[str, Any], str]:

@@ -31,6 +31,7 @@ from rich.table import Column, Table
 from zoo.command import command, limits
 from zoo.errors import Stopped, ZooError
 from zoo.files import write_text
+from zoo.plain import read_json
 from zoo.run.process import TRAIN, environment
 from zoo.terminal import console, printable, quoted
 
@@ -245,8 +246,8 @@ def _number(run: Path) -> tuple[int, str]:
 
 def _summary(run: Path) -> dict[str, Any]:
     try:
-        summary = json.loads((run / "summary.json").read_text("utf-8"))
-    except (OSError, ValueError):
+        summary = read_json(run / "summary.json")
+    except ZooError:
         return {}
     return summary if isinstance(summary, dict) else {}
 
@@ -265,8 +266,9 @@ def shortened(reason: str) -> str:
 
 def _cell(group: str, key: str, form: str) -> Callable[[dict[str, Any]], str]:
     def cell(summary: dict[str, Any]) -> str:
-        value = summary.get(group, {}).get(key)
-        return "" if value is None else format(value, form)
+        values = summary.get(group)
+        value = values.get(key) if isinstance(values, dict) else None
+        return format(value, form) if isinstance(value, (int, float)) else ""
 
     return cell
 

@@ -17,7 +17,8 @@ from filelock import ReadWriteLock
 from rich.console import Console
 from rich.table import Column, Table
 
-from zoo.errors import ZooError
+from zoo import plain
+from zoo.errors import DataError, ZooError
 from zoo.files import write_json
 from zoo.run import machine
 from zoo.textbook import claims
@@ -132,7 +133,16 @@ def read(done: Sequence[Job]) -> tuple[list[Row], list[float]]:
 
 
 def _entries(done: Sequence[Job]) -> list[dict[str, Any]]:
-    return [_known(json.loads(job.path.read_text("utf-8"))) for job in done]
+    return [_entry(job.path) for job in done]
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    """What was measured by one job. Raises ``DataError`` where its file is damaged."""
+    entry = _known(plain.read_json(path, DataError))
+    wrong = plain.shape_of(entry, {"parameters": dict, "measured": dict, "seconds": (int, float)})
+    if wrong:
+        raise DataError(f"{path} is damaged: what it holds{wrong}; delete it to have it measured again")
+    return entry
 
 
 def _rows(entries: Sequence[dict[str, Any]]) -> tuple[list[Row], list[float]]:

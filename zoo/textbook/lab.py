@@ -19,6 +19,7 @@ from zoo import checkpoint, registry
 from zoo import config as configuration
 from zoo.base.model import Model
 from zoo.data.splits import Split, Splits, load_splits
+from zoo.errors import CheckpointError
 from zoo.files import REPOSITORY
 from zoo.run.train import build, fit
 from zoo.run.trainer import quiet
@@ -53,7 +54,10 @@ class Lab:
     def seconds(self, *words: str) -> float:
         """Seconds that the training of :meth:`train` took, with its validation, alone on the machine."""
         folder = self._folder_of(words, timed=True)
-        return json.loads((folder / "config.json").read_text("utf-8"))["training"]["seconds"]
+        seconds = _training(folder).get("seconds")
+        if not isinstance(seconds, (int, float)):
+            raise CheckpointError(f"{folder} does not say how long its training took: delete it")
+        return seconds
 
     def fit(self, *words: str, train: Split) -> Model:
         """The model that :meth:`train` would make of other training images, in eval mode on the CPU. It is not kept.
@@ -116,7 +120,7 @@ def _rank(word: str) -> tuple[int, str]:
 
 
 def _training(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "config.json").read_text("utf-8")).get("training", {})
+    return checkpoint.released_config(folder).get("training", {})
 
 
 @functools.lru_cache(maxsize=1)
@@ -124,8 +128,8 @@ def _released(root: Path) -> dict[str, Path]:
     """Released models by their recipe."""
     found = {}
     for path in sorted(root.glob("*/config.json")):
-        recipe = json.loads(path.read_text("utf-8")).get("training", {}).get("recipe")
-        if recipe:
+        recipe = _training(path.parent).get("recipe")
+        if isinstance(recipe, list) and all(isinstance(word, str) for word in recipe):
             found[json.dumps(sorted(recipe))] = path.parent
     return found
 
