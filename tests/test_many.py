@@ -285,8 +285,8 @@ def write_model(folder: Path) -> None:
     [
         ("01-refuses", 2, "error: bad luck", 0),
         ("0-refuses", 2, "error: bad luck", 0),
-        ("1-breaks", 2, "a mistake of ours", 1),
-        ("0-breaks", 1, "a mistake of ours", 1),
+        ("1-breaks", 2, "RuntimeError: a mistake of ours", 1),
+        ("0-breaks", 1, "RuntimeError: a mistake of ours", 1),
         ("1-SIGKILL", 2, "process 1 of the training was ended by SIGKILL", 0),
         ("1-SIGTERM", 143, "ended by SIGTERM; to go on:", 0),
         ("0-SIGINT", 130, "interrupted; to go on:", 0),
