@@ -112,7 +112,7 @@ def check(value: Any, *more: type) -> None:
 
     ``more``: other types that may be among them.
     """
-    kinds = (bool, int, float, str, type(None), *more)
+    kinds: tuple[type, ...] = (bool, int, float, str, type(None), *more)
 
     def below(entry: Any) -> list[Any]:
         if isinstance(entry, dict):

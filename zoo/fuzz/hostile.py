@@ -67,7 +67,7 @@ def hostile(readers: Mapping[str, Reader]) -> dict[str, Bomb]:
     for what in ("a.ckpt", "/dev/zero", "pipe", "..", "~"):
         found[f"checkpoint: a probe whose encoder is {what}"] = (partial(_probe, what), _load)
     config = readers["run's config"]
-    for place, value in (("model.name", "../../code"), ("model.name", "code"), ("data.name", "os"), 
+    for place, value in (("model.name", "../../code"), ("model.name", "code"), ("data.name", "os"),
                          ("learner.name", "../x"),
                          ("logger.name", "[none]"), ("model._target_", "os.system"), ("hydra.run.dir", ".."),
                          ("data.seed", "${oc.env:HOME}"), ("seed", "${oc.env:SEED,1}"), ("data.batch_size", "${seed}"),
