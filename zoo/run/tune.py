@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import filelock
 import lightning.pytorch as L
@@ -72,7 +72,7 @@ def _distribution(word: str, override: Any) -> BaseDistribution:
     try:
         if isinstance(value, IntervalSweep):
             kind = IntDistribution if isinstance(value.start, int) else FloatDistribution
-            return kind(value.start, value.end, log=log)
+            return kind(cast(Any, value.start), cast(Any, value.end), log=log)
         choices = list(override.sweep_string_iterator())
         if isinstance(value, RangeSweep) and isinstance(value.range(), range) and not value.shuffle:
             numbers = sorted(map(int, choices))
@@ -90,6 +90,7 @@ def _text(value: Any) -> str:
 def _ends(distribution: BaseDistribution) -> list[str]:
     if isinstance(distribution, CategoricalDistribution):
         return [_text(choice) for choice in distribution.choices]
+    assert isinstance(distribution, (IntDistribution, FloatDistribution))
     return [repr(end) for end in (distribution.low, distribution.high)]
 
 
