@@ -112,7 +112,7 @@ def _of_one(
         started = time.monotonic()
         straight = _begin(words, Path(home) / "straight", temporary, lambda: _count(count))
         _wait(straight)
-        seconds, writes = time.monotonic() - started, int(count.read_text())
+        seconds, writes = time.monotonic() - started, int(count.read_text("ascii"))
         (reference,) = (Path(home) / "straight").iterdir()
         while sum(done.values()) < budget:
             trainings += 1
@@ -217,7 +217,7 @@ def _count(path: Path) -> None:
 
     def look(name: str, carry_out: Callable[[], Any]) -> Any:
         number[0] += 2
-        path.write_text(str(number[0]))
+        path.write_text(str(number[0]), "ascii")
         return carry_out()
 
     _watch(look)

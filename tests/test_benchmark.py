@@ -167,7 +167,7 @@ def test_results_of_another_machine_or_kind_stay_as_they_are(tmp_path):
     _results.read(path, {**HERE["machine"], "threads": 7})  # another number of threads is the same machine
     for text in ("{", "[]", '{"format": 2}'):
         path.write_text(text)
-        with pytest.raises(ConfigError, match=r"benchmark\.json (cannot be read|does not hold)"):
+        with pytest.raises(ConfigError, match=r"benchmark\.json (is no JSON|does not hold)"):
             _results.add(path, "two", entry(), HERE)
         assert path.read_text() == text
 

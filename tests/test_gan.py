@@ -199,13 +199,13 @@ def test_options_are_checked():
 class Recorder(AdversarialLearner):
     """Remembers parameters and gradients around each player's step."""
 
-    def _descend(self, player, loss):
+    def _descend(self, player, loss, share):
         players = ("discriminator", "generator")
         own, other = (self.model.get_submodule(players[index]) for index in (player, 1 - player))
         for parameter in other.parameters():  # a gradient that must stay
             parameter.grad = torch.full_like(parameter, 0.125)
         before = [[p.detach().clone() for p in module.parameters()] for module in (own, other)]
-        super()._descend(player, loss)
+        super()._descend(player, loss, share)
         assert all(not torch.equal(*pair) for pair in zip(before[0], own.parameters(), strict=True))
         assert all(torch.equal(*pair) for pair in zip(before[1], other.parameters(), strict=True))
         for parameter in other.parameters():
@@ -262,10 +262,10 @@ def test_clip_holds_for_both(tmp_path):
     norms = []
 
     class Measured(AdversarialLearner):
-        def _descend(self, player, loss):
+        def _descend(self, player, loss, share):
             module = self.model.get_submodule(("discriminator", "generator")[player])
             before = torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
-            super()._descend(player, loss)
+            super()._descend(player, loss, share)
             after = torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
             moved = (after - before).norm()
             norms.append((player, (moved / self.optimizer_options["lr"]).item()))

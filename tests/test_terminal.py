@@ -506,7 +506,7 @@ def test_processes_that_cannot_be_are_refused(options, expected, monkeypatch):
     for name in ("MASTER_ADDR", "SLURM_JOB_ID", "LSB_JOBID", "PBS_JOBID", "XRT_MESH"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(zoo.ConfigError, match=expected):
-        _check_devices({"accelerator": "cpu", "devices": 1, "num_nodes": 1, **options})
+        _check_devices({"accelerator": "cpu", "strategy": "ddp", "devices": 1, "num_nodes": 1, **options})
 
 
 # As a user types it

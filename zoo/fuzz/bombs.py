@@ -277,13 +277,13 @@ def _with(name: str, place: tuple[str, ...], value: Any, at: Path) -> None:
 
 def _released() -> dict[str, Callable[[Path], object]]:
     def config(text: Callable[[], str]) -> Callable[[Path], object]:
-        return lambda at: (at / "config.json").write_text(text())
+        return lambda at: (at / "config.json").write_text(text(), "utf-8")
 
     def option(value: Any) -> Callable[[Path], object]:
         def write(at: Path) -> None:
-            entry = json.loads((at / "config.json").read_text())
+            entry = json.loads((at / "config.json").read_text("utf-8"))
             entry["model"]["options"]["hidden_sizes"] = value
-            (at / "config.json").write_text(json.dumps(entry))
+            (at / "config.json").write_text(json.dumps(entry), "ascii")
 
         return write
 

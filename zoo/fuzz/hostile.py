@@ -90,7 +90,7 @@ def _load(at: Path) -> object:
 
 
 def _charged(function: str, arguments: Callable[[str], tuple[Any, ...]], place: str, at: Path) -> None:
-    (at / "code.py").write_text(f"open({str(at / CANARY)!r}, 'w')")
+    (at / "code.py").write_text(f"open({str(at / CANARY)!r}, 'w')", "utf-8")
     content, charge = content_of(model_of("mlp")), _Call(function, arguments(str(at / CANARY)))
     if place == "alone":
         content = charge  # type: ignore[assignment]
@@ -112,7 +112,7 @@ def _charged_weights(
 
 
 def _named(name: str, at: Path) -> None:
-    (at / "code.py").write_text(f"open({str(at / CANARY)!r}, 'w')")
+    (at / "code.py").write_text(f"open({str(at / CANARY)!r}, 'w')", "utf-8")
     content = content_of(model_of("mlp"))
     content["zoo"]["model"]["name"] = name.replace("code", str(at / "code"))
     (at / "a.ckpt").write_bytes(saved(content))

@@ -79,7 +79,7 @@ def _memory(reset: bool = False) -> float:
     """The peak of this process's memory in MiB; ``reset``: it begins anew. 0 where the system does not tell."""
     with contextlib.suppress(OSError):
         if reset:
-            CLEAR.write_text("5")
+            CLEAR.write_text("5", "ascii")
         for line in STATUS.read_text("utf-8", "replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
