@@ -379,7 +379,7 @@ def _texts() -> list[tuple[str, str, Callable[[], bytes]]]:
         from zoo.files import REPOSITORY
 
         def content() -> bytes:
-            found = json.loads((REPOSITORY / "results" / "textbook" / "models.json").read_text())
+            found = json.loads((REPOSITORY / "results" / "textbook" / "models.json").read_text("utf-8"))
             change(found)
             return json.dumps(found).encode()
 

@@ -134,7 +134,7 @@ def join(run: Path) -> None:
         fit(learner, data, trainer, run, Path(ckpt) if ckpt else None)
 
 
-def take_part(settings: Settings, resume: Path | None = None) -> float:
+def take_part(settings: Settings, resume: Path | None = None) -> None:
     """As :func:`train`, in a process that torchrun or srun has started beside the first one, which writes and tells."""
     run = resume or user_path(settings["runs"])  # nothing is written there from here
     with quiet(), stoppable() as stop:
@@ -142,8 +142,6 @@ def take_part(settings: Settings, resume: Path | None = None) -> float:
         learner, data, trainer = build(settings, run, Console(quiet=True), stop=stop)
         if state is None or not _is_trained(state, run, settings, trainer, data):
             fit(learner, data, trainer, run, ckpt, state)
-        logged = trainer.callback_metrics
-        return float(logged[learner.monitor if learner.monitor in logged else learner.fallback_monitor])
 
 
 def build(
@@ -217,9 +215,8 @@ def fit(
     except SystemExit as end:
         if not trainer.interrupted or isinstance(end, Stopped):
             raise
-        raise KeyboardInterrupt(
-            f"interrupted; {_how_to_go_on(run)}"
-        ) from end  # which Lightning had turned into an exit
+        # which Lightning had turned into an exit
+        raise KeyboardInterrupt(f"interrupted; {_how_to_go_on(run)}") from end
     except Exception as error:
         explained = _explained(error, ckpt, trainer)
         if explained is error:
