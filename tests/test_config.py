@@ -207,7 +207,8 @@ def readme_commands() -> list[str]:
 @pytest.mark.parametrize("line", readme_commands())
 def test_readme_commands_compose(line):
     """Each training command of the README is a valid configuration, for every job of a multirun."""
-    words = [word.split(",") for word in line.split()[2:] if word not in ("-m", "--help", "runs")]
+    words = [word for word in line.split()[2:] if not word.startswith(("-m", "--help", "runs", "hydra"))]
+    words = [word.split(",") for word in words]
     for job in itertools.product(
         *([f"{choices[0].partition('=')[0]}={c.rpartition('=')[2]}" for c in choices] for choices in words)
     ):
