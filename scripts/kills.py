@@ -57,6 +57,7 @@ COMMON = (
 )  # fmt: skip
 KINDS = ("at random", "within a file", "asked to end")
 MOST = 3  # kills of one training
+MOST_FAILURES = 5  # of a model in a place
 
 
 class Difference(Exception):
@@ -76,7 +77,11 @@ def main() -> None:
 def places(text: str | None) -> list[Path]:
     """Folders to train in."""
     if text:
-        return [user_path(place) for place in text.split(",")]
+        folders = [user_path(place) for place in text.split(",")]
+        for folder in folders:
+            if not folder.is_dir():
+                raise ConfigError(f"places={folder} is no folder")
+        return folders
     return [Path(tempfile.gettempdir()), *(place for place in [Path("/dev/shm")] if os.access(place, os.W_OK))]
 
 
@@ -111,10 +116,13 @@ def _of_one(
         count = Path(home) / "count"
         started = time.monotonic()
         straight = _begin(words, Path(home) / "straight", temporary, lambda: _count(count))
-        _wait(straight)
+        try:
+            _wait(straight)
+        except Difference as difference:
+            raise ZooError(f"{model} in {folder} cannot be trained undisturbed: {difference}") from difference
         seconds, writes = time.monotonic() - started, int(count.read_text("ascii"))
         (reference,) = (Path(home) / "straight").iterdir()
-        while sum(done.values()) < budget:
+        while sum(done.values()) < budget and failed < MOST_FAILURES:
             trainings += 1
             runs = Path(home) / f"{trainings}"
             story = [f"{model} in {folder}, training {trainings}:"]
@@ -274,7 +282,7 @@ def _check_same(reference: Path, runs: Path) -> None:
     for name, look in {"metrics.csv": _rows, "summary.json": _figures, "the curves": _points}.items():
         if look(reference) != look(run):
             raise Difference(f"{name} differ" if name == "the curves" else f"{name} is another")
-    unfinished = [path.name for path in run.iterdir() if TEMPORARY.fullmatch(path.name)]
+    unfinished = [path.name for path in run.rglob("*") if TEMPORARY.fullmatch(path.name)]
     if unfinished:
         raise Difference(f"{', '.join(unfinished)} is left")
 

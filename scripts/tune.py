@@ -64,7 +64,8 @@ def main() -> None:
         try:
             tune.search(study, fixed, space, CONFIGS, out, options["trials"], settings["seed"])
         except (Stopped, KeyboardInterrupt) as stop:
-            again = shlex.join([*words, f"out={out}", f"trials={options['trials']}"])
+            pruned = ["prune=true"] if options["prune"] else []
+            again = shlex.join([*words, f"out={out}", f"trials={options['trials']}", *pruned])
             number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
             raise Stopped(number, f"to go on: python scripts/tune.py {again}") from stop
         except OSError as error:  # of the journal: those of a training are its trial's

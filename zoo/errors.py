@@ -33,13 +33,15 @@ class ToldError(ZooError):
 class Stopped(SystemExit):
     """The process is asked to end by the signal ``number``: it does, with status 128 + number.
 
-    ``advice``: how what was begun is gone on with, for whoever reads its last line.
+    ``advice``: how what was begun is gone on with, for whoever reads its last line. ``agreed``: whether the other
+    processes of a training end by themselves.
     """
 
-    def __init__(self, number: int, advice: str = "") -> None:
+    def __init__(self, number: int, advice: str = "", agreed: bool = False) -> None:
         super().__init__(128 + number)
         self.number = number
         self.advice = advice
+        self.agreed = agreed
 
     def __str__(self) -> str:
         what = "interrupted" if self.number == signal.SIGINT else f"ended by {signal.Signals(self.number).name}"

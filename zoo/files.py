@@ -123,8 +123,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Delete what processes that were killed were writing to ``folder``; nobody else may be writing there."""
-    for path in folder.iterdir():
+    """Delete what processes that were killed were writing in ``folder``; nobody else may be writing there."""
+    for path in folder.rglob(".*.tmp"):
         if TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)
 

@@ -169,6 +169,9 @@ class Learner(LightningModule):
     def begin_epoch(self) -> None:
         """Set the epoch's totals, means and clock to zero. A subclass adds its own."""
         self._totals = {"seen": 0, "batches": 0}
+        metrics = self.trainer.callback_metrics  # which Lightning keeps from epoch to epoch
+        for key in [key for key in metrics if key.startswith("val/")]:
+            del metrics[key]
         self.means = EpochMeans(self.trainer.world_size)
         self._seconds = 0.0
         self._clock = time.perf_counter()
@@ -178,6 +181,7 @@ class Learner(LightningModule):
         seconds = self._seconds + time.perf_counter() - self._clock
         return {
             "totals": dict(self._totals),
+            "validated": {k: float(v) for k, v in self.trainer.callback_metrics.items() if k.startswith("val/")},
             "means": self.means.state_dict(),
             "seconds": seconds,
             "batches": self._batches,
@@ -187,6 +191,7 @@ class Learner(LightningModule):
     def load_epoch(self, state: dict[str, Any]) -> None:
         """Go on with an epoch from its :meth:`epoch_state`."""
         self._totals = dict(state["totals"])
+        self.trainer.callback_metrics.update({key: torch.tensor(value) for key, value in state["validated"].items()})
         self.means.load_state_dict(state["means"], self.device, self.trainer.is_global_zero)
         self._seconds = state["seconds"]
 

@@ -110,7 +110,8 @@ class ClassificationLearner(GradientLearner):
 
     def _remember(self, logits: Tensor, labels: Tensor) -> None:
         self._recent.append((logits, labels))
-        while (len(self._recent) - 1) * len(labels) * self.trainer.world_size > CALIBRATION_IMAGES:
+        batch = len(labels) if self._shared is None else self._shared.whole(0)  # in all processes, the same in each
+        while (len(self._recent) - 1) * batch > CALIBRATION_IMAGES:
             self._recent.popleft()
 
     def _calibrate(self, logits: Tensor, labels: Tensor) -> None:

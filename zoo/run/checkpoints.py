@@ -60,7 +60,8 @@ class Checkpoints(Checkpoint):
         seconds: wall-clock time of training by then, earlier parts of the run included.
         began: whether a step was done: what was restored fits.
 
-    Raises ``ZooError`` where a weight, or a value that was logged, is not a finite number: it is not kept.
+    Raises ``ZooError`` where a loss or a trained weight is not finite, or a value that was logged is no number: it is
+    not kept.
     """
 
     def __init__(
@@ -130,7 +131,8 @@ class Checkpoints(Checkpoint):
         after = batch_idx + 1
         checks: Any = trainer.val_check_batch
         validates = checks not in (None, math.inf) and after % checks == 0
-        return bool(after < trainer.num_training_batches and not validates and pl_module.between_steps)
+        ends = after >= trainer.num_training_batches or 0 <= trainer.max_steps <= trainer.global_step
+        return bool(not ends and not validates and pl_module.between_steps)
 
     def _asked(self, trainer: Trainer) -> bool:
         """Whether a signal asks for an end, in any of the processes."""
@@ -159,8 +161,9 @@ class Checkpoints(Checkpoint):
             (self.run / "summary.json").unlink(missing_ok=True)  # of what was kept before
 
     def _end(self) -> None:
+        """Every process of the training gets here, and ends."""
         self.stop.later = False
-        raise Stopped(self.stop.asked or 0)
+        raise Stopped(self.stop.asked or 0, agreed=True)
 
     # Going on
 

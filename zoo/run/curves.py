@@ -10,7 +10,8 @@ from typing import Any
 from zoo.errors import CheckpointError
 from zoo.files import whole_file
 
-EPOCHS = ("train/", "val/", "images_per_second", "epoch")  # drawn an epoch, at the number of the last batch
+# drawn an epoch, at the number of the last batch
+EPOCHS = ("train/", "val/", "samples/", "latent/active_units", "images_per_second", "epoch")
 
 
 def join_curves(folder: Path, keep: Callable[[str, int], bool], points: Mapping[tuple[str, int], float]) -> None:

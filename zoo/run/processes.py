@@ -87,8 +87,8 @@ def together(trainer: Any, **variables: str) -> Iterator[None]:
             os.environ.update(variables)
         yield
         wait = LEAVE
-    except Stopped:
-        wait = LEAVE
+    except Stopped as stopped:
+        wait = LEAVE if stopped.agreed else 0.0
         raise
     except Exception as error:
         if trainer.world_size > 1 and is_lost(error):

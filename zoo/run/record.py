@@ -48,6 +48,7 @@ def run_directory(settings: Settings, resume: Path | None, target: Path | None) 
         return
     names = "-".join(re.sub(r"[^\w.]+", "_", settings[group]["name"]) for group in ("model", "data"))
     wanted = target or user_path(settings["runs"]) / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{names}"
+    made = not wanted.parent.exists()
     run = _make_unique(wanted.parent, wanted.name)
     try:
         with _alone(run):
@@ -57,7 +58,7 @@ def run_directory(settings: Settings, resume: Path | None, target: Path | None) 
             shutil.rmtree(run, ignore_errors=True)
         raise
     finally:
-        for directory in (run, run.parent):
+        for directory in (run, run.parent) if made else (run,):
             with contextlib.suppress(OSError):  # it holds something
                 directory.rmdir()
 

@@ -20,18 +20,19 @@ class Stop:
     """What signals ask of this process.
 
     Attributes:
-        asked: the number of the signal, once there was one.
+        asked: the number of the signal, once there was one, in this process or another one of its training.
         later: whether it is answered when a step has come to its end, by whoever carries that out; else ``Stopped`` is
             raised at once, as it is by a second signal in any case.
     """
 
     def __init__(self) -> None:
         self.asked: int | None = None
+        self._heard = False  # whether this process got one itself
         self.later = False
 
     def __call__(self, number: int, _: Any = None) -> None:
         """The handler of a signal."""
-        first, self.asked = self.asked is None, number
+        first, self._heard, self.asked = not self._heard, True, number
         if not (first and self.later):
             raise Stopped(number)
         if processes.number():

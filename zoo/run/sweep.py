@@ -96,7 +96,8 @@ def _let_jobs_end(*_: Any) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with contextlib.suppress(OSError):
         (_begun[-1].directory / STOPPED).touch()
-    print("stopping: no further job begins; Ctrl-C again does not wait for those under way", file=sys.stderr)
+    with contextlib.suppress(OSError):  # print() is not for handlers
+        os.write(2, b"stopping: no further job begins; Ctrl-C again does not wait for those under way\n")
 
 
 def _is_stopped() -> bool:

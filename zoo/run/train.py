@@ -19,7 +19,7 @@ from zoo.base.generative import Latent
 from zoo.data.datamodule import ImageDataModule
 from zoo.data.splits import Split
 from zoo.errors import CheckpointError, ConfigError, Stopped, ZooError
-from zoo.files import user_path, write_json, write_yaml
+from zoo.files import user_path, write_bytes, write_json, write_yaml
 from zoo.inspect.latents import LatentPictures
 from zoo.inspect.progress import Progress
 from zoo.learners import learner_class
@@ -61,6 +61,10 @@ def train(
         except Stopped as stopped:
             stopped.advice = _how_to_go_on(run)
             raise
+        except Exception as error:
+            if stop.asked is None:
+                raise
+            raise Stopped(stop.asked, f"{error}; {_how_to_go_on(run)}") from error
 
 
 def _train(
@@ -73,6 +77,7 @@ def _train(
     learner, data, trainer = build(settings, run, console, stop=stop, more=more)
     kept = _kept(trainer)
     trained = state if state is not None and _is_trained(state, run, settings, trainer, data) else None
+    before = (run / "config.yaml").read_bytes() if resume else b""
     if not dry and trainer.is_global_zero:
         write_yaml(run / "config.yaml", settings)
     names = f"{settings['model']['name']} on {settings['data']['name']}"
@@ -83,8 +88,14 @@ def _train(
     setup = time.perf_counter() - started
     if trained is not None:  # and was ended before what follows
         kept.restore(trained)
+        _rewind_curves(run, trained)
     else:
-        fit(learner, data, trainer, run, ckpt, state)
+        try:
+            fit(learner, data, trainer, run, ckpt, state)
+        except ConfigError:  # which Lightning notices late: the run stays as it was set up
+            if before and trainer.is_global_zero:
+                write_bytes(run / "config.yaml", before)
+            raise
     if not {learner.monitor, learner.fallback_monitor} & {*kept.metrics}:
         raise ConfigError("training came to its end before its first epoch did: no step was made")
     value = kept.metrics[learner.monitor if learner.monitor in kept.metrics else learner.fallback_monitor]
@@ -140,7 +151,11 @@ def take_part(settings: Settings, resume: Path | None = None) -> None:
     with quiet(), stoppable() as stop:
         ckpt, state, _ = newest(run) if resume else (None, None, "")
         learner, data, trainer = build(settings, run, Console(quiet=True), stop=stop)
-        if state is None or not _is_trained(state, run, settings, trainer, data):
+        try:
+            trained = state is not None and _is_trained(state, run, settings, trainer, data)
+        except ConfigError:  # which the first one tells, unless it has come to the run's end by now
+            return
+        if not trained:
             fit(learner, data, trainer, run, ckpt, state)
 
 
@@ -265,7 +280,8 @@ def _rewind_curves(run: Path, state: Mapping[str, Any]) -> None:
     def holds(tag: str, step: int) -> bool:
         return step < batches if tag.startswith(EPOCHS) else step <= steps
 
-    points = {} if state.get("so_far") else {(tag, batches - 1): value for tag, value in kept.metrics.items()}
+    metrics = {} if state.get("so_far") or not kept.metrics else {**kept.metrics, "epoch": processed(state) - 1}
+    points = {(tag, batches - 1): value for tag, value in metrics.items()}
     join_curves(run / "tensorboard", holds, points)
 
 

@@ -76,7 +76,7 @@ def _distribution(word: str, override: Any) -> BaseDistribution:
         choices = list(override.sweep_string_iterator())
         if isinstance(value, RangeSweep) and isinstance(value.range(), range) and not value.shuffle:
             numbers = sorted(map(int, choices))
-            return IntDistribution(numbers[0], numbers[-1], step=1 if log else abs(int(value.step)), log=log)
+            return IntDistribution(numbers[0], numbers[-1], step=abs(int(value.step)), log=log)
         return CategoricalDistribution(choices)
     except (ValueError, TypeError, IndexError, HydraException) as error:
         raise ConfigError(f"{word} is nothing to search in: {error}") from error
@@ -99,8 +99,6 @@ def check(fixed: Sequence[str], space: Space, configs: Path) -> tuple[dict[str, 
 
     Raises ``ConfigError`` for an option that no training takes, and where validation data does not decide.
     """
-    searched = [f"{key}={','.join(_ends(distribution))}" for key, distribution in space.items()]
-    configuration.check_sweep(["-m", *fixed, *searched], configs)
     corner = {key: _ends(distribution)[0] for key, distribution in space.items()}
     monitors = {}
     for key, distribution in space.items():
@@ -145,12 +143,12 @@ def opened(out: Path, words: Sequence[str], monitor: str, prune: bool) -> Iterat
         ConfigError: another search has the folder, or it holds something else.
         DataError: its journal is damaged.
     """
-    if out.exists() and not (out / JOURNAL).is_file() and any(out.iterdir()):
-        raise ConfigError(
-            f"{out} holds something else than a search: out=… names a new folder, or a search to go on with"
-        )
     try:
         out.mkdir(parents=True, exist_ok=True)
+        if not (out / JOURNAL).is_file() and any(out.iterdir()):
+            raise ConfigError(
+                f"{out} holds something else than a search: out=… names a new folder, or a search to go on with"
+            )
         lock = filelock.FileLock(out / ".lock", timeout=0)
         lock.acquire()
     except filelock.Timeout as error:
@@ -176,7 +174,8 @@ def opened(out: Path, words: Sequence[str], monitor: str, prune: bool) -> Iterat
             study.set_user_attr("words", list(words))
         elif begun != list(words):
             raise ConfigError(
-                f"{out} is another search, which goes on with python scripts/tune.py {shlex.join(map(str, begun))}"
+                f"{out} is another search, which goes on with python scripts/tune.py "
+                f"{shlex.join([*map(str, begun), f'out={out}'])}"
             )
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
             study.tell(trial.number, state=TrialState.FAIL)  # its process was killed
@@ -196,7 +195,7 @@ def search(
     """Train until the study has ``trials`` trials. One that cannot be trained has failed, and the others go on."""
     prune = not isinstance(study.pruner, optuna.pruners.NopPruner)
     while (number := len(study.get_trials(deepcopy=False))) < trials:
-        # a sampler of its own for each: the search is the same one wherever it was interrupted
+        # a sampler of its own for each: between trials, it makes no difference whether a search was interrupted
         of_trial = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         study.sampler = optuna.samplers.TPESampler(seed=of_trial)
         trial = study.ask(space)
