@@ -5,10 +5,12 @@ import os
 import random
 import shutil
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from conftest import command
+from safetensors.torch import load_file, save_file
 
 import zoo
 from zoo import archive, checkpoint, plain, registry
@@ -222,15 +224,47 @@ def test_a_runs_config_is_checked(known, tmp_path, line, words):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("&a [*a]", "holds itself"), ("[" * 1000, "no YAML"), ("a: 2020-02-31", "no YAML"),
+    [("&a [*a]", "holds itself"), ("[" * 1000, "no YAML"), ("a: 1\na: 2", "stands there twice"),
      ("a: !!python/name:os.x", "no YAML"),
-     ("a: 2020-02-03", "more than plain data"), ("a: 0x" + "f" * 100, "bits"), ("\0", "no YAML")],
+     ("a: 0x" + "f" * 100, "bits"), ("\0", "no YAML")],
     ids=lambda text: text[:12],
 )  # fmt: skip
 def test_yaml_that_is_no_plain_data(tmp_path, text, words):
     (tmp_path / "a.yaml").write_text(text)
     with pytest.raises(DataError, match=words):
         plain.read_yaml(tmp_path / "a.yaml", DataError)
+
+
+def test_yaml_is_read_as_hydra_reads_it(tmp_path):
+    """``1e-3`` is a number, and a date is text."""
+    (tmp_path / "a.yaml").write_text("{a: 1e-3, b: 2020-02-31, c: .inf, d: '1e3'}")
+    assert plain.read_yaml(tmp_path / "a.yaml") == {"a": 0.001, "b": "2020-02-31", "c": float("inf"), "d": "1e3"}
+
+
+def test_models_are_loaded_by_several_threads(tmp_path):
+    """The bounds of one are not those of another, nor of what is made beside it."""
+    spec = zoo.DataSpec((1, 8, 8), 10)
+    paths = []
+    for width in (8, 300):
+        paths.append(zoo.save(zoo.create("mlp", spec, hidden_sizes=[width, width]), tmp_path / str(width)))
+    with ThreadPoolExecutor(3) as pool:
+        loads = [pool.submit(zoo.load, paths[number % 2]) for number in range(40)]
+        made = [pool.submit(torch.nn.Linear, 1000, 1000) for _ in range(40)]
+        assert all(future.result() is not None for future in [*loads, *made])
+
+
+def test_a_model_that_could_not_be_loaded_again_is_not_begun():
+    with pytest.raises(zoo.ZooError, match="values that are not stored"):
+        zoo.create("svm", zoo.DataSpec((3, 32, 32), 2), num_features=32768)
+
+
+def test_weights_of_another_kind_are_refused(tmp_path):
+    folder = zoo.save(zoo.create("mlp", zoo.DataSpec((1, 4, 4), 3), hidden_sizes=[2]), tmp_path / "a")
+    state = load_file(folder / "model.safetensors")
+    for dtype in (torch.complex64, torch.int64):
+        save_file({key: value.to(dtype) for key, value in state.items()}, folder / "model.safetensors")
+        with pytest.raises(zoo.CheckpointError, match=r"and the model.s is of torch\.float32"):
+            zoo.load(folder)
 
 
 def test_what_is_no_file_is_not_opened(tmp_path):

@@ -24,7 +24,8 @@ from zoo.errors import CheckpointError
 
 DIRECTORY = 2**24  # bytes: 100,000 tensors
 PICKLE = 2**22  # bytes
-STEPS = 250_000  # of the pickle, most of which make one piece; 7,000 in a small model's checkpoint
+STEPS = 500_000  # of the pickle, most of which make one piece; 130 a weight that Adam trains
+GROWING = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")  # what is there already
 END, END64, LOCATOR = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 KNOWN = {
     "collections OrderedDict",
@@ -32,7 +33,6 @@ KNOWN = {
     "torch Size",
     "torch._utils _rebuild_parameter",
     "torch._utils _rebuild_tensor_v2",
-    "torch.storage UntypedStorage",
     *(f"torch {kind}Storage" for kind in ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte",
                                           "Bool", "ComplexDouble", "ComplexFloat")),
 }  # fmt: skip
@@ -125,34 +125,41 @@ def _check_pickle(code: bytes) -> None:
 
     A tuple of two that are the same tuple of two, and so on, takes a few bytes; to look it up in a dict takes all.
     """
-    stack: list[int | None] = []  # None: a mark
-    known: dict[int, int] = {}
-    made = 0
+    stack: list[list[int] | None] = []  # None: a mark; else how many pieces it has, in a cell: a list grows
+    known: dict[int, list[int]] = {}
+    made = 0  # by all calls and additions: each goes through what it is given
     for steps, (step, argument, _) in enumerate(pickletools.genops(code)):
         if step.name in CALLED or (step.name == "GLOBAL" and argument not in KNOWN):
             raise _More
         if step.name in ("BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"):
-            known[len(known) if argument is None else argument] = stack[-1] or 0
+            known[len(known) if argument is None else argument] = stack[-1] or [0]
             continue
         if step.name == "MARK":
             stack.append(None)
             continue
         if step.name in ("BINGET", "LONG_BINGET", "GET"):
             stack.append(known[argument or 0])
-        elif step.name == "DUP":
-            stack.append(stack[-1])
+            continue
+        pieces = 1 + (len(argument) // 64 if isinstance(argument, (str, bytes)) else 0)
+        before = [kind.name for kind in step.stack_before]
+        grows = step.name in GROWING
+        if "mark" in before:
+            while (top := stack.pop()) is not None:
+                pieces += top[0]
+            before = before[: before.index("mark")]
+        for _ in before[1:] if grows else before:
+            top = stack.pop()
+            pieces += top[0] if top else 0
+        if grows:
+            cell = stack[-1]
+            if cell is None:
+                raise _Bad("its data.pkl adds to nothing")
+            cell[0] += pieces
         else:
-            pieces = 1 + (len(argument) // 64 if isinstance(argument, (str, bytes)) else 0)
-            before = [kind.name for kind in step.stack_before]
-            if "mark" in before:
-                while (top := stack.pop()) is not None:
-                    pieces += top
-                before = before[: before.index("mark")]
-            for _ in before:
-                pieces += stack.pop() or 0
-            stack += [pieces] * len(step.stack_after)
-        made = max(made, stack[-1] or 0) if stack else made
-        if steps > STEPS or made > plain.ENTRIES:
+            cell = [pieces]
+            stack += [cell] * len(step.stack_after)
+        made += pieces if grows or step.name in ("REDUCE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3") else 0
+        if steps > STEPS or max(made // 8, cell[0]) > plain.ENTRIES:
             raise _Bad("it is made of more pieces than are read")
 
 

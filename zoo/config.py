@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import functools
 import itertools
 import math
 import os
@@ -265,7 +264,12 @@ def resumed(run: Path, overrides: list[str]) -> dict[str, Any]:
         if not key.startswith("trainer.") or override.is_sweep_override():
             raise ConfigError(f"a resumed run goes on as it was begun: beside resume=… only trainer.* fits, not {key}")
         *above, name = key.split(".")
-        functools.reduce(lambda node, group: node.setdefault(group, {}), above, config)[name] = override.value()
+        node = config
+        for group in above:
+            node = node.setdefault(group, {})
+            if not isinstance(node, dict):
+                raise ConfigError(f"unknown key {key!r}: {group} is a value")
+        node[name] = override.value()
     try:
         return _checked_again(config)
     except ConfigError as error:

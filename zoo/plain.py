@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import reprlib
 import stat
 from collections.abc import Callable
@@ -70,12 +71,35 @@ def read_json(path: Path, error: type[ZooError] = ZooError) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """Looks at what aliases amount to before anything is made of them: a merge writes it out."""
+    """Looks at what aliases amount to before anything is made of them: a merge writes it out. Numbers are those of
+    OmegaConf, to which ``1e-3`` is one; dates are text; a key stands once."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:timestamp"]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def get_single_node(self) -> Any:
         node = super().get_single_node()
         _bounded(node, _below)
         return node
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        if len({*map(repr, keys)}) < len(keys):
+            raise yaml.constructor.ConstructorError(None, None, "a key stands there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"""[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+]?[0-9]+)?$|[-+]?(?:[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)$
+        |\.[0-9_]+(?:[eE][-+][0-9]+)?$|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$""",
+        re.VERBOSE,
+    ),
+    [*"-+0123456789."],
+)
 
 
 def _below(node: yaml.Node) -> list[yaml.Node]:

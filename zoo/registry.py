@@ -168,6 +168,10 @@ def _built(name: str, spec: DataSpec | Mapping[str, Any] | None, overrides: Mapp
         if trained:
             _require_memory(cls, spec, chosen)
         model = cls(spec, **chosen)
+        if trained:
+            from zoo.base.bounded import check_loadable
+
+            check_loadable(model)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         reason = (str(error) or repr(error)).splitlines()[0]  # torch adds stack traces and lists of signatures
         raise ZooError(f"model {name!r}: {reason}") from error
@@ -264,6 +268,10 @@ def load_with_source(path: str | Path, ema: bool = True) -> tuple[Model, dict[st
                 "registers it, or name its directory in ZOO_MODELS"
             ) from error
         raise CheckpointError(f"{path} cannot be built: {str(error)[:500]}") from error
+    for key, value in model.state_dict().items():
+        dtype = getattr(state.get(key), "dtype", value.dtype)
+        if (dtype.is_complex, dtype.is_floating_point) != (value.dtype.is_complex, value.dtype.is_floating_point):
+            raise CheckpointError(f"{key} in {path} is of {dtype}, and the model's is of {value.dtype}")
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

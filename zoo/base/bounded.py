@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import threading
 from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any
@@ -26,7 +27,7 @@ AT_ALL = 2**29  # values that it may make in all, most of which are gone at once
 TIMES = 32  # the weights that there are: what making them goes through
 STEP = 2**14  # values that an operation counts for whatever it makes: there are no endless loops of them
 MODULES = 1024  # in any case, and some for each tensor
-MORE = "its options ask for more weights than the file holds"
+MORE = "its options ask for more weights, or work, than the file holds"
 WEIGHTS = 2**16  # parameters in any case, and twice those that there are: some are stored once and used twice
 
 
@@ -83,6 +84,18 @@ def _size(func: Any, args: Any, kwargs: Any) -> int:
     return sum(tensor.numel() for tensor in tree_iter(made) if isinstance(tensor, Tensor))
 
 
+def check_loadable(model: nn.Module) -> None:
+    """Raise ``ValueError`` for a model that could be trained and written, and would be taken for one that asks too
+    much: what it does not store is larger by far than what it does."""
+    stored = {value.data_ptr(): value.numel() for value in model.state_dict().values()}
+    most = AT_ONCE + 4 * sum(stored.values())
+    largest = sum(value.numel() for value in model.buffers() if value.data_ptr() not in stored)
+    if largest > most:
+        raise ValueError(
+            f"{largest:,} values that are not stored, at most {most:,} beside its weights can be loaded again"
+        )
+
+
 @contextlib.contextmanager
 def bounded(values: int, tensors: int) -> Iterator[None]:
     """Inside, a model that is made is one of about so many ``values`` in so many ``tensors``.
@@ -90,23 +103,24 @@ def bounded(values: int, tensors: int) -> Iterator[None]:
     Raises ``CheckpointError`` as soon as it is going to be larger by far.
     """
     modules, weights, buffers = MODULES + 4 * tensors, WEIGHTS + 2 * values, AT_ONCE + 4 * values
+    here = threading.get_ident()  # the hooks are of the whole process, in which others may make modules, too
 
     def module(*_: object) -> None:
         nonlocal modules
-        modules -= 1
-        if modules < 0:
+        modules -= threading.get_ident() == here
+        if modules < 0 and threading.get_ident() == here:
             raise CheckpointError("its options ask for more layers than the file holds")
 
     def parameter(_: nn.Module, __: str, value: Tensor | None) -> None:
         nonlocal weights
-        weights -= 0 if value is None else value.numel()
-        if weights < 0:
+        weights -= 0 if value is None or threading.get_ident() != here else value.numel()
+        if weights < 0 and threading.get_ident() == here:
             raise CheckpointError(MORE)
 
     def buffer(_: nn.Module, __: str, value: Tensor | None) -> None:
         nonlocal buffers
-        buffers -= 0 if value is None else value.numel()
-        if buffers < 0:
+        buffers -= 0 if value is None or threading.get_ident() != here else value.numel()
+        if buffers < 0 and threading.get_ident() == here:
             raise CheckpointError(MORE)
 
     counting = [

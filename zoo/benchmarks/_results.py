@@ -48,7 +48,7 @@ def read(path: Path, of: Mapping[str, Any]) -> dict[str, Any]:
     if not path.is_file():
         return {"format": FORMAT, "machine": dict(of), "benchmarks": {}}
     results = plain.read_json(path, ConfigError)
-    shape = {"format": FORMAT.__eq__, "machine": dict, "benchmarks": {str: dict}}
+    shape = {"format": lambda value: value == FORMAT, "machine": dict, "benchmarks": {str: dict}}
     if plain.shape_of(results, shape):
         raise ConfigError(f"{path} does not hold benchmarks of format {FORMAT}")
     there, here = ([values.get(key) for key in SAME] for values in (results.get("machine", {}), of))

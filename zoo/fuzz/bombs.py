@@ -204,6 +204,8 @@ def _pickles() -> dict[str, Callable[[Path], object]]:
     text = ["a" * 10**6] * 10**5
     key = b"(K\x01K\x02t" + b"".join(b"q" + bytes([n]) + b"h" + bytes([n]) + b"\x86" for n in range(60))
     many_lists = b"\x80\x02](" + b"]" * 3_500_000 + b"e."
+    ones = b"K\x01" * 60_000
+    copied = b"\x80\x02%sctorch\nSize\nq\x01](" + b"h\x01h\x00\x85R" * 4000 + b"e\x87."
     call = b"\x80\x02c%s\n(J\x00\x94\x35\x77tR."  # of 2·10⁹
     return {
         "lists in lists, shared": laughs(list),
@@ -213,6 +215,8 @@ def _pickles() -> dict[str, Callable[[Path], object]]:
         "lists, a million deep": _pickled(b"\x80\x02" + b"](" * 10**6 + b"e" * 10**6 + b"."),
         "a text of 1 MB, 100,000 times": partial(_write, {**_right(), "text": text}),
         "three million lists": _pickled(many_lists),
+        "a list, copied 4,000 times": _pickled(copied % (b"]q\x00(" + ones + b"e")),
+        "a tuple, copied 4,000 times": _pickled(copied % (b"(" + ones + b"tq\x00")),
         "a pickle of 100 MB": _pickled(b"\x80\x02" + b"N0" * 50_000_000 + b"N."),
         "two billion bytes from a call": _pickled(call % b"builtins\nbytearray"),
         "two billion values from a call": _pickled(call % b"torch\nTensor"),

@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import CheckpointIO
+from lightning_utilities.core.apply_func import apply_to_collection
 
 from zoo import checkpoint
 from zoo.errors import CheckpointError, Stopped, ZooError
@@ -34,7 +35,8 @@ class WholeFiles(CheckpointIO):
             torch.save(checkpoint, file)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        return checkpoint.read(path)
+        # copies: what is read is mapped from the file, which is about to be replaced
+        return apply_to_collection(checkpoint.read(path), torch.Tensor, torch.clone)
 
     def remove_checkpoint(self, path: Any) -> None:
         """Nothing is removed: there are two names, and what has them is replaced."""
