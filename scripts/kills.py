@@ -89,6 +89,7 @@ def kills(n: int, models: list[str], folders: list[Path], seed: int) -> int:
     """Kill trainings ``n`` times in all, and print how they went. Returns the number of failures."""
     import torch
 
+    sys.path.insert(0, str(REPOSITORY))  # where train.py is
     import zoo.run.train  # noqa: F401, so that a fork need not
 
     torch.set_num_threads(1)  # what is forked has no pool of threads, and sums are in the same order
