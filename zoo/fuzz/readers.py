@@ -178,6 +178,8 @@ def _go_on(at: Path) -> None:
 
 def _train(words: list[str]) -> None:
     """``python train.py`` in this process. Raises ``ZooError`` with what it says where it refuses."""
+    if str(REPOSITORY) not in sys.path:  # where train.py is
+        sys.path.insert(0, str(REPOSITORY))
     import train
 
     said = io.StringIO()
