@@ -141,7 +141,7 @@ class GradientLearner(Learner):
     def begin_epoch(self) -> None:
         super().begin_epoch()
         self._group: list[float] = []  # images of the batches whose gradients have been added up
-        self._watched: list[tuple[int, str, Tensor]] = []  # step, name and value of losses that were not looked at yet
+        self._watched: list[tuple[int, str, Tensor]] = []  # batch, name and value of losses that were not looked at yet
         for optimizer in self._optimizers:
             optimizer.zero_grad()
 
@@ -191,14 +191,17 @@ class GradientLearner(Learner):
 
     def watch(self, **losses: Tensor) -> None:
         """Remember losses of a batch, for :meth:`check_losses`; this does not wait for the device."""
-        self._watched += [(self.global_step + 1, name, value.detach()) for name, value in losses.items()]
+        batch = self._totals["batches"]  # which costs less than to ask for the step
+        self._watched += [(batch, name, value.detach()) for name, value in losses.items()]
 
     def check_losses(self) -> None:
         """Raise ``ZooError`` where a loss of a step was not finite, with the first one."""
         if self._watched:
             finite = torch.stack([value.float() for _, _, value in self._watched]).isfinite()
             if not finite.all():
-                step, name, value = self._watched[int((~finite).nonzero()[0])]
+                batch, name, value = self._watched[int((~finite).nonzero()[0])]
+                done = batch // self.accumulate - self._watched[-1][0] // self.accumulate  # steps since, below zero
+                step = self.global_step + done
                 raise ZooError(
                     f"train/{name} became {float(value)} at step {step}, in epoch {self.current_epoch}: lower "
                     f"learner.optimizer.lr (now {self.optimizer_options.get('lr')}){self.steadier}"

@@ -34,7 +34,7 @@ from zoo.tasks.evaluate import Evaluation, describe
 from zoo.terminal import printable, word
 
 Settings = dict[str, Any]
-LOCK = ".lock"  # held by the process that trains in a run directory
+LOCK = ".lock"  # held by the process that has a run directory, or a search, to itself
 
 
 @contextlib.contextmanager
@@ -69,18 +69,25 @@ def _alone(run: Path) -> Iterator[None]:
     links = [path for path in sorted(run.rglob("*")) if path.is_symlink()]
     if links:
         raise ConfigError(f"{links[0]} is a link: what a run writes stays in its directory, so this one cannot go on")
-    lock = FileLock(run / LOCK)
+    with locked(run, f"{run} is in use: another process trains there at this moment"):
+        yield
+
+
+@contextlib.contextmanager
+def locked(folder: Path, busy: str) -> Iterator[None]:
+    """This process alone has ``folder``. Raises ``ConfigError``, which says ``busy`` where another one has it."""
+    lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ConfigError(f"{run} is in use: another process trains there at this moment") from None
+        raise ConfigError(busy) from None
     except OSError as error:
-        raise ConfigError(f"{run} cannot be written: {error.strerror or error}") from error
+        raise ConfigError(f"{folder} cannot be written: {error.strerror or error}") from error
     try:
         yield
     finally:
         with contextlib.suppress(OSError):  # whoever waits for a file that is gone by then makes a new one
-            (run / LOCK).unlink()
+            (folder / LOCK).unlink()
         lock.release()
 
 

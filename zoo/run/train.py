@@ -87,8 +87,7 @@ def _train(
         console.print(terminal.printable(line), soft_wrap=True)
     setup = time.perf_counter() - started
     if trained is not None:  # and was ended before what follows
-        kept.restore(trained)
-        _rewind_curves(run, trained)
+        _rewind_curves(run, trained, kept)
     else:
         try:
             fit(learner, data, trainer, run, ckpt, state)
@@ -222,7 +221,7 @@ def fit(
     """
     try:
         if state is not None and trainer.is_global_zero:
-            _rewind_curves(run, state)
+            _rewind_curves(run, state, _kept(trainer))
         with processes.together(trainer, ZOO_RUN=str(run), ZOO_RESUME=str(ckpt or "")):  # which join() reads
             trainer.fit(learner, data, ckpt_path=ckpt, weights_only=True)
     except OSError as error:
@@ -271,11 +270,10 @@ def _how_to_go_on(run: Path) -> str:
     return f"to go on: python train.py {terminal.override('resume', run)}"
 
 
-def _rewind_curves(run: Path, state: Mapping[str, Any]) -> None:
-    """Have TensorBoard forget what was drawn after a checkpoint, and know what was not drawn any more before it."""
+def _rewind_curves(run: Path, state: Mapping[str, Any], kept: Checkpoints) -> None:
+    """Have TensorBoard forget what was drawn after a checkpoint, which ``kept`` was restored from, and know what was
+    not drawn any more before it."""
     steps, batches = state["global_step"], state["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"]
-    kept = Checkpoints(run, None)
-    kept.restore(state)
 
     def holds(tag: str, step: int) -> bool:
         return step < batches if tag.startswith(EPOCHS) else step <= steps
@@ -288,20 +286,20 @@ def _rewind_curves(run: Path, state: Mapping[str, Any]) -> None:
 def _is_trained(
     state: Mapping[str, Any], run: Path, settings: Settings, trainer: L.Trainer, data: ImageDataModule
 ) -> bool:
-    """Whether a training that is to go on has come to its end, and what follows has not.
+    """Whether a training that is to go on, and is restored, has come to its end, and what follows has not.
 
     Raises ``ConfigError``, before anything is written, for one that is complete, or cannot go on as it is set up.
     """
     if settings["trainer"]["fast_dev_run"]:
         raise ConfigError("trainer.fast_dev_run tries what is to be begun, and keeps nothing: no run goes on with it")
+    kept = _kept(trainer)
+    kept.restore(state)
     epochs, steps = settings["trainer"]["max_epochs"], settings["trainer"]["max_steps"]
     done, converged = processed(state), bool(state.get("em", {}).get("converged"))
     if not converged and done < epochs and not 0 <= steps <= state["global_step"]:
         check_processes(state, trainer.world_size)
         _check_epoch(state, trainer, data)
         return False
-    kept = Checkpoints(run, None)
-    kept.restore(state)
     if kept.metrics and _summarized_steps(run) != state["global_step"]:
         return True
     if converged:

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import filelock
 import lightning.pytorch as L
 import numpy as np
 import optuna
@@ -32,6 +31,7 @@ from zoo import config as configuration
 from zoo.command import limits
 from zoo.errors import ConfigError, DataError, ZooError
 from zoo.learners._learner import LARGER_IS_BETTER
+from zoo.run.record import locked
 from zoo.run.sweep import arguments, shortened
 from zoo.run.train import train
 from zoo.terminal import console, printable
@@ -149,13 +149,9 @@ def opened(out: Path, words: Sequence[str], monitor: str, prune: bool) -> Iterat
             raise ConfigError(
                 f"{out} holds something else than a search: out=… names a new folder, or a search to go on with"
             )
-        lock = filelock.FileLock(out / ".lock", timeout=0)
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise ConfigError(f"another process is searching in {out}") from error
     except OSError as error:
         raise ConfigError(f"{out} cannot be searched in: {error.strerror}") from error
-    try:
+    with locked(out, f"another process is searching in {out}"):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
             study = optuna.create_study(
@@ -180,8 +176,6 @@ def opened(out: Path, words: Sequence[str], monitor: str, prune: bool) -> Iterat
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
             study.tell(trial.number, state=TrialState.FAIL)  # its process was killed
         yield study
-    finally:
-        lock.release()
 
 
 def words_of(fixed: Sequence[str], parameters: Mapping[str, Any]) -> list[str]:
