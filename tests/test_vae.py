@@ -292,8 +292,8 @@ def test_standard_error_is_that_of_other_noise(linear, monkeypatch):
     model, x = linear
     stated = model.importance(x, num_samples=500)[1]
     values = []
-    for seed in range(200):
-        monkeypatch.setattr("zoo.models.vae.NOISE_SEED", seed)
+    for stream in range(200):
+        monkeypatch.setattr("zoo.models.vae.NOISE", stream)
         values.append(model.importance(x, num_samples=500)[0])
     torch.testing.assert_close(stated, torch.stack(values).std(0), rtol=0.25, atol=0)
 

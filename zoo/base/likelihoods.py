@@ -1,18 +1,20 @@
 """Likelihoods of pixels: what an example is made into before it is modelled, and log p of that given a decoder.
 
 References: Loaiza-Ganem & Cunningham (2019), The continuous Bernoulli; Kingma et al. (2016), Improved variational
-inference with inverse autoregressive flow (discretised logistic); Steele, Lea & Flood (2014), Fast splittable
-pseudorandom number generators (splitmix64).
+inference with inverse autoregressive flow (discretised logistic).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import ContinuousBernoulli
+
+from zoo.base.noise import streams, uniform
 
 
 def bernoulli(x: Tensor, logits: Tensor) -> Tensor:
@@ -50,26 +52,8 @@ def location_and_scale(parameters: Tensor) -> tuple[Tensor, Tensor]:
 
 def binarise(x: Tensor) -> Tensor:
     """Grey values in [0, 1] to zeros and ones, one with the probability that is the value, always the same for the same
-    image: the random numbers are a function of its 256 levels (splitmix64 of their hash and the pixel's number)."""
-    levels = (x * 255).round().long().flatten(1)
-    position = torch.arange(1, levels.shape[1] + 1, device=x.device)
-    state = (_mix(position) * (levels + 1)).sum(1, keepdim=True) + _GOLDEN * position
-    uniform = _shift(_mix(state), 11).to(torch.float64 if x.device.type != "mps" else torch.float32) / 2**53
-    return (uniform.view(x.shape) < x).to(x.dtype)
-
-
-_GOLDEN = -7046029254386353131  # 2^64 / golden ratio, as int64: multiplication is modulo 2^64
-
-
-def _mix(z: Tensor) -> Tensor:
-    """The finaliser of splitmix64 (Steele, Lea & Flood 2014)."""
-    z = (z ^ _shift(z, 30)) * -4658895280553007687
-    z = (z ^ _shift(z, 27)) * -7723592293110705685
-    return z ^ _shift(z, 31)
-
-
-def _shift(z: Tensor, bits: int) -> Tensor:
-    return (z >> bits) & ((1 << (64 - bits)) - 1)  # zeros come in from the left
+    image: see :mod:`zoo.base.noise`."""
+    return (uniform(streams(x), 0, math.prod(x.shape[1:])).view(x.shape) < x).to(x.dtype)
 
 
 LIKELIHOODS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], int, str]] = {  # function, outputs a value, of what

@@ -35,20 +35,21 @@ from zoo.base.blocks import ConvDecoder, ConvEncoder, perceptron, start
 from zoo.base.generative import Batches, Density, Latent, bayes
 from zoo.base.likelihoods import LIKELIHOODS, binarise, mean_of
 from zoo.base.memory import at_once
+from zoo.base.noise import normal, streams
 from zoo.base.precision import full
 from zoo.registry import register
 from zoo.spec import DataSpec, Likelihood
 
 AT_ONCE = 2048  # latents decoded at a time in evaluation: what bounds the memory
 CODE_SAMPLES = 8  # importance samples that decide on the class of an image that is encoded
-NOISE_SEED = 0  # of importance samples in evaluation: the same question has the same answer
+NOISE = 1  # which stream of an image's numbers its importance samples come from, in evaluation
 
 
 @register("vae")
 class VAE(Density, Latent):
     """Variational autoencoder with a diagonal Gaussian posterior.
 
-    ``log_prob`` is a lower bound with ``importance_samples`` samples, from a fixed seed, of what ``density.of`` says.
+    ``log_prob`` is a lower bound with ``importance_samples`` samples, the same ones for the same image, of what ``density.of`` says.
     Images that come out (``sample``, ``decode``, ``reconstruct``, ``impute``) are means of p(x | z), without the noise
     of single pixels.
 
@@ -287,7 +288,7 @@ class VAE(Density, Latent):
     def _validate(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Of pixels as the likelihood sees them."""
         q = self.posterior(x, labels)
-        z = q.loc + q.scale * self._noise(1, x)[0]
+        z = q.loc + q.scale * self._noise(streams(x, NOISE), 0, 1)[0].to(q.loc)
         recon = -self._sum(self.log_likelihood_of(x, self.parameters_of(z, labels)))
         joint = self.log_joint(x, num_samples=self.num_samples)
         return {"log_joint": joint, "recon": recon, "kl": self.divergence(q, z)}
@@ -300,16 +301,17 @@ class VAE(Density, Latent):
         """Importance samples from q(z | x) and their log weights log p(x, z) − log q(z | x), a bounded number at once.
 
         ``x`` are pixels as the likelihood sees them; where ``observed`` is False they are integrated out, and the
-        encoder sees the mean grey value in their place (Mattei & Frellsen 2019). The same noise serves all images, from
-        a fixed seed.
+        encoder sees the mean grey value in their place (Mattei & Frellsen 2019). The noise is a function of what is
+        seen of the image and of the sample's number, see :mod:`zoo.base.noise`.
 
         Yields:
             z ``(S, B, D)`` and log weights ``(S, B)``, in nats; the S add up to ``num_samples``.
         """
         seen = x if observed is None else torch.where(observed, x, self._mean(x).expand_as(x))
         q = self.posterior(seen, labels)
-        for noise in self._noise(num_samples, x).split(self._samples_at_once(x)):
-            z = q.loc + q.scale * noise
+        stream, step = streams(seen, NOISE), self._samples_at_once(x)
+        for first in range(0, num_samples, step):
+            z = q.loc + q.scale * self._noise(stream, first, min(step, num_samples - first)).to(q.loc)
             repeated = None if labels is None else labels.repeat(len(z))
             parameters = self.parameters_of(z.flatten(0, 1), repeated).unflatten(0, z.shape[:2])
             values = self.log_likelihood_of(x, parameters)
@@ -417,10 +419,10 @@ class VAE(Density, Latent):
         z, classes, weights = (torch.cat(part) for part in zip(*parts, strict=True))
         return z, None if self.log_prior is None else classes, weights
 
-    def _noise(self, num_samples: int, x: Tensor) -> Tensor:
-        """Standard normal ``(num_samples, 1, D)``, the same each time, for all images."""
-        generator = torch.Generator().manual_seed(NOISE_SEED)
-        return torch.randn(num_samples, 1, self.latent_dim, generator=generator).to(x)
+    def _noise(self, stream: Tensor, first: int, count: int) -> Tensor:
+        """Standard normal ``(count, B, D)``: of each image the samples from ``first`` on, for all classes the same."""
+        values = normal(stream, first * self.latent_dim, count * self.latent_dim)
+        return values.view(-1, count, self.latent_dim).transpose(0, 1)
 
     def _samples_at_once(self, x: Tensor) -> int:
         """How many latents of each image to decode at a time."""
