@@ -246,7 +246,10 @@ class TestNumbers:
                 assert entry["unit"] == finding.unit
         assert set(found["later"]) >= {"id", "claim", "title", "statement", "source", "estimate", "unit", "interval",
                                        "values", "threshold", "verdict", "command"}  # fmt: skip
-        assert found["later"]["estimate"] == pytest.approx(0.505)  # of the first that is judged
+        assert found["later"]["estimate"] == pytest.approx(0.505)  # of the one that decides
+        assert {key: found["later"][key] for key in ("deciding", "findings", "supported")} == {
+            "deciding": "later/below", "findings": 1, "supported": 0}  # fmt: skip
+        assert found["plenty_of_labels"]["interval"] == found["plenty_of_labels/above"]["interval"]  # the less sure one
         assert found["later"]["threshold"] == {"below": 0.4}
         assert found["later"]["statement"] == "Statement of later."
         told = {"values": [120.0, None], "estimate": None, "interval": [None, None], "threshold": None}

@@ -50,8 +50,8 @@ class VAE(Density, Latent):
     """Variational autoencoder with a diagonal Gaussian posterior.
 
     ``log_prob`` is a lower bound with ``importance_samples`` samples, the same ones for the same image, of what
-    ``density.of`` says. Images that come out (``sample``, ``decode``, ``reconstruct``, ``impute``) are means of p(x | z), without the noise
-    of single pixels.
+    ``density.of`` says. Images that come out (``sample``, ``decode``, ``reconstruct``, ``impute``) are means of
+    p(x | z), without the noise of single pixels.
 
     Args:
         spec: the data.

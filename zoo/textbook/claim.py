@@ -10,8 +10,9 @@ A claim is a module of :mod:`zoo.textbook.claims`, found by its name, with
 ``figures(rows)``       measured rows to figures of one panel each, by name
 ======================  ===============================================================================================
 
-A row is a dict with a case's parameters and its measurements. Values are repeated over seeds, and only seeds: the
-interval of a finding says how far another seed may lie from these, not another data set.
+A row is a dict with a case's parameters and its measurements. Values are repeated over seeds, which draw all that is
+random: training images, the start, the order, noise, and test images where not all are asked. Where the same test
+images serve all seeds, their sampling error is part of the interval, see :func:`sampling_error`.
 """
 
 from __future__ import annotations
@@ -21,18 +22,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zoo.metrics.intervals import mean_interval
+from zoo.metrics.intervals import chance_above, mean_interval
 
 Row = dict[str, Any]
 
 SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE = "supported", "not supported", "inconclusive"
 MEASURED = "measured"  # a finding that judges nothing
 VERDICTS = (SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE)
+LEVEL = 0.95  # of intervals
 RULE = (
-    "A finding is supported where the whole 95 % interval over seeds (Student's t) lies on the stated side of its "
-    "threshold, not supported where the whole interval lies on the other side, and inconclusive otherwise. A claim is "
-    "supported where all its findings are, not supported where at least one finding is not supported, and "
-    "inconclusive otherwise."
+    "A finding is supported where the whole 95 % interval (Student's t over seeds; where the same test images serve "
+    "all of them, with the error of sampling these) lies on the stated side of its threshold, not supported where the "
+    "whole interval lies on the other side, and inconclusive otherwise. A claim is supported where all its findings "
+    "are; not supported where a finding is refuted even by Holm's correction for as many findings as the claim has; "
+    "and inconclusive otherwise."
 )
 
 
@@ -85,6 +88,8 @@ class Finding:
         unit: of the values, such as ``"points"``, ``"nats"``, ``"AUROC"``.
         above, below: the statement holds for values above, or below, this; neither: the finding only tells.
         command: what repeats it; the claim's own command if left out.
+        error: a standard error that all values share, in their unit, such as :func:`sampling_error`.
+        bounds: what the quantity cannot leave, such as (0, 1) for an AUROC: its interval stays within.
     """
 
     key: str
@@ -94,6 +99,8 @@ class Finding:
     above: float | None = None
     below: float | None = None
     command: str | None = None
+    error: float = 0.0
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
     def __post_init__(self) -> None:
         if self.above is not None and self.below is not None:
@@ -108,8 +115,26 @@ class Finding:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the mean, see :func:`zoo.metrics.intervals.mean_interval`."""
-        return mean_interval(self.values)
+        """95 % interval of the mean, see :func:`zoo.metrics.intervals.mean_interval`, within ``bounds``."""
+        low, high = mean_interval(self.values, LEVEL, self.error)
+        return max(low, self.bounds[0]), min(high, self.bounds[1])
+
+    @property
+    def chances(self) -> tuple[float, float]:
+        """One-sided p-values: of what is measured, were the statement just false, and were it just true. The smaller
+        the first, the better it is supported; the smaller the second, the better it is refuted. (1, 1) without a
+        threshold."""
+        if self.above is not None:
+            return self._chances(self.above, 1)
+        return (1.0, 1.0) if self.below is None else self._chances(self.below, -1)
+
+    def _chances(self, threshold: float, sign: int) -> tuple[float, float]:
+        signed = [sign * value for value in self.values]
+        other = [-value for value in signed]
+        return (
+            chance_above(signed, sign * threshold, self.error),
+            chance_above(other, -sign * threshold, self.error),
+        )
 
     @property
     def verdict(self) -> str:
@@ -125,14 +150,55 @@ class Finding:
         return SUPPORTED if high < self.below else NOT_SUPPORTED if low > self.below else INCONCLUSIVE
 
 
+def judged(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings that have a threshold. Raises ``ValueError`` where there is none."""
+    found = [finding for finding in findings if finding.verdict != MEASURED]
+    if not found:
+        raise ValueError("a claim needs a finding with a threshold")
+    return found
+
+
+def refuted(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings that are refuted although so many were examined, the surest first.
+
+    With m findings, the surest has to be refuted at 1/m of the level of a single one, the next at 1/(m − 1), … (Holm
+    1979, A simple sequentially rejective multiple test procedure): that any true statement is refuted is then no more
+    probable than for a single one.
+    """
+    ordered = sorted(judged(findings), key=lambda finding: finding.chances[1])
+    level = (1 - LEVEL) / 2  # on one side
+    for place, finding in enumerate(ordered):
+        if finding.chances[1] > level / (len(ordered) - place):
+            return ordered[:place]
+    return ordered
+
+
 def verdict(findings: Sequence[Finding]) -> str:
     """A claim's verdict from those of its findings, by :data:`RULE`."""
-    verdicts = [finding.verdict for finding in findings if finding.verdict != MEASURED]
-    if not verdicts:
-        raise ValueError("a claim needs a finding with a threshold")
-    if NOT_SUPPORTED in verdicts:
+    if refuted(findings):
         return NOT_SUPPORTED
-    return SUPPORTED if all(value == SUPPORTED for value in verdicts) else INCONCLUSIVE
+    return SUPPORTED if all(finding.verdict == SUPPORTED for finding in judged(findings)) else INCONCLUSIVE
+
+
+def deciding(findings: Sequence[Finding]) -> Finding:
+    """The finding that a claim's verdict hangs on: of a claim that is not supported, the one that is refuted most
+    surely; else the one that is supported least surely."""
+    against = refuted(findings)
+    return against[0] if against else max(judged(findings), key=lambda finding: finding.chances[0])
+
+
+def sampling_error(*accuracies: Sequence[float], images: int) -> float:
+    """The standard error, in points, that test images bring into a mean accuracy, or into a sum or difference of some.
+
+    Were the test images drawn anew, an accuracy p would vary by √(p (1 − p) / n). Of a difference this is the error of
+    independent drawings, which is more than that of the same images, as what is difficult for one is for another.
+
+    Args:
+        *accuracies: of each that takes part, its values over seeds, in [0, 1].
+        images: that all of them were asked about.
+    """
+    means = [sum(values) / len(values) for values in accuracies]
+    return 100 * math.sqrt(sum(mean * (1 - mean) / images for mean in means))
 
 
 def select(rows: Sequence[Row], **wanted: Any) -> list[Row]:

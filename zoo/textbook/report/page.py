@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from zoo.errors import ZooError
 from zoo.files import write_bytes, write_json, write_text
 from zoo.textbook import choose, needs, words
-from zoo.textbook.claim import MEASURED, RULE, VERDICTS, Claim, Finding, Row, verdict
+from zoo.textbook.claim import MEASURED, RULE, SUPPORTED, VERDICTS, Claim, Finding, Row, deciding, judged, verdict
 from zoo.textbook.report import drawing
 from zoo.textbook.report.panels import DATA, FAINT, INK, name
 
@@ -55,11 +55,15 @@ class Block:
         return verdict(self.findings)
 
     @property
+    def supported(self) -> int:
+        """How many of the findings that have a threshold are supported."""
+        return sum(finding.verdict == SUPPORTED for finding in judged(self.findings))
+
+    @property
     def tally(self) -> str:
-        """How many of the findings that have a threshold are supported, such as ``"6 of 7 findings hold"``."""
-        judged = [finding.verdict for finding in self.findings if finding.verdict != MEASURED]
-        noun = "finding holds" if len(judged) == 1 else "findings hold"
-        return f"{sum(value == VERDICTS[0] for value in judged)} of {len(judged)} {noun}"
+        """Such as ``"6 of 7 findings hold"``."""
+        count = len(judged(self.findings))
+        return f"{self.supported} of {count} {'finding holds' if count == 1 else 'findings hold'}"
 
 
 def write_report(out: Path, blocks: Sequence[Block], about: Mapping[str, Any]) -> Path:
@@ -105,14 +109,17 @@ def write_report(out: Path, blocks: Sequence[Block], about: Mapping[str, Any]) -
 
 
 def entries(blocks: Sequence[Block]) -> list[dict[str, Any]]:
-    """What ``claims.json`` holds: an entry a claim, with the numbers of its first judged finding, and one a finding.
+    """What ``claims.json`` holds: an entry a claim, with the numbers of the finding that decides, and one a finding.
 
-    A number that is not finite is null. ``threshold`` is ``{"above": number}``, ``{"below": number}`` or null.
+    A claim's entry has the id of that finding, ``deciding``, and how many ``findings`` are judged and how many hold. A
+    number that is not finite is null. ``threshold`` is ``{"above": number}``, ``{"below": number}`` or null.
     """
     found = []
     for block in blocks:
-        first = next(finding for finding in block.findings if finding.verdict != MEASURED)
-        found.append(_entry(block, first) | {"id": block.name, "verdict": block.verdict, "command": block.command})
+        decides = deciding(block.findings)
+        counts = {"findings": len(judged(block.findings)), "supported": block.supported}
+        own = {"id": block.name, "verdict": block.verdict, "command": block.command}
+        found.append(_entry(block, decides) | own | {"deciding": f"{block.name}/{decides.key}", **counts})
         for finding in block.findings:
             own = {"id": f"{block.name}/{finding.key}", "statement": finding.statement}
             found.append(_entry(block, finding) | own)
@@ -129,6 +136,7 @@ def _entry(block: Block, finding: Finding) -> dict[str, Any]:
         "estimate": _known(finding.estimate),
         "unit": finding.unit,
         "interval": [_known(bound) for bound in finding.interval],
+        "error": finding.error,
         "values": [_known(value) for value in finding.values],
         "threshold": _threshold(finding),
         "verdict": finding.verdict,
