@@ -645,6 +645,8 @@ def test_models_are_listed_by_pattern():
         ("cnn", {"channels": []}, "model 'cnn': channels"),
         ("cnn", {"channels": [4, 4]}, "model 'cnn': 2 stages need images of at least 4×4, not 2×3"),
         ("rnn", {"cell": "gruu"}, "model 'rnn': cell must be one of vanilla, gru, lstm, not 'gruu'"),
+        ("rnn", {"cell": "gru", "forget_bias": 1.0}, "model 'rnn': forget_bias is of the gates of cell='lstm'"),
+        ("rnn", {"forget_bias": math.nan}, "model 'rnn': forget_bias"),
         ("rnn", {"reads": "diagonals"}, "model 'rnn': reads must be one of rows, columns, pixels"),
         ("svm", {"kernel": "poly"}, "model 'svm': kernel must be linear or rbf, not 'poly'"),
         ("svm", {"num_features": 0}, "model 'svm': num_features"),

@@ -425,6 +425,7 @@ OBSERVED_ELSEWHERE = {
     "data.names": "test_published.test_labels_and_their_names",
     "data.repeat": "test_semi_supervised.test_labelled_images_are_repeated",
     "m2.classify_weight": "test_semi_supervised, from the bound without a label on",
+    "rnn.forget_bias": "test_truth.test_the_forget_gates_of_an_lstm_begin_more_open, a start that others replace",
     "probe.encoder": "test_probe.test_trained_from_the_command_line",
     "trainer.accelerator": "test_refused_before_anything_is_written: trainer=gpu",
     "trainer.devices": "test_train.test_two_processes",
