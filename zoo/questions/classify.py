@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor
 
 from zoo.base.fill import filling
@@ -44,7 +46,7 @@ def classify(
         filling(fill, model.spec)
     x, observed = given(model, x, observed)
     if observed is None or model.marginalises or imputer is None:
-        return ask(model, lambda *part: log_proba(model, *part, fill=fill), x, observed, batch_size=batch_size)
+        return ask(model, partial(log_proba, model, fill=fill), x, observed, batch_size=batch_size)
     if imputer.spec.shape != model.spec.shape:
         raise ZooError(f"the imputer was made for {imputer.spec.wanted}, the model for {model.spec.wanted}")
     generator = seeded(imputer, 0)  # the same question has the same answer
