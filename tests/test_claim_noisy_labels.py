@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-import zoo
 from zoo.data.splits import Split
 from zoo.textbook.claim import MEASURED, NOT_SUPPORTED, SUPPORTED, verdict
 from zoo.textbook.claims import noisy_labels as claim
@@ -94,20 +93,14 @@ def test_balanced():
 
 def test_longer_is_more_passes_over_the_same_images(tmp_path, monkeypatch):
     lab = Lab(tmp_path)
-    seen = []
-    monkeypatch.setattr(lab, "fit", lambda *words, train: seen.append(train) or Uniform())
-    case = {"data": "digits", "model": "mlp", "damage": "labels", "share": 0.4, "n": 100, "seed": 0}
+    fit, seen = lab.fit, []
+    monkeypatch.setattr(lab, "fit", lambda *words, train: seen.append(train) or fit(*words, train=train))
+    case = {"data": "digits", "model": "naive_bayes", "damage": "labels", "share": 0.4, "n": 100, "seed": 0}
     for longer in (1, 3):
-        measured = claim.measure({**case, "longer": longer}, lab)
-        assert measured["all"] == pytest.approx(0.1)  # the first class, always
+        claim.measure({**case, "longer": longer}, lab)
     once, thrice = seen
     assert torch.equal(once.labels.repeat(3), thrice.labels)
     assert torch.equal(once.images.repeat(3, 1, 1, 1), thrice.images)
-
-
-class Uniform(zoo.Model):
-    def classify(self, x):
-        return torch.full((len(x), 10), 0.1).log()
 
 
 def rows(given=0.05, **drops):
