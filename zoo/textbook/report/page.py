@@ -96,7 +96,7 @@ def write_report(out: Path, blocks: Sequence[Block], about: Mapping[str, Any]) -
         for key, one in drawn.items():
             write_bytes(out / "figures" / f"{claim}-{key}.png", one.png)
             write_text(out / "figures" / f"{claim}-{key}.svg", one.svg)
-    models = needs.table({block.name: block.rows for block in blocks}, needs.candidates())
+    models = needs.tables({block.name: block.rows for block in blocks}, needs.candidates())
     write_text(out / "numbers.csv", numbers(blocks))
     write_json(out / "claims.json", entries(blocks))
     write_json(out / "models.json", models)
@@ -204,6 +204,7 @@ def html(
         about=about,
         rule=RULE,
         ranking=choose.RANKING,
+        answers={data: choose.answers(of) for data, of in models["tables"].items()},
         commands={block.name: block.command for block in blocks},
         counts={value: sum(block.verdict == value for block in blocks) for value in VERDICTS},
         light=Markup(_colors(drawing.LIGHT)),
