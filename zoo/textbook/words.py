@@ -32,13 +32,13 @@ def spelled(cell: Mapping[str, Any]) -> str:
 
 
 def figure(cell: Mapping[str, Any]) -> str:
-    """As :func:`spelled`, without the unit."""
-    estimate = cell["estimate"]
+    """As :func:`spelled`, without the unit: ``"≥ −85.3 ± 0.2"`` of a lower bound."""
+    estimate, bound = cell["estimate"], "≥ " if (cell.get("kind") or "").startswith("lower bound") else ""
     half = (cell["interval"][1] - cell["interval"][0]) / 2 if cell["interval"] else 0.0
     if half == 0:
-        return _plain(estimate, 4 if abs(estimate) >= 10 else 3)
+        return bound + _plain(estimate, 4 if abs(estimate) >= 10 else 3)
     decimals = 1 - math.floor(math.log10(half))
-    return f"{decimal(estimate, decimals)} ± {decimal(half, decimals)}"
+    return f"{bound}{decimal(estimate, decimals)} ± {decimal(half, decimals)}"
 
 
 def decimal(value: float, decimals: int) -> str:

@@ -26,6 +26,26 @@ SIGNS = {"supported": "✓", "not supported": "✗", "inconclusive": "?", MEASUR
 STANDING = {words.HOLD: "yes", words.OPEN: "open", words.AGAINST: "against", words.REFUTE: "no"}
 CLASSES = {"supported": "yes", "not supported": "no", "inconclusive": "open", MEASURED: "told"}
 
+# What somebody has, and what is wanted of it: the need that answers, and the claims that say more
+MAP: tuple[tuple[str, tuple[tuple[str, str, tuple[str, ...]], ...]], ...] = (
+    ("A label for every image", (
+        ("Right classes of whole images", "accuracy", ("plenty_of_labels", "locality", "gating")),
+        ("Pixels will be missing", "missing", ("missing_pixels",)),
+        ("Probabilities that mean what they say", "calibration", ("calibration", "noisy_labels")),
+        ("Quickly trained", "training", ("plenty_of_labels", "em_and_gradient")),
+        ("Quickly asked", "speed", ("plenty_of_labels",)),
+        ("A small file", "size", ("plenty_of_labels",)),
+    )),
+    ("Few labels", (
+        ("Right classes", "labels", ("learning_curves", "unlabelled_data", "synthetic_data")),
+    )),
+    ("It is the images that matter", (
+        ("Samples like them", "sampling", ("blur_and_modes", "synthetic_data")),
+        ("How probable each is", "density", ("rate_distortion", "em_and_gradient")),
+        ("Which do not belong", "anomalies", ("anomalies",)),
+    )),
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Block:
@@ -95,7 +115,7 @@ def write_report(out: Path, blocks: Sequence[Block], about: Mapping[str, Any]) -
         for key, one in drawn.items():
             write_bytes(out / "figures" / f"{claim}-{key}.png", one.png)
             write_text(out / "figures" / f"{claim}-{key}.svg", one.svg)
-    models = needs.table({block.name: block.rows for block in blocks}, needs.candidates())
+    models = needs.tables({block.name: block.rows for block in blocks}, needs.candidates())
     write_text(out / "numbers.csv", numbers(blocks))
     write_json(out / "claims.json", entries(blocks))
     write_json(out / "models.json", models)
@@ -205,7 +225,10 @@ def html(
         about=about,
         rule=RULE,
         ranking=choose.RANKING,
+        answers={data: choose.answers(of) for data, of in models["tables"].items()},
         small_run=words.SMALL_RUN,
+        map=MAP,
+        by_name={block.name: block for block in blocks},
         commands={block.name: block.command for block in blocks},
         counts={value: sum(block.verdict == value for block in blocks) for value in VERDICTS},
         light=Markup(_colors(drawing.LIGHT)),
