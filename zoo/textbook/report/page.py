@@ -39,7 +39,7 @@ MAP: tuple[tuple[str, tuple[tuple[str, str, tuple[str, ...]], ...]], ...] = (
     ("Few labels", (
         ("Right classes", "labels", ("learning_curves", "unlabelled_data", "synthetic_data")),
     )),
-    ("It is the images that matter", (
+    ("No labels, or no classes wanted", (
         ("Samples like them", "sampling", ("blur_and_modes", "synthetic_data")),
         ("How probable each is", "density", ("rate_distortion", "em_and_gradient")),
         ("Which do not belong", "anomalies", ("anomalies",)),
