@@ -57,6 +57,7 @@ def composed(*overrides: str) -> dict:
         (["data.batch_size=0"], "[1, inf)"),
         (["data.augment.flip=2"], "true or false"),
         (["data.augment.erase=1.1"], "[0, 1]"),
+        (["data.augment.hide=1"], "[0, 1)"),
         (["model.dropout=1"], "[0, 1)"),
         (["model.dropout=nan"], "a number is needed"),
         (["model.channels=[8,x]"], "a whole number is needed"),
@@ -328,6 +329,7 @@ OBSERVED_IN_DATA = {
     "data.augment.shift": ("2", lambda m: next(iter(m.train_dataloader()))[0].tolist()),
     "data.augment.flip": ("true", lambda m: next(iter(m.train_dataloader()))[0].tolist()),
     "data.augment.erase": ("1", lambda m: next(iter(m.train_dataloader()))[0].tolist()),
+    "data.augment.hide": ("0.9", lambda m: next(iter(m.train_dataloader()))[0].tolist()),
     "seed": ("5", lambda m: next(iter(m.train_dataloader()))[1].tolist()),
 }
 OBSERVED_IN_FOLDER = {  # of a folder with pictures dark on light, in two classes
