@@ -1,8 +1,7 @@
-"""Which model to choose: the rules that read the table of :mod:`zoo.textbook.needs`."""
+"""Which model to choose: the rules that read the tables of :mod:`zoo.textbook.needs`."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,13 @@ from typing import Any
 
 from zoo import plain
 from zoo.errors import ConfigError, DataError, ZooError, did_you_mean
-from zoo.textbook.needs import DATA, UNKNOWN, Table, nearest, order, seconds_of
+from zoo.textbook.needs import DATA, UNKNOWN, Table, alike, better, nearest, recommend, seconds_of, unranked
+from zoo.textbook.roster import NAMES, RECIPE, SHORT
 from zoo.textbook.words import ordinal, spelled
 
 RANKING = (
-    "Of the models within the limits that are measured on every need: a need gives its best model 1, its last 0, and "
-    "those between by their rank; the mean over the needs decides, then the seconds of training."
+    "Of the models within the limits that are ranked on every need: a need gives a model 1 less the share of the "
+    "others that are told apart from it as better; the mean over the needs decides, then the seconds of training."
 )
 
 
@@ -42,7 +42,7 @@ class Choice:
 
     Attributes:
         model: its name.
-        score: mean over the needs, 1 for the best model on each to 0 for the last on each.
+        score: mean over the needs, 1 where none is told apart as better on any, to 0 where all are on each.
         reasons: its figure and rank on each need.
         train: the command that trains it.
     """
@@ -53,21 +53,32 @@ class Choice:
     train: str
 
 
-def read(path: Path) -> Table:
-    """The table of a report. Raises ``DataError`` where ``path`` holds none, or a damaged one."""
+# Reading a table
+
+
+def read(path: Path, data: str) -> Table:
+    """A report's table of a data set. Raises ``DataError`` where ``path`` holds none, or a damaged one."""
     file = path / "models.json" if path.is_dir() else path
+    writes = "python scripts/compare.py writes one"
     try:
         found = plain.read_json(file, DataError)
     except DataError as error:
-        raise DataError(f"{file} is no table of models; python scripts/compare.py writes one\n{error}") from error
-    wrong = plain.shape_of(found, TABLE) or _disagreement(found)
+        raise DataError(f"{file} is no table of models; {writes}\n{error}") from error
+    if isinstance(found, dict) and "tables" not in found and "recommendations" in found:
+        raise DataError(f"{file} is of an earlier version, without the values of each seed; {writes}")
+    wrong = plain.shape_of(found, {"tables": {str: TABLE}})
+    wrong = wrong or next((f".tables.{name}{_disagreement(own)}" for name, own in found["tables"].items()
+                           if _disagreement(own)), "")  # fmt: skip
     if wrong:
-        raise DataError(f"{file} is no table of models; python scripts/compare.py writes one\nIn it, the table{wrong}")
-    return found
+        raise DataError(f"{file} is no table of models; {writes}\nIn it, the table{wrong}")
+    if data not in found["tables"]:
+        known = ", ".join(map(plain.short, found["tables"])) or "nothing"
+        raise DataError(f"{file} has no table of data={data}; it is about {known}")
+    return found["tables"][data]
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
 def _estimate(value: Any) -> bool:
@@ -80,20 +91,28 @@ def _interval(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(_number, value)) and value[0] <= value[1]
 
 
-_MEASURED = {"estimate": _estimate, "interval": _interval, "seeds": int}
+LARGEST = 1e15  # of a number, and 1 over it the smallest of a need that is compared by ratios
+_MEASURED = {"estimate": _estimate, "interval": _interval, "seeds": int, "values": {str: _number}}
+_TEXT = (str, type(None))
 TABLE = {
     "data": lambda value: isinstance(value, str) and value in DATA,
-    "needs": [{"key": str, "label": str, "better": ("more", "less").__contains__, "levels": [_number]}],
+    "needs": [
+        {
+            **dict.fromkeys(("key", "label", "unit", "source", "claim", "at"), str),
+            "better": ("more", "less").__contains__,
+            **{"levels": [_number], "margin": _number, "relative": bool, "images": lambda n: _number(n) and n >= 0},
+        }
+    ],
     "models": {
         str: {
             "capabilities": {str: str},
+            "budget": (RECIPE, SHORT).__contains__,
             "train": str,
             "needs": {
-                str: {**_MEASURED, "unit": str, "support": str, "kind": (str, type(None)), "levels": {str: _MEASURED}}
+                str: {**_MEASURED, "unit": str, "support": str, "kind": _TEXT, "by": _TEXT, "levels": {str: _MEASURED}}
             },
         }
     },
-    "recommendations": dict,
 }
 
 
@@ -106,7 +125,27 @@ def _disagreement(found: Table) -> str:
     for model, row in found["models"].items():
         if not row["needs"].keys() >= keys or row["capabilities"].keys() != able:
             return f".models.{plain.short(model)} has not the needs and capabilities of all"
+        for need in found["needs"]:
+            cell = row["needs"][need["key"]]
+            for own in (cell, *cell["levels"].values()):
+                if wrong := _odd(own, need):
+                    return f".models.{plain.short(model)}.needs.{plain.short(need['key'])} {wrong}"
     return ""
+
+
+def _odd(cell: Mapping[str, Any], need: Mapping[str, Any]) -> str:
+    """What is odd about a cell, or one of its levels."""
+    values = cell["values"].values()
+    if cell["seeds"] != len(values) or (cell["estimate"] is None) != (not values):
+        return "has another number of seeds than of values"
+    if need["relative"] and any(value < 1 / LARGEST for value in values):
+        return "has values of 0 or less, which have no ratio"
+    if need["images"] and not all(0 <= value <= 100 for value in values):
+        return "has values that are no shares in %"
+    return ""
+
+
+# Answers
 
 
 def choose(
@@ -138,10 +177,11 @@ def choose(
         model: {key: _at(row["needs"][key], known[key], levels.get(key)) for key in needs}
         for model, row in of["models"].items()
     }
+    aside = {key: unranked({model: row[key] for model, row in cells.items() if row[key]["seeds"]}) for key in needs}
     excluded = {
         model: reason
         for model, row in of["models"].items()
-        if (reason := _reason(row, cells[model], limits)) is not None
+        if (reason := _reason(model, row, cells[model], aside, limits)) is not None
     }
     left = {model: cells[model] for model in of["models"] if model not in excluded}
     if not left:
@@ -150,15 +190,91 @@ def choose(
     for model in left:
         scores, reasons = [], {}
         for key in needs:
-            cell = left[model][key]
-            alike = [row[key] for row in left.values() if row[key]["kind"] == cell["kind"]]
-            value = order(cell["estimate"], known[key]["better"])
-            ahead = sum(order(other["estimate"], known[key]["better"]) < value for other in alike)
-            scores.append(1 - ahead / (len(alike) - 1) if len(alike) > 1 else 1.0)
-            kind = f", {cell['kind']}" if cell["kind"] else ""
-            reasons[key] = f"{known[key]['label']} {spelled(cell)} ({ordinal(ahead + 1)} of {len(alike)}{kind})"
+            about, cell = known[key], left[model][key]
+            others = [row[key] for row in left.values() if alike(row[key]) == alike(cell)]
+            ahead = sum(better(other, cell, about) for other in others)
+            scores.append(1 - ahead / (len(others) - 1) if len(others) > 1 else 1.0)
+            kind = f", {alike(cell)}" if cell["kind"] else ""
+            reasons[key] = f"{about['label']} {spelled(cell)} ({ordinal(ahead + 1)} of {len(others)}{kind})"
         choices.append(Choice(model, sum(scores) / len(scores), reasons, of["models"][model]["train"]))
     return sorted(choices, key=lambda choice: (-choice.score, seconds_of(of["models"][choice.model]))), excluded
+
+
+def answers(of: Table) -> list[dict[str, Any]]:
+    """What to take for each need of a table: the card at the top of the page, which ``scripts/choose.py`` prints, too.
+
+    Returns:
+        Plain data, in the order of the needs; a need whose likelihoods are of several kinds has an entry a kind. Each
+
+        ===========  ==============================================================================================
+        ``need``     the need's key, such as ``"missing"``
+        ``label``    the need in words, such as ``"missing pixels"``
+        ``source``   what is measured, in words
+        ``margin``   the difference that matters in practice, such as ``"0.3 points"`` or ``"10 %"``
+        ``at``       the level that it is asked at, such as ``"50 % hidden"``; may be empty
+        ``data``     the data set's key, such as ``"mnist"``
+        ``take``     the key of the model to take, such as ``"gmm"``; null where nothing is recommended
+        ``name``     the model in words, such as ``"Gaussian mixture"``; empty where nothing is recommended
+        ``equal``    the keys of all that are not told apart from the best, ``take`` the first; may be empty
+        ``because``  why, in a sentence with figures
+        ``by``       how far it is ahead of the best of the others, with figures; empty where there is no other
+        ``claim``    the name of the claim whose measurements say so
+        ``train``    the command that trains it; empty where nothing is recommended
+        ===========  ==============================================================================================
+    """
+    return [
+        _answer(of, need, own)
+        for need in of["needs"]
+        for own in recommend(of["models"], need) or [None]  # type: ignore[list-item]
+    ]
+
+
+def _answer(of: Table, need: Mapping[str, Any], own: Mapping[str, Any] | None) -> dict[str, Any]:
+    said = {key: need[key] for key in ("label", "at", "claim", "source")}
+    said |= {"need": need["key"], "data": of["data"], "margin": _margin(need)}
+    cells = {model: row["needs"][need["key"]] for model, row in of["models"].items()}
+    if own is None:
+        aside = unranked({model: cell for model, cell in cells.items() if cell["seeds"]})
+        why = "; ".join(f"{_name(model)}: {reason}" for model, reason in aside.items())
+        because = f"Nothing can be compared: {why}." if why else "Not measured on this data set."
+        return said | {"take": None, "name": "", "equal": [], "because": because, "by": "", "train": ""}
+    take, row = own["choose"], of["models"][own["choose"]]
+    figure = spelled(cells[take]) + (f" by {cells[take]['by'].replace('_', ' ')}" if cells[take]["by"] else "")
+    if len(own["equal"]) == 1:
+        because = f"{figure}, and no other is as good."
+    else:
+        rivals = [f"{_name(model)} ({spelled(cells[model])})" for model in own["equal"] if model != take]
+        seconds = row["needs"]["training"]
+        quickest = f", and it trains the quickest, in {spelled(seconds)}" if seconds["seeds"] else ""
+        because = f"{figure}; not told apart from {', '.join(rivals)}{quickest}."
+    by = ""
+    if own["next"]:
+        by = f"{_ahead(own['ahead'], need)}than the {_name(own['next'])} ({spelled(cells[own['next']])})"
+    equal = list(own["equal"])
+    return said | {
+        **{"take": take, "name": _name(take), "equal": equal, "because": because, "by": by, "train": row["train"]}
+    }
+
+
+def _name(model: str) -> str:
+    return NAMES.get(model, model)
+
+
+def _margin(need: Mapping[str, Any]) -> str:
+    if need["relative"]:
+        return f"{100 * need['margin']:g} %"
+    unit = "point" if need["unit"] == "%" else need["unit"].removesuffix("s")
+    return f"{need['margin']:g} {unit if need['margin'] == 1 or need['unit'] == 'AUROC' else unit + 's'}"
+
+
+def _ahead(found: Mapping[str, Any] | None, need: Mapping[str, Any]) -> str:
+    """A :func:`zoo.textbook.needs.difference` in words: ``"0.49 ± 0.12 points more "``, ``"2.1 times less "``."""
+    if found is None:
+        return ""
+    if need["relative"]:
+        return f"{1 + found['estimate']:.3g} times {need['better']} "
+    unit = "points" if need["unit"] == "%" else need["unit"]
+    return f"{spelled({**found, 'unit': unit, 'kind': None})} {need['better']} "
 
 
 def exclusions(excluded: Mapping[str, tuple[str, str]]) -> list[str]:
@@ -177,11 +293,19 @@ def _at(cell: Mapping[str, Any], need: Mapping[str, Any], level: float | None) -
     return {**cell, **cell["levels"].get(f"{nearest(level, need['levels']):g}", UNKNOWN)}
 
 
-def _reason(row: Mapping[str, Any], cells: Mapping[str, Mapping[str, Any]], limits: Limits) -> tuple[str, str] | None:
+def _reason(
+    model: str,
+    row: Mapping[str, Any],
+    cells: Mapping[str, Mapping[str, Any]],
+    aside: Mapping[str, Mapping[str, str]],
+    limits: Limits,
+) -> tuple[str, str] | None:
     """What excludes a model, and its value; None where nothing does."""
     for key, cell in cells.items():
         if cell["estimate"] is None:
             return "needs", f"{key} {'not possible' if cell['support'] == 'no' else 'not measured'}"
+        if model in aside[key]:
+            return "needs", f"{key} {aside[key][model]}"
     for capability in limits.can:
         if row["capabilities"][capability] == "no":
             return f"can={','.join(limits.can)}", f"no {capability}"

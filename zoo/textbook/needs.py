@@ -1,6 +1,6 @@
-"""What somebody may want of a model, and how well each model of the report serves: a table, as plain data.
+"""What somebody may want of a model, and how well each model of the report serves: a table a data set, as plain data.
 
-It lies beside a report as ``models.json``, the page shows it, and ``scripts/choose.py`` answers from it.
+They lie beside a report as ``models.json``; the page shows them, and ``scripts/choose.py`` answers from them.
 """
 
 from __future__ import annotations
@@ -14,14 +14,20 @@ import yaml
 
 from zoo.metrics.intervals import mean_interval
 from zoo.textbook import roster
+from zoo.textbook.claim import sampling_error
 
 Row = Mapping[str, Any]
 Table = dict[str, Any]
+SEEDS = 3  # fewer rank no model
 RULE = (
-    "The model with the best mean over seeds is not told apart from those whose 95 % interval (Student's t over seeds) "
-    "overlaps its own; of all these, the one that trains in the fewest seconds is recommended. Where values are of "
-    "different kinds, each kind has a recommendation of its own."
+    "One model is told apart from another as better where the 95 % interval of their difference, seed by seed "
+    "(Student's t, with the error of sampling the test images), leaves out 0, and the mean difference is more than "
+    "matters in practice: the margin of the need. Of the models that none is told apart from as better, the one that "
+    f"trains in the fewest seconds is to be taken. What is measured with fewer than {SEEDS} seeds is shown and not "
+    "ranked. Likelihoods are ranked among those of the same values alone; a model that is alone with its kind is not."
 )
+DATA = ("mnist", "fashion_mnist", "digits")  # the data sets that there are tables of
+TEST_IMAGES = {"mnist": 10_000, "fashion_mnist": 10_000, "digits": 360}
 
 
 @dataclass(frozen=True)
@@ -36,12 +42,17 @@ class Need:
         source: what is measured, in words.
         capability: what a model must be able to do, see :mod:`zoo.capability`; None: any model will do.
         claim, quantity: the claim whose rows hold the values, and their name there.
+        margin: the difference that matters in practice: less does not tell two models apart.
+        relative: whether ``margin`` is a share of the values, which are above 0, and models are compared by ratios.
+        bounds: what no value can leave; intervals stay within.
+        sampled: whether values are shares of the same test images, in %, whose sampling error all seeds have in common.
         scale: what the values are multiplied by.
         where: what the rows hold besides.
         level, default, at: the parameter that the need can be asked at several values of; the value that the table is
             about, or the nearest to it; how it is said.
         kind: the quantity that names the kind of a value; values of two kinds are never compared.
-        unfold: makes the claim's rows into rows with one ``quantity`` each; None: they are such.
+        unfold: makes the claim's rows into rows with one ``quantity`` each; None: they are such. Where these hold
+            ``by``, it says how the model was asked.
     """
 
     key: str
@@ -52,6 +63,10 @@ class Need:
     capability: str | None
     claim: str
     quantity: str
+    margin: float
+    relative: bool = False
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+    sampled: bool = False
     scale: float = 1.0
     where: Mapping[str, Any] = field(default_factory=dict)
     level: str | None = None
@@ -60,121 +75,162 @@ class Need:
     kind: str | None = None
     unfold: Callable[[Iterable[Row]], Iterable[Row]] | None = None
 
-    def read(self, rows: Iterable[Row], data: str) -> dict[str, dict[float, list[float]]]:
-        """Of each model, by level (0 where there is none): its values on ``data``, a seed each."""
+    def read(self, rows: Iterable[Row], data: str) -> dict[str, dict[float, dict[int, float]]]:
+        """Of each model, by level (0 where there is none): its values on ``data``, by seed."""
         found: dict[str, dict[float, dict[int, float]]] = {}
-        wanted = {"data": data, **self.where}
-        for row in self.unfold(rows) if self.unfold else rows:
+        for row in self._about(rows, data):
             value: Any = row.get(self.quantity)
             level: Any = row.get(self.level) if self.level else 0.0
-            if all(row.get(key) == is_ for key, is_ in wanted.items()) and _finite(value) and _finite(level):
+            if _finite(value) and _finite(level):
                 found.setdefault(row["model"], {}).setdefault(float(level), {})[row["seed"]] = self.scale * value
-        return {
-            model: {level: [values[seed] for seed in sorted(values)] for level, values in sorted(levels.items())}
-            for model, levels in found.items()
-        }
+        return {model: dict(sorted(levels.items())) for model, levels in found.items()}
 
-    def kinds(self, rows: Iterable[Row], data: str) -> dict[str, str]:
-        """Of each model: the kind of its values, where there are kinds."""
-        if self.kind is None:
-            return {}
-        return {row["model"]: row[self.kind] for row in rows if row.get("data") == data and row.get(self.kind)}
+    def words(self, rows: Iterable[Row], data: str, quantity: str | None) -> dict[str, str]:
+        """Of each model: what its rows say of the values, such as their kind; not of those whose rows say nothing."""
+        return {row["model"]: row[quantity] for row in self._about(rows, data) if quantity and row.get(quantity)}
+
+    def _about(self, rows: Iterable[Row], data: str) -> list[Row]:
+        wanted = {"data": data, **self.where}
+        unfolded = self.unfold(rows) if self.unfold else rows
+        return [row for row in unfolded if all(row.get(key) == value for key, value in wanted.items())]
 
 
 def worse_direction(rows: Iterable[Row]) -> Iterator[Row]:
-    """A row a model and seed: the smaller AUROC of those that it reaches on each data set, with the other's images as
-    anomalies."""
-    found: dict[tuple[str, int], dict[str, float]] = {}
+    """Of the claim of anomalies, a row a model and seed for each data set: the smaller AUROC of both directions, by the
+    one score whose mean of these is the largest."""
+    found: dict[tuple[str, Any], dict[str, dict[int, dict[str, float]]]] = {}  # (model, epochs), score, seed, direction
+    data = set()
     for row in rows:
-        if row.get("what") == "anomalies":
-            found.setdefault((row["model"], row["seed"]), {})[row["data"]] = row["auroc"]
-    for (model, seed), by_data in found.items():
-        if len(by_data) == 2:
-            yield {"data": DATA[0], "model": model, "seed": seed, "auroc": min(by_data.values())}
+        data.add(row["data"])
+        for quantity, value in row.items():
+            score = quantity.removeprefix("auroc_")
+            if score != quantity and "-" not in score:  # what has a dash is a variant that the claim tells beside it
+                by_score = found.setdefault((row["model"], row.get("epochs")), {})
+                by_score.setdefault(score, {}).setdefault(row["seed"], {})[row["anomalies"]] = value
+    for (model, _), by_score in found.items():
+        worse = {
+            score: {seed: min(areas.values()) for seed, areas in seeds.items() if len(areas) == 2}
+            for score, seeds in by_score.items()
+        }
+        worse = {score: seeds for score, seeds in worse.items() if seeds}
+        if worse:
+            score = max(worse, key=lambda score: sum(worse[score].values()) / len(worse[score]))
+            for seed, area in worse[score].items():
+                yield from ({"data": d, "model": model, "seed": seed, "auroc": area, "by": score} for d in sorted(data))
 
 
-DATA = ("mnist", "digits")  # the table is about the first of them that is measured
+SHARE, POSITIVE = (0.0, 100.0), (0.0, math.inf)
 NEEDS = (
     Need("accuracy", "accuracy", "%", "more", "test images classified rightly after training on all labels",
-         "classify", "plenty_of_labels", "accuracy", 100, {"what": "classifier"}),
-    Need("labels", "few labels", "%", "more", "test images classified rightly after training on so few labels",
-         "classify", "plenty_of_labels", "accuracy", 100, {"what": "few"}, "n", 100, "{:g} labels"),
+         "classify", "plenty_of_labels", "accuracy", 0.3, bounds=SHARE, sampled=True, scale=100,
+         where={"what": "classifier"}),
+    Need("labels", "few labels", "%", "more", "test images classified rightly after training on so few labels, and on "
+         "no images without", "classify", "plenty_of_labels", "accuracy", 1, bounds=SHARE, sampled=True, scale=100,
+         where={"what": "few"}, level="n", default=100, at="{:g} labels"),
     Need("missing", "missing pixels", "%", "more", "test images classified rightly with so many pixels hidden",
-         "classify_missing", "plenty_of_labels", "accuracy", 100, {"what": "missing"}, "missing", 50, "{:g} % hidden"),
-    Need("anomalies", "anomalies", "AUROC", "more", "images of the other data set told from its own, on MNIST or "
-         "Fashion-MNIST, whichever is told worse, by likelihood corrected for complexity or by the Mahalanobis "
-         "distance of a classifier's features (the SVM: maximum softmax); claim 4 has a VAE that is better at it",
-         "anomaly_score", "plenty_of_labels", "auroc", unfold=worse_direction),
-    Need("sampling", "sampling", "ratio", "less", "Fréchet distance of its samples over that of real images",
-         "sample", "plenty_of_labels", "frechet_ratio"),
-    Need("density", "density", "nats", "more", "mean log p(x) of test images",
-         "log_prob", "plenty_of_labels", "log_prob", kind="density"),
+         "classify_missing", "plenty_of_labels", "accuracy", 1, bounds=SHARE, scale=100, where={"what": "missing"},
+         level="missing", default=50, at="{:g} % hidden"),
+    Need("anomalies", "anomalies", "AUROC", "more", "images of the other data set told from its own, in that of both "
+         "directions in which it is done worse, by the one score that serves the model best; trained as that claim "
+         "says", "anomaly_score", "anomalies", "auroc", 0.005, bounds=(0, 1), unfold=worse_direction),
+    Need("sampling", "sampling", "ratio", "less", "Fréchet distance of 10,000 samples over that of real images",
+         "sample", "plenty_of_labels", "frechet_ratio", 0.1, relative=True, bounds=POSITIVE),
+    Need("density", "density", "nats", "more", "mean log p(x) of test images, a lower bound where marked ≥",
+         "log_prob", "plenty_of_labels", "log_prob", 1, kind="density"),
     Need("training", "training", "s", "less", "seconds of training with its validation",
-         None, "plenty_of_labels", "train_seconds"),
+         None, "plenty_of_labels", "train_seconds", 0.2, relative=True, bounds=POSITIVE),
     Need("speed", "speed", "images/s", "more", "images classified a second",
-         "classify", "plenty_of_labels", "images_per_second"),
+         "classify", "plenty_of_labels", "images_per_second", 0.2, relative=True, bounds=POSITIVE),
     Need("size", "size", "MiB", "less", "the file of its weights",
-         None, "plenty_of_labels", "file_mib"),
+         None, "plenty_of_labels", "file_mib", 0.1, relative=True, bounds=POSITIVE),
     Need("calibration", "calibration", "%", "less", "expected calibration error: how far confidence is from accuracy",
-         "classify", "plenty_of_labels", "ece", 100),
+         "classify", "plenty_of_labels", "ece", 0.5, bounds=SHARE, scale=100),
 )  # fmt: skip
-UNKNOWN = {"estimate": None, "interval": None, "seeds": 0}
+UNKNOWN: Mapping[str, Any] = {"estimate": None, "interval": None, "seeds": 0, "values": {}}
 
 
-# The table
+# The tables
 
 
-def table(rows: Mapping[str, Sequence[Row]], capabilities: Mapping[str, Mapping[str, str]]) -> Table:
-    """Models by needs, with a recommendation for each need, as plain data: what ``models.json`` holds.
+def tables(rows: Mapping[str, Sequence[Row]], capabilities: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """What ``models.json`` holds: ``rule``, and in ``tables`` a :func:`table` of each data set that was measured."""
+    known = {row.get("data") for need in NEEDS for row in rows.get(need.claim, ())}
+    measured = {data: table(rows, capabilities, data) for data in DATA if data in known}
+    return {"rule": RULE, "tables": {data: own for data, own in measured.items() if own["models"]}}
+
+
+def table(
+    rows: Mapping[str, Sequence[Row]], capabilities: Mapping[str, Mapping[str, str]], data: str = "mnist"
+) -> Table:
+    """Models by needs on one data set, with a recommendation for each need, as plain data.
 
     Args:
         rows: of each claim, by its name.
         capabilities: what each model can be asked, see :func:`candidates`. Models that no need knows are left out.
+        data: the data set.
 
     Returns:
-        ``data``; ``rule``; ``needs``, a list; ``models``: what each can do, the command that trains it, and for each
-        need its estimate and interval (null where it is not measured), in all at the table's level and in ``levels``;
-        ``recommendations``: for each need a list, an entry a kind.
+        ``data``; ``needs``, a list; ``models``: what each can do, the command that trains it and whether that is its
+        recipe or a short form, and for each need its estimate, interval and values by seed (nothing where it is not
+        measured), in all at the table's level and in ``levels``; of each need ``recommendations``, see
+        :func:`recommend`, and ``unranked``, see :func:`unranked`.
     """
-    known = {row.get("data") for need in NEEDS for row in rows.get(need.claim, ())}
-    data = next((name for name in DATA if name in known), DATA[0])
+    rows = {need.claim: list(trained_longest(rows.get(need.claim, ()), data)) for need in NEEDS}
+    budgets = {row["model"]: row["budget"] for row in rows["plenty_of_labels"] if row.get("budget")}
     needs, cells = [], {model: {} for model in capabilities}  # type: ignore[var-annotated]
     for need in NEEDS:
-        measured = rows.get(need.claim, ())
-        values, kinds = need.read(measured, data), need.kinds(measured, data)
+        measured = rows[need.claim]
+        values = need.read(measured, data)
+        kinds, ways = (need.words(measured, data, quantity) for quantity in (need.kind, "by"))
         levels = sorted({level for of_model in values.values() for level in of_model})
         level = nearest(need.default, levels)
+        images = TEST_IMAGES[data] if need.sampled else 0
+        about = {
+            **{name: getattr(need, name) for name in ("key", "label", "unit", "better", "source", "claim")},
+            **{"margin": need.margin, "relative": need.relative, "images": images},
+            **{"levels": levels if need.level else [], "at": need.at.format(level)},
+        }
         for model, able in capabilities.items():
-            at = {place: _cell(seeds) for place, seeds in values.get(model, {}).items()}
+            at = {place: _cell(seeds, need, images) for place, seeds in values.get(model, {}).items()}
             cells[model][need.key] = {
                 **at.get(level, UNKNOWN),
                 "unit": need.unit,
                 "support": able[need.capability] if need.capability else "native",
                 "kind": kinds.get(model),
+                "by": ways.get(model),
                 "levels": {f"{place:g}": cell for place, cell in at.items()} if need.level else {},
             }
-        about = {name: getattr(need, name) for name in ("key", "label", "unit", "better", "source", "claim")}
-        needs.append(about | {"levels": levels if need.level else [], "at": need.at.format(level)})
+        needs.append(about)
     models = {
-        model: {"capabilities": dict(capabilities[model]), "train": train_command(model, data), "needs": row}
+        model: {
+            "capabilities": dict(capabilities[model]),
+            "budget": budgets.get(model, roster.RECIPE),
+            "train": train_command(model, data, budgets.get(model, roster.RECIPE)),
+            "needs": row,
+        }
         for model, row in cells.items()
         if any(cell["seeds"] for cell in row.values())
     }
-    recommendations = {about["key"]: recommend(models, about["key"], about["better"]) for about in needs}
-    return {"data": data, "rule": RULE, "needs": needs, "models": models, "recommendations": recommendations}
+    return {
+        **{"data": data, "needs": needs, "models": models},
+        "recommendations": {about["key"]: recommend(models, about) for about in needs},
+        "unranked": {about["key"]: unranked(column(models, about["key"])) for about in needs},
+    }
 
 
-def recommend(models: Mapping[str, Any], key: str, better: str) -> list[dict[str, Any]]:
-    """By :data:`RULE`, for one need: the best model, those not told apart from it, and which to take; one a kind."""
-    found = []
-    measured = {model: row["needs"][key] for model, row in models.items() if row["needs"][key]["seeds"]}
-    for kind in sorted({cell["kind"] or "" for cell in measured.values()}):
-        alike = {model: cell for model, cell in measured.items() if (cell["kind"] or "") == kind}
-        best = min(alike, key=lambda model: order(alike[model]["estimate"], better))
-        equal = [model for model in alike if model == best or _overlap(alike[model], alike[best])]
-        equal.sort(key=lambda model: (seconds_of(models[model]), model != best))
-        found.append({"kind": kind or None, "best": best, "equal": equal, "choose": equal[0]})
-    return found
+def trained_longest(rows: Iterable[Row], data: str) -> Iterator[Row]:
+    """Rows without a budget; and of those on ``data`` that have one, for each model those of its recipe, or of its
+    short form where too few seeds to rank it had the recipe."""
+    rows = list(rows)
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for row in rows:
+        if row.get("data") == data and row.get("budget"):
+            seeds.setdefault((row["model"], row["budget"]), set()).add(row["seed"])
+    for row in rows:
+        whole, short = (len(seeds.get((row["model"], budget), ())) for budget in (roster.RECIPE, roster.SHORT))
+        budget = roster.SHORT if whole < min(SEEDS, short) else roster.RECIPE
+        if not row.get("budget") or (row.get("data") == data and row["budget"] == budget):
+            yield row
 
 
 def nearest(wanted: float, levels: Sequence[float]) -> float:
@@ -203,15 +259,23 @@ def candidates(data: str = "mnist") -> dict[str, dict[str, str]]:
     return found
 
 
-def train_command(model: str, data: str) -> str:
+def train_command(model: str, data: str, budget: str) -> str:
     """What trains a model as the report does."""
-    return " ".join(["python train.py", *(word for word in roster.words(model, data, 0) if word != "seed=0")])
+    own = ("seed=0", "data.split_seed=0")
+    return " ".join(["python train.py", *(word for word in roster.words(model, data, 0, budget) if word not in own)])
 
 
-def _cell(values: Sequence[float]) -> dict[str, Any]:
-    low, high = (_round(bound) for bound in mean_interval(values))
-    interval = None if len(values) == 1 else [low, high]
-    return {"estimate": _round(sum(values) / len(values)), "interval": interval, "seeds": len(values)}
+def _cell(seeds: Mapping[int, float], need: Need, images: int) -> dict[str, Any]:
+    values = [seeds[seed] for seed in sorted(seeds)]
+    error = sampling_error([value / 100 for value in values], images=images) if images else 0.0
+    low, high = mean_interval(values, error=error)
+    interval = [_round(max(low, need.bounds[0])), _round(min(high, need.bounds[1]))]
+    return {
+        "estimate": _round(sum(values) / len(values)),
+        "interval": None if len(values) == 1 else interval,
+        "seeds": len(values),
+        "values": {str(seed): _round(seeds[seed]) for seed in sorted(seeds)},
+    }
 
 
 def _round(value: float) -> float:
@@ -222,11 +286,93 @@ def _finite(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _overlap(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    """Whether two intervals meet; a single seed counts as a point."""
-    low, high = first["interval"] or [first["estimate"]] * 2
-    other_low, other_high = second["interval"] or [second["estimate"]] * 2
-    return low <= other_high and other_low <= high
+# What is better
+
+
+def column(models: Mapping[str, Any], key: str) -> dict[str, Mapping[str, Any]]:
+    """Of each model that has one, its cell for a need."""
+    return {model: row["needs"][key] for model, row in models.items() if row["needs"][key]["seeds"]}
+
+
+def alike(cell: Mapping[str, Any]) -> str | None:
+    """The kind of values that a cell's can be ranked with: exact ones and bounds of 256 grey levels are of one."""
+    if not cell["kind"]:
+        return None
+    exact, _, rest = cell["kind"].partition(", ")
+    of = rest.partition(", ")[0]  # a bound says its K besides
+    return of if of == "discrete" else f"{exact}, {of}"
+
+
+def unranked(cells: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Of the measured models of a need, those that are not ranked, and why."""
+    found = {}
+    for model, cell in cells.items():
+        if cell["seeds"] < SEEDS:
+            found[model] = f"measured with {cell['seeds']} {'seed' if cell['seeds'] == 1 else 'seeds'}"
+    for model, cell in cells.items():
+        others = (other for other in cells if other != model and other not in found)
+        if model not in found and not any(alike(cells[other]) == alike(cell) for other in others):
+            found[model] = f"alone with its kind, {cell['kind']}" if cell["kind"] else "alone"
+    return found
+
+
+def difference(first: Mapping[str, Any], second: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any] | None:
+    """By how much a cell is better than another of the same need, seed by seed.
+
+    Args:
+        first, second: cells.
+        about: the need's entry in the table.
+
+    Returns:
+        ``estimate`` and ``interval``, positive where the first is better: in the need's unit, or of a relative need the
+        ratio less 1, such as 0.5 for half as much again. None where the two share fewer than :data:`SEEDS` seeds.
+    """
+    seeds = [seed for seed in first["values"] if seed in second["values"]]
+    if len(seeds) < SEEDS:
+        return None
+    sign = 1 if about["better"] == "more" else -1
+    pairs = [(first["values"][seed], second["values"][seed]) for seed in seeds]
+    if about["relative"]:
+        logs = [sign * math.log(one / other) for one, other in pairs]
+        found = [math.expm1(min(value, 700.0)) for value in (sum(logs) / len(logs), *mean_interval(logs))]
+    else:
+        images = about["images"]
+        shares = ([value / 100 for value in values] for values in zip(*pairs, strict=True))
+        error = sampling_error(*shares, images=images) if images else 0.0
+        values = [sign * (one - other) for one, other in pairs]
+        found = [sum(values) / len(values), *mean_interval(values, error=error)]
+    return {"estimate": _round(found[0]), "interval": [_round(found[1]), _round(found[2])]}
+
+
+def better(first: Mapping[str, Any], second: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
+    """Whether a cell is told apart from another of the same need as better, by :data:`RULE`."""
+    found = difference(first, second, about) if alike(first) == alike(second) else None
+    return found is not None and found["interval"][0] > 0 and found["estimate"] > about["margin"]
+
+
+def recommend(models: Mapping[str, Any], about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """By :data:`RULE`, for one need, a list with an entry a kind of values.
+
+    An entry has ``kind``, or null; ``best``, the model with the best mean; ``equal``, those that none is told apart
+    from as better, the quickest to train first; ``choose``, the first of these; ``next``, the best of the others, or
+    null; and ``ahead``, the :func:`difference` of the last two, or null.
+    """
+    cells = column(models, about["key"])
+    aside = unranked(cells)
+    ranked = {model: cell for model, cell in cells.items() if model not in aside}
+    found = []
+    for kind in sorted({alike(cell) or "" for cell in ranked.values()}):
+        same = {model: cell for model, cell in ranked.items() if (alike(cell) or "") == kind}
+        best, *others = sorted(same, key=lambda model: order(same[model]["estimate"], about["better"]))
+        equal = [model for model in same if not any(better(other, same[model], about) for other in same.values())]
+        equal = equal or [best]  # pairs share different seeds: each may be told apart from another
+        equal.sort(key=lambda model: (seconds_of(models[model]), model != best))
+        following = next((model for model in others if model not in equal), None)
+        ahead = difference(same[equal[0]], same[following], about) if following else None
+        found.append(
+            {"kind": kind or None, "best": best, "equal": equal, "choose": equal[0], "next": following, "ahead": ahead}
+        )
+    return found
 
 
 def order(value: float, better: str) -> float:
