@@ -11,6 +11,7 @@ python scripts/evaluate.py ckpt=<file or run directory> [data=…] [key=value �
   images  only that many, from the first on; 0 (default) for all
   samples how many samples of a generative model to compare with the test images (10000); 0 for none, and none where
           split or missing is given
+  draws   times that so many are drawn, for the mean and the standard error of the Fréchet ratio (3); 1 for neither
   synthetic
           true: train a classifier on samples of each class, and test it on real images; takes minutes (false)
   importance
@@ -29,7 +30,7 @@ from zoo.data import sources
 
 DEFAULTS: dict[str, Any] = {
     "ckpt": ..., "data": None, "path": None, "root": None, "split": "test", "missing": 0.0, "images": 0,
-    "samples": 10_000, "synthetic": False, "importance": 0, "ema": True, "json": None,
+    "samples": 10_000, "draws": 3, "synthetic": False, "importance": 0, "ema": True, "json": None,
 }  # fmt: skip
 RULES = {
     "split": ["test", "val", "train"],
@@ -37,6 +38,7 @@ RULES = {
     "missing": "[0, 1]",
     "images": "[0, inf)",
     "samples": "[0, inf)",
+    "draws": "[1, 1000]",
     "importance": "[0, inf)",
     "json": "file",
 }
@@ -69,7 +71,7 @@ def main() -> None:
     if tells(model) or not samples:
         metrics = evaluate(model, split, missing=options["missing"], importance=options["importance"] or None).metrics
     data = options["data"] or source["name"]
-    measured = sample_quality.sample_metrics(model, splits, data, samples)
+    measured = sample_quality.sample_metrics(model, splits, data, samples, draws=options["draws"])
     metrics |= measured
     if samples and not measured:
         console.print(sample_quality.missing(data), soft_wrap=True)
