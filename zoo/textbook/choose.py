@@ -94,15 +94,8 @@ def _interval(value: Any) -> bool:
 LARGEST = 1e15  # of a number, and 1 over it the smallest of a need that is compared by ratios
 _TEXT = (str, type(None))
 _MEASURED = {
-    **{
-        "estimate": _estimate,
-        "interval": _interval,
-        "seeds": int,
-        "values": {str: _number},
-        "kind": _TEXT,
-        "by": _TEXT,
-    },
-    "images": lambda count: _number(count) and count >= 0,
+    **{"estimate": _estimate, "interval": _interval, "seeds": int, "values": {str: _number}},
+    **{"kind": _TEXT, "by": _TEXT, "images": lambda count: _number(count) and count >= 0},
 }
 TABLE = {
     "data": lambda value: isinstance(value, str) and value in DATA,

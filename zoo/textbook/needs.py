@@ -82,9 +82,9 @@ class Need:
         found: dict[str, dict[float, list[Row]]] = {}
         for row in self.unfold(rows) if self.unfold else rows:
             level: Any = row.get(self.level) if self.level else 0.0
-            if all(row.get(key) == value for key, value in wanted.items()) and _finite(level):
-                if _finite(row.get(self.quantity)):
-                    found.setdefault(row["model"], {}).setdefault(float(level), []).append(row)
+            wrong = any(row.get(key) != value for key, value in wanted.items())
+            if not wrong and _finite(level) and _finite(row.get(self.quantity)):
+                found.setdefault(row["model"], {}).setdefault(float(level), []).append(row)
         return {
             model: {level: self._cell(own, data) for level, own in sorted(levels.items())}
             for model, levels in found.items()
@@ -132,16 +132,19 @@ def by_mask(rows: Iterable[Row]) -> Iterator[Row]:
             lines.setdefault((row["data"], row["model"]), {}).setdefault(row["fill"], []).append(row)
     for (data, model), fills in lines.items():
         for mask in dict.fromkeys(mask for own in fills.values() for row in own for mask in row["masks"]):
-            chosen = mask if mask == "half" else "50"
-            fill = max(
-                fills, key=lambda fill: _mean(row["validated"][row["masks"].index(chosen)] for row in fills[fill])
-            )
-            for row in fills[fill]:
-                at = row["masks"].index(mask)
-                where = {"mask": "half"} if mask == "half" else {"mask": "pixels", "missing": float(mask)}
-                found = {"accuracy": row["accuracy"][at], "images": row["images"][at]}
-                if mask != "0":
-                    yield {"data": data, "model": model, "seed": row["seed"], "by": fill, **where, **found}
+            fill = _best_fill(fills, mask if mask == "half" else "50")
+            where = {"mask": "half"} if mask == "half" else {"mask": "pixels", "missing": float(mask)}
+            for row in fills[fill] if mask != "0" else []:
+                found = {quantity: _under(row, quantity, mask) for quantity in ("accuracy", "images")}
+                yield {"data": data, "model": model, "seed": row["seed"], "by": fill, **where, **found}
+
+
+def _best_fill(fills: Mapping[str, Sequence[Row]], mask: str) -> str:
+    return max(fills, key=lambda fill: _mean(_under(row, "validated", mask) for row in fills[fill]))
+
+
+def _under(row: Row, quantity: str, mask: str) -> Any:
+    return row[quantity][row["masks"].index(mask)]
 
 
 SHARE, POSITIVE = (0.0, 100.0), (0.0, math.inf)
