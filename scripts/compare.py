@@ -1,13 +1,16 @@
 """Measure the textbook's claims about generative and discriminative models, and write a report.
 
-python scripts/compare.py [suite=textbook|quick] [claims=…] [out=report]
+python scripts/compare.py [suite=textbook|quick] [claims=…] [out=report] [jobs=1]
 
-  suite   textbook (default): MNIST and Fashion-MNIST, at most 2.5 hours on two
-          cores; quick: the embedded digits, less than 5 minutes
+  suite   textbook (default): MNIST and Fashion-MNIST, at most 5 hours on two
+          cores; quick, a small run: the embedded digits, less than 5 minutes
   claims  all (default), one of those below, or a list: claims=[anomalies,gating]
   out     where index.html, figures/, numbers.csv, claims.json and models.json are
           written; out/work keeps every measurement and every trained model, so that
           the same command goes on after it was stopped
+  jobs    1 (default); more: processes that share the cores, for what measures no
+          time. Small models gain by it; sums in another order may differ in the
+          last digits
 
 With -m each claim is a job of a Hydra multirun, which any launcher fans out:
 
@@ -39,11 +42,13 @@ from zoo.plain import read_yaml
 from zoo.textbook import claims
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-KEYS = ("suite", "claims", "out")
+MOST = 256  # processes
+KEYS = ("suite", "claims", "out", "jobs")
 
 
-def checked(values: Mapping[str, Any]) -> tuple[str, list[str], Path]:
-    """``suite``, names of ``claims``, and ``out``. Raises ``ConfigError`` for an unknown suite or claim."""
+def checked(values: Mapping[str, Any]) -> tuple[str, list[str], Path, int]:
+    """``suite``, names of ``claims``, ``out`` and ``jobs``. Raises ``ConfigError`` for an unknown suite or claim, and
+    for a number of jobs that is none."""
     suite, wanted = str(values["suite"]), values["claims"]
     if suite not in claims.SUITES:
         raise ConfigError(f"unknown suite {suite!r}: {did_you_mean(suite, claims.SUITES, 'suites')}")
@@ -52,7 +57,10 @@ def checked(values: Mapping[str, Any]) -> tuple[str, list[str], Path]:
         raise ConfigError("claims= names none: give all, a claim, or a list of claims")
     for name in chosen:
         claims.check(str(name))
-    return suite, chosen, user_path(str(values["out"]))
+    jobs = str(values["jobs"])
+    if not jobs.isdecimal() or not 1 <= int(jobs) <= MOST:
+        raise ConfigError(f"jobs={jobs}: a whole number of processes is needed, 1 to {MOST}")
+    return suite, chosen, user_path(str(values["out"])), int(jobs)
 
 
 def read(words: list[str]) -> dict[str, Any]:
@@ -72,12 +80,12 @@ def read(words: list[str]) -> dict[str, Any]:
 @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="compare")
 def job(config: DictConfig) -> None:
     """Measures the claims of one job."""
-    suite, names, out = checked(config)
+    suite, names, out, jobs = checked(config)
     from zoo import terminal
     from zoo.textbook import compare
 
     try:
-        compare.run(compare.jobs(suite, names, out), out, compare.Progress(terminal.console(stderr=True)))
+        compare.run(compare.jobs(suite, names, out), out, compare.Progress(terminal.console(stderr=True)), jobs)
     except ZooError as error:
         sys.exit(fail(error))
 
@@ -90,10 +98,15 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are
     configuration.check_words(sys.argv[1:])
     values = read(sys.argv[1:])
-    suite, names, out = checked(values)
+    suite, names, out, _ = checked(values)
     if {"-m", "--multirun"} & set(sys.argv[1:]) and values["claims"] == "all":  # a job a claim
         rest = [word for word in sys.argv[1:] if word != "claims=all"]
         sys.argv[1:] = [*rest, f"claims={','.join(names)}"]
+    from zoo import terminal
+    from zoo.textbook import words
+
+    if suite == "quick":
+        terminal.console(stderr=True).print(words.SMALL_RUN)
     try:
         with late_help():
             job()
@@ -101,7 +114,6 @@ def main() -> None:
         raise ConfigError(configuration.explain(error, sys.argv[1:], CONFIGS)) from error
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt("stopped; what is measured is kept, and the same command goes on") from stop
-    from zoo import terminal
     from zoo.textbook import compare
 
     page, table = compare.report(suite, out, date.today().isoformat())

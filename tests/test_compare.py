@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import types
 from pathlib import Path
@@ -18,6 +19,7 @@ from zoo.errors import ConfigError, ZooError
 from zoo.textbook import claims, compare
 from zoo.textbook.claim import Case, Claim, Finding
 from zoo.textbook.lab import Lab
+from zoo.textbook.words import SMALL_RUN
 
 
 class Fake:
@@ -95,6 +97,24 @@ def test_cases_that_measure_time_come_first_and_have_the_machine_to_themselves(m
         assert fake.measured == []
     waiting.join(20)
     assert fake.measured == [3, 0, 1, 2, 4]
+
+
+@pytest.mark.parametrize(("suite", "seconds"), [("quick", 300), ("textbook", 5 * 3600)])
+def test_a_suite_takes_no_longer_than_it_says(suite, seconds):
+    cases = [case for name in claims.names() for case in claims.find(name).cases(suite)]
+    assert sum(case.seconds for case in cases) < seconds
+
+
+def end(*_) -> None:
+    os._exit(1)
+
+
+def test_workers_that_end_are_told(tmp_path, monkeypatch):
+    """Several processes measure: here, one that is not let live."""
+    monkeypatch.setattr(compare, "_take", end)
+    todo = compare.jobs("quick", ["rate_distortion"], tmp_path)
+    with pytest.raises(ZooError, match="a worker ended before its case did"):
+        compare.run(todo, tmp_path, workers=2)
 
 
 def test_the_time_left_follows_the_pace(fake, tmp_path, monkeypatch):
@@ -198,6 +218,8 @@ def test_the_words_of_another_are_unknown(lab):
         (["claims=[gating,nothing]"], "unknown claim 'nothing'"),
         (["--suite"], "unknown flag --suite"),
         (["-m", "claims=gating,nothing"], "unknown claim 'nothing'"),
+        (["jobs=0"], "jobs=0: a whole number of processes is needed"),
+        (["jobs=two"], "jobs=two: a whole number of processes is needed"),
     ],
 )
 def test_a_mistake_is_answered(words, answer, monkeypatch, capsys):
@@ -218,8 +240,10 @@ def test_a_mistake_is_answered(words, answer, monkeypatch, capsys):
 
 
 def test_a_claim_from_the_command_line_to_its_page(tmp_path):
-    done = command("scripts/compare.py", "suite=quick", "claims=rate_distortion", f"out={tmp_path}")
+    done = command("scripts/compare.py", "suite=quick", "claims=rate_distortion", f"out={tmp_path}", "jobs=2")
     assert done.returncode == 0, done.stderr
+    assert " ".join(done.stderr.split()).startswith(SMALL_RUN)
+    assert "a small run" in done.stdout.splitlines()[0]
     assert max(map(len, done.stdout.splitlines()[:-1])) <= 80
     entries = json.loads((tmp_path / "claims.json").read_text())
     assert {entry["id"].partition("/")[0] for entry in entries} == {"rate_distortion"}

@@ -15,6 +15,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from zoo.errors import ZooError
+from zoo.textbook import words
 from zoo.textbook.claim import MEASURED, VERDICTS, Claim, Finding
 from zoo.textbook.report import drawing, page, panels
 from zoo.textbook.report.page import Block, write_report
@@ -139,8 +140,10 @@ class TestPage:
             assert wanted[one.name] in text
             assert one.claim.title in text  # as it is written, not as markup
             assert all(finding.statement in text for finding in one.findings)
-        counts = " ".join(parsed.text("summary").split())
-        assert [counts.count(value) for value in VERDICTS] == [2, 1, 2]  # "not supported" is counted twice
+        assert parsed.text("counts") == "1 supported 1 not supported 2 inconclusive"
+        for one in blocks():
+            assert words.outcome(one.findings) in parsed.text("summary")
+            assert words.tally(one.findings) in parsed.text("summary")
 
     def test_every_finding_has_a_verdict_and_its_numbers_lead_to_a_command(self, parsed):
         for one in blocks():
@@ -214,8 +217,9 @@ class TestPage:
 
     def test_a_quick_suite_is_told_and_has_no_discussions(self, tmp_path):
         html = write_report(tmp_path, blocks(), {**ABOUT, "suite": "quick"}).read_text()
-        assert "This is the quick suite" in html
         assert "A paragraph." not in html
+        body = html[html.index("<body>") :]
+        assert words.SMALL_RUN in body[: body.index("<nav")]  # before all else
 
     def test_the_same_input_gives_the_same_bytes(self, out, tmp_path):
         write_report(tmp_path, blocks()[::-1], ABOUT)
@@ -292,13 +296,64 @@ class TestNumbers:
     )
     def test_numbers_are_as_precise_as_they_are_certain(self, values, estimate, interval):
         finding = Finding("key", "…", values, "")
-        assert page.estimate(finding) == estimate
-        assert page.interval(finding) == interval
+        assert words.estimate(finding) == estimate
+        assert words.interval(finding) == interval
 
     def test_thresholds(self):
-        assert page.threshold(Finding("key", "…", [1.0], "", above=0)) == "> 0"
-        assert page.threshold(Finding("key", "…", [1.0], "", below=-0.05)) == "< −0.05"
-        assert page.threshold(Finding("key", "…", [1.0], "")) == "–"
+        assert words.threshold(Finding("key", "…", [1.0], "", above=0)) == "> 0"
+        assert words.threshold(Finding("key", "…", [1.0], "", below=-0.05)) == "< −0.05"
+        assert words.threshold(Finding("key", "…", [1.0], "")) == "–"
+        assert words.threshold(Finding("key", "…", [1.0], "", below=1e-9)) == "< 10⁻⁹"
+        assert words.threshold(Finding("key", "…", [1.0], "", above=2.5e7)) == "> 2.5 · 10⁷"
+
+    @pytest.mark.parametrize(
+        ("finding", "text"),
+        [
+            (Finding("key", "…", [2.0, 2.1], "points"), "2.05 ± 0.64 points"),
+            (Finding("key", "…", [2.0, 2.1], "ratio"), "2.05 ± 0.64"),
+            (Finding("key", "…", [0.9999, 0.9998], "AUROC", bounds=(0, 1)), "0.99985 AUROC (0.99921 to 1.00000)"),
+            (Finding("key", "…", [3.0], "points"), "3.00 points in one seed"),
+            (Finding("key", "…", [4.0, 4.0], "classes"), "4.00 classes"),
+            (Finding("key", "…", [math.nan, 4.0], "labels"), "none in 1 of 2 seeds"),
+        ],
+    )
+    def test_a_measurement_in_words(self, finding, text):
+        assert words.measured(finding) == text
+
+
+AGAINST = [-1.0, -2.0, -1.5, -0.3]  # refutes alone: p = 0.023, but not as one of three
+
+
+class TestOutcomes:
+    def test_of_a_claim_that_is_refuted(self):
+        findings = [
+            Finding("mnist-a", "MNIST: it is more.", [-2.0, -2.01, -2.02], "points", above=0),
+            Finding("fashion_mnist-a", "Fashion-MNIST: it is more.", [1.0, 1.1, 1.05], "points", above=0),
+            Finding("told", "It is measured.", [5.0, 6.0, 7.0], "points"),
+        ]
+        assert words.outcome(findings) == (
+            "Refuted by “MNIST: it is more”: −2.010 ± 0.025 points, where > 0 had to hold; Fashion-MNIST 1.05 ± 0.12 "
+            "points."
+        )
+        assert words.tally(findings) == "1 of 2 findings hold, 1 refuted"
+        assert words.correction(findings).startswith("2 judged: to refute the claim")
+        assert "0.025 / 2 = 0.013 (Holm's correction); it has less than 0.0001." in words.correction(findings)
+
+    def test_of_one_that_holds(self):
+        alone = [Finding("a", "It is more.", [2.0, 2.01, 2.02], "points", above=0)]
+        assert words.outcome(alone) == "Holds: “It is more”: 2.010 ± 0.025 points, where > 0 had to hold."
+        assert words.tally(alone) == "1 of 1 finding holds"
+        assert words.correction(alone) == "1 judged; none speaks against the claim."
+
+    def test_a_finding_against_the_claim_that_may_be_chance_is_told_as_such(self):
+        sure = [Finding(key, "It is so.", [2.0, 2.01, 2.02], "points", above=0) for key in "ab"]
+        findings = [*sure, Finding("c", "It is more.", AGAINST, "points", above=0)]
+        assert findings[2].verdict == "not supported"
+        assert {what: len(those) for what, those in words.standings(findings).items()} == {
+            words.HOLD: 2, words.OPEN: 0, words.AGAINST: 1, words.REFUTE: 0}  # fmt: skip
+        assert words.tally(findings) == "2 of 3 findings hold, 1 against but not surely"
+        assert words.outcome(findings).startswith("Undecided, mostly for “It is more”: −1.2 ± ")
+        assert words.standings(findings[2:])[words.REFUTE] == findings[2:]
 
     def test_strip(self):
         """Interval, mean and threshold at their places: 1 ± half, from a threshold at 0."""
@@ -331,6 +386,8 @@ class TestDrawing:
 
 
 MEASURE = """<script>addEventListener("load", () => {
+const folded = {scroll: document.documentElement.scrollWidth, height: document.documentElement.scrollHeight};
+document.querySelectorAll("details").forEach(fold => fold.open = true);
 const figures = [...document.querySelectorAll("figure svg")].map(svg => {
   const box = svg.getBoundingClientRect();
   const marks = [...svg.querySelectorAll("path, use")].map(mark => mark.getBoundingClientRect());
@@ -343,7 +400,7 @@ const figures = [...document.querySelectorAll("figure svg")].map(svg => {
 });
 const style = getComputedStyle(document.body);
 const badges = [...document.querySelectorAll(".badge")].map(badge => badge.getBoundingClientRect());
-parent.postMessage(JSON.stringify({figures, width: innerWidth, scroll: document.documentElement.scrollWidth,
+parent.postMessage(JSON.stringify({figures, folded, width: innerWidth, scroll: document.documentElement.scrollWidth,
   ground: style.backgroundColor, ink: style.color, dark: matchMedia("(prefers-color-scheme: dark)").matches,
   badges: badges.filter(box => box.width > 40 && box.right <= innerWidth).length}), "*");
 });</script>"""
@@ -373,6 +430,7 @@ if chromium := shutil.which("chromium"):  # one is not needed to write a report;
         seen = json.loads(title[1])
         assert seen["width"] == width
         assert seen["scroll"] <= width
+        assert seen["folded"]["scroll"] <= width
         assert seen["dark"] == dark
         assert seen["ground"] == ("rgb(20, 23, 27)" if dark else "rgb(255, 255, 255)")
         assert len(seen["figures"]) == 8

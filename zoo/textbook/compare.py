@@ -5,8 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import multiprocessing
+import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +27,7 @@ from zoo.errors import DataError, ZooError
 from zoo.files import write_json
 from zoo.run import machine
 from zoo.textbook import claims
-from zoo.textbook.claim import Case, Claim, Row
+from zoo.textbook.claim import Case, Claim, Row, judged
 from zoo.textbook.lab import Lab
 from zoo.textbook.words import clock
 
@@ -62,7 +67,9 @@ def jobs(suite: str, names: Sequence[str], out: Path) -> list[Job]:
     return sorted(found, key=lambda job: (not job.case.timed, job.claim.number))
 
 
-def run(todo: Sequence[Job], out: Path, announce: Callable[[str, float], None] = lambda *_: None) -> None:
+def run(
+    todo: Sequence[Job], out: Path, announce: Callable[[str, float], None] = lambda *_: None, workers: int = 1
+) -> None:
     """Measure what has not been measured yet.
 
     Several processes may do so in one ``out`` at once: a case that measures time waits until no other runs.
@@ -70,7 +77,9 @@ def run(todo: Sequence[Job], out: Path, announce: Callable[[str, float], None] =
     Args:
         todo: from :func:`jobs`.
         out: the report's folder.
-        announce: is told each job that starts, in words, and about how many seconds are left.
+        announce: is told each job that starts, or with several workers each that is done, in words, and about how many
+            seconds are left.
+        workers: processes that share the machine's threads for the cases that measure no time.
 
     Raises:
         ZooError: a claim measured under a name that its case has already, or nothing can be written.
@@ -81,18 +90,56 @@ def run(todo: Sequence[Job], out: Path, announce: Callable[[str, float], None] =
     except OSError as error:
         raise ZooError(f"{work(out)} cannot be made: {error.strerror}") from error
     machine.prepare(torch.device("cpu"))
-    lock = ReadWriteLock(work(out) / "machine.lock")
+    here = [job for job in left if workers == 1 or job.case.timed]
+    apart = [job for job in left if workers > 1 and not job.case.timed]
     expected = spent = 0.0
-    for number, job in enumerate(left):
+    for number, job in enumerate(here):
         pace = spent / expected if expected else 1.0
-        announce(f"[{number + 1}/{len(left)}] {job}", pace * sum(later.case.seconds for later in left[number:]))
-        held: AbstractContextManager[Any] = lock.write_lock() if job.case.timed else lock.read_lock()
-        with held:
-            if job.path.is_file():  # another process was quicker
-                continue
-            started = time.perf_counter()
-            _measure(job, out)
+        still = sum(later.case.seconds for later in here[number:]) + sum(job.case.seconds for job in apart) / workers
+        announce(f"[{number + 1}/{len(left)}] {job}", pace * still)
+        started = time.perf_counter()
+        if _take(job, out):
             expected, spent = expected + job.case.seconds, spent + time.perf_counter() - started
+    if apart:
+        _beside(apart, out, announce, workers)
+
+
+def _beside(left: Sequence[Job], out: Path, announce: Callable[[str, float], None], workers: int) -> None:
+    """Jobs by several processes, each with its share of the threads."""
+    threads = max(1, torch.get_num_threads() // workers)
+    started, total = time.perf_counter(), sum(job.case.seconds for job in left)
+    context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    done = 0.0
+    with ProcessPoolExecutor(workers, context, _prepare, (threads,)) as pool:
+        pending = {pool.submit(_take, job, out): job for job in left}
+        try:
+            for number, future in enumerate(as_completed(pending)):
+                future.result()
+                done += pending[future].case.seconds
+                pace = (time.perf_counter() - started) / done if done else 1.0
+                announce(f"[{number + 1}/{len(left)}] {pending[future]}", pace * (total - done))
+        except BrokenProcessPool as error:
+            raise ZooError("a worker ended before its case did, perhaps for want of memory: take fewer jobs") from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _prepare(threads: int) -> None:
+    """Of a worker: its share of the threads; Ctrl-C ends it without a word, as its parent has one."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    torch.set_num_threads(threads)
+    machine.prepare(torch.device("cpu"))
+
+
+def _take(job: Job, out: Path) -> bool:
+    """Measure one job, alone on the machine where it needs that; whether no other process had."""
+    lock = ReadWriteLock(work(out) / "machine.lock")
+    held: AbstractContextManager[Any] = lock.write_lock() if job.case.timed else lock.read_lock()
+    with held:
+        if job.path.is_file():
+            return False
+        _measure(job, out)
+        return True
 
 
 def _measure(job: Job, out: Path) -> None:
@@ -180,9 +227,11 @@ def report(suite: str, out: Path, date: str) -> tuple[Path, Table]:
     if others := revisions - {str(about["revision"]).partition("+")[0]}:
         about["revision"] = f"{about['revision']}; of measurements, {len(others)} earlier ones too"
     page = write_report(out, blocks, about)
-    table = Table(Column("", justify="right"), "claim", Column("verdict", no_wrap=True), width=80)
+    table = Table(Column("", justify="right"), "claim", "findings", Column("verdict", no_wrap=True), width=80)
+    table.title = "suite=quick, a small run" if suite == "quick" else None
     for block in blocks:
-        table.add_row(str(block.claim.number), block.claim.title, block.verdict)
+        told = f"{block.supported} of {len(judged(block.findings))} hold"
+        table.add_row(str(block.claim.number), block.claim.title, told, block.verdict)
     return page, table
 
 

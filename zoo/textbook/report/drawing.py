@@ -19,6 +19,7 @@ ROLES = {INK: "ink", "#000000": "ink", FAINT: "faint", "#cccccc": "faint", GROUN
 COLORS = tuple(
     sorted({*CYCLE, *(color for color, *_ in GENERATIVE.values()), *(color for color, *_ in DISCRIMINATIVE.values())})
 )
+WIDE = 1.75  # times as wide as high
 NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
@@ -30,11 +31,13 @@ class Drawing:
         png: for slides and previews.
         svg: a file of its own, on white.
         inline: an ``<svg>`` element in the colours of the page it stands in, see :func:`palette`.
+        wide: whether it is so much wider than high that it needs the whole width of a page.
     """
 
     png: bytes
     svg: str
     inline: str
+    wide: bool
 
 
 def draw(figure: Figure, name: str) -> Drawing:
@@ -45,7 +48,8 @@ def draw(figure: Figure, name: str) -> Drawing:
     figure.savefig(raster, format="png", metadata={"Software": None}, facecolor=GROUND)
     title = " – ".join(axes.get_title(loc="left") or axes.get_title() for axes in figure.axes[:1])
     svg = vector.getvalue()
-    return Drawing(raster.getvalue(), svg, inline(svg, name, title or name))
+    width, height = figure.get_size_inches()
+    return Drawing(raster.getvalue(), svg, inline(svg, name, title or name), width > WIDE * height)
 
 
 def inline(svg: str, name: str, title: str) -> str:

@@ -20,10 +20,31 @@ from zoo.files import write_bytes, write_json, write_text
 from zoo.textbook import choose, needs, words
 from zoo.textbook.claim import MEASURED, RULE, SUPPORTED, VERDICTS, Claim, Finding, Row, deciding, judged, verdict
 from zoo.textbook.report import drawing
-from zoo.textbook.report.panels import DATA, FAINT, INK, name
+from zoo.textbook.report.panels import FAINT, INK, family, name
 
 SIGNS = {"supported": "✓", "not supported": "✗", "inconclusive": "?", MEASURED: "·"}
+STANDING = {words.HOLD: "yes", words.OPEN: "open", words.AGAINST: "against", words.REFUTE: "no"}
 CLASSES = {"supported": "yes", "not supported": "no", "inconclusive": "open", MEASURED: "told"}
+
+# What somebody has, and what is wanted of it: the need that answers, and the claims that say more
+MAP: tuple[tuple[str, tuple[tuple[str, str, tuple[str, ...]], ...]], ...] = (
+    ("A label for every image", (
+        ("Right classes of whole images", "accuracy", ("plenty_of_labels", "locality", "gating")),
+        ("Pixels will be missing", "missing", ("missing_pixels",)),
+        ("Probabilities that mean what they say", "calibration", ("calibration", "noisy_labels")),
+        ("Quickly trained", "training", ("plenty_of_labels", "em_and_gradient")),
+        ("Quickly asked", "speed", ("plenty_of_labels",)),
+        ("A small file", "size", ("plenty_of_labels",)),
+    )),
+    ("Few labels", (
+        ("Right classes", "labels", ("learning_curves", "unlabelled_data", "synthetic_data")),
+    )),
+    ("No labels, or no classes wanted", (
+        ("Samples like them", "sampling", ("blur_and_modes", "synthetic_data")),
+        ("How probable each is", "density", ("rate_distortion", "em_and_gradient")),
+        ("Which do not belong", "anomalies", ("anomalies",)),
+    )),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,10 +81,8 @@ class Block:
         return sum(finding.verdict == SUPPORTED for finding in judged(self.findings))
 
     @property
-    def tally(self) -> str:
-        """Such as ``"6 of 7 findings hold"``."""
-        count = len(judged(self.findings))
-        return f"{self.supported} of {count} {'finding holds' if count == 1 else 'findings hold'}"
+    def decides(self) -> Finding:
+        return deciding(self.findings)
 
 
 def write_report(out: Path, blocks: Sequence[Block], about: Mapping[str, Any]) -> Path:
@@ -116,10 +135,9 @@ def entries(blocks: Sequence[Block]) -> list[dict[str, Any]]:
     """
     found = []
     for block in blocks:
-        decides = deciding(block.findings)
         counts = {"findings": len(judged(block.findings)), "supported": block.supported}
         own = {"id": block.name, "verdict": block.verdict, "command": block.command}
-        found.append(_entry(block, decides) | own | {"deciding": f"{block.name}/{decides.key}", **counts})
+        found.append(_entry(block, block.decides) | own | {"deciding": f"{block.name}/{block.decides.key}", **counts})
         for finding in block.findings:
             own = {"id": f"{block.name}/{finding.key}", "statement": finding.statement}
             found.append(_entry(block, finding) | own)
@@ -194,61 +212,44 @@ def html(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"estimate": estimate, "interval": interval, "threshold": threshold, "clock": words.clock}
-    environment.filters |= {"figure": words.figure, "spelled": words.spelled, "model": name, "data": DATA.get}
+    of_words = ("estimate", "interval", "threshold", "clock", "figure", "spelled",
+                "tally", "outcome", "correction", "standings")  # fmt: skip
+    environment.filters |= {key: getattr(words, key) for key in of_words}
+    environment.filters |= {"model": name, "family": family, "data": words.DATA.get}
     environment.globals |= {"signs": SIGNS, "classes": CLASSES, "range_of": range_of, "verdicts": VERDICTS}
+    environment.globals |= {"standing": STANDING}
     text = environment.get_template("index.html.j2").render(
         blocks=blocks,
-        drawings={claim: {key: Markup(one.inline) for key, one in drawn.items()} for claim, drawn in drawings.items()},
+        pictures={claim: _placed(drawn) for claim, drawn in drawings.items()},
         models=models,
         about=about,
         rule=RULE,
         ranking=choose.RANKING,
         answers={data: choose.answers(of) for data, of in models["tables"].items()},
+        small_run=words.SMALL_RUN,
+        map=MAP,
+        by_name={block.name: block for block in blocks},
         commands={block.name: block.command for block in blocks},
         counts={value: sum(block.verdict == value for block in blocks) for value in VERDICTS},
         light=Markup(_colors(drawing.LIGHT)),
         dark=Markup(_colors(drawing.DARK)),
     )
-    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+    for apart, together in ((" %", "{}%"), (" ± ", "{}±{}"), ("&lt; ", "&lt;{}"), ("&gt; ", "&gt;{}")):
+        text = text.replace(apart, together.replace("{}", "\N{NO-BREAK SPACE}"))  # a number is not torn apart
+    return text
+
+
+def _placed(drawn: Mapping[str, drawing.Drawing]) -> dict[str, list[Markup]]:
+    """A claim's figures: that beside its text, those of the page's whole width, and those that are folded."""
+    narrow = [Markup(one.inline) for one in drawn.values() if not one.wide]
+    return {"beside": narrow[:1], "wide": [Markup(one.inline) for one in drawn.values() if one.wide],
+            "folded": narrow[1:]}  # fmt: skip
 
 
 def _colors(ground: str) -> str:
     ink, faint = (INK, FAINT) if ground == drawing.LIGHT else ("#e6e8eb", "#4a5058")
     variables = {"ink": ink, "faint": faint, "ground": ground, **drawing.palette(ground)}
     return " ".join(f"--{key}: {value};" for key, value in variables.items())
-
-
-def estimate(finding: Finding) -> str:
-    """The mean over seeds with two digits of what is uncertain about it."""
-    if not math.isfinite(finding.estimate):
-        there = [value for value in finding.values if math.isfinite(value)]
-        return f"none in {len(finding.values) - len(there)} of {len(finding.values)} seeds"
-    return words.decimal(finding.estimate, _digits(finding))
-
-
-def interval(finding: Finding) -> str:
-    """``"1.2 to 3.4"``; a dash where one seed, or a value that is not finite, leaves it open."""
-    low, high = finding.interval
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return "–"
-    return f"{words.decimal(low, _digits(finding))} to {words.decimal(high, _digits(finding))}"
-
-
-def threshold(finding: Finding) -> str:
-    """``"> 0"``, ``"< 0.05"`` or a dash."""
-    bound = finding.above if finding.above is not None else finding.below
-    return "–" if bound is None else f"{'>' if finding.above is not None else '<'} {bound:g}".replace("-", "−")
-
-
-def _digits(finding: Finding) -> int:
-    """Decimals: two digits of half the interval, three of the estimate where there is no interval."""
-    low, high = finding.interval
-    half = (high - low) / 2
-    if math.isfinite(half) and half > 0:
-        return min(6, 1 - math.floor(math.log10(half)))
-    size = abs(finding.estimate)
-    return min(6, max(0, 2 - math.floor(math.log10(size)))) if size > 0 else 0
 
 
 def range_of(finding: Finding) -> dict[str, float] | None:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from zoo.metrics.intervals import mean_interval
+from zoo.textbook.words import DATA as DATA
 
 SIZE = (4.8, 3.5)  # inches
 # text, lines and ground of a page are put in the place of these when the page is made
@@ -34,12 +35,14 @@ CYCLE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7b6
 MARKS = "osD^vPX*"
 
 
-DATA = {"digits": "digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
-
-
 def name(model: str) -> str:
     """What a model is called in words."""
     return str(style(model)["label"])
+
+
+def family(model: str) -> str:
+    """``"generative"``, ``"discriminative"``, or nothing for what is neither."""
+    return "generative" if model in GENERATIVE else "discriminative" if model in DISCRIMINATIVE else ""
 
 
 def panel(title: str, x: str, y: str, size: tuple[float, float] = SIZE) -> tuple[Figure, Axes]:
