@@ -8,6 +8,10 @@ python scripts/evaluate.py ckpt=<file or run directory> [data=…] [key=value �
   root    where data lies; ZOO_DATA, else data/, if left out
   split   test (default), val or train: those of the training run; another data= has no val
   missing share of the pixels to hide at random, the same ones for every model (0): accuracy from the others
+  mask    which pixels: mcar (default): each for itself; block: a square somewhere; left, right, top or bottom: that
+          half, without missing=…; half: one of the four for each image
+  fill    what a model sees in their place: local: the mean of the seen pixels around; mean: the training mean. If left
+          out, models that can integrate them out, and others see the local mean of pictures
   images  only that many, from the first on; 0 (default) for all
   samples how many samples of a generative model to compare with the test images (10000); 0 for none, and none where
           split or missing is given
@@ -26,15 +30,18 @@ from typing import Any
 
 from zoo.command import command, parse_values
 from zoo.data import sources
+from zoo.errors import ConfigError
 
 DEFAULTS: dict[str, Any] = {
-    "ckpt": ..., "data": None, "path": None, "root": None, "split": "test", "missing": 0.0, "images": 0,
-    "samples": 10_000, "synthetic": False, "importance": 0, "ema": True, "json": None,
+    "ckpt": ..., "data": None, "path": None, "root": None, "split": "test", "missing": 0.0, "mask": "mcar",
+    "fill": None, "images": 0, "samples": 10_000, "synthetic": False, "importance": 0, "ema": True, "json": None,
 }  # fmt: skip
 RULES = {
     "split": ["test", "val", "train"],
     "data": sources.names(),
     "missing": "[0, 1]",
+    "mask": ["mcar", "block", "half", "left", "right", "top", "bottom"],
+    "fill": ["local", "mean"],
     "images": "[0, inf)",
     "samples": "[0, inf)",
     "importance": "[0, inf)",
@@ -42,9 +49,22 @@ RULES = {
 }
 
 
+def share(mask: str, missing: float) -> float:
+    """The share of pixels that ``mask=`` and ``missing=`` hide. Raises ``ConfigError`` where they contradict."""
+    if mask in ("mcar", "block"):
+        if mask == "block" and not missing:
+            raise ConfigError("mask=block hides as large a part of an image as missing=… says: give it")
+        return missing
+    if missing not in (0, 0.5):
+        raise ConfigError(f"mask={mask} hides half of an image: missing={missing} is for mcar and block")
+    return 0.5
+
+
 @command
 def main() -> None:
     options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    mask, fill = options["mask"], options["fill"]
+    missing = share(mask, options["missing"])
     import torch
     from rich.table import Table
 
@@ -55,6 +75,8 @@ def main() -> None:
     from zoo.tasks.evaluate import describe, evaluate, remarks, splits_for, tells
 
     model, source = registry.load_with_source(options["ckpt"], options["ema"])
+    if fill and not missing and not model.spec.missing:
+        raise ConfigError(f"fill={fill} takes the place of missing pixels, and none are: give missing=… or mask=…")
     splits = splits_for(model.spec, source, options["data"], options["root"], options["path"], whole=True)
     split = getattr(splits, options["split"])
     if options["images"]:
@@ -63,11 +85,12 @@ def main() -> None:
     for note in splits.notes:
         console.print(terminal.printable(note), soft_wrap=True)
     can_sample = capability.can(model, "sample")
-    samples = options["samples"] if can_sample and options["split"] == "test" and not options["missing"] else 0
+    samples = options["samples"] if can_sample and options["split"] == "test" and not missing else 0
     # a model that can only sample has nothing to say of a split's images
     metrics: dict[str, Any] = {}
     if tells(model) or not samples:
-        metrics = evaluate(model, split, missing=options["missing"], importance=options["importance"] or None).metrics
+        importance = options["importance"] or None
+        metrics = evaluate(model, split, missing=missing, importance=importance, mask=mask, fill=fill).metrics
     data = options["data"] or source["name"]
     measured = sample_quality.sample_metrics(model, splits, data, samples)
     metrics |= measured
@@ -80,7 +103,8 @@ def main() -> None:
     if options["json"]:
         write_json(user_path(options["json"]), {"options": options, **metrics, "remarks": said})
     title = f"{terminal.printable(options['ckpt'])} on {len(split):,} {options['split']} images"
-    title += f", {options['missing']:.0%} of the pixels missing" if options["missing"] else ""
+    if missing:
+        title += f", {missing:.0%} of the pixels missing ({mask}{', fill=' * bool(fill)}{fill or ''})"
     if "per_class" in metrics:
         table = Table("class", "images", "accuracy", title=title)
         for label, name in enumerate(model.spec.class_names):

@@ -10,6 +10,8 @@ python scripts/label.py ckpt=<file or run directory> out=<folder> [key=value …
   labels  the labels of so many training images are used, equally many of each
           class; those of all others are hidden (100)
   images  so many images without a label come in, at random (30000)
+  certain this share of them is kept of each class, those whose class is most
+          certain (0.8)
   path    the folder of a model that was trained on data=image_folder, if moved
   root    where data lies; ZOO_DATA, else data/, if left out
   seed    draws whose labels are used, and the other images (0)
@@ -24,12 +26,13 @@ from typing import Any
 from zoo.command import command, parse_values
 
 DEFAULTS: dict[str, Any] = {
-    "ckpt": ..., "out": ..., "labels": 100, "images": 30_000, "path": None, "root": None, "seed": 0,
+    "ckpt": ..., "out": ..., "labels": 100, "images": 30_000, "certain": 0.8, "path": None, "root": None, "seed": 0,
     "ema": True,
 }  # fmt: skip
 RULES = {
     "labels": "[1, inf)",
     "images": "[1, inf)",
+    "certain": "(0, 1]",
     "seed": "[0, 9223372036854775807]",
 }
 
@@ -49,7 +52,7 @@ def main() -> None:
     splits = splits_for(model.spec, source, root=options["root"], folder=options["path"])
     for note in splits.notes:
         print(printable(note))
-    guessed = guess(model, splits.train, options["images"], options["seed"])
+    guessed = guess(model, splits.train, options["images"], options["seed"], options["certain"])
     out = user_path(options["out"])
     with new_folder(out) as folder:
         kinds.find(guessed.kind).write(guessed.images, guessed.labels, model.spec, folder)

@@ -25,7 +25,7 @@ ALLOWED = {
     "config": "errors plain terminal files schema found registry",
     "models": "errors spec base registry",
     "metrics": "errors",
-    "data": "errors plain files found spec",
+    "data": "errors plain files found spec base",
     "capability": "errors found spec base registry data",
     "questions": "errors base capability",
     "learners": "errors base registry checkpoint data metrics",

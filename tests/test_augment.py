@@ -196,9 +196,9 @@ def test_steps_batch_and_augmentation_are_heeded(monkeypatch):
         return model
 
     monkeypatch.setattr(sample_quality.registry, "create", spy)
-    first = sample_quality._student(few, SPEC, 0, 7, 4, None)
+    first = sample_quality.taught(few, SPEC, 0, 7, 4, None)
     assert len(seen) == 7
     assert max(seen) <= 4
-    again, moved = (sample_quality._student(few, SPEC, 0, 7, 4, augment) for augment in (None, Augment(shift=2)))
+    again, moved = (sample_quality.taught(few, SPEC, 0, 7, 4, augment) for augment in (None, Augment(shift=2)))
     assert torch.equal(first.head.weight, again.head.weight)
     assert not torch.equal(first.head.weight, moved.head.weight)

@@ -9,7 +9,16 @@ import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
 
 from zoo.errors import DataError
-from zoo.metrics.calibration import COLDEST, HOTTEST, scaled, temperature
+from zoo.metrics.calibration import (
+    COLDEST,
+    HOTTEST,
+    brier,
+    calibration_error,
+    error_of_gain,
+    gaps,
+    scaled,
+    temperature,
+)
 from zoo.metrics.classification import summarize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -77,3 +86,35 @@ def test_impossible_classes_and_thousands_of_nats():
     assert 1 < heat < HOTTEST
     assert np.isfinite(summarize(scaled(log_proba, heat), labels)["nll"])
     assert scaled(log_proba, heat)[0, 1] < -1e20
+
+
+def test_calibration_error_of_gaps():
+    """The expected calibration error; of adaptive bins that of NumPy's equal parts of the sorted images."""
+    logits, labels = calibrated(n=1500)
+    log_proba = (2 * logits).log_softmax(1)
+    assert calibration_error(gaps(log_proba, labels)) == pytest.approx(summarize(log_proba, labels)["ece"])
+    confidence, predicted = log_proba.exp().max(1)
+    excess = (confidence - (predicted == labels).double()).numpy()[confidence.argsort().numpy()]
+    wanted = sum(abs(part.mean()) * len(part) for part in np.split(excess, 15)) / 1500
+    adaptive = gaps(log_proba, labels, adaptive=True)
+    assert calibration_error(adaptive) == pytest.approx(wanted)
+    assert (adaptive.count_nonzero(0) == 100).all()
+
+
+def test_error_of_gain_is_the_spread_over_images_drawn_anew():
+    spread = []
+    for seed in range(200):
+        logits, labels = calibrated(n=500, seed=seed)
+        parts = [gaps((factor * logits).log_softmax(1), labels) for factor in (3, 1)]
+        spread.append(calibration_error(parts[0]) - calibration_error(parts[1]))
+        if seed == 0:
+            said = error_of_gain(*parts, torch.Generator().manual_seed(0))
+            again = error_of_gain(*parts, torch.Generator().manual_seed(0))
+            same = error_of_gain(parts[0], parts[0], torch.Generator().manual_seed(0))
+    assert said == pytest.approx(np.std(spread), rel=0.25)
+    assert (said, 0.0) == (again, same)
+
+
+def test_brier():
+    log_proba = torch.tensor([[0.2, 0.3, 0.5], [1.0, 0.0, 0.0]]).log()
+    assert brier(log_proba, torch.tensor([1, 0])).tolist() == pytest.approx([0.04 + 0.49 + 0.25, 0])

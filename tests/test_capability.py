@@ -14,6 +14,7 @@ from torch import nn
 
 import zoo
 from zoo import registry
+from zoo.base.fill import local_mean
 from zoo.base.model import evaluating
 from zoo.capability import known, support
 from zoo.errors import ZooError
@@ -283,11 +284,28 @@ def hide(x, observed):
     return x.masked_fill(~observed, math.nan)
 
 
-def test_hidden_pixels_are_the_training_mean(mlp, x, observed):
-    filled = x.clone()
-    for place in (~observed).nonzero().tolist():
-        filled[tuple(place)] = 0.3
-    assert torch.equal(zoo.classify(mlp, hide(x, observed), observed), zoo.classify(mlp, filled))
+def test_hidden_pixels_are_what_is_around_or_the_training_mean(mlp, x, observed):
+    hidden = hide(x, observed)
+    around = local_mean(x, observed, torch.tensor(0.3))
+    assert torch.equal(zoo.classify(mlp, hidden, observed), zoo.classify(mlp, around))
+    assert torch.equal(zoo.classify(mlp, hidden, observed, fill="local"), zoo.classify(mlp, around))
+    expected = zoo.classify(mlp, torch.where(observed, x, 0.3))
+    assert torch.equal(zoo.classify(mlp, hidden, observed, fill="mean"), expected)
+    assert not torch.allclose(zoo.classify(mlp, hidden, observed), expected)
+
+
+def test_a_model_that_marginalises_is_shown_what_is_filled_in_where_that_is_asked(x, observed):
+    model = zoo.create("oracle", SPEC).eval()
+    filled = zoo.classify(model, local_mean(x, observed, torch.tensor(0.3)))
+    assert torch.equal(zoo.classify(model, hide(x, observed), observed, fill="local"), filled)
+    assert not torch.allclose(zoo.classify(model, x, observed), filled)
+
+
+def test_one_thing_takes_the_place_of_hidden_pixels(mlp, gaussian, x, observed):
+    with pytest.raises(zoo.ZooError, match="unknown fill 'black': fills: local, mean"):
+        zoo.classify(mlp, x, fill="black")  # although nothing is hidden
+    with pytest.raises(zoo.ZooError, match="imputer and fill both"):
+        zoo.classify(mlp, x, observed, imputer=gaussian, fill="local")
 
 
 def test_the_training_mean_is_the_channels_own():
@@ -316,7 +334,7 @@ def test_an_imputer_gives_the_same_answer_again(mlp, gaussian, x, observed):
 
 
 def test_a_density_classifies_after_imputation(gaussian, x, observed):
-    filled = torch.where(observed, x, 0.3)
+    filled = local_mean(x, observed, torch.tensor(0.3))
     torch.testing.assert_close(zoo.classify(gaussian, hide(x, observed), observed), posterior(gaussian, filled))
 
 
@@ -627,6 +645,8 @@ def test_models_are_listed_by_pattern():
         ("cnn", {"channels": []}, "model 'cnn': channels"),
         ("cnn", {"channels": [4, 4]}, "model 'cnn': 2 stages need images of at least 4×4, not 2×3"),
         ("rnn", {"cell": "gruu"}, "model 'rnn': cell must be one of vanilla, gru, lstm, not 'gruu'"),
+        ("rnn", {"cell": "gru", "forget_bias": 1.0}, "model 'rnn': forget_bias is of the gates of cell='lstm'"),
+        ("rnn", {"forget_bias": math.nan}, "model 'rnn': forget_bias"),
         ("rnn", {"reads": "diagonals"}, "model 'rnn': reads must be one of rows, columns, pixels"),
         ("svm", {"kernel": "poly"}, "model 'svm': kernel must be linear or rbf, not 'poly'"),
         ("svm", {"num_features": 0}, "model 'svm': num_features"),

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from zoo.data.splits import Split
+from zoo.errors import DataError
 from zoo.textbook.claim import MEASURED, NOT_SUPPORTED, SUPPORTED, verdict
 from zoo.textbook.claims import anomalies
 from zoo.textbook.lab import Lab
@@ -10,39 +12,57 @@ from zoo.textbook.lab import Lab
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def rows(paradox: float = 0.2, complexity: float = 0.995) -> list[dict]:
+def rows(paradox: float = 0.2, complexity: float = 0.996, spoilt: float = 0.95, longer: bool = True) -> list[dict]:
     made = []
     for kind, (data, against) in anomalies.PAIRS["textbook"].items():
         for seed in range(3):
             base = {"anomalies": kind, "data": data, "against": against, "seed": seed, "n": 10}
-            shift = 0.001 * seed
-            raw = paradox if kind == "simpler" else 0.998
-            scores = {"log_prob": raw, "typicality": raw + 0.1 * (kind == "simpler"), "likelihood_ratio": 0.9,
-                      "complexity": complexity, "reconstruction": 0.9}  # fmt: skip
-            row = base | {"model": "vae"} | {f"auroc_{name}": value + shift for name, value in scores.items()}
+            shift = 0.0005 * seed
+            raw = paradox if kind == "simpler" else 0.997
+            typical = raw + 0.1 if kind == "simpler" else spoilt
+            scores = {"log_prob": raw, "typicality": typical, "likelihood_ratio": 0.95, "complexity": complexity,
+                      "reconstruction": 0.9, "combined": 0.98}  # fmt: skip
+            scores |= {f"complexity-{code}{way}": 0.9 for code in anomalies.CODES for way in anomalies.FILTERED}
+            row = base | {"model": "vae", "epochs": 5}
+            row |= {f"auroc_{name}": value + shift for name, value in scores.items()}
             for score in ("log_prob", "complexity"):
                 row |= {f"{score}_range": [0.0, 4.0]}
                 row |= {f"{score}_{which}": [1 / 40] * 40 for which in ("normal", "strange")}
             made.append(row)
-            made.append(base | {"model": "gmm", "auroc_log_prob": 0.95 + shift, "auroc_complexity": 0.7})
-            made.append(base | {"model": "cnn", "auroc_max_softmax": 0.9, "auroc_energy": 0.9, "auroc_mahalanobis": 1})
+            if longer and seed < 2 and kind == "simpler":
+                made.append(row | {"epochs": anomalies.LONGER, "auroc_complexity": 0.5})
+            made.append(base | {"model": "gmm", "epochs": 5, "auroc_log_prob": 0.95 + shift, "auroc_complexity": 0.7,
+                                "auroc_combined": 0.8})  # fmt: skip
+            made.append(base | {"model": "cnn"} | {f"auroc_{score}": 0.9 for score in anomalies.CLASSIFIER_SCORES})
     return made
+
+
+JUDGED = {"paradox", "reverse", "typicality", "likelihood-ratio", "complexity", "kept", "bar", "mixture"}
 
 
 def test_findings():
     found = {finding.key: finding for finding in anomalies.findings(rows())}
     assert verdict(list(found.values())) == SUPPORTED
-    assert {key for key, finding in found.items() if finding.verdict == MEASURED} == {
-        "mixture-complexity", "classifier", "features",
-    }  # fmt: skip
+    assert {key for key, finding in found.items() if finding.verdict != MEASURED} == JUDGED
     assert found["typicality"].estimate == pytest.approx(0.1)
-    assert found["complexity"].estimate == pytest.approx(0.795)
-    assert found["bar"].values == pytest.approx([0.995, 0.996, 0.997])
+    assert found["complexity"].estimate == pytest.approx(0.796)
+    assert found["bar"].values == pytest.approx([0.996, 0.9965, 0.997])  # of the VAEs that are not trained longer
+    assert found["kept"].values == pytest.approx([0.95, 0.9505, 0.951])
+    assert found["code-lzma-up"].values == pytest.approx([0.9, 0.9005, 0.901])
+    assert found["gmm-combined-richer"].values == [0.8] * 3
+    assert list(found["longer-complexity"].values) == [0.5] * 2
     assert "Fashion-MNIST against MNIST" in found["paradox"].statement
     assert "MNIST against Fashion-MNIST" in found["reverse"].statement
+    for finding in found.values():
+        assert finding.bounds[0] <= finding.interval[0] <= finding.interval[1] <= finding.bounds[1] == 1
 
 
-@pytest.mark.parametrize(("changed", "key"), [({"paradox": 0.7}, "paradox"), ({"complexity": 0.98}, "bar")])
+def test_findings_without_longer_training():
+    assert not [found.key for found in anomalies.findings(rows(longer=False)) if found.key.startswith("longer")]
+
+
+@pytest.mark.parametrize(("changed", "key"), [({"paradox": 0.7}, "paradox"), ({"complexity": 0.98}, "bar"),
+                                              ({"spoilt": 0.7}, "kept")])  # fmt: skip
 def test_findings_can_fail(changed, key):
     found = {finding.key: finding.verdict for finding in anomalies.findings(rows(**changed))}
     assert found[key] == NOT_SUPPORTED
@@ -65,7 +85,7 @@ def test_figures():
 def test_cases(suite):
     cases = anomalies.cases(suite)
     assert len({str(case.parameters) for case in cases}) == len(cases)
-    assert sum(case.seconds for case in cases) < {"textbook": 800, "quick": 20}[suite]
+    assert sum(case.seconds for case in cases) < {"textbook": 1300, "quick": 45}[suite]
     assert all(("digits" in case.parameters.values()) == (suite == "quick") for case in cases)
 
 
@@ -80,9 +100,18 @@ def test_measure(tmp_path):
     assert set(measured) == {
         f"{metric}_{score}"
         for metric in ("auroc", "fpr95")
-        for score in ("log_prob", "typicality", "complexity", "reconstruction")
+        for score in ("combined", "log_prob", "typicality", "complexity", "reconstruction")
     }
     assert anomalies.measure(case, lab) == measured
+
+
+def test_no_image_is_dealt_twice():
+    split = Split(torch.arange(100, dtype=torch.uint8).view(100, 1, 1, 1), torch.zeros(100, dtype=torch.long))
+    hands = [anomalies.dealt(split, seed, 25).flatten() for seed in range(4)]
+    assert sorted(torch.cat(hands).tolist()) == list(range(100))
+    assert hands[0].tolist() != list(range(25))
+    with pytest.raises(DataError, match="too few"):
+        anomalies.dealt(split, 4, 25)
 
 
 def test_images():

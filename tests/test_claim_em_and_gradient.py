@@ -71,7 +71,13 @@ def test_cases(suite):
     cases = claim.cases(suite)
     assert len({tuple(case.parameters.items()) for case in cases}) == len(cases)
     assert all(case.timed for case in cases)  # one at a time
-    assert sum(case.seconds for case in cases) <= (20 if suite == "quick" else 360)
+    assert sum(case.seconds for case in cases) <= (25 if suite == "quick" else 400)
+    judged, tuning = (
+        {case.parameters["seed"] for case in cases if (case.parameters["seed"] in claim.TUNING) == tuned}
+        for tuned in (False, True)
+    )
+    assert len(judged) == (5 if suite == "quick" else 10)
+    assert tuning == {*claim.TUNING}
 
 
 def test_all_methods_start_from_the_same(tmp_path):
@@ -87,11 +93,13 @@ def test_all_methods_start_from_the_same(tmp_path):
     assert climbs[0]["log_likelihood"] == claim.measure({**case, "method": "em", "rate": 0.0}, lab)["log_likelihood"]
 
 
-def rows(em=(0.0, 9.0, 9.95, 10.0), full=None, second=0.5):
+def rows(em=(0.0, 9.0, 9.95, 10.0), full=None, second=0.5, slow=(0.0, 1.0), tuned=None):
+    """``tuned``: the climbs at step size 0.1 that step sizes are chosen by, where they are other than ``full``."""
     full = full or [0.0, 2.0, 4.0, 6.0, 8.0, 9.0, 9.9, 10.0]
     found = []
-    for seed in range(3):
-        climbs = {("em", 0.0): em, ("full", 0.01): [0.0, 1.0], ("full", 0.1): full, ("full", 0.3): [0.0, math.nan],
+    for seed in (0, 1, 2, *claim.TUNING):
+        here = tuned if tuned and seed in claim.TUNING else full
+        climbs = {("em", 0.0): em, ("full", 0.01): slow, ("full", 0.1): here, ("full", 0.3): [0.0, math.nan],
                   ("mini", 0.01): [0.0, 9.0, 9.91]}  # fmt: skip
         for (method, rate), heights in climbs.items():
             step = 1.0 if method == "em" else second
@@ -99,6 +107,19 @@ def rows(em=(0.0, 9.0, 9.95, 10.0), full=None, second=0.5):
                           "log_likelihood": list(heights),
                           "seconds": [step * place for place in range(len(heights))]})  # fmt: skip
     return found
+
+
+def test_the_step_size_is_chosen_by_what_is_judged_elsewhere():
+    """By the passes to arrive, not by where a climb ends; from other starts than those that are judged."""
+    higher = [0.0] * 6 + [9.9, 30.0]
+    quicker = [0.0, 5.0, 9.9, 10.0]
+    assert claim.best_rate(rows(full=higher, slow=quicker), "full") == 0.01
+    assert claim.best_rate(rows(full=quicker, slow=higher), "full") == 0.1
+    assert claim.best_rate(rows(full=quicker, slow=higher, tuned=[0.0, 1.0]), "full") == 0.01
+    neither = rows(full=[0.0, 8.0], slow=[0.0, 9.0])
+    assert claim.best_rate(neither, "full") == 0.01  # the higher one
+    late = claim.findings(rows(full=quicker, slow=higher, tuned=[0.0, 1.0]))
+    assert {finding.key: list(finding.values) for finding in late}["full-passes"] == [3.0] * 3
 
 
 def test_findings():
@@ -116,6 +137,7 @@ def test_findings():
     late = {finding.key: finding for finding in claim.findings(rows(full=[0.0, 5.0, 6.0, 7.0, 8.0]))}
     assert list(late["full-passes"].values) == [2.0] * 3
     assert "At least" in late["full-passes"].statement
+    assert all(finding.interval[0] >= 0 for finding in found.values())
 
 
 def test_figures():

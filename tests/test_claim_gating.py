@@ -89,12 +89,39 @@ def test_quick_cases_measure_both_ways_of_reading(tmp_path):
         assert measured == gating.measure(case, Lab(tmp_path))
 
 
+def test_seeds_that_cost_a_minute_are_fewer_and_are_among_the_others():
+    seeds = {}
+    for case in gating.cases("textbook"):
+        key = (case.parameters["reads"], case.parameters["side"], case.parameters["cell"])
+        seeds.setdefault(key, []).append(case.parameters["seed"])
+    assert sum(case.seconds for case in gating.cases("textbook")) <= 1500
+    for (reads, side), count in zip(gating.READINGS, (5, 5, 3), strict=True):
+        assert all(seeds[reads, side, cell] == list(range(count)) for cell in gating.CELLS)
+
+
+def test_only_the_lstm_begins_with_open_forget_gates(tmp_path, monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def fit(*words, train):
+        raise Asked(words)
+
+    lab = Lab(tmp_path)
+    monkeypatch.setattr(lab, "fit", fit)
+    for case in gating.cases("quick")[::5]:
+        with pytest.raises(Asked) as asked:
+            gating.measure(case.parameters, lab)
+        words = asked.value.args[0]
+        assert ("model.forget_bias=2.0" in words) == (case.parameters["cell"] == "lstm")
+        assert f"model.cell={case.parameters['cell']}" in words
+
+
 def rows(accuracy, memory):
     return [
         {"data": "mnist", "reads": reads, "side": 28 if reads == "rows" else 14, "cell": cell, "seed": seed,
          "accuracy": accuracy[reads, cell] + 0.001 * seed * (cell == "gru"), "memory": memory[cell] + 0.01 * seed,
          "ago": [0, 10, 20], "reach": [1.0, 0.1, 0.0]}
-        for reads in ("rows", "pixels") for cell in gating.CELLS for seed in range(3)
+        for reads in ("rows", "pixels") for cell in gating.CELLS for seed in range(5 if reads == "rows" else 3)
     ]  # fmt: skip
 
 
@@ -108,6 +135,9 @@ def test_the_textbook_is_supported_by_rows_that_say_so():
     assert len(found) == 8
     assert verdict(list(found.values())) == SUPPORTED
     assert found["pixels-lstm"].estimate == pytest.approx(30)
+    assert [len(found[f"{key}-lstm"].values) for key in ("rows", "pixels", "longer")] == [5, 3, 3]
+    assert found["pixels-lstm"].error == pytest.approx(0.67, abs=0.01)  # 100 √((0.4 · 0.6 + 0.7 · 0.3) / 10,000)
+    assert found["longer-lstm"].error > found["pixels-lstm"].error
     assert found["longer-lstm"].estimate == pytest.approx(28)
     assert found["memory-gru"].estimate == pytest.approx(4.5)
     assert "196 pixels" in found["pixels-gru"].statement

@@ -1,5 +1,8 @@
 """The claim that synthetic data helps when real data is scarce: what is measured, and how it is judged."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 
@@ -23,15 +26,15 @@ def rows(suite: str, accuracy) -> list[dict]:
 def textbook(n: int, taught: str, m: int) -> float:
     real = {100: 0.8, 300: 0.9, 1_000: 0.95, 10_000: 0.98, 60_000: 0.99}[n]
     helped = (0.05 if m == 10_000 else 0.03) if n < 1_000 else -0.01
-    return real + {"real": 0, "shifted": 0.02, "both": helped, "samples": -0.011}[taught]
+    return real + {"real": 0, "shifted": 0.02, "both": helped, "both shifted": 0.03, "samples": -0.006}[taught]
 
 
 @pytest.mark.parametrize("suite", ["quick", "textbook"])
 def test_cases(suite):
     parameters = [str(sorted(case.parameters.items())) for case in claim.cases(suite)]
     assert len({*parameters}) == len(parameters)
-    assert all(1 <= case.seconds <= 120 for case in claim.cases(suite))
-    assert sum(case.seconds for case in claim.cases(suite)) <= (20 if suite == "quick" else 7.2 * 60)
+    assert all(0 < case.seconds <= 120 for case in claim.cases(suite))
+    assert sum(case.seconds for case in claim.cases(suite)) <= (25 if suite == "quick" else 25 * 60)
 
 
 def test_supported_where_the_textbook_is_right():
@@ -41,7 +44,13 @@ def test_supported_where_the_textbook_is_right():
     assert found["many"].estimate == pytest.approx(-1)
     assert found["less"].estimate == pytest.approx(6)
     assert found["shifts"].estimate == pytest.approx(2)
-    assert found["alone"].estimate == found["behind"].estimate == pytest.approx(1.1)
+    assert found["beside-shifts"].estimate == pytest.approx(1)
+    assert found["alone"].estimate == found["behind"].estimate == pytest.approx(0.6)
+    assert all(finding.error > 0 for finding in found.values())
+    low, high = found["alone"].interval  # no seed differs: what is left is the test images' error
+    p, q = (np.mean([row["accuracy"] for row in claim.select(rows("textbook", textbook), n=60_000, taught=taught)])
+            for taught in ("real", "samples"))  # fmt: skip
+    assert high - low == pytest.approx(2 * 1.96 * 100 * math.sqrt((p * (1 - p) + q * (1 - q)) / 10_000), rel=1e-3)
     assert verdict([*found.values()]) == SUPPORTED
 
 
@@ -60,9 +69,9 @@ def test_figures():
     assert set(figures) == {"accuracy", "gain"}
     lines = {line.get_label(): line for line in figures["accuracy"].axes[0].get_lines()}
     assert list(lines["n real images"].get_xdata()) == [100, 300, 1_000, 10_000, 60_000]
-    assert list(lines["n real images + n samples"].get_ydata()) == pytest.approx([83.1, 93.1, 94.1, 97.1])
-    assert list(lines["n real images + 10,000 samples"].get_ydata()) == pytest.approx([85.1, 95.1, 94.1, 97.1])
-    assert list(lines["50,000 samples alone"].get_ydata()) == pytest.approx([98.0])
+    assert list(lines["n real images + 10,000 samples"].get_ydata()) == pytest.approx([85.2, 95.2, 94.2, 97.2])
+    assert list(lines["the same, shifted"].get_ydata()) == pytest.approx([83.2, 93.2, 98.2])
+    assert list(lines["50,000 samples alone"].get_ydata()) == pytest.approx([98.6])
     gained = {line.get_label(): line for line in figures["gain"].axes[0].get_lines()}
     assert list(gained["n real images, shifted"].get_ydata()) == pytest.approx([2] * 4)
     assert "n real images" not in gained
@@ -80,6 +89,8 @@ def test_measured_on_the_same_images(tmp_path):
     for label, mean in enumerate(means):  # one Gaussian a class: its mean is theirs, but for grey values below 0
         of_class = samples.images[samples.labels == label].float().div(255).mean(0)
         assert float((of_class - mean).abs().max()) < 0.12
+    repeated = claim._repeated(splits.train, 120)
+    assert torch.equal(repeated.labels, splits.train.labels.repeat(3)[:120])
     case = {"data": "digits", "n": 50, "taught": "both", "m": 100, "steps": 5, "seed": 1}
     state = torch.get_rng_state()
     first, second = (claim.measure(case, lab) for _ in range(2))

@@ -1,7 +1,6 @@
 """The claim that unlabelled data helps: what is measured, and how it is judged."""
 
 import pytest
-import torch
 
 from zoo.textbook.claim import NOT_SUPPORTED, SUPPORTED, verdict
 from zoo.textbook.claims import unlabelled_data as claim
@@ -24,7 +23,7 @@ def rows(suite, gain):
 
 def textbook(method, labels):
     if labels > 100:
-        return -0.01 if method == "naive_bayes" else 0.05
+        return -0.03 if method == "naive_bayes" else 0.05
     return 0.26 if method == "lenet" else 0.1
 
 
@@ -32,16 +31,22 @@ def textbook(method, labels):
 def test_cases(suite):
     parameters = [str(sorted(case.parameters.items())) for case in claim.cases(suite)]
     assert len({*parameters}) == len(parameters)
-    assert all(1 <= case.seconds <= 120 for case in claim.cases(suite))
-    assert sum(case.seconds for case in claim.cases(suite)) <= (40 if suite == "quick" else 12 * 60)
+    assert all(0 < case.seconds <= 120 for case in claim.cases(suite))
+    assert sum(case.seconds for case in claim.cases(suite)) <= (35 if suite == "quick" else 1_900)
+    keys = ("method", "labels", "seed")
+    draws = {tuple(case.parameters[key] for key in keys) for case in claim.cases(suite)}
+    few = claim.LABELS["digits" if suite == "quick" else "mnist"][0]
+    assert sum(draw[:2] == ("lenet", few) for draw in draws) == (5 if suite == "quick" else 10)
 
 
 def test_supported_where_the_textbook_is_right():
     found = {finding.key: finding for finding in claim.findings(rows("textbook", textbook))}
-    assert found["naive-bayes-few"].estimate == pytest.approx(10.1)
-    assert found["naive-bayes-many"].estimate == pytest.approx(-0.9)
+    assert found["naive-bayes-few"].estimate == pytest.approx(10.45)  # a tenth of a point more each seed
+    assert found["naive-bayes-many"].estimate == pytest.approx(-2.8)
     assert found["fades"].estimate == pytest.approx(21)
-    assert found["error"].estimate == pytest.approx(3.8)
+    assert found["error"].estimate == pytest.approx(3.1)
+    assert all(finding.error > 0 for finding in found.values())
+    assert len(found["error"].values) == 10
     assert set(found) == {"naive-bayes-few", "gmm-few", "logistic-few", "lenet-few", "m2-few", "naive-bayes-many",
                           "fades", "error"}  # fmt: skip
     assert verdict([*found.values()]) == SUPPORTED
@@ -61,7 +66,7 @@ def test_figures():
     assert set(figures) == {"error", "gain"}
     assert len(figures["error"].axes[0].patches) == 10
     lines = {line.get_label(): line for line in figures["gain"].axes[0].get_lines()}
-    assert list(lines["LeNet"].get_ydata()) == pytest.approx([26.1, 5.1])
+    assert list(lines["LeNet"].get_ydata()) == pytest.approx([26.45, 5.2])
     assert set(claim.figures(rows("quick", lambda method, labels: 0.1))) == {"error", "gain"}
 
 
@@ -77,8 +82,13 @@ def test_measured_on_the_same_labels(tmp_path):
     model = claim.autoencoder(lab, "digits", 0)
     splits = lab.splits("digits", labels=50)
     assert claim.linear_accuracy(None, splits) > 0.6
-    spread = claim.guess(model, splits.train, claim.SPREAD)
+    once, twice = claim.guess(model, splits.train, claim.SPREAD), claim.spread_twice(lab, "digits", splits.train, 0)
     truth = lab.splits("digits").train
-    assert len(spread) == len(truth)
-    assert torch.equal(spread.labels.bincount(minlength=10) > 50, torch.ones(10, dtype=torch.bool))
+    assert len(once) == len(truth)
+    assert len(twice) == pytest.approx(50 + claim.CERTAIN[1] * (len(truth) - 50), abs=5)
+    labels = {image.numpy().tobytes(): label for image, label in zip(truth.images, truth.labels.tolist(), strict=True)}
+    errors = [sum(labels[image.numpy().tobytes()] != label
+                  for image, label in zip(split.images, split.labels.tolist(), strict=True)) / len(split)
+              for split in (once, twice)]  # fmt: skip
+    assert errors[1] < errors[0] < 0.2
     assert claim.measure(cases["lenet", True], lab)["accuracy"] > 0.8

@@ -57,6 +57,7 @@ def composed(*overrides: str) -> dict:
         (["data.batch_size=0"], "[1, inf)"),
         (["data.augment.flip=2"], "true or false"),
         (["data.augment.erase=1.1"], "[0, 1]"),
+        (["data.augment.hide=1"], "[0, 1)"),
         (["model.dropout=1"], "[0, 1)"),
         (["model.dropout=nan"], "a number is needed"),
         (["model.channels=[8,x]"], "a whole number is needed"),
@@ -328,6 +329,7 @@ OBSERVED_IN_DATA = {
     "data.augment.shift": ("2", lambda m: next(iter(m.train_dataloader()))[0].tolist()),
     "data.augment.flip": ("true", lambda m: next(iter(m.train_dataloader()))[0].tolist()),
     "data.augment.erase": ("1", lambda m: next(iter(m.train_dataloader()))[0].tolist()),
+    "data.augment.hide": ("0.9", lambda m: next(iter(m.train_dataloader()))[0].tolist()),
     "seed": ("5", lambda m: next(iter(m.train_dataloader()))[1].tolist()),
 }
 OBSERVED_IN_FOLDER = {  # of a folder with pictures dark on light, in two classes
@@ -423,6 +425,7 @@ OBSERVED_ELSEWHERE = {
     "data.names": "test_published.test_labels_and_their_names",
     "data.repeat": "test_semi_supervised.test_labelled_images_are_repeated",
     "m2.classify_weight": "test_semi_supervised, from the bound without a label on",
+    "rnn.forget_bias": "test_truth.test_the_forget_gates_of_an_lstm_begin_more_open, a start that others replace",
     "probe.encoder": "test_probe.test_trained_from_the_command_line",
     "trainer.accelerator": "test_refused_before_anything_is_written: trainer=gpu",
     "trainer.devices": "test_train.test_two_processes",

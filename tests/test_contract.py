@@ -402,7 +402,7 @@ def test_some_model_learns_each_kind(kind):
     assert len(set(able)) > 5
 
 
-AUGMENT = "data.augment={shift: 1, flip: true, erase: 0.5}"
+AUGMENT = "data.augment={shift: 1, flip: true, erase: 0.5, hide: 0.9}"
 RESUMED = {  # by learner: what makes it remember as much as it can, and does not depend on the run's length
     "classification": ("learner.ema=0.9", "learner.schedule.name=none", AUGMENT),
     "likelihood": ("learner.ema=0.9", "learner.schedule.name=none", AUGMENT),

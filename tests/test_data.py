@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from zoo.base.fill import local_mean
 from zoo.data import sources
 from zoo.data.batches import Augment, Batches
 from zoo.data.kinds import image
@@ -970,7 +971,7 @@ def test_order_is_a_function_of_seed_and_epoch():
 def test_the_global_random_numbers_are_neither_read_nor_advanced():
     def epoch(seed):
         torch.manual_seed(seed)
-        batches = Batches(noise(), 10, shuffle=True, augment=Augment(shift=2, flip=True, erase=0.5), seed=3)
+        batches = Batches(noise(), 10, shuffle=True, augment=Augment(shift=2, flip=True, erase=0.5, hide=0.9), seed=3)
         got = list(batches)
         return got, torch.get_rng_state()
 
@@ -1020,7 +1021,7 @@ def test_no_image_is_no_batch():
 @pytest.mark.parametrize("stop", [1, 3, 6])
 def test_an_interrupted_epoch_goes_on_with_the_same_batches(stop):
     def make():
-        batches = Batches(noise(61), 10, shuffle=True, augment=Augment(shift=2, flip=True, erase=0.5), seed=5)
+        batches = Batches(noise(61), 10, shuffle=True, augment=Augment(shift=2, flip=True, erase=0.5, hide=0.9), seed=5)
         batches.set_epoch(4)
         return batches
 
@@ -1132,6 +1133,36 @@ def test_erasing_replaces_one_rectangle_by_noise(probability, height, width):
     assert values.std() == pytest.approx(73.9, abs=1)
 
 
+@pytest.mark.parametrize("size", [(28, 28), (6, 10)])
+def test_hiding_takes_pixels_or_a_side_and_fills_them_in(size):
+    """What is hidden are single pixels of half the images, and all along one side of the others: up to that share, and
+    never all. In their place are means of the pixels around, and nothing of the image that was there."""
+    hide, images = 0.9, torch.full((2000, 2, *size), 200, dtype=torch.uint8)
+    augment = Augment(hide=hide)
+    assert torch.equal(augment(images, generator()), images)  # the mean of equal pixels
+    seen = augment._seen(images, generator())
+    assert seen.shape == (2000, 1, *size)
+    hidden = ~seen[:, 0]
+    rows, columns = hidden.all(2), hidden.all(1)
+    side = hidden.flatten(1).any(1) & ((hidden == rows[:, :, None]) | (hidden == columns[:, None])).flatten(1).all(1)
+    along = {
+        (int(all_rows[0]) - int(all_rows[-1]), int(all_columns[0]) - int(all_columns[-1]))
+        for all_rows, all_columns in zip(rows[side], columns[side], strict=True)
+    }
+    assert along == {(1, 0), (-1, 0), (0, 1), (0, -1)}
+    assert side.double().mean() == pytest.approx(0.5, abs=0.05)
+    for kind in (side, ~side):
+        shares = hidden[kind].flatten(1).double().mean(1)
+        assert shares.max() < 1
+        assert shares.mean() == pytest.approx(hide / 2, abs=0.05)
+        assert shares.std() == pytest.approx(hide / 12**0.5, abs=0.05)
+    assert Augment(hide=0.999)._seen(images, generator()).flatten(1).any(1).all()
+    noisy = noise(300, 2, size[0]).images
+    changed, kept = augment(noisy, generator()), augment._seen(noisy, generator()).expand_as(noisy)
+    assert torch.equal(changed[kept], noisy[kept])
+    assert torch.equal(changed, local_mean(noisy, kept, torch.zeros(1, dtype=torch.uint8)))
+
+
 def test_augment_does_nothing_by_itself():
     images = noise().images
     state = generator().get_state()
@@ -1143,7 +1174,15 @@ def test_augment_does_nothing_by_itself():
 
 
 @pytest.mark.parametrize(
-    "options", [{"shift": 1}, {"flip": True}, {"erase": 0.5}, {"shift": 2, "flip": True, "erase": 1.0}], ids=str
+    "options",
+    [
+        {"shift": 1},
+        {"flip": True},
+        {"erase": 0.5},
+        {"hide": 0.5},
+        {"shift": 2, "flip": True, "erase": 1.0, "hide": 0.9},
+    ],
+    ids=str,
 )
 def test_augmentation_is_drawn_anew_each_epoch_and_spares_the_data(options):
     split = noise()
@@ -1160,7 +1199,11 @@ def test_augmentation_is_drawn_anew_each_epoch_and_spares_the_data(options):
     assert all(images.dtype == torch.float32 and images.min() >= 0 and images.max() <= 1 for images, _ in epochs[0])
 
 
-@pytest.mark.parametrize("options", [{"shift": -1}, {"erase": 1.5}, {"erase": -0.1}, {"erase": float("nan")}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{"shift": -1}, {"erase": 1.5}, {"erase": -0.1}, {"erase": float("nan")}, {"hide": 1}, {"hide": -0.1}],
+    ids=str,
+)
 def test_impossible_augmentation_is_refused(options):
     with pytest.raises(ConfigError) as error:
         Augment(**options)

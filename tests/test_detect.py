@@ -3,10 +3,12 @@
 import contextlib
 import io
 import json
+import lzma
 import math
 import runpy
 import sys
 import zlib
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -24,7 +26,18 @@ from zoo.data.splits import Split, Splits, load_splits
 from zoo.errors import DataError, ZooError
 from zoo.metrics.detection import p_values, threshold
 from zoo.spec import DataSpec, Likelihood
-from zoo.tasks.detect import code_length, compare, fit, fit_gaussians, held_out, judge, score_names
+from zoo.tasks.detect import (
+    COMPRESSORS,
+    code_length,
+    code_lengths,
+    compare,
+    fit,
+    fit_gaussians,
+    held_out,
+    judge,
+    residuals,
+    score_names,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -67,7 +80,7 @@ def test_scores_of_a_gaussian():
     np.testing.assert_allclose(scores["typicality"], np.abs(surprise - typical), rtol=1e-3, atol=1e-3)
     ratio = log_density(x, 0.5, 0.2) - log_density(x, 0.3, 0.05)
     np.testing.assert_allclose(scores["likelihood_ratio"], ratio, rtol=1e-4, atol=1e-4)
-    lengths = np.array([len(zlib.compress(row.numpy().tobytes(), 9)) for row in asked]) * 8 * np.log(2)
+    lengths = code_length(asked, Likelihood("exact", "discrete")).numpy()
     np.testing.assert_allclose(scores["complexity"], surprise + 16 * np.log(255) - lengths, rtol=1e-5)
     np.testing.assert_allclose(scores["reconstruction"], ((x - 0.3) ** 2).sum(1), rtol=1e-4)
     assert all(values.dtype == torch.float64 for values in scores.values())
@@ -187,6 +200,49 @@ def test_code_length():
     assert code_length(noise, Likelihood("lower bound", "binarised"))[0] > 700 * math.log(2)
     with pytest.raises(ZooError, match="continuous"):
         code_length(blank, Likelihood("lower bound", "continuous"))
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 5), (3, 4, 4), (1, 1, 7)])
+def test_residuals_are_those_of_png(shape):
+    """Against the standard's words, pixel by pixel; beyond the edges there are zeros."""
+    pictures = images(3, 4, shape)
+    left = residuals(pictures.numpy())
+    assert np.array_equal(left["plain"], pictures.numpy())
+    for picture, up, paeth in zip(pictures.tolist(), left["up"].tolist(), left["paeth"].tolist(), strict=True):
+        for channel, rows in enumerate(picture):
+            for y, row in enumerate(rows):
+                for x, value in enumerate(row):
+                    a = row[x - 1] if x else 0
+                    b = rows[y - 1][x] if y else 0
+                    c = rows[y - 1][x - 1] if x and y else 0
+                    nearest = min((a, b, c), key=lambda each: abs(a + b - c - each))  # the first of equal ones
+                    assert up[channel][y][x] == (value - b) % 256
+                    assert paeth[channel][y][x] == (value - nearest) % 256
+
+
+def test_the_shortest_code_counts():
+    """Of each image: noise as it is, a gradient from above as differences, binary pixels without any filter."""
+    ramp = (torch.arange(28)[:, None] * 9 + images(1, 2, (1, 1, 28))[0, 0]).byte().view(1, 1, 28, 28)
+    both = torch.cat([images(1, 0, (1, 28, 28)), ramp])
+    lengths = code_lengths(both, Likelihood("exact", "discrete"))
+    assert list(lengths) == ["deflate", "deflate-up", "deflate-paeth", "lzma", "lzma-up", "lzma-paeth"]
+    assert lengths["lzma-up"][1] < 0.2 * lengths["lzma"][1]
+    table = torch.stack([*lengths.values()])
+    torch.testing.assert_close(code_length(both, Likelihood("exact", "discrete")), table.amin(0) + math.log(6))
+    packed = code_lengths(both, Likelihood("exact", "binary", 0.5))
+    assert list(packed) == ["deflate", "lzma"]
+    for name, values in lengths.items():  # what was packed can be unpacked
+        coded = residuals(both.numpy())[name.partition("-")[2] or "plain"][1].tobytes()
+        size = int(values[1] / (8 * math.log(2)) + 0.5)
+        unpack = partial(zlib.decompress, wbits=-15) if name.startswith("deflate") else unpacked_by_lzma
+        data = COMPRESSORS[name.partition("-")[0]](coded)
+        assert len(data) == size
+        assert unpack(data) == coded
+
+
+def unpacked_by_lzma(data: bytes) -> bytes:
+    method = {"id": lzma.FILTER_LZMA1, "dict_size": 4096, "lc": 0, "lp": 0, "pb": 0}
+    return lzma.decompress(data, lzma.FORMAT_RAW, filters=[method])
 
 
 def test_complexity_is_calibrated_in_units():

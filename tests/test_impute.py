@@ -159,6 +159,13 @@ def test_gaussian_measures_are_what_theory_says(gaussian):
     assert metrics["rmse_mean"] == pytest.approx(mean_error, rel=0.02)
     assert metrics["rmse_draw"] == pytest.approx(math.sqrt(2) * mean_error, rel=0.02)  # two independent deviations
     assert metrics["rmse_training_mean"] > 1.2 * metrics["rmse_mean"]
+    x, local = images / 255, images.clone() / 255
+    for row in range(SIDE):  # of the left half, the second column is what is around: above, beside and below
+        rows = slice(max(row - 1, 0), row + 2)
+        local[:, 0, row, 2] = x[:, 0, rows, 1].mean(1)
+        local[:, 0, row, 3] = x[:, 0, max(row - 2, 0) : row + 3, 1].mean(1)
+    expected = float((local - x)[:, :, :, 2:].square().mean()) ** 0.5
+    assert metrics["rmse_local_mean"] == pytest.approx(expected, rel=1e-4)
     entropy = 0.5 * float(torch.logdet(2 * math.pi * math.e * left)) / len(left)
     assert metrics["nll"] == pytest.approx(entropy, abs=0.02)
     assert metrics["nll_of"] == "exact, dequantised"
@@ -247,6 +254,7 @@ def test_accuracies():
     metrics = measure(model, images, observed_mask("left", 200, (1, 2)), labels=labels, classifier=classifier)
     assert metrics["accuracy_complete"] == metrics["accuracy_imputed"] == metrics["accuracy_seen"] == 1
     assert metrics["accuracy_training_mean"] == 0.5
+    assert metrics["accuracy_local_mean"] == 1  # the neighbour's
 
 
 class Guesser(Model):
@@ -271,11 +279,11 @@ def test_a_model_without_mean_and_likelihood(gaussian):
         classifier.head.bias.copy_(torch.tensor([(0.25 - 0.5) / 0.1, 0.0]))
     metrics = measure(guesser, images, nothing, labels=labels, classifier=classifier)
     assert set(metrics) == {
-        "hidden", "level", "rmse_draw", "rmse_training_mean", "coverage", "width",
-        "accuracy_complete", "accuracy_imputed", "accuracy_training_mean",
+        "hidden", "level", "rmse_draw", "rmse_local_mean", "rmse_training_mean", "coverage", "width",
+        "accuracy_complete", "accuracy_imputed", "accuracy_local_mean", "accuracy_training_mean",
     }  # fmt: skip
     assert metrics["rmse_draw"] == pytest.approx(3**-0.5, abs=0.003)
-    assert metrics["rmse_training_mean"] == 0.5
+    assert metrics["rmse_training_mean"] == metrics["rmse_local_mean"] == 0.5  # where nothing is around
     assert metrics["coverage"] == 0
     assert metrics["width"] == pytest.approx(0.9, abs=0.003)  # the expected range of 19 uniform numbers, 18 / 20
     assert metrics["accuracy_complete"] == 1

@@ -22,6 +22,7 @@ from zoo.metrics.kernel import kernel_distance
 from zoo.metrics.modes import class_divergence, class_shares, modes_covered
 from zoo.metrics.neighbours import copies, density_coverage, nearest_two, precision_recall, radii
 from zoo.tasks import sample_quality
+from zoo.tasks.evaluate import evaluate as predicted
 from zoo.tasks.sample_quality import evaluate_samples, extractor, sample_metrics
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -463,3 +464,40 @@ def test_command(tmp_path, capsys):
     evaluate(f"ckpt={run}", "data=image_folder", folder, f"root={tmp_path}", f"json={out}")
     assert "data=image_folder has none" in capsys.readouterr().out
     assert "frechet_distance" not in json.loads(out.read_text())
+
+
+def test_command_hides_pixels(tmp_path, capsys):
+    run = run_train(tmp_path, "model=logistic_regression", "data=digits", "experiment=debug", "logger=none")
+    model, split = zoo.load(run), load_splits("digits").test
+    for words, options in (
+        (("missing=0.6",), {"missing": 0.6}),
+        (("missing=0.6", "fill=mean"), {"missing": 0.6, "fill": "mean"}),
+        (("mask=half",), {"missing": 0.5, "mask": "half"}),
+        (("mask=block", "missing=0.2", "fill=local"), {"missing": 0.2, "mask": "block", "fill": "local"}),
+    ):
+        evaluate(f"ckpt={run}", *words, "samples=0", f"json={tmp_path / 'out.json'}")
+        accuracy = json.loads((tmp_path / "out.json").read_text())["accuracy"]
+        assert accuracy == pytest.approx(predicted(model, split, **options).metrics["accuracy"])
+        said = capsys.readouterr().out
+        assert f"{options['missing']:.0%} of the pixels missing" in " ".join(said.split())
+        assert options.get("mask", "mcar") in said
+    for words, reason in (
+        (("mask=half", "missing=0.2"), "missing=0.2 is for mcar and block"),
+        (("mask=block",), "as missing=… says"),
+        (("fill=mean",), "give missing=… or mask=…"),
+        (("missing=0.5", "fill=median"), "allowed values are local, mean"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            evaluate(f"ckpt={run}", *words)
+        assert end.value.code == 2
+        assert reason in capsys.readouterr().err
+
+
+def test_the_commands_know_all_masks_and_fills():
+    from zoo.base.fill import FILLS
+    from zoo.tasks.impute import MASKS
+
+    for name in ("evaluate", "impute"):
+        rules = runpy.run_path(str(ROOT / "scripts" / f"{name}.py"))["RULES"]
+        assert rules["mask"] == list(MASKS)
+        assert rules.get("fill", list(FILLS)) == list(FILLS)

@@ -491,6 +491,10 @@ def test_evaluation_with_missing_pixels():
     assert "log_prob" in evaluate(model, splits.test).metrics
     nothing = evaluate(model, splits.test, missing=1.0).log_proba
     torch.testing.assert_close(nothing, model.log_prior.expand_as(nothing))
+    left = evaluate(model, splits.test, missing=0.5, mask="left").log_proba
+    torch.testing.assert_close(left, zoo.classify(model, x, torch.arange(28) >= 14))
+    filled = evaluate(model, splits.test, missing=0.5, fill="mean").log_proba
+    torch.testing.assert_close(filled, zoo.classify(model, torch.where(observed, x, splits.spec.mean[0])))
 
 
 def test_readme_shows_what_can_be_asked():

@@ -211,6 +211,7 @@ class TestPage:
         assert "Which model should I take?" in parsed.text("choose")
         text = parsed.text("models")
         assert re.search(r"MLP 95\.\d+ ?± \d\.\d", text)  # its accuracy, with the error of 360 test images
+        assert "measured with 2 seeds" in text  # which rank no model
         assert "not measured" in text
         assert "python train.py model=gmm data=digits" in text
 

@@ -14,6 +14,7 @@ from zoo import registry
 from zoo.data.datamodule import ImageDataModule
 from zoo.data.splits import UNLABELLED, Split, load_splits
 from zoo.errors import ConfigError, DataError, ZooError
+from zoo.files import REPOSITORY
 from zoo.spec import DataSpec
 from zoo.tasks import few_labels
 from zoo.tasks.evaluate import evaluate
@@ -230,6 +231,15 @@ def test_a_labelled_image_has_the_bound_of_its_class_and_trains_the_classifier()
     torch.testing.assert_close(terms["loss"], -terms["log_likelihood"] + 2.0 * nll)
 
 
+def test_a_pass_weighs_labels_as_the_paper_does():
+    """Over an epoch: every bound once, and 0.1 N times the mean of −log q(y | x) over labelled images."""
+    experiment = REPOSITORY / "configs" / "experiment" / "semi_supervised_m2_mnist.yaml"
+    settings = yaml.safe_load(experiment.read_text())
+    images, labels = settings["data"]["train_size"], settings["data"]["labels"]
+    assert "repeat" not in settings["data"]  # a labelled image comes once
+    assert settings["model"]["classify_weight"] * labels == pytest.approx(0.1 * images)
+
+
 def test_q_answers_for_classes_and_the_bounds_where_pixels_are_missing():
     model = m2()
     x = torch.rand(5, 1, 2, 2, generator=torch.Generator().manual_seed(1)).round()
@@ -393,12 +403,28 @@ def test_guessed_classes_keep_the_labels_that_are_known():
     right = [rows[image.numpy().tobytes()] == label
              for image, label in zip(guessed.images, guessed.labels.tolist(), strict=True)]  # fmt: skip
     assert sum(right) / 900 > 0.93  # the nearest labelled image: 0.90
+    surer = few_labels.guess(model, splits.train, images=800, certain=0.75)
+    assert torch.equal(surer.labels[:100], guessed.labels[:100])
+    kept = [images.numpy().tobytes() for images in surer.images]
+    assert {*kept} < {images.numpy().tobytes() for images in guessed.images}
+    hidden = [split.labels[100:].bincount(minlength=10) for split in (guessed, surer)]
+    assert torch.equal(hidden[1], (0.75 * hidden[0]).round().long())
+    wrong = sum(rows[image] != label for image, label in zip(kept, surer.labels.tolist(), strict=True))
+    assert wrong / len(kept) < 0.5 * (1 - sum(right) / 900)
 
 
 def test_a_set_is_labelled_by_command(tmp_path):
     run = run_train(tmp_path / "runs", "model=gmm", "model.per_class=false", "model.num_components=20", "model.pca=20",
                     "data=digits", "trainer.max_epochs=3", "logger=none")  # fmt: skip
-    words = ["scripts/label.py", f"ckpt={run}", f"out={tmp_path / 'a set'}", "labels=50", "images=300", "seed=1"]
+    words = [
+        "scripts/label.py",
+        f"ckpt={run}",
+        f"out={tmp_path / 'a set'}",
+        "labels=50",
+        "images=300",
+        "certain=1",
+        "seed=1",
+    ]
     done = command(*words)
     assert done.returncode == 0, done.stderr
     assert "350 images, 50 of them with their own label" in done.stdout

@@ -187,6 +187,19 @@ def test_rnn_is_its_equations(cell, reads, bidirectional, num_layers):
         torch.testing.assert_close(model(x), torch.stack(logits), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_forget_gates_of_an_lstm_begin_more_open_by_the_bias_and_nothing_else_does(bidirectional):
+    spec = zoo.DataSpec((1, 4, 4), 3)
+    parts = {}
+    for bias in (0.0, 1.5):
+        torch.manual_seed(0)
+        options = {"hidden_size": 2, "num_layers": 2, "bidirectional": bidirectional, "forget_bias": bias}
+        parts[bias] = zoo.create("rnn", spec, cell="lstm", **options).state_dict()
+    for name, start in parts[0.0].items():
+        added = torch.tensor([0, 0, 1.5, 1.5, 0, 0, 0, 0]) if "bias_ih" in name else torch.tensor(0.0)
+        torch.testing.assert_close(parts[1.5][name], start + added)  # gates: input, forget, cell, output
+
+
 @pytest.mark.parametrize(("reads", "place"), [("rows", (3, 1)), ("columns", (1, 3)), ("pixels", (3, 3))])
 def test_a_forgetful_rnn_sees_what_it_reads_last(reads, place):
     """Without recurrent weights only the last row, the last column or the last pixel can matter."""

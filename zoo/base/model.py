@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from zoo.base.fill import filling, local_mean
 from zoo.spec import DataSpec
 
 # values of a batch that is asked about; layers that make more of them outgrow a CPU's caches, and are slower for it
@@ -65,10 +66,21 @@ class Model(nn.Module):
         yield from self.parameters()
         yield from self.buffers()
 
-    def fill(self, x: Tensor, observed: Tensor) -> Tensor:
-        """Examples with the training mean in the place of what was not ``observed``."""
-        mean = torch.tensor(self.spec.mean, dtype=x.dtype, device=x.device)
-        return torch.where(observed, x, mean.view(1, *self.spec.statistics_shape))
+    def fill(self, x: Tensor, observed: Tensor, how: str | None = None) -> Tensor:
+        """Examples with something in the place of what was not ``observed``, see :func:`zoo.base.fill.filling`.
+
+        Args:
+            x: examples ``(B, C, H, W)``.
+            observed: bool, broadcastable to them.
+            how: ``"local"``: each pixel's mean of the seen ones around it; ``"mean"``: the training mean; if left out,
+                the one for pictures, the other for what has no neighbours.
+
+        Raises:
+            ZooError: another word, or pixels around where there are none.
+        """
+        mean = torch.tensor(self.spec.mean, dtype=x.dtype, device=x.device).view(1, *self.spec.statistics_shape)
+        local = filling(how, self.spec) == "local"
+        return local_mean(x, observed, mean) if local else torch.where(observed, x, mean)
 
     @classmethod
     def renewed(cls, name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.base.fill import local_mean
 from zoo.data import kinds
 from zoo.data.splits import Split
 from zoo.errors import ConfigError
@@ -25,23 +26,29 @@ class Augment:
         flip: mirror left and right with probability one half.
         erase: probability that a random rectangle (2–33 % of the area, aspect 0.3–3.3) becomes noise
             (Zhong et al. 2020, Random Erasing Data Augmentation).
+        hide: a share of each image is hidden, drawn uniformly from 0 to this, and filled in with the mean of the seen
+            pixels around: with probability one half single pixels anywhere, else all along one of the four sides. A
+            classifier learns from it to be asked about images of which pixels, or halves, are missing.
 
     Raises:
-        ConfigError: a negative shift, or a probability that is none.
+        ConfigError: a negative shift, a probability that is none, or a share that leaves nothing to be seen.
     """
 
     shift: int = 0
     flip: bool = False
     erase: float = 0.0
+    hide: float = 0.0
 
     def __post_init__(self) -> None:
         if self.shift < 0:
             raise ConfigError(f"data.augment.shift must be at least 0 pixels, not {self.shift}")
         if not 0 <= self.erase <= 1:
             raise ConfigError(f"data.augment.erase is a probability, from 0 to 1, not {self.erase}")
+        if not 0 <= self.hide < 1:
+            raise ConfigError(f"data.augment.hide is a share below 1 of an image's pixels, not {self.hide}")
 
     def __bool__(self) -> bool:
-        return bool(self.shift or self.flip or self.erase)
+        return bool(self.shift or self.flip or self.erase or self.hide)
 
     def check(self, kind: str) -> None:
         """Raise ``ConfigError`` where examples of a ``kind`` are to be changed that are no pictures."""
@@ -54,6 +61,8 @@ class Augment:
             x = self._moved(x, generator)
         if self.erase:
             x = self._erased(x, generator)
+        if self.hide:
+            x = local_mean(x, self._seen(x, generator), torch.zeros_like(x[:1]))
         return x
 
     def _moved(self, x: Tensor, generator: torch.Generator) -> Tensor:
@@ -86,6 +95,18 @@ class Augment:
         hit = (u[4] < self.erase)[:, None, None] & in_rows[:, :, None] & in_columns[:, None, :]
         noise = torch.randint(256, x.shape, dtype=torch.uint8, generator=generator, device=x.device)
         return x + (noise - x) * hit[:, None]  # modulo 256, which torch.where needs thirty times as long for
+
+    def _seen(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Which pixels stay, bool ``(B, 1, H, W)``: of each image one at least."""
+        batch, _, height, width = x.shape
+        share = self.hide * torch.rand(batch, 1, 1, generator=generator, device=x.device)
+        kind = torch.randint(8, (batch,), generator=generator, device=x.device)
+        order = torch.rand(batch, height, width, generator=generator, device=x.device)  # the first ones are hidden
+        rows = (torch.arange(height, device=x.device)[:, None] / height).expand(height, width)
+        columns = (torch.arange(width, device=x.device) / width).expand(height, width)
+        sides = torch.stack([rows, rows.flip(0), columns, columns.flip(1)])
+        order = torch.where(kind[:, None, None] < 4, sides[kind % 4], order)
+        return (order >= torch.minimum(share, order.amax((1, 2), keepdim=True)))[:, None]
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,23 +1,31 @@
-"""Temperature scaling: one number that makes the probabilities of a classifier as honest as one number can.
+"""How honest probabilities are, and temperature scaling: one number that makes them as honest as one number can.
 
     log p_T(y | x) = log softmax(log p(y | x) / T),
 
 T above 1 for a classifier that is too sure of itself. The order of the classes stays, and so does the accuracy.
 
+The calibration error is the mean over images of |mean confidence − accuracy| of the bin that each lies in. Proper
+scores need no bins, and are least for the true probabilities alone: the negative log-likelihood, and Brier's.
+
 References: Platt (1999), Probabilistic outputs for support vector machines; Guo, Pleiss, Sun & Weinberger (2017), On
-calibration of modern neural networks.
+calibration of modern neural networks; Nguyen & O'Connor (2015), Posterior calibration and exploratory analysis, for
+bins of as many images each; Brier (1950), Verification of forecasts expressed in terms of probability.
 """
 
 from __future__ import annotations
 
 import math
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.errors import DataError
+from zoo.metrics.classification import CALIBRATION_BINS, bin_of
 
 COLDEST, HOTTEST = 1e-3, 1e6  # temperatures that are considered
 HALVINGS = 60  # of that interval, on a logarithmic scale: to ten digits and more
+RESAMPLES = 200  # of a bootstrap
 LEAST = -1e30  # in the place of log 0: times a probability of zero it is zero, and not NaN
 
 
@@ -55,3 +63,50 @@ def temperature(log_proba: Tensor, labels: Tensor) -> float:
 def scaled(log_proba: Tensor, temperature: float) -> Tensor:
     """log p_T(y | x), ``(N, K)``, in nats, for a temperature T above 0."""
     return (log_proba.double().clamp_min(LEAST) / temperature).log_softmax(1)
+
+
+def gaps(log_proba: Tensor, labels: Tensor, adaptive: bool = False) -> Tensor:
+    """What an image adds to the calibration error: its confidence, less one where its class is the most probable one,
+    in the column of its bin and zero in others, ``(N, 15)`` float64 on the CPU.
+
+    Args:
+        log_proba: log p(y | x), ``(N, K)``.
+        labels: ``(N,)`` int64.
+        adaptive: whether bins hold as many images each, in the order of confidence, and not confidences of equal width.
+    """
+    confidence, predicted = log_proba.cpu().double().exp().max(1)
+    if adaptive:
+        index = confidence.argsort(stable=True).argsort() * CALIBRATION_BINS // len(confidence)
+    else:
+        index = bin_of(confidence)
+    excess = confidence - (predicted == labels.cpu()).double()
+    return F.one_hot(index, CALIBRATION_BINS) * excess[:, None]
+
+
+def calibration_error(gaps: Tensor) -> float:
+    """The mean over images of |mean confidence − accuracy| of their bins, in [0, 1], from :func:`gaps` ``(N, B)``."""
+    return float(gaps.mean(0).abs().sum())
+
+
+def error_of_gain(before: Tensor, after: Tensor, generator: torch.Generator) -> float:
+    """The standard error, over images drawn anew, of how much smaller a calibration error is after than before.
+
+    A bootstrap: both see the same images.
+
+    Args:
+        before, after: :func:`gaps` of the same images, ``(N, B)``.
+        generator: of the drawings, on the CPU.
+    """
+    n, errors = len(before), []
+    for _ in range(RESAMPLES):
+        drawn = torch.randint(n, (n,), generator=generator)
+        times = drawn.bincount(minlength=n).double()[None]
+        first, second = ((times @ part / n).abs().sum() for part in (before, after))
+        errors.append(first - second)
+    return float(torch.stack(errors).std())
+
+
+def brier(log_proba: Tensor, labels: Tensor) -> Tensor:
+    """The squared distance of each image's probabilities from its class's unit vector, ``(N,)`` in [0, 2]."""
+    proba = log_proba.cpu().double().exp()
+    return (proba - F.one_hot(labels.cpu(), proba.shape[1])).square().sum(1)

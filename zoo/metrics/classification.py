@@ -46,8 +46,13 @@ def reliability(log_proba: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tens
     Bin i holds the confidences in (i / 15, (i + 1) / 15].
     """
     confidence, predicted = log_proba.cpu().double().exp().max(1)
-    index = (confidence * CALIBRATION_BINS).ceil().long().clamp(1, CALIBRATION_BINS) - 1
+    index = bin_of(confidence)
     count = torch.zeros(CALIBRATION_BINS, dtype=torch.float64).index_add(0, index, torch.ones_like(confidence))
     total = torch.zeros_like(count).index_add(0, index, confidence)
     right = torch.zeros_like(count).index_add(0, index, (predicted == labels.cpu()).double())
     return total / count, right / count, count
+
+
+def bin_of(confidence: Tensor) -> Tensor:
+    """Which of the bins of :func:`reliability` confidences in [0, 1] lie in, int64."""
+    return (confidence * CALIBRATION_BINS).ceil().long().clamp(1, CALIBRATION_BINS) - 1

@@ -4,6 +4,10 @@ A labelled image has the bound of log p(x, y) and −α log q(y | x). One withou
 
     log p(x) ≥ Σ_y q(y | x) (bound of log p(x, y) − log q(y | x)).
 
+The paper weighs the *mean* of −log q(y | x) over the N_l labelled images by 0.1 N, with N images in all and every bound
+summed: α = 0.1 N / N_l for each label. Where ``data.repeat`` has each labelled image r times in an epoch, that counts r
+times, and α is to be divided by r; the bound of a labelled image then counts r times, too, unlike in the paper.
+
 ``python train.py experiment=semi_supervised_m2_mnist``
 
 Reference: Kingma, Mohamed, Rezende & Welling (2014), Semi-supervised learning with deep generative models, eq. 6 to 9.
@@ -32,7 +36,7 @@ class M2(VAE):
 
     Args:
         spec: the data.
-        classify_weight: α of a labelled image, above 0.
+        classify_weight: α of a labelled image, above 0. The default is the paper's for 100 labels of 50,000 images.
         network, latent_dim, hidden_sizes, channels, blocks, likelihood, prior, flow_layers, flow_width, beta, warmup,
             importance_samples: see the VAE.
     """

@@ -301,13 +301,13 @@ class VAE(Density, Latent):
         """Importance samples from q(z | x) and their log weights log p(x, z) − log q(z | x), a bounded number at once.
 
         ``x`` are pixels as the likelihood sees them; where ``observed`` is False they are integrated out, and the
-        encoder sees the mean grey value in their place (Mattei & Frellsen 2019). The noise is a function of what is
-        seen of the image and of the sample's number, see :mod:`zoo.base.noise`.
+        encoder sees them filled in (Mattei & Frellsen 2019): in pictures with the mean of the pixels around. The noise
+        is a function of what is seen of the image and of the sample's number, see :mod:`zoo.base.noise`.
 
         Yields:
             z ``(S, B, D)`` and log weights ``(S, B)``, in nats; the S add up to ``num_samples``.
         """
-        seen = x if observed is None else torch.where(observed, x, self._mean(x).expand_as(x))
+        seen = x if observed is None else self.fill(x, observed)
         q = self.posterior(seen, labels)
         stream, step = streams(seen, NOISE), self._samples_at_once(x)
         for first in range(0, num_samples, step):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor
 
+from zoo.base.fill import filling
 from zoo.base.model import Model
 from zoo.capability import DERIVED, NATIVE, NO, Capability, ask, given, native, require, seeded
 from zoo.errors import ZooError
@@ -16,11 +19,13 @@ def classify(
     observed: Tensor | None = None,
     imputer: Model | None = None,
     batch_size: int | None = None,
+    fill: str | None = None,
 ) -> Tensor:
     """log p(y | x) in nats, ``(B, K)``.
 
     Where entries are missing, a model that marginalises them does so; any other sees them filled in: with ``imputer``'s
-    conditional mean (a single draw, where it has none), or as it fills them itself, with the training mean.
+    conditional mean (a single draw, where it has none), or with what is known without a model: in pictures the mean of
+    the seen pixels around (see :func:`zoo.base.fill.local_mean`), elsewhere the training mean.
 
     Args:
         model: the model to ask.
@@ -29,11 +34,19 @@ def classify(
         observed: bool, ``x``'s shape or broadcastable to it; False marks a missing entry, whose value is never read.
         imputer: a model that can :func:`zoo.impute`.
         batch_size: examples at a time; if left out, as many as hold a bounded number of values.
+        fill: ``"local"`` or ``"mean"``: any model, also one that marginalises, sees missing entries filled in so.
+
+    Raises:
+        ZooError: the model does not classify, examples or ``imputer`` do not fit it, or an impossible ``fill``.
     """
     require(model, "classify")
+    if fill is not None:
+        if imputer is not None:
+            raise ZooError("imputer and fill both say what takes the place of missing entries: give one of them")
+        filling(fill, model.spec)
     x, observed = given(model, x, observed)
     if observed is None or model.marginalises or imputer is None:
-        return ask(model, lambda *part: log_proba(model, *part), x, observed, batch_size=batch_size)
+        return ask(model, partial(log_proba, model, fill=fill), x, observed, batch_size=batch_size)
     if imputer.spec.shape != model.spec.shape:
         raise ZooError(f"the imputer was made for {imputer.spec.wanted}, the model for {model.spec.wanted}")
     generator = seeded(imputer, 0)  # the same question has the same answer
@@ -42,11 +55,13 @@ def classify(
     return ask(model, model.classify, filled, batch_size=batch_size)
 
 
-def log_proba(model: Model, x: Tensor, observed: Tensor | None = None) -> Tensor:
+def log_proba(model: Model, x: Tensor, observed: Tensor | None = None, fill: str | None = None) -> Tensor:
     """log p(y | x), ``(B, K)``, of what :func:`zoo.capability.given` has given, on the model's device."""
     if observed is None:
         return model.classify(x)
-    return model.classify(x, observed) if model.marginalises else model.classify(model.fill(x, observed))
+    if model.marginalises and fill is None:
+        return model.classify(x, observed)
+    return model.classify(model.fill(x, observed, fill))
 
 
 def _missing(model: Model) -> str:

@@ -10,7 +10,8 @@ A score is a number an image, higher is stranger, made from what a model can be 
 ``likelihood_ratio``  log q(x) − log p(x), in nats, for a background density q that sees what all images have in common
                       (Ren et al. 2019, Likelihood ratios for out-of-distribution detection, eq. 3)
 ``complexity``        −log p(x) − L(x), in nats: how much longer the model's code of the image is than a general one of
-                      length L (Serrà et al. 2020, Input complexity and out-of-distribution detection, eq. 3)
+                      length L, the shortest of several (Serrà et al. 2020, Input complexity and out-of-distribution
+                      detection, eq. 3)
 ``reconstruction``    squared error of the reconstruction, summed over pixels in [0, 1]
 ``mahalanobis``       squared distance of features or codes from the nearest class mean, in units of the covariance
                       within classes (Lee et al. 2018, A simple unified framework for detecting out-of-distribution
@@ -27,9 +28,10 @@ What a score has to know is fitted to training images, its threshold to validati
 
 from __future__ import annotations
 
+import lzma
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,7 @@ MOST_FEATURES = 2_048  # whose covariance so many images tell
 RIDGE = 1e-6  # of the mean variance of features, added to each: some features never change
 CODED = ("binary", "binarised", "discrete", "dequantised")  # likelihoods that are, or bound, the length of a code
 COMBINED = (("typicality", "complexity"), ("energy", "mahalanobis"))  # the first pair that a model has
+NATS_A_BYTE = 8 * math.log(2)
 FROM_LIKELIHOOD = {"log_prob", "typicality", "likelihood_ratio", "complexity"}
 
 
@@ -102,11 +105,36 @@ def fit_gaussians(features: Tensor, labels: Tensor) -> ClassGaussians:
     return ClassGaussians(means, vectors * (values.clamp_min(0) + ridge).rsqrt())
 
 
-def code_length(images: Tensor, density: Likelihood) -> Tensor:
-    """The length of a general lossless code of each image, in nats, ``(N,)`` float64: zlib's, at its best level.
+def _deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(9, wbits=-15)  # no header, and no checksum
+    return packer.compress(data) + packer.flush()
 
-    Of what ``density`` is of: the 256 levels, or the binary pixels that are made from them, eight to a byte. A PNG is
-    the same code with a header and filters, which make small pictures longer.
+
+def _lzma(data: bytes) -> bytes:
+    # no header; no contexts either, which a few hundred bytes are too short to tell apart
+    method = {"id": lzma.FILTER_LZMA1, "dict_size": max(4096, len(data)), "lc": 0, "lp": 0, "pb": 0}
+    return lzma.compress(data, lzma.FORMAT_RAW, filters=[method])
+
+
+COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {"deflate": _deflate, "lzma": _lzma}
+
+
+def residuals(images: np.ndarray) -> dict[str, np.ndarray]:
+    """uint8 images ``(N, C, H, W)`` and what PNG's filters ``up`` and ``paeth`` leave of them, modulo 256: differences
+    to the pixel above, and to that neighbour, left, above or both, that is nearest to left + above − above left."""
+    padded = np.pad(images.astype(np.int16), ((0, 0), (0, 0), (1, 0), (1, 0)))
+    left, up, corner = padded[..., 1:, :-1], padded[..., :-1, 1:], padded[..., :-1, :-1]
+    to_left, to_up, to_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
+    nearest = np.where(to_up <= to_corner, up, corner)
+    nearest = np.where((to_left <= to_up) & (to_left <= to_corner), left, nearest)
+    return {"plain": images, **{name: (images - by).astype(np.uint8) for name, by in (("up", up), ("paeth", nearest))}}
+
+
+def code_lengths(images: Tensor, density: Likelihood) -> dict[str, Tensor]:
+    """The length of each image by several general lossless codes, in nats, by the code's name: ``(N,)`` float64.
+
+    ``deflate`` and ``lzma``, of what ``density`` is of: the 256 levels and, with the suffixes ``-up`` and ``-paeth``,
+    what PNG's filters leave of them, or else the binary pixels that are made from the levels, eight to a byte.
 
     Args:
         images: uint8 ``(N, C, H, W)``.
@@ -117,13 +145,26 @@ def code_length(images: Tensor, density: Likelihood) -> Tensor:
         raise ZooError(
             f"a likelihood of {density.of} values is no code length: there is nothing to compare a code with"
         )
-    values = images.cpu().flatten(1).numpy()
+    coded = residuals(images.cpu().numpy())
     if density.of in ("binary", "binarised"):
         x = kinds.find("image").decode(images.cpu())
         on = x > (density.threshold or 0.0) if density.of == "binary" else binarise(x) > 0
-        values = np.packbits(on.flatten(1).numpy(), axis=1)
-    lengths = [len(zlib.compress(row.tobytes(), 9)) for row in values]
-    return torch.tensor(lengths, dtype=torch.float64) * (8 * math.log(2))
+        coded = {"plain": np.packbits(on.flatten(1).numpy(), axis=1)}
+    lengths = {
+        compressor if which == "plain" else f"{compressor}-{which}": [len(compress(row.tobytes())) for row in values]
+        for compressor, compress in COMPRESSORS.items()
+        for which, values in coded.items()
+    }
+    return {name: torch.tensor(bytes_, dtype=torch.float64) * NATS_A_BYTE for name, bytes_ in lengths.items()}
+
+
+def code_length(images: Tensor, density: Likelihood) -> Tensor:
+    """The length of each image by the shortest of :func:`code_lengths`, with what tells which it is: ``(N,)`` nats.
+
+    No general code is longer than an image's complexity by less: so the shortest one is the best estimate.
+    """
+    lengths = torch.stack([*code_lengths(images, density).values()])
+    return lengths.amin(0) + math.log(len(lengths))
 
 
 def score_names(model: Model, background: Model | None = None) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from zoo.metrics.likelihood import dequantise, summarize_likelihood
 from zoo.questions.classify import classify
 from zoo.questions.log_prob import log_prob
 from zoo.spec import DataSpec
+from zoo.tasks.impute import observed_mask
 
 REMARKABLE = 0.25  # bits/dim that training images are likelier than validation images
 NOISE_SEED = 0  # of dequantisation: the same images have the same likelihood, in every evaluation
@@ -49,7 +50,13 @@ def tells(model: Model) -> bool:
 
 
 def evaluate(
-    model: Model, split: Split, batch_size: int = 1024, missing: float = 0.0, importance: int | None = None
+    model: Model,
+    split: Split,
+    batch_size: int = 1024,
+    missing: float = 0.0,
+    importance: int | None = None,
+    mask: str = "mcar",
+    fill: str | None = None,
 ) -> Evaluation:
     """Ask a model for the classes of a split, and for its likelihood, as far as it can tell, and summarise.
 
@@ -58,16 +65,20 @@ def evaluate(
         split: examples and labels; those whose class is hidden are left aside, and a density is asked about them all
             where no class is known.
         batch_size: images at a time.
-        missing: probability that a pixel is hidden, in all its channels, drawn for each pixel of each image from a
-            fixed seed. Above 0 the model is asked for classes alone, see :func:`zoo.classify`.
+        missing: share of the pixels to hide, in all their channels, drawn for each image from a fixed seed. Above 0 the
+            model is asked for classes alone, see :func:`zoo.classify`.
         importance: importance samples an image of a likelihood that is a bound; the model's own number if left out.
+        mask: which pixels, see :func:`zoo.tasks.impute.observed_mask`; halves hide one half whatever the share is.
+        fill: what takes their place, see :func:`zoo.classify`.
 
     Raises:
         DataError: shape or number of classes do not fit the model.
-        ZooError: the model can neither classify nor tell a likelihood.
+        ZooError: the model can neither classify nor tell a likelihood, or a mask or fill that does not fit its data.
     """
     spec = model.spec
     spec.check_examples(split.shape, split.kind)
+    if mask != "mcar":
+        spec.check_kind("image", f"mask={mask} hides pixels side by side")
     if len(split) == 0:
         raise DataError("there is no image to evaluate on")
     if int(split.labels.max()) >= spec.num_classes:
@@ -93,11 +104,11 @@ def evaluate(
         generator = torch.Generator().manual_seed(MASK_SEED)
         parts = []
         for x, _ in split.chunks(batch_size):
-            observed = torch.rand(len(x), 1, *spec.shape[1:], generator=generator) >= missing if missing else None
+            observed = observed_mask(mask, len(x), spec.shape[1:], missing, generator) if missing else None
             if joint:
                 parts.append(capability.ask(model, lambda part: model.log_joint(part, **extra), x))
             else:
-                parts.append(classify(model, x, observed))
+                parts.append(classify(model, x, observed, fill=fill))
         log_proba = torch.cat(parts)
         if joint:
             evidence, log_proba = bayes(log_proba)

@@ -7,11 +7,14 @@ graph of nearest neighbours until
 
 with Y the labels, W the weights of neighbours, D the sums of its rows, and a small. Columns of F are divided by their
 sums, so that no class spreads because its labelled images happen to lie well. Whoever learns from the classes that are
-guessed like this may be any classifier.
+guessed like this may be any classifier, and is taught better by those of them that are most certain: they lie where all
+paths lead to labels of one class. What it has learnt to see is a better measure of nearness than the codes it began
+with, so that labels may spread once more, along its features.
 
 References: Zhou et al. 2004, Learning with local and global consistency. Zhu, Ghahramani & Lafferty 2003,
 Semi-supervised learning using Gaussian fields and harmonic functions (class mass normalisation). Kingma et al. 2014,
-Semi-supervised learning with deep generative models (codes of an unsupervised model: M1).
+Semi-supervised learning with deep generative models (codes of an unsupervised model: M1). Iscen et al. 2019, Label
+propagation for deep semi-supervised learning (once more along features, weighted by certainty).
 """
 
 from __future__ import annotations
@@ -30,14 +33,15 @@ from zoo.questions.encode import encode
 NEIGHBOURS = 10
 
 
-def guess(model: Model, train: Split, images: int = 20_000, seed: int = 0) -> Split:
+def guess(model: Model, train: Split, images: int = 20_000, seed: int = 0, certain: float = 1.0) -> Split:
     """Training images with the classes that labels spread to.
 
     Args:
-        model: one that encodes images; a ``ZooError`` if it cannot.
+        model: one that encodes images, a generative one or a classifier; a ``ZooError`` if it cannot.
         train: images, the classes of most of them hidden.
         images: how many of those without a label come in, drawn at random; work grows with their square.
         seed: draws them.
+        certain: the share of them that is kept of each class, in (0, 1]: those whose class is most probable.
 
     Returns:
         The labelled images with their labels, then the others with the most probable class.
@@ -46,8 +50,14 @@ def guess(model: Model, train: Split, images: int = 20_000, seed: int = 0) -> Sp
     order = torch.randperm(len(hidden), generator=torch.Generator().manual_seed(seed))
     part = train.take(torch.cat([known, hidden[order[:images]]]))
     codes = torch.cat([encode(model, x) for x, _ in part.chunks(4096)])
-    shares = spread(codes, part.labels, model.spec.num_classes)
-    return replace(part, labels=torch.where(part.labels >= 0, part.labels, shares.argmax(1)))
+    proba, classes = spread(codes, part.labels, model.spec.num_classes).max(1)
+    guessed = replace(part, labels=torch.where(part.labels >= 0, part.labels, classes))
+    chosen = [torch.arange(len(known))]
+    for label in range(model.spec.num_classes):
+        members = len(known) + (classes[len(known) :] == label).nonzero()[:, 0]
+        surest = proba[members].argsort(descending=True, stable=True)
+        chosen.append(members[surest[: round(certain * len(members))]])
+    return guessed.take(torch.cat([chosen[0], torch.cat(chosen[1:]).sort()[0]]))
 
 
 def spread(codes: Tensor, labels: Tensor, num_classes: int, neighbours: int = NEIGHBOURS, a: float = 0.01) -> Tensor:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from zoo import capability
+from zoo.base.fill import filling
 from zoo.base.likelihoods import binarise
 from zoo.base.model import Model
 from zoo.data import kinds
@@ -172,14 +173,15 @@ def measure(
     Returns:
         ``hidden``: the share of hidden values. Root mean squared errors of hidden values, as grey values in [0, 1]:
         ``rmse_mean`` of the expected image where the model can tell it, ``rmse_draw`` of one completion,
-        ``rmse_training_mean`` of the training pixels' mean.
+        ``rmse_local_mean`` of the mean of the seen pixels around, ``rmse_training_mean`` of the training pixels' mean.
         ``nll``: −log p(hidden | seen) in nats a hidden value, and ``nll_of``, what it is: see :func:`hidden_nll`;
         without them where the model has none.
         ``coverage``: the share of hidden values inside their intervals, the intervals' mean ``width`` in grey value,
         and ``level``: the share that exact draws would give; see :func:`covered`.
         ``accuracy_seen``: of the model itself, from the seen pixels, where it classifies so. Of the classifier:
         ``accuracy_complete`` on the true images, ``accuracy_imputed`` on those that the model has completed (with
-        expected values, or a draw where it has none), ``accuracy_training_mean`` with the mean in their place.
+        expected values, or a draw where it has none), ``accuracy_local_mean`` and ``accuracy_training_mean`` with these
+        means in their place.
 
     Raises:
         DataError: the images do not fit a model, or no pixel is hidden.
@@ -204,19 +206,22 @@ def measure(
         labels is not None and int(labels.max()) >= 0 and capability.support(model, "classify_missing") == "native"
     )
     draws_from, noise = capability.seeded(model, seed), torch.Generator().manual_seed(NOISE_SEED)
-    ground = torch.tensor(model.spec.mean).view(model.spec.statistics_shape)
+    means = {"local_mean": "local", "training_mean": "mean"}
+    if filling(None, model.spec) == "mean":
+        del means["local_mean"]  # of examples that have no neighbours
     decode = kinds.find(model.spec.kind).decode
     parts: dict[str, list[Tensor]] = defaultdict(list)
     for start in range(0, len(images), AT_ONCE):
         part = slice(start, start + AT_ONCE)
         x, seen = decode(images[part]), observed[part]
         draws = impute(model, x, seen, n, draws_from)
-        filled = torch.where(seen, x, ground)
+        filled = {name: model.fill(x, seen, how) for name, how in means.items()}
         best = impute(model, x, seen, mean=True)[0] if mean else draws[0]
         if mean:
             parts["rmse_mean"].append(squared_error(best, x, seen))
         parts["rmse_draw"].append(squared_error(draws, x, seen))
-        parts["rmse_training_mean"].append(squared_error(filled, x, seen))
+        for name, guess in filled.items():
+            parts[f"rmse_{name}"].append(squared_error(guess, x, seen))
         inside, width = covered(draws, x, seen)
         parts["coverage"].append(inside)
         parts["width"].append(width)
@@ -227,7 +232,7 @@ def measure(
         if seen_classes:
             parts["accuracy_seen"].append(_right(classify(model, x, seen), labels[part]))
         if classifier is not None and theirs is not None:
-            for name, shown in (("complete", x), ("imputed", best), ("training_mean", filled)):
+            for name, shown in {"complete": x, "imputed": best, **filled}.items():
                 parts[f"accuracy_{name}"].append(_right(classify(classifier, shown), theirs[part]))
     hidden = int((~observed).sum())
     sums = {name: float(torch.cat(values).double().sum()) for name, values in parts.items()}
@@ -265,6 +270,7 @@ def describe(metrics: Mapping[str, Any], n: int) -> list[tuple[str, str, str]]:
     words: dict[str, tuple[str, str, str]] = {
         "rmse_mean": ("RMSE of the expected image", ".4f", grey),
         "rmse_draw": ("RMSE of one completion", ".4f", grey),
+        "rmse_local_mean": ("RMSE of the local mean", ".4f", grey),
         "rmse_training_mean": ("RMSE of the training mean", ".4f", grey),
         "nll": ("−log p(hidden | seen)", ".4f", f"nats a hidden pixel; {metrics.get('nll_of')}"),
         "coverage": (f"{metrics['level']:.1%} intervals hold", ".1%", f"of hidden pixels; of {n} completions"),
@@ -272,6 +278,7 @@ def describe(metrics: Mapping[str, Any], n: int) -> list[tuple[str, str, str]]:
         "accuracy_seen": ("accuracy from seen pixels", ".2%", "the model itself"),
         "accuracy_complete": ("accuracy, true images", ".2%", "the classifier"),
         "accuracy_imputed": ("accuracy, completed images", ".2%", "the classifier"),
+        "accuracy_local_mean": ("accuracy, local mean", ".2%", "the classifier"),
         "accuracy_training_mean": ("accuracy, training mean", ".2%", "the classifier"),
     }
     return [(name, format(metrics[key], style), what) for key, (name, style, what) in words.items() if key in metrics]

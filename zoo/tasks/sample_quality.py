@@ -373,7 +373,7 @@ def taught_accuracy(
         batch_size: images a step; 128 if left out.
         augment: random changes to the images, if any.
     """
-    student = _student(images, spec, seed, steps or SYNTHETIC_STEPS, batch_size or SYNTHETIC_BATCH, augment)
+    student = taught(images, spec, seed, steps or SYNTHETIC_STEPS, batch_size or SYNTHETIC_BATCH, augment)
     right = 0
     for x, truth in test.chunks(CHUNK):
         right += int((classify(student, x).argmax(1) == truth).sum())
@@ -392,10 +392,12 @@ def _require_classes(model: Model) -> None:
     raise ZooError(f"the model draws no images of a given class; those that do: {', '.join(able)}")
 
 
-def _student(samples: Split, spec: DataSpec, seed: int, steps: int, batch_size: int, augment: Augment | None) -> Model:
-    """A classifier trained on uint8 samples, on the device where they are."""
-    device = samples.images.device
-    mean, std = kinds.find(samples.kind).statistics(samples.images.cpu())
+def taught(
+    images: Split, spec: DataSpec, seed: int, steps: int, batch_size: int, augment: Augment | None = None
+) -> Model:
+    """The classifier of :func:`taught_accuracy`, trained and in eval mode, on the device where the images are."""
+    device = images.images.device
+    mean, std = kinds.find(images.kind).statistics(images.images.cpu())
     seen = replace(spec, mean=mean, std=std)  # nothing of other images
     options = dict(SYNTHETIC_MODEL)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -403,7 +405,7 @@ def _student(samples: Split, spec: DataSpec, seed: int, steps: int, batch_size: 
         student = registry.create(options.pop("name"), seen, **options).to(device)
         optimizer = build_optimizer(student.parameters(), **SYNTHETIC_OPTIMIZER)
         schedule = build_schedule(optimizer, steps, "OneCycleLR")
-        batches = Batches(samples, batch_size, shuffle=True, augment=augment, seed=seed)
+        batches = Batches(images, batch_size, shuffle=True, augment=augment, seed=seed)
         done = 0
         while done < steps:
             batches.set_epoch(batches.epoch + 1)

@@ -29,10 +29,13 @@ if TYPE_CHECKING:
 TO_ARRIVE = 0.1  # nats an image below what EM ends with
 ROUNDING = 1e-9  # nats an image that float64 may lose in a sum over images
 SETUPS: dict[str, dict[str, Any]] = {
-    "textbook": {"data": "mnist", "n": 4000, "components": 10, "pca": 20, "em": 40, "full": 100, "mini": 40},
-    "quick": {"data": "digits", "n": 1000, "components": 5, "pca": 10, "em": 20, "full": 60, "mini": 20},
+    "textbook": {"data": "mnist", "n": 4000, "components": 10, "pca": 20, "em": 40, "full": 100, "mini": 60},
+    "quick": {"data": "digits", "n": 1000, "components": 5, "pca": 10, "em": 20, "full": 60, "mini": 30},
 }  # passes of EM, of a gradient of all images, of gradients of mini-batches
 RATES = {"full": (0.01, 0.03, 0.1), "mini": (0.003, 0.01, 0.03)}
+SEEDS = {"textbook": range(10), "quick": range(5)}  # that are judged
+TUNING = (10, 11, 12)  # seeds that step sizes are chosen by
+POSITIVE = (0.0, math.inf)
 MINI = 250  # images a mini-batch
 
 CLAIM = Claim(
@@ -43,12 +46,20 @@ CLAIM = Claim(
     source="Dempster, Laird & Rubin 1977, Maximum Likelihood from Incomplete Data via the EM Algorithm; Xu & Jordan "
     "1996, On Convergence Properties of the EM Algorithm for Gaussian Mixtures",
     protocol="One mixture of 10 Gaussians with full covariances in the 20 principal directions of 4,000 images of "
-    "MNIST, without labels and without a variance floor, in float64; images and start (the seeds of k-means++) "
-    "drawn anew for each of three seeds. EM makes 40 passes. Gradients go through Adam, of all images at once for 100 "
-    f"passes, and of mini-batches of {MINI} for 40; each with three step sizes, of which the one with the largest mean "
-    f"training likelihood at the end is shown. Arrived means within {TO_ARRIVE} nats an image of where EM ends; where "
-    "a gradient has not, all its passes and seconds are counted, which is too few. Seconds are those of passes "
-    "alone, nothing else running.",
+    "MNIST, without labels and without a variance floor, in float64; images and start (the seeds of k-means++) drawn "
+    f"anew for each of {len(SEEDS['textbook'])} seeds. EM makes 40 passes. Gradients go through Adam, of all images "
+    f"at once for 100 passes, and of mini-batches of {MINI} for 60; each with three step sizes, of which the one that "
+    f"arrives after the fewest passes from {len(TUNING)} starts of its own, other images and other seeds, is judged. "
+    f"Arrived means within {TO_ARRIVE} nats an image of where EM ends; where a gradient has not, all its passes and "
+    "seconds are counted, which is too few. Seconds are those of passes alone, nothing else running. A ratio is of "
+    "two climbs from the same start; ratios are averaged over starts as they are.",
+    discussion="EM never falls, as is proved, and needs no step size. Adam by all images takes two to three times "
+    "its passes, and as much longer: the E-step that EM makes costs about what a gradient does. Mini-batches, which "
+    "take sixteen steps a pass, come nearer in passes, but not in seconds, as each of their steps decomposes all "
+    "covariances anew. A likely reason is Xu & Jordan's: EM's step is the gradient times a positive definite matrix "
+    "that near the end approaches the inverse of the curvature where the components are apart. What is reached is a "
+    "local maximum, by either: a gradient that climbs to another one may end higher or lower than EM.",
+    version=2,
 )
 
 
@@ -117,17 +128,12 @@ def largest_fall(heights: Sequence[float]) -> float:
 def cases(suite: str) -> list[Case]:
     setup = SETUPS[suite]
     shared = {key: setup[key] for key in ("data", "n", "components", "pca")}
-    seeds = range(2 if suite == "quick" else 3)
-    size = setup["n"] * setup["components"] * setup["pca"] / 1e6
-    found = [
-        Case({**shared, "method": "em", "rate": 0.0, "passes": setup["em"], "seed": seed},
-             1 + 0.04 * size * setup["em"], timed=True)
-        for seed in seeds
-    ]  # fmt: skip
-    return found + [
+    rates: dict[str, Sequence[float]] = {"em": (0.0,), **RATES}
+    size, base = setup["n"] * setup["components"] * setup["pca"] / 1e6, 0.5 if suite == "textbook" else 0.15
+    return [
         Case({**shared, "method": method, "rate": rate, "passes": setup[method], "seed": seed},
-             1 + 0.1 * size * setup[method], timed=True)
-        for method, rates in RATES.items() for rate in rates for seed in seeds
+             base + (0.02 if method == "em" else 0.06) * size * setup[method], timed=True)
+        for method in rates for rate in rates[method] for seed in (*SEEDS[suite], *TUNING)
     ]  # fmt: skip
 
 
@@ -169,14 +175,27 @@ def _warm(
 
 
 def best_rate(rows: Sequence[Row], method: str) -> float:
-    """The step size with the largest mean likelihood at the end; one that has diverged is never it."""
+    """The step size that arrives after the fewest passes, their mean over the starts that step sizes are chosen by.
 
-    def end(rate: float) -> float:
-        ends = [row["log_likelihood"][-1] for row in select(rows, method=method, rate=rate)]
-        mean = sum(ends) / len(ends)
-        return -math.inf if math.isnan(mean) else mean
+    One that arrives from more of the starts comes first; among those that never do, the highest climb.
+    """
+    tuned = [row for row in rows if row["seed"] in TUNING]
+    targets = _targets(select(tuned, method="em"))
 
-    return max(sorted({row["rate"] for row in rows if row["method"] == method}), key=end)
+    def price(rate: float) -> tuple[int, float, float]:
+        climbs = select(tuned, method=method, rate=rate)
+        arrivals = [arrival(row["log_likelihood"], target) for row, target in zip(climbs, targets, strict=True)]
+        passes = sum(place for place in arrivals if place is not None)
+        ends = [row["log_likelihood"][-1] for row in climbs]
+        lost = math.inf if any(map(math.isnan, ends)) else -sum(ends)
+        return arrivals.count(None), passes, lost
+
+    return min(sorted({row["rate"] for row in tuned if row["method"] == method}), key=price)
+
+
+def _targets(by_em: Sequence[Row]) -> list[float]:
+    """What counts as arrived, in nats an image, of each climb by EM."""
+    return [row["log_likelihood"][-1] - TO_ARRIVE for row in by_em]
 
 
 def costs(climbs: Sequence[Row], targets: Sequence[float]) -> tuple[list[float], list[float], bool]:
@@ -188,44 +207,50 @@ def costs(climbs: Sequence[Row], targets: Sequence[float]) -> tuple[list[float],
 
 
 def findings(rows: Sequence[Row]) -> list[Finding]:
-    by_em = select(rows, method="em")
-    targets = [row["log_likelihood"][-1] - TO_ARRIVE for row in by_em]
+    judged = [row for row in rows if row["seed"] not in TUNING]
+    by_em = select(judged, method="em")
+    targets = _targets(by_em)
     em_passes, em_seconds, _ = costs(by_em, targets)
     found = [
         Finding("em-largest-fall", f"EM never loses likelihood from a pass to the next (more than {ROUNDING:g} nats an "
-                "image, of rounding).", [largest_fall(row["log_likelihood"]) for row in by_em], "nats", below=ROUNDING),
-        Finding("em-passes", f"Passes of EM to within {TO_ARRIVE} nats an image of its end.", em_passes, "passes"),
-        Finding("em-seconds", f"Seconds of EM to within {TO_ARRIVE} nats an image of its end.", em_seconds, "s"),
+                "image, of rounding).", [largest_fall(row["log_likelihood"]) for row in by_em], "nats", below=ROUNDING,
+                bounds=POSITIVE),
+        Finding("em-passes", f"Passes of EM to within {TO_ARRIVE} nats an image of its end.", em_passes, "passes",
+                bounds=POSITIVE),
+        Finding("em-seconds", f"Seconds of EM to within {TO_ARRIVE} nats an image of its end.", em_seconds, "s",
+                bounds=POSITIVE),
     ]  # fmt: skip
     for method, name in (("full", "the gradient of all images"), ("mini", f"mini-batches of {MINI}")):
         rate = best_rate(rows, method)
-        passes, seconds, arrived = costs(select(rows, method=method, rate=rate), targets)
-        note = "" if arrived else " At least: some seeds do not arrive."
+        passes, seconds, arrived = costs(select(judged, method=method, rate=rate), targets)
+        note = "" if arrived else " At least: some starts do not arrive."
         for quantity, values, of_em in (("passes", passes, em_passes), ("seconds", seconds, em_seconds)):
             ratios = [value / max(other, 1e-9) for value, other in zip(values, of_em, strict=True)]
             text = f"To the same likelihood, Adam by {name} (step size {rate:g}) takes more {quantity} than EM.{note}"
             # the textbook speaks of the gradient of the likelihood, which mini-batches only estimate
             above = 1.0 if method == "full" else None
             text = text if above else text.replace("takes more", "takes so many times the").replace("than EM", "of EM")
-            found.append(Finding(f"{method}-{quantity}", text, ratios, "×", above=above))
+            found.append(Finding(f"{method}-{quantity}", text, ratios, "×", above=above, bounds=POSITIVE))
     return found
 
 
 def figures(rows: Sequence[Row]) -> dict[str, Figure]:
     data = panels.DATA[rows[0]["data"]]
+    judged = [row for row in rows if row["seed"] not in TUNING]
     found = {}
     methods = {"em": "EM", "full": "Adam, all images", "mini": f"Adam, mini-batches of {MINI}"}
     for quantity, x in (("passes", "passes over the images"), ("seconds", "seconds")):
         figure, axes = panels.panel(f"Likelihood of a mixture by {quantity}, {data}", x, "nats an image below EM's end")
         for index, (method, label) in enumerate(methods.items()):
             rate = 0.0 if method == "em" else best_rate(rows, method)
-            for row, reference in zip(select(rows, method=method, rate=rate), select(rows, method="em"), strict=True):
+            climbs, references = select(judged, method=method, rate=rate), select(judged, method="em")
+            for row, reference in zip(climbs, references, strict=True):
                 end = reference["log_likelihood"][-1]
                 # a line ends within a thousandth of a nat, or where it has gone beyond
                 below = [end - height if end - height > 1e-3 else math.nan for height in row["log_likelihood"]]
                 place = list(range(len(below))) if quantity == "passes" else row["seconds"]
                 color = panels.style(method, index)["color"]
-                axes.plot(place, below, color=color, linewidth=1.2, label=label if row["seed"] == 0 else None)
+                axes.plot(place, below, color=color, linewidth=0.8, label=label if row["seed"] == 0 else None)
         axes.axhline(TO_ARRIVE, color=panels.INK, linewidth=0.8, linestyle=":")
         axes.set_yscale("log")
         panels.legend(axes, loc="upper right")

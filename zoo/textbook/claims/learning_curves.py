@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from zoo.data.splits import Split
 from zoo.metrics.classification import summarize
 from zoo.questions.classify import classify
-from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
+from zoo.textbook.claim import Case, Claim, Finding, Row, differences, sampling_error, select, values
 from zoo.textbook.lab import Lab
 from zoo.textbook.report import panels
 
@@ -25,12 +26,17 @@ if TYPE_CHECKING:
 
 PAIRS = (("naive_bayes", "logistic_regression"), ("gmm", "mlp"))  # generative, discriminative
 BINARY = ("naive_bayes", "logistic_regression")  # see pixels as black or white
+BY_GRADIENT = ("logistic_regression", "mlp")
+NEIGHBOUR = "nearest neighbour"  # the simple one beside them
 ALL = {"digits": 1437, "mnist": 60_000, "fashion_mnist": 60_000}  # training images there are
 SIZES = {"textbook": (10, 30, 100, 300, 1000, 3000, 10_000, 60_000), "quick": (30, 1437)}
+SEEDS = ((1000, 10), (10_000, 5), (60_000, 3))  # up to so many labels, so many
 FEW = 30  # labels at which the generative learner should be ahead
-# of gradient training: the same number of passes for all sizes, over few images as often as over this many
-EPOCHS, LEAST, BATCH = 4, 7500, 100
-IMAGES_A_COMPONENT, MOST_COMPONENTS = 1000, 32  # of the mixture; images of all ten classes together
+LEAST = {"digits": 1437, "mnist": 3000, "fashion_mnist": 3000}  # images of a pass by gradient
+PASSES = 12  # of EM
+IMAGES_A_COMPONENT = 1000  # of the mixture; images of all ten classes together
+MOST_COMPONENTS = {"digits": 1, "mnist": 64, "fashion_mnist": 16}  # those of its recipes
+TESTED = {"digits": 360, "mnist": 10_000, "fashion_mnist": 10_000}  # images
 
 CLAIM = Claim(
     number=1,
@@ -40,23 +46,27 @@ CLAIM = Claim(
     source="Ng & Jordan 2001, On Discriminative vs. Generative Classifiers: A comparison of logistic regression and "
     "naive Bayes",
     protocol="Naive Bayes and logistic regression of pixels that are black or white; Gaussian mixtures and an MLP of "
-    "two layers of 256 with dropout, of grey pixels. Labelled images of MNIST and Fashion-MNIST, 10 to all 60,000, "
-    "equally many a class, drawn anew for each of three seeds. Nothing is validated "
-    "and nothing is chosen by the number of images: "
-    f"gradients take {EPOCHS} passes in batches of {BATCH} (AdamW, one cycle, the learning rates of train.py's "
-    f"recipes), where less than {LEAST:,} images are repeated until there are as many, which makes 300 steps at "
-    "least; mixtures take 8 passes of EM on 60 principal directions with the recipes' variance floor, and have a "
-    f"component a class for each {IMAGES_A_COMPONENT:,} images, 1 at least and {MOST_COMPONENTS} at most. No "
-    f"augmentation. Accuracy on the 10,000 test images; judged is who is ahead with {FEW} labels, and with all. The "
-    "crossover is the number of labels at which the discriminative model gets ahead to stay ahead, by linear "
-    "interpolation over the logarithm.",
-    discussion="The discriminative learner ends better, but for the mixture on MNIST; that the generative one is ahead "
-    "with few labels is seen of the mixture at most, and three seeds do not settle it. Likely reasons, which were not "
-    "tested apart: pixels are so far from independent that naive Bayes is overconfident from the first images on, and "
-    "logistic regression that starts at zero and takes a few hundred steps is held back much as by a penalty, unlike "
-    "that of Ng & Jordan. The mixture does not share its form with the MLP, and with 32 Gaussians a class its own "
-    "error on MNIST is small. The MLP has had four passes here, half the width of its recipe and no shifted images; "
-    "its recipe reaches 99 %.",
+    "grey pixels; all by train.py's recipes, without their augmentation. Labelled images of MNIST and Fashion-MNIST, "
+    "10 to all 60,000, equally many a class, drawn anew for each seed: ten seeds up to 1,000 labels and five up to "
+    "10,000; with all of them, three of the start and the order. Gradients take the recipes' passes (12; the MLP on "
+    f"Fashion-MNIST 22), where less than {LEAST['mnist']:,} images are repeated until there are as many. Held-out "
+    "images of another draw say that these are steps enough: from 1,500 to 15,000 repeated images, accuracy moves by "
+    "less than a point and likelihood gets worse. A mixture takes the recipe's principal directions and variance "
+    f"floor, {PASSES} passes of EM, and a component a class for each {IMAGES_A_COMPONENT:,} images, 1 at least and the "
+    f"recipe's {MOST_COMPONENTS['mnist']} or {MOST_COMPONENTS['fashion_mnist']} at most. Nothing is validated, so that "
+    "each label is used to learn. The nearest neighbour among grey training images (Euclidean) stands beside them and "
+    "is not judged. Accuracy on the 10,000 test images, whose sampling error is in the intervals; judged is who is "
+    f"ahead with {FEW} labels, and with all. The crossover is the number of labels at which the discriminative model "
+    "gets ahead to stay ahead, by linear interpolation over the logarithm, of each seed that has them all.",
+    discussion="That the discriminative learner ends better is plain where the pair shares its form, and of Fashion-"
+    "MNIST. That the generative one is ahead with few labels is not: naive Bayes is behind logistic regression from "
+    "30 labels on. Likely reasons, which were not tested apart: pixels are so far from independent that naive Bayes "
+    "counts the same evidence many times over, and logistic regression that starts at zero and takes some hundred "
+    "steps is held back much as by a penalty, unlike that of Ng & Jordan, whose theorem is about unregularised fits "
+    "and about error bounds. The mixture does not share its form with the MLP: with a Gaussian for each thousand "
+    "images its own error keeps falling, on MNIST to where the MLP's is without shifted images, so that a fixed "
+    "asymptote, which the claim is about, is not what it has.",
+    version=2,
 )
 
 
@@ -83,48 +93,59 @@ def crossover(ns: Sequence[float], first: Sequence[float], second: Sequence[floa
 
 
 def cases(suite: str) -> list[Case]:
-    quick = suite == "quick"
+    models = [model for pair in PAIRS for model in pair] + [NEIGHBOUR]
     return [
-        Case({"data": data, "model": model, "n": n, "seed": seed}, _seconds(model, n))
-        for data in (("digits",) if quick else ("mnist", "fashion_mnist"))
-        for pair in PAIRS for model in pair
+        Case({"data": data, "model": model, "n": n, "seed": seed}, _seconds(model, data, n))
+        for data in (("digits",) if suite == "quick" else ("mnist", "fashion_mnist"))
+        for model in models
         for n in SIZES[suite]
-        for seed in range(2 if quick else 3)
+        for seed in range(5 if suite == "quick" else next(count for most, count in SEEDS if n <= most))
+        if model != NEIGHBOUR or n < ALL[data] or seed == 0  # nothing in it is random
     ]  # fmt: skip
 
 
-def _seconds(model: str, n: int) -> float:
-    fixed, of_thousand = {"naive_bayes": (0.8, 0.06), "gmm": (1.5, 0.35), "logistic_regression": (0.8, 0.1),
-                          "mlp": (0.8, 0.25)}[model]  # fmt: skip
-    seen = max(n, LEAST) if model in ("logistic_regression", "mlp") else n
-    return fixed + of_thousand * seen / 1000
+def _seconds(model: str, data: str, n: int) -> float:
+    fixed, of_thousand = {"naive_bayes": (0.8, 0.06), "gmm": (1.5, 0.4), "logistic_regression": (0.8, 0.1),
+                          "mlp": (0.8, 0.75), NEIGHBOUR: (0.6, 0.25)}[model]  # fmt: skip
+    if data == "digits":
+        fixed, of_thousand = fixed / 3, of_thousand / 2
+    seen = max(n, LEAST[data]) if model in BY_GRADIENT else n
+    return fixed + of_thousand * seen / 1000 * (1.8 if (model, data) == ("mlp", "fashion_mnist") else 1)
 
 
-def words(model: str, data: str, n: int, seed: int, epochs: int = EPOCHS) -> tuple[str, ...]:
-    """What is added to ``python train.py`` for a model that is trained on ``n`` images; ``epochs`` by gradient."""
+def words(model: str, data: str, n: int, seed: int) -> tuple[str, ...]:
+    """What is added to ``python train.py`` for a model that is trained on ``n`` images."""
     own: tuple[str, ...] = ()
     if model == "gmm":
-        components = min(max(n // IMAGES_A_COMPONENT, 1), MOST_COMPONENTS)
-        own = (f"model.num_components={components}", "trainer.max_epochs=8")
-    elif model != "naive_bayes":
-        own = (f"data.batch_size={BATCH}", f"trainer.max_epochs={epochs}")
-        own += ("model.hidden_sizes=[256,256]",) if model == "mlp" else ()
+        components = min(max(n // IMAGES_A_COMPONENT, 1), MOST_COMPONENTS[data])
+        own = (f"model.num_components={components}", f"trainer.max_epochs={PASSES}")
     plain = ("data.augment={shift: 0, flip: false, erase: 0.0}", "trainer.accelerator=cpu")
     return (f"model={model}", f"data={data}", f"seed={seed}", *plain, *own)
 
 
 def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
-    """Test accuracy, in [0, 1], and negative log-likelihood, in nats, of a model trained on ``n`` images."""
+    """Test accuracy, in [0, 1], and of models their negative log-likelihood, in nats, trained on ``n`` images."""
     model, data, n, seed = (case[key] for key in ("model", "data", "n", "seed"))
     splits = lab.splits(data, train_size=0 if n == ALL[data] else n, split_seed=seed)
     train, test = splits.train, splits.test
+    if model == NEIGHBOUR:
+        return {"accuracy": float((nearest_labels(train, test.images) == test.labels).double().mean())}
     if model in BINARY:
         train, test = black_or_white(train), black_or_white(test)
-    if model in ("logistic_regression", "mlp"):
-        train = train.take(torch.arange(n).repeat(-(-LEAST // n)))
+    if model in BY_GRADIENT:
+        train = train.take(torch.arange(n).repeat(-(-LEAST[data] // n)))
     trained = lab.fit(*words(model, data, n, seed), train=train)
     quality = summarize(classify(trained, test.x()), test.labels)
     return {"accuracy": quality["accuracy"], "nll": quality["nll"]}
+
+
+def nearest_labels(train: Split, images: Tensor) -> Tensor:
+    """The label ``(N,)`` of the training image that is nearest to each of ``images`` ``(N, C, H, W)``, uint8."""
+    known = train.images.flatten(1).float() / 255
+    norms = known.square().sum(1)
+    nearest = [torch.addmm(norms, part.flatten(1).float() / 255, known.T, alpha=-2).argmin(1)
+               for part in images.split(500)]  # fmt: skip
+    return train.labels[torch.cat(nearest)]
 
 
 def black_or_white(split: Split) -> Split:
@@ -135,23 +156,35 @@ def black_or_white(split: Split) -> Split:
 def findings(rows: Sequence[Row]) -> list[Finding]:
     found = []
     for data in _sources(rows):
-        most = max(row["n"] for row in rows if row["data"] == data)
+        ns = sorted({row["n"] for row in rows if row["data"] == data})
         for first, second in PAIRS:
-
-            def gap(n: int, pair: tuple[str, str] = (first, second), data: str = data) -> list[float]:
-                ahead, behind = (values(rows, "accuracy", data=data, model=model, n=n) for model in pair)
-                return differences(ahead, behind, 100)
-
             generative, discriminative, source = panels.name(first), panels.name(second), panels.DATA[data]
             found += [
-                Finding(f"{data}-{first}-few", f"With {FEW} labels of {source} {generative} is more accurate "
-                        f"than {discriminative}.", gap(FEW), "points", above=0),
-                Finding(f"{data}-{first}-all", f"With all {most:,} labels of {source} {generative} is less "
-                        f"accurate than {discriminative}.", gap(most), "points", below=0),
+                _ahead(rows, data, (first, second), FEW, f"{data}-{first}-few", f"With {FEW} labels of {source} "
+                       f"{generative} is more accurate than {discriminative}.", above=0),
+                _ahead(rows, data, (first, second), ns[-1], f"{data}-{first}-all", f"With all {ns[-1]:,} labels of "
+                       f"{source} {generative} is less accurate than {discriminative}.", below=0),
                 Finding(f"{data}-{first}-crossover", f"Labels of {source} from which on {discriminative} is "
-                        f"more accurate than {generative}.", crossovers(rows, data, first, second), "labels"),
+                        f"more accurate than {generative}.", crossovers(rows, data, first, second), "labels",
+                        bounds=(ns[0], ns[-1])),
             ]  # fmt: skip
     return found
+
+
+def _ahead(
+    rows: Sequence[Row],
+    data: str,
+    pair: tuple[str, str],
+    n: int,
+    key: str,
+    statement: str,
+    above: float | None = None,
+    below: float | None = None,
+) -> Finding:
+    """By how much the first of a pair is more accurate than the second with ``n`` labels."""
+    first, second = (values(rows, "accuracy", data=data, model=model, n=n) for model in pair)
+    error = sampling_error(first, second, images=TESTED[data])
+    return Finding(key, statement, differences(first, second, 100), "points", above, below, error=error)
 
 
 def crossovers(rows: Sequence[Row], data: str, first: str, second: str) -> list[float]:
@@ -174,11 +207,13 @@ def figures(rows: Sequence[Row]) -> dict[str, Figure]:
             f"Accuracy by number of labels, {panels.DATA[data]}", "labelled training images", "test accuracy (%)"
         )
         axes.set_xscale("log")
-        for model in (model for pair in PAIRS for model in pair):
+        looks = {model: panels.style(model) for pair in PAIRS for model in pair}
+        looks[NEIGHBOUR] = panels.style(NEIGHBOUR, 7) | {"linestyle": ":"}
+        for model, look in looks.items():
             points: dict[float, list[float]] = {}
             for row in select(rows, data=data, model=model):
                 points.setdefault(row["n"], []).append(100 * row["accuracy"])
-            panels.curve(axes, points, **panels.style(model))
+            panels.curve(axes, points, **look)
         axes.set_ylim(top=100)
         panels.legend(axes, loc="lower right")
         found[data] = figure
