@@ -7,6 +7,7 @@ import torch
 
 import zoo
 from zoo.tasks.impute import observed_mask
+from zoo.textbook import roster
 from zoo.textbook.claim import INCONCLUSIVE, MEASURED, NOT_SUPPORTED, SUPPORTED, verdict
 from zoo.textbook.claims import missing_pixels as claim
 from zoo.textbook.lab import Lab
@@ -45,7 +46,7 @@ def test_measure(lab, model, fill, options):
     measured = claim.measure(case, lab)
     assert measured == claim.measure(case, lab)
     assert measured["masks"] == list(claim.MASKS["digits"])
-    splits = zoo.ImageDataModule("digits", val_size=200).splits
+    splits = roster.splits(lab, model, "digits", 1)  # validation images that this seed's training has not seen
     trained = lab.train(*claim.words(model, "digits", 1))
     outcomes = []
     for split, quantity in ((splits.test, "accuracy"), (splits.val, "validated")):

@@ -250,7 +250,7 @@ def _answer(of: Table, need: Mapping[str, Any], own: Mapping[str, Any] | None) -
         because = f"{figure}; not told apart from {', '.join(rivals)}{quickest}."
     by = ""
     if own["next"]:
-        by = f"{_ahead(own['ahead'], need)}than the {_name(own['next'])} ({spelled(cells[own['next']])})"
+        by = f"{_ahead(own['ahead'], need)}than {_the(own['next'])} ({spelled(cells[own['next']])})"
     equal = list(own["equal"])
     return said | {
         **{"take": take, "name": _name(take), "equal": equal, "because": because, "by": by, "train": row["train"]}
@@ -259,6 +259,11 @@ def _answer(of: Table, need: Mapping[str, Any], own: Mapping[str, Any] | None) -
 
 def _name(model: str) -> str:
     return NAMES.get(model, model)
+
+
+def _the(model: str) -> str:
+    """A model's name in a sentence: methods have no article, models have."""
+    return _name(model) if model in ("naive_bayes", "logistic_regression") else f"the {_name(model)}"
 
 
 def _margin(need: Mapping[str, Any]) -> str:

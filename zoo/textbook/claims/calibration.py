@@ -83,10 +83,8 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     and, with ``_gain``, into what is smaller after than before.
     """
     data, seed = case["data"], case["seed"]
-    words = roster.words(case["model"], data, seed)
-    model = lab.train(*words)
-    drawn = [int(word.partition("=")[2]) for word in words if word.startswith("data.split_seed=")]
-    splits = lab.splits(data, val_size=200 if data == "digits" else 5000, split_seed=drawn[0] if drawn else 0)
+    model = lab.train(*roster.words(case["model"], data, seed))
+    splits = roster.splits(lab, case["model"], data, seed)
     val, test = splits.val, splits.test
     generator = torch.Generator().manual_seed(seed)
     if isinstance(model, VAE):

@@ -124,7 +124,7 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     if isinstance(model, VAE):
         model.importance_samples = IMPORTANCE
     filler = lab.train(*words("gmm", data, seed)) if fill == COMPLETED else None
-    splits = lab.splits(data, val_size=200 if data == "digits" else 5000)
+    splits = roster.splits(lab, model_name, data, seed)
     masks = [mask for mask in MASKS[data] if fill != COMPLETED or mask in ("0", *JUDGED)]
     measured: dict[str, Any] = {
         "masks": masks, "accuracy": [], "images": [], "lost": [], "lost_error": [], "validated": [],

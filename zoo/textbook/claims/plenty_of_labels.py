@@ -36,13 +36,15 @@ SECONDS = {  # of training and evaluation by each budget, on MNIST and on Fashio
 ONCE = ("svm", "rnn")  # what takes minutes and is not the best: their recipes have one seed
 QUICKLY = 50  # seconds below which recipes are timed with every seed, others with the first
 FEW = 100  # labels
-# of the models that gradients train on few labels: images a pass, as often as there are so few, and passes
-REPEATED, PASSES = 7500, 8
-DRAWS = {"mnist": (10, 5), "fashion_mnist": (5, 3), "digits": (5, 5)}  # of few labels; and for models that take longer
-FEW_SECONDS = {"naive_bayes": 1, "gmm": 2, "logistic_regression": 2, "svm": 5, "mlp": 4, "cnn": 10, "rnn": 14,
-               "hmm": 12, "vae": 14}  # fmt: skip
-FEW_CLOTHES = ("naive_bayes", "gmm", "logistic_regression", "svm", "mlp", "cnn")  # of Fashion-MNIST
-LONG = 10  # seconds from which few labels are drawn less often
+# of the models that gradients train on few labels: images a pass, as often as there are so few, and passes; twice as
+# many brought at most a point on held-out images
+REPEATED, PASSES = 7500, 4
+DRAWS = {"mnist": (10, 5, 3), "fashion_mnist": (5, 3, 0), "digits": (3, 3, 3)}  # of few labels, by these kinds:
+FEW_SECONDS: tuple[dict[str, float], ...] = (
+    {"naive_bayes": 1, "gmm": 2, "logistic_regression": 1.5, "svm": 3, "mlp": 2},
+    {"cnn": 6},
+    {"rnn": 8, "hmm": 12, "vae": 10},
+)
 SPEED_IMAGES, SPEED_REPEATS = 1000, 3
 
 CLAIM = Claim(
@@ -65,11 +67,18 @@ CLAIM = Claim(
     f"takes less than {QUICKLY} s, else once; images a second are of classifying {SPEED_IMAGES:,} test images, the "
     f"{SPEED_REPEATS}rd time; memory is the peak of a fresh process that trains for one pass. What "
     f"else the models can do is measured for the tables of models: trained anew on {FEW} images, equally many a class, "
-    f"ten draws, five of the models that take longer, on Fashion-MNIST half as many; gradients see {REPEATED:,} images "
-    f"a pass, each so often, for {PASSES} passes, augmented as their recipes say, and the last pass is kept; the "
-    "mixture has one Gaussian a class. 10,000 samples of generative models of MNIST are compared with the test images "
-    "by frozen features; the DCGAN, by a short form of 2 passes, is there for these alone.",
-    discussion="",
+    "ten draws, five of the CNN, three of the RNN, VAE and hidden Markov model; on Fashion-MNIST five and three of the "
+    f"CNN, without the others; gradients see {REPEATED:,} images a pass, the same {FEW} over and over, for {PASSES} "
+    "passes, augmented as their recipes say, and the last pass is kept; the mixture has one Gaussian a class and sees "
+    "no shifted images. 10,000 samples of generative models of MNIST are compared with the test images by frozen "
+    "features; the DCGAN, by a short form of 2 passes, is there for these alone.",
+    discussion="The CNN is ahead on both data sets, with its recipe and with a minute of training. How far depends on "
+    "the data: a mixture of Gaussians comes within about a point of it on MNIST, whose digits of a class are alike but "
+    "for slant, width and place, and is several points behind on Fashion-MNIST. A likely reason, which was not tested: "
+    "what tells a shirt from a coat is a small part of all that a density has to explain. The price is another than "
+    "the statement says: a CNN shares its weights over the image and has far fewer parameters than the mixture; what "
+    "it takes more of is seconds. A longer budget is worth most to the conditional VAE, whose short form is points "
+    "behind its recipe, and about a point or less to the others: it does not change who is ahead.",
     version=2,
 )
 
@@ -91,7 +100,7 @@ def cases(suite: str) -> list[Case]:
             for model, both in of_models.items():
                 seeds = 1 if budget == RECIPE and model in ONCE else SEEDS
                 found += classifier_cases(model, data, budget, both[number], seeds) if both[number] else []
-        found += few_cases(data, roster.CLASSIFIERS if data == "mnist" else FEW_CLOTHES)
+        found += few_cases(data, roster.CLASSIFIERS)
     for model in ("gmm", "vae", "dcgan"):
         budget, seconds = (SHORT, 85) if model == "dcgan" else (RECIPE, 8)
         parameters = {"what": "samples", "data": "mnist", "model": model, "budget": budget}
@@ -108,17 +117,17 @@ def classifier_cases(model: str, data: str, budget: str, seconds: float, seeds: 
         parameters = {"what": "classifier", "data": data, "model": model, "budget": budget, "seed": seed}
         found.append(Case(parameters, seconds, timed))
     speeds = {"what": "speed", "data": data, "model": model, "budget": budget}
-    return found + [Case({**speeds, "seed": seed}, 2.0, timed=True) for seed in range(SEEDS)]
+    return found + [Case({**speeds, "seed": seed}, 1.0, timed=True) for seed in range(SEEDS)]
 
 
 def few_cases(data: str, models: Sequence[str]) -> list[Case]:
-    found = []
-    for model in models:
-        seconds = FEW_SECONDS[model] if data != "digits" else 0.5
-        draws = DRAWS[data][seconds >= LONG]
-        parameters = {"what": "few", "data": data, "model": model, "n": FEW}
-        found += [Case({**parameters, "seed": seed}, seconds) for seed in range(draws)]
-    return found
+    pace = 0.3 if data == "digits" else 1.0
+    return [
+        Case({"what": "few", "data": data, "model": model, "n": FEW, "seed": seed}, pace * seconds)
+        for draws, of_models in zip(DRAWS[data], FEW_SECONDS, strict=True)
+        for model, seconds in of_models.items() if model in models
+        for seed in range(draws)
+    ]  # fmt: skip
 
 
 def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
@@ -156,7 +165,7 @@ def few(model: str, data: str, seed: int, n: int, lab: Lab) -> float:
     splits = lab.splits(data, train_size=n, split_seed=seed)
     train, words = splits.train, list(roster.words(model, data, seed))
     if model == "gmm":
-        words.append("model.num_components=1")
+        words += ["model.num_components=1", "data.augment.shift=0"]  # shifts widen one Gaussian: 72 % instead of 78
     elif model not in roster.GENERATIVE or model == "vae":
         train = train.take(torch.arange(n).repeat(-(-REPEATED // n)))
         words = [word for word in words if not word.startswith("trainer.max_epochs=")]
@@ -217,8 +226,8 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
         for quantity, what in (("parameters", "parameters"), ("train_seconds", "seconds of training")):
             both = [(a, b) for a, b in pairs(trained) if quantity in a and quantity in b]
             text = f"{DATA[data]}: {what} of the {_names(both, 0)} over those of the {_names(both, 1)}."
-            ratios = [a[quantity] / b[quantity] for a, b in both]
-            found.append(Finding(f"{data}-{quantity}", text, ratios, "×", bounds=(0, math.inf)))
+            if ratios := [a[quantity] / b[quantity] for a, b in both]:  # seconds may be of the first seed alone
+                found.append(Finding(f"{data}-{quantity}", text, ratios, "×", bounds=(0, math.inf)))
         for model in (model for model in SECONDS[SHORT] if model in cut):
             whole, short = (select(trained, model=model, budget=budget) for budget in (RECIPE, SHORT))
             gains = [100 * (a["accuracy"] - b["accuracy"]) for a, b in zip(whole, short, strict=False)]  # by seed
