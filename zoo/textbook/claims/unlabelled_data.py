@@ -75,10 +75,10 @@ CLAIM = Claim(
     f"its features, and the most certain {CERTAIN[1]:.0%} teach the second. Kingma's M2, a conditional VAE of 8 "
     f"latents with a network q(y | x) that classifies, with 100 labels, drawn {M2_DRAWS} times, and {VAE_IMAGES:,} "
     f"images in all, as each unlabelled one costs ten; labelled images come {VAE_REPEAT} times an epoch, and "
-    "classification weighs 50 each time: 500 a label, a hundred times the paper's weight, which is a tenth of the number "
-    "of images shared among the labels, 5 here; alone, about as many steps on its labelled images. Accuracy on the 10,000 test images, "
-    "whose sampling error is in the intervals. Epochs, latents, neighbours, shares and M2's weight were chosen by the "
-    "classes of training images, the latter with 2,000 of them.",
+    "classification weighs 50 each time: 500 a label, a hundred times the paper's weight, which is a tenth of the "
+    "number of images shared among the labels, 5 here; alone, about as many steps on its labelled images. Accuracy on "
+    "the 10,000 test images, whose sampling error is in the intervals. Epochs, latents, neighbours, shares and M2's "
+    "weight were chosen by the classes of training images, the latter with 2,000 of them.",
     discussion="Whether EM helps depends on whether the groups that raise the likelihood are classes. A Gaussian of "
     "full covariance finds digits. Naive Bayes, to which pixels are independent, explains more by slant and by the "
     "width of strokes, and tens of thousands of images without a label outweigh a hundred with one: it may lose even "
@@ -89,8 +89,8 @@ CLAIM = Claim(
     "With the paper's own weight they lose the classes: 33 % of held-out training images were right, and 77 % with the "
     "larger one. As long as the decoder does not need the class, the bound of an unlabelled image pulls q(y | x) "
     "towards any partition that is easy to learn, which is likely, and was not tested. Spread labels gain most by what "
-    "follows: of one draw's classes 93 % were right after the first, 98 % of those that were certain, and 97 % after the "
-    "second, 99 % of those that were.",
+    "follows: of one draw's classes 93 % were right after the first spreading, 98 % of those that were certain, and "
+    "97 % after the second, 99 % of those that were.",
     version=3,
 )
 
