@@ -105,6 +105,11 @@ def test_a_suite_takes_no_longer_than_it_says(suite, seconds):
     assert sum(case.seconds for case in cases) < seconds
 
 
+@pytest.mark.parametrize("name", claims.names())
+def test_every_claim_discusses_what_came_out(name):
+    assert len(claims.find(name).CLAIM.discussion) > 100
+
+
 def end(*_) -> None:
     os._exit(1)
 

@@ -15,7 +15,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from zoo.errors import ZooError
-from zoo.textbook import words
+from zoo.textbook import choose, claims, needs, words
 from zoo.textbook.claim import MEASURED, VERDICTS, Claim, Finding
 from zoo.textbook.report import drawing, page, panels
 from zoo.textbook.report.page import Block, write_report
@@ -208,12 +208,39 @@ class TestPage:
 
     def test_discussions_and_the_choice_are_there(self, parsed):
         assert "A paragraph. Another." in parsed.text("plenty_of_labels")
-        text = parsed.text("choose")
-        assert "Which model should I choose?" in text
-        assert "95.0 ± 2.3" in text  # the MLP's accuracy
+        assert "Which model should I take?" in parsed.text("choose")
+        text = parsed.text("models")
+        assert re.search(r"MLP 95\.\d+ ?± \d\.\d", text)  # its accuracy, with the error of 360 test images
         assert "measured with 2 seeds" in text  # which rank no model
         assert "not measured" in text
         assert "python train.py model=gmm data=digits" in text
+
+    def test_the_answer_stands_first_and_is_that_of_the_table(self, out, parsed):
+        table = json.loads((out / "models.json").read_text())["tables"]["digits"]
+        given = choose.answers(table)
+        assert {answer["need"] for answer in given} == {need.key for need in needs.NEEDS}
+        text = parsed.text("choose")
+        for answer in given:
+            assert answer["label"] in text
+            assert text.count(" ".join(answer["because"].split())) >= 2  # in the card and in the map
+        sections = [of.get("id") for tag, of, _ in parsed.elements if tag == "section"]
+        assert sections[:2] == ["choose", "summary"]
+
+    def test_the_map_leads_to_every_need_once_and_to_claims_that_are_there(self):
+        leaves = [leaf for _, wants in page.MAP for leaf in wants]
+        assert sorted(key for _, key, _ in leaves) == sorted(need.key for need in needs.NEEDS)
+        assert {name for *_, further in leaves for name in further} <= set(claims.names())
+
+    def test_all_that_is_folded_has_a_name(self, parsed):
+        folds = [of for tag, of, _ in parsed.elements if tag == "details"]
+        names = [above[-1][0] for tag, _, above in parsed.elements if tag == "summary"]
+        assert len(folds) == len(names) >= 4 * len(blocks())
+        assert set(names) == {"details"}
+
+    def test_contents_lead_to_every_section(self, parsed):
+        targets = {of["href"] for tag, of, above in parsed.elements if tag == "a" and "nav" in dict(above)}
+        sections = {f"#{of['id']}" for tag, of, _ in parsed.elements if tag == "section"}
+        assert sections <= targets
 
     def test_a_quick_suite_is_told_and_has_no_discussions(self, tmp_path):
         html = write_report(tmp_path, blocks(), {**ABOUT, "suite": "quick"}).read_text()

@@ -25,6 +25,7 @@ from zoo.textbook.report.panels import FAINT, INK, family, name
 SIGNS = {"supported": "✓", "not supported": "✗", "inconclusive": "?", MEASURED: "·"}
 STANDING = {words.HOLD: "yes", words.OPEN: "open", words.AGAINST: "against", words.REFUTE: "no"}
 CLASSES = {"supported": "yes", "not supported": "no", "inconclusive": "open", MEASURED: "told"}
+LONG = 1200  # letters of a discussion that leave room for two figures at their side
 
 # What somebody has, and what is wanted of it: the need that answers, and the claims that say more
 MAP: tuple[tuple[str, tuple[tuple[str, str, tuple[str, ...]], ...]], ...] = (
@@ -220,7 +221,7 @@ def html(
     environment.globals |= {"standing": STANDING}
     text = environment.get_template("index.html.j2").render(
         blocks=blocks,
-        pictures={claim: _placed(drawn) for claim, drawn in drawings.items()},
+        pictures={block.name: _placed(block, drawings[block.name]) for block in blocks},
         models=models,
         about=about,
         rule=RULE,
@@ -239,11 +240,12 @@ def html(
     return text
 
 
-def _placed(drawn: Mapping[str, drawing.Drawing]) -> dict[str, list[Markup]]:
-    """A claim's figures: that beside its text, those of the page's whole width, and those that are folded."""
+def _placed(block: Block, drawn: Mapping[str, drawing.Drawing]) -> dict[str, list[Markup]]:
+    """A claim's figures: one or, beside a long text, two of them; those of the page's whole width; the folded ones."""
     narrow = [Markup(one.inline) for one in drawn.values() if not one.wide]
-    return {"beside": narrow[:1], "wide": [Markup(one.inline) for one in drawn.values() if one.wide],
-            "folded": narrow[1:]}  # fmt: skip
+    count = 2 if len(block.claim.discussion) > LONG else 1
+    wide = [Markup(one.inline) for one in drawn.values() if one.wide]
+    return {"beside": narrow[:count], "wide": wide, "folded": narrow[count:]}
 
 
 def _colors(ground: str) -> str:

@@ -31,7 +31,8 @@ DISCRIMINATIVE: dict[str, tuple[str, str, str]] = {
     "rnn": ("#cc79a7", "v", "RNN"),
     "lenet": ("#a0522d", "P", "LeNet"),
 }
-CYCLE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7b6fd0", "#a0522d")
+# what is no model: colours of neither family
+CYCLE = ("#4a5568", "#a855c7", "#8a7a3c", "#8d99a8", "#6b2fa0", "#b08fc7", "#5c5c2e", "#9c9c9c")
 MARKS = "osD^vPX*"
 
 
