@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LABELS = {"mnist": (100, 1_000), "digits": (50, 200)}
-DRAWS = {"mnist": (10, 5), "digits": (5, 5)}  # of labels, for each number of them
+DRAWS = {"mnist": (10, 5), "digits": (5, 3)}  # of labels, for each number of them
 METHODS = {  # how a method is called, and the seconds it takes with and without images that have no label
     "naive_bayes": ("naive Bayes", 10, 1),
     "gmm": ("Gaussian a class", 20, 2),
