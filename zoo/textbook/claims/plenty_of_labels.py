@@ -18,7 +18,7 @@ from zoo.run.process import peak
 from zoo.tasks.detect import fit, score_names
 from zoo.tasks.evaluate import evaluate
 from zoo.tasks.impute import observed_mask
-from zoo.tasks.sample_quality import sample_metrics
+from zoo.tasks.sample_quality import comparable_ratio, sample_metrics
 from zoo.textbook import roster
 from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
 from zoo.textbook.claims.learning_curves import EPOCHS, LEAST
@@ -99,7 +99,8 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
         model.importance_samples = IMPORTANCE
     if what == "samples":
         metrics = sample_metrics(model, splits, data)
-        return {key: float(metrics[key]) for key in ("frechet_ratio", "precision", "recall", "coverage", "modes")}
+        told = {key: float(metrics[key]) for key in ("precision", "recall", "coverage", "modes")}
+        return told | {"frechet_ratio": comparable_ratio(metrics, case["model"])}
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(splits.test), generator=generator)
     if what == "missing":
