@@ -73,7 +73,7 @@ CLAIM = Claim(
     "test images, too.",
     discussion="The VAE's means blur as is said, and the DCGAN has the detail of real images. That is so of means, "
     "which no image of the VAE's model looks like: once pixels are drawn, on both sides, what is compared at high "
-    "frequencies is mostly the noise of drawing. The DCGAN drops no mode that is seen here: its samples fall into "
+    "frequencies has much of the noise of drawing. The DCGAN drops no mode that is seen here: its samples fall into "
     "all ten classes. Likely reasons, which were not tested apart: the zoo's DCGAN is trained with a gradient "
     "penalty on real images (R1), which the networks of the claim were not, and MNIST has ten modes of equal weight; "
     "and means without fine detail lie in a narrower part of the features, which the VAE pays for in recall and is "
