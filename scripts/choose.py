@@ -8,6 +8,7 @@ Without needs and limits: what to take for each need, as the report says.
           accuracy     test accuracy, all labels
           labels       test accuracy, few labels
           missing      test accuracy, pixels hidden
+          half         test accuracy, one half of each image hidden
           anomalies    telling images of another data set apart
           sampling     samples like real images
           density      log p(x), ranked among those of the same values

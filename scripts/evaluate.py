@@ -15,6 +15,7 @@ python scripts/evaluate.py ckpt=<file or run directory> [data=…] [key=value �
   images  only that many, from the first on; 0 (default) for all
   samples how many samples of a generative model to compare with the test images (10000); 0 for none, and none where
           split or missing is given
+  draws   times that so many are drawn, for the mean and the standard error of the Fréchet ratio (3); 1 for neither
   synthetic
           true: train a classifier on samples of each class, and test it on real images; takes minutes (false)
   importance
@@ -34,7 +35,8 @@ from zoo.errors import ConfigError
 
 DEFAULTS: dict[str, Any] = {
     "ckpt": ..., "data": None, "path": None, "root": None, "split": "test", "missing": 0.0, "mask": "mcar",
-    "fill": None, "images": 0, "samples": 10_000, "synthetic": False, "importance": 0, "ema": True, "json": None,
+    "fill": None, "images": 0, "samples": 10_000, "draws": 3, "synthetic": False, "importance": 0, "ema": True,
+    "json": None,
 }  # fmt: skip
 RULES = {
     "split": ["test", "val", "train"],
@@ -44,6 +46,7 @@ RULES = {
     "fill": ["local", "mean"],
     "images": "[0, inf)",
     "samples": "[0, inf)",
+    "draws": "[1, 1000]",
     "importance": "[0, inf)",
     "json": "file",
 }
@@ -92,7 +95,7 @@ def main() -> None:
         importance = options["importance"] or None
         metrics = evaluate(model, split, missing=missing, importance=importance, mask=mask, fill=fill).metrics
     data = options["data"] or source["name"]
-    measured = sample_quality.sample_metrics(model, splits, data, samples)
+    measured = sample_quality.sample_metrics(model, splits, data, samples, draws=options["draws"])
     metrics |= measured
     if samples and not measured:
         console.print(sample_quality.missing(data), soft_wrap=True)

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import zoo
+from zoo.data.splits import Split, Splits
 from zoo.textbook.claim import NOT_SUPPORTED, SUPPORTED, verdict
 from zoo.textbook.claims import blur_and_modes as claim
 from zoo.textbook.lab import Lab
@@ -18,33 +19,52 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 VAE = {"detail": 0.6, "recall": 0.8, "class_kl": 0.02, "precision": 0.7, "coverage": 0.6, "modes": 10}
 GAN = {"detail": 1.1, "recall": 0.6, "class_kl": 0.2, "precision": 0.8, "coverage": 0.5, "modes": 9}
+REAL = {"detail": 1.0, "recall": 0.89, "class_kl": 0.0, "precision": 0.86, "coverage": 0.95, "modes": 10}
+SHORT = 0.1  # what a short training lacks
 
 
 def rows(vae: dict, gan: dict, suite: str = "textbook") -> list[dict]:
     """Made-up measurements, a little more with each seed, and black pictures."""
-    black = claim.picture(torch.zeros(claim.SIDE**2, 1, 28, 28))
+    black = claim.picture(torch.zeros(claim.ROWS * claim.COLUMNS, 1, 28, 28))
     found = []
     for case in claim.cases(suite):
         values = case.parameters
-        made = {key: value + 0.01 * values["seed"] for key, value in (vae if values["model"] == "vae" else gan).items()}
+        model, data = values["model"], values["data"]
+        made = {
+            key: value + 0.01 * values["seed"] for key, value in {"vae": vae, "dcgan": gan}.get(model, REAL).items()
+        }
+        if values["drawn"]:
+            made["detail"] += 0.5
+        if model != claim.REAL and values["epochs"] < max(claim.EPOCHS[data][model]):
+            made["recall"] -= SHORT
         spectra = {"at": [0.0, 0.25, 0.5], "spectrum": [4.0, 2.0, made["detail"]], "real_spectrum": [4.0, 2.0, 1.0]}
-        found.append({**values, **made, **spectra, "samples": black, "real": black})
+        found.append({**values, **made, **spectra, "samples": black, "images": 10_000})
     return found
 
 
 def test_cases():
-    for suite, most in (("quick", 15), ("textbook", 480)):
-        assert sum(case.seconds for case in claim.cases(suite)) <= most
-        assert all(1 <= case.seconds <= 120 for case in claim.cases(suite))
+    for suite, most, seeds in (("quick", 30, 5), ("textbook", 1000, 3)):
+        cases = claim.cases(suite)
+        assert sum(case.seconds for case in cases) <= most
+        assert all(0.3 <= case.seconds <= 150 for case in cases)
+        assert {case.parameters["seed"] for case in cases} == {*range(seeds)}
+        assert len({str(case.parameters) for case in cases}) == len(cases)
 
 
 def test_supported_where_the_textbook_is_right():
     found = {finding.key: finding for finding in claim.findings(rows(VAE, GAN))}
     assert found["blur"].estimate == pytest.approx(0.61)
+    assert found["drawn"].estimate == pytest.approx(1.11)
     assert found["recall"].estimate == pytest.approx(-0.2)
+    assert found["recall"].error == pytest.approx((0.81 * 0.19 / 1e4 + 0.61 * 0.39 / 1e4) ** 0.5)
     assert found["class-shares"].estimate == pytest.approx(0.18)
     assert found["sharp"].values == pytest.approx([0.1 - 0.4, 0.11 - 0.39, 0.12 - 0.38])
+    assert found["real-precision"].estimate == pytest.approx(0.87)
+    assert found["longer-vae"].estimate == found["longer-dcgan"].estimate == pytest.approx(SHORT)
     assert verdict([*found.values()]) == SUPPORTED
+    # a single budget has nothing to be compared with
+    quick = {finding.key for finding in claim.findings(rows(VAE, GAN, "quick"))}
+    assert {*found} - quick == {"longer-vae", "longer-dcgan"}
 
 
 @pytest.mark.parametrize(
@@ -63,54 +83,84 @@ def test_not_supported_where_it_is_wrong(vae, gan, key):
 
 def test_figures():
     figures = claim.figures(rows(VAE, GAN))
-    assert set(figures) == {"spectra", "variety", "samples"}
-    real, vae, gan = figures["spectra"].axes[0].get_lines()
+    samples = {"samples-real", "samples-vae", "samples-vae-drawn", "samples-dcgan"}
+    assert set(figures) == {"spectra", "variety"} | samples
+    real, *curves = figures["spectra"].axes[0].get_lines()
     assert list(real.get_ydata()) == [1, 1]
-    assert list(vae.get_ydata()) == pytest.approx([1, 1, 0.61])
-    assert list(gan.get_ydata()) == pytest.approx([1, 1, 1.11])
-    assert [len(line.get_xdata()) for line in figures["variety"].axes[0].get_lines()] == [3, 3]
-    (image,) = figures["samples"].axes[0].get_images()
-    assert image.get_array().shape[0] == 28 * claim.SIDE
+    by_name = {line.get_label(): list(line.get_ydata()) for line in curves}
+    assert by_name["VAE, means, 8 epochs"] == pytest.approx([1, 1, 0.61])
+    assert by_name["VAE, pixels drawn, 8 epochs"] == pytest.approx([1, 1, 1.11])
+    assert by_name["DCGAN, 5 epochs"] == pytest.approx([1, 1, 1.11])
+    assert len(by_name) == 5
+    assert [len(line.get_xdata()) for line in figures["variety"].axes[0].get_lines()] == [3] * 6
+    for key in samples:
+        (image,) = figures[key].axes[0].get_images()
+        assert image.get_array().shape == (28 * claim.ROWS, 28 * claim.COLUMNS)
 
 
 def test_picture():
-    """Rows of a square, from left to right and from top to bottom."""
-    images = (torch.arange(4) * 51 / 255).view(4, 1, 1, 1).expand(4, 1, 2, 3)
+    """From left to right, and from top to bottom."""
+    count = claim.ROWS * claim.COLUMNS
+    images = (torch.arange(count) / 255).view(count, 1, 1, 1).expand(count, 1, 2, 3)
     pixels = np.array(Image.open(io.BytesIO(base64.b64decode(claim.picture(images)))))
-    assert pixels[::2, ::3].tolist() == [[0, 51], [102, 153]]
-    assert pixels.shape == (4, 6)
+    assert pixels.shape == (2 * claim.ROWS, 3 * claim.COLUMNS)
+    assert pixels[::2, ::3].flatten().tolist() == [*range(count)]
+
+
+def test_drawn_pixels():
+    """Black and white, their mean the grey value, and the same ones each time."""
+    images = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1).expand(3, 1, 28, 28)
+    empty = Split(images[:0], torch.zeros(0, dtype=torch.long))
+    split = Split(images, torch.zeros(3, dtype=torch.long))
+    found = claim.drawn(Splits(split, empty, split, zoo.DataSpec(), ""))
+    assert found.train.images.unique().tolist() == [0, 255]
+    assert found.train.images.dtype == torch.uint8
+    assert (found.train.images.double() / 255).mean((1, 2, 3)).tolist() == pytest.approx([0, 0.2, 1], abs=0.05)
+    assert torch.equal(found.train.images, found.test.images)
+
+
+class Camera(zoo.Model):
+    """Hands out test images, blurred."""
+
+    log_prior = None
+    config = {"name": "camera"}  # noqa: RUF012
+
+    def __init__(self, splits: Splits, blur: int) -> None:
+        super().__init__()
+        self.spec, self.splits, self.blur = splits.spec, splits, blur
+
+    def sample(self, n, labels=None, generator=None):
+        images = self.splits.test.images[torch.arange(n) % len(self.splits.test)].float() / 255
+        return torch.nn.functional.avg_pool2d(images, self.blur, 1, self.blur // 2)
 
 
 def test_measured(tmp_path, monkeypatch):
-    """A model that hands out blurred test images has less detail than they; one that copies them has as much."""
+    """Blurred test images have less detail than they, the test images themselves as much; training images about so."""
     lab = Lab(tmp_path)
-    splits = lab.splits("digits")
-
-    class Camera(zoo.Model):
-        spec, log_prior = splits.spec, None
-        config = {"name": "camera"}  # noqa: RUF012
-
-        def __init__(self, blur: int) -> None:
-            super().__init__()
-            self.blur = blur
-
-        def sample(self, n, labels=None, generator=None):
-            images = splits.test.images[torch.arange(n) % len(splits.test)].float() / 255
-            return torch.nn.functional.avg_pool2d(images, self.blur, 1, self.blur // 2)
-
-    case = {"data": "digits", "model": "vae", "n": len(splits.test), "seed": 0}
-    monkeypatch.setattr(Lab, "train", lambda self, *words: Camera(1))
+    splits = lab.splits("digits", val_size=200)
+    monkeypatch.setattr(claim, "SAMPLES", len(splits.test))
+    case = {"data": "digits", "model": "vae", "epochs": 20, "drawn": False, "seed": 0}
+    asked = []
+    monkeypatch.setattr(Lab, "train", lambda self, *words: asked.append(words) or Camera(splits, 1))
     exact = claim.measure(case, lab)
+    assert asked == [("model=vae", "data=digits", "seed=0", "trainer.max_epochs=20")]
     assert exact["detail"] == pytest.approx(1, rel=1e-4)
     assert exact["recall"] == exact["precision"] == 1
     assert exact["spectrum"] == pytest.approx(exact["real_spectrum"], rel=1e-4)
-    assert exact["samples"] == exact["real"]
-    monkeypatch.setattr(Lab, "train", lambda self, *words: Camera(5))
+    assert exact["images"] == len(splits.test)
+    # drawn pixels are compared with drawn pixels
+    drawn = claim.measure({**case, "drawn": True}, lab)
+    assert drawn["detail"] == pytest.approx(1, abs=0.05)
+    assert sum(drawn["real_spectrum"][5:]) > 1.5 * sum(exact["real_spectrum"][5:])
+    monkeypatch.setattr(Lab, "train", lambda self, *words: Camera(splits, 5))
     blurred = claim.measure(case, lab)
     assert blurred["detail"] < 0.6
     assert blurred["recall"] < 0.9
     assert all(math.isfinite(value) for value in blurred["spectrum"])
     assert not {*case} & {*blurred}
+    real = claim.measure({**case, "model": claim.REAL, "epochs": 0}, lab)
+    assert real["detail"] == pytest.approx(1, abs=0.1)
+    assert 0.6 < real["recall"] < 1
 
 
 def test_recipes_name_models_of_the_zoo():

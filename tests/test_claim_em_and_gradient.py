@@ -77,7 +77,7 @@ def test_cases(suite):
         for tuned in (False, True)
     )
     assert len(judged) == (5 if suite == "quick" else 10)
-    assert tuning == {*claim.TUNING}
+    assert len(tuning) == (1 if suite == "quick" else 3)
 
 
 def test_all_methods_start_from_the_same(tmp_path):

@@ -87,6 +87,18 @@ def test_sizes_are_comparable_and_cases_are_distinct(tmp_path):
         assert len(set(parameters)) == len(parameters)
 
 
+def test_what_is_judged_has_most_seeds():
+    cases = locality.cases("textbook")
+    assert sum(case.seconds for case in cases) <= 600
+    seeds = {}
+    for case in cases:
+        key = tuple(case.parameters[part] for part in ("data", "model", "arrangement"))
+        seeds.setdefault(key, []).append(case.parameters["seed"])
+    assert len(seeds) == 2 * 2 * 4
+    for (_, _, arrangement), drawn in seeds.items():
+        assert drawn == list(range(6 if arrangement in ("image", "pixels") else 3))
+
+
 def rows(cnn, mlp, cnn_permuted, mlp_permuted):
     wiggle = (-0.001, 0.0, 0.001)
     accuracy = {("cnn", "image"): cnn, ("mlp", "image"): mlp, ("cnn", "pixels"): cnn_permuted,
@@ -105,6 +117,8 @@ def test_the_textbook_is_supported_by_rows_that_say_so():
         "mnist-permuted": SUPPORTED,
     }  # fmt: skip
     assert found["mnist-images"].estimate == pytest.approx(3)
+    assert found["mnist-images"].error == pytest.approx(0.26, abs=0.01)  # 100 √((0.98 · 0.02 + 0.95 · 0.05) / 10,000)
+    assert found["mnist-permuted"].error == pytest.approx(0.336, abs=0.01)
     assert found["mnist-permuted"].estimate == pytest.approx(-2)
     assert verdict(list(found.values())) == SUPPORTED
 

@@ -324,21 +324,45 @@ class GMM(Density):
         """Σ_oo⁻¹ v_o, ``(..., D)`` with zeros at hidden pixels, and log |Σ_oo|, ``(...)``."""
         if not self.projected:
             return self.covariance.solve(v, observed, which)
-        # Woodbury's identity for Σ = s I + U (S − s I) Uᵀ
-        seen, v = observed.to(v.dtype), torch.where(observed, v, 0)
-        s = self.residual
-        eye = torch.eye(self.size, dtype=v.dtype, device=v.device)
-        within = v.new_zeros(())  # U_oᵀ U_o, of some pixels at a time
+        v = torch.where(observed, v, 0)
+        inner, solve, _, log_det = self._woodbury(observed, which)
+        correction = (inner @ solve(v @ self.basis)[..., None])[..., 0] @ self.basis.T
+        return torch.where(observed, v - correction, 0) / self.residual, log_det
+
+    def _distances(self, x: Tensor, observed: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+        """(x_o − μ_o)ᵀ Σ_oo⁻¹ (x_o − μ_o) of seen pixels of flat images ``(B, D)`` from the components ``which``
+        ``(K,)``, and log |Σ_oo|, both ``(B, K)``."""
+        if not self.projected:
+            v = torch.where(observed[:, None], x[:, None] - self._mean_images(which), 0)
+            solved, log_det = self._solve(v, observed[:, None], which)
+            return (v * solved).sum(2), log_det
+        # with μ = c + U m, all but |x − c|² is within the projection: no image is made for each component
+        inner, solve, within, log_det = self._woodbury(observed[:, None], which)
+        rest, mean = torch.where(observed, x - self.centre, 0), self.mean.flatten(0, 1)[which]
+        outer = (rest @ self.basis)[:, None]
+        inside = outer - (within @ mean[..., None])[..., 0]  # U_oᵀ (x_o − μ_o)
+        square = rest.square().sum(1, keepdim=True) - (mean * (outer + inside)).sum(2)  # |x_o − μ_o|²
+        correction = (inner @ solve(inside)[..., None])[..., 0]
+        return (square - (inside * correction).sum(2)) / self.residual, log_det
+
+    def _woodbury(self, observed: Tensor, which: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor], Tensor, Tensor]:
+        """What Woodbury's identity needs of Σ_oo = s I + U_o (S − s I) U_oᵀ: S − s I, ``(..., d, d)``, the solver for
+        s I + U_oᵀ U_o (S − s I), U_oᵀ U_o, and log |Σ_oo|, ``(...)``."""
+        seen, s = observed.to(self.mean.dtype), self.residual
+        eye = torch.eye(self.size, dtype=seen.dtype, device=seen.device)
+        within = seen.new_zeros(())  # U_oᵀ U_o, of some pixels at a time
         at_once = max(1, PAIRS // self.size**2)
         for basis, part in zip(self.basis.split(at_once), seen.split(at_once, -1), strict=True):
             within = within + part @ (basis[:, :, None] * basis[:, None]).flatten(1)
         inner = self.covariance.dense(which) - s * eye
-        core = s * eye + within.unflatten(-1, (self.size, self.size)) @ inner
-        factors, pivots = torch.linalg.lu_factor(core)
-        solved = torch.linalg.lu_solve(factors, pivots, (v @ self.basis)[..., None])
-        log_det = factors.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1) - self.size * s.log()
-        correction = (inner @ solved)[..., 0] @ self.basis.T
-        return (v - seen * correction) / s, log_det + seen.sum(-1) * s.log()
+        within = within.unflatten(-1, (self.size, self.size))
+        factors, pivots = torch.linalg.lu_factor(s * eye + within @ inner)
+
+        def solve(v: Tensor) -> Tensor:
+            return torch.linalg.lu_solve(factors, pivots, v[..., None])[..., 0]
+
+        log_det = factors.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1) + (seen.sum(-1) - self.size) * s.log()
+        return inner, solve, within, log_det
 
     def _times(self, u: Tensor, which: Tensor) -> Tensor:
         """Σ_k u, ``(..., D)``."""
@@ -373,11 +397,8 @@ class GMM(Density):
         which = group * self.num_components + torch.arange(self.num_components, device=x.device)
         results = []
         for part, seen in zip(x.split(self._few), observed.split(self._few), strict=True):
-            v = torch.where(seen[:, None], part[:, None] - self._mean_images(which), 0)
-            solved, log_det = self._solve(v, seen[:, None], which)
-            results.append(
-                -0.5 * ((v * solved).sum(2) + log_det + seen.sum(1, keepdim=True, dtype=part.dtype) * LOG_2PI)
-            )
+            distances, log_det = self._distances(part, seen, which)
+            results.append(-0.5 * (distances + log_det + seen.sum(1, keepdim=True, dtype=part.dtype) * LOG_2PI))
         return torch.cat(results) + self.logits[group].log_softmax(0)
 
     def _posterior(self, x: Tensor, observed: Tensor | None = None) -> Tensor:

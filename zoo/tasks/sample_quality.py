@@ -3,13 +3,16 @@
 Samples are compared with the test images by the features of a frozen classifier of the same data set, an
 :class:`Extractor`, which is shipped in ``pretrained/features-<data>``. Figures of different extractors cannot be
 compared, so every result names the weights that it was computed with. What a Fréchet distance is worth is told by its
-floor: that of as many real training images.
+floor: that of as many real training images. The ratio of the two depends on how many images there are, as a distance of
+few is too large by what they vary: only those of the number that an extractor was released with are compared.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +26,8 @@ from zoo.base.model import Model, evaluating
 from zoo.data import kinds
 from zoo.data.batches import Augment, Batches
 from zoo.data.splits import Split, Splits
-from zoo.errors import ZooError
-from zoo.files import REPOSITORY, write_bytes
+from zoo.errors import CheckpointError, ZooError
+from zoo.files import REPOSITORY, write_bytes, write_json
 from zoo.learners.optimization import build_optimizer, build_schedule
 from zoo.metrics.frechet import frechet_distance, moments
 from zoo.metrics.kernel import kernel_distance
@@ -38,6 +41,7 @@ from zoo.metrics.neighbours import (
     precision_recall,
     radii,
 )  # fmt: skip
+from zoo.plain import read_json
 from zoo.questions.classify import classify
 from zoo.questions.encode import encode
 from zoo.questions.sample import sample
@@ -45,7 +49,10 @@ from zoo.spec import DataSpec
 
 PRETRAINED = REPOSITORY / "pretrained"
 STATISTICS = "statistics.safetensors"
+REAL = "real.json"
 SAMPLES = 10_000
+FLOOR_SEED = 0  # chooses the training images of the floor: every model's distance has the same divisor
+REAL_DRAWS = 5  # of training images that take the place of samples, as far as there are so many
 NEAREST = 2_000  # images that are compared with all training images, pixel by pixel
 CHUNK = 2_000  # images in float32 at a time
 
@@ -94,6 +101,18 @@ def extractor(data_name: str) -> Extractor | None:
 
 def _folder(data_name: str) -> Path:
     return PRETRAINED / f"features-{data_name}"
+
+
+def _required(data_name: str) -> Path:
+    """The folder of a data set's extractor. Raises ``ZooError`` where there is none."""
+    folder = _folder(data_name)
+    if not folder.is_dir():
+        raise ZooError(missing(data_name))
+    return folder
+
+
+def _required_extractor(data_name: str) -> Extractor:
+    return read_extractor(_required(data_name))
 
 
 def read_extractor(folder: Path) -> Extractor:
@@ -164,10 +183,13 @@ def compute_reference(
 
 
 def keep_reference(measure: Extractor, splits: Splits) -> None:
-    """Compute the statistics for the default number of samples and seed, and keep them beside the weights."""
+    """Compute the statistics for the default number of samples, and the figures of as many real images, and keep them
+    beside the weights."""
     n = min(SAMPLES, len(splits.train))
-    values = compute_reference(measure, splits, *measure(splits.test.images), n, 0)
-    write_reference(measure.folder / STATISTICS, values, reference_key(measure, splits, n, 0))
+    features, predicted = measure(splits.test.images)
+    values = compute_reference(measure, splits, features, predicted, n, FLOOR_SEED)
+    write_reference(measure.folder / STATISTICS, values, reference_key(measure, splits, n, FLOOR_SEED))
+    keep_real_figures(measure, splits)
 
 
 def write_reference(path: Path, values: Reference, key: dict[str, str]) -> None:
@@ -195,13 +217,17 @@ def read_reference(path: Path, key: dict[str, str]) -> Reference | None:
 
 def reference_key(measure: Extractor, splits: Splits, n: int, seed: int) -> dict[str, str]:
     """What statistics depend on."""
-    images = {"train": splits.train.images, "test": splits.test.images}
     return {
         "features": measure.digest,
-        **{name: hashlib.sha256(part.numpy().tobytes()).hexdigest() for name, part in images.items()},
+        "train": _images(splits.train),
+        "test": _images(splits.test),
         "n": str(n),
         "seed": str(seed),
     }
+
+
+def _images(split: Split) -> str:
+    return hashlib.sha256(split.images.numpy().tobytes()).hexdigest()
 
 
 def _content(tensors: dict[str, Tensor]) -> str:
@@ -212,12 +238,95 @@ def _content(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+# What real images get
+
+
+def real_figures(
+    measure: Extractor, splits: Splits, real: Reference, features: Tensor, n: int
+) -> dict[str, float | int | None]:
+    """The figures of ``n`` training images in the place of samples, means over draws that have no image in common.
+
+    Args:
+        measure: the extractor.
+        splits: the real images.
+        real: the statistics of the test images.
+        features: of the test images, ``(N, D)``.
+        n: images a draw.
+
+    Returns:
+        ``draws``: how many, five at most; ``frechet_ratio``, ``precision``, ``recall``, ``density`` and ``coverage``,
+        each with the standard error of its mean, such as ``recall_error``; and ``frechet_ratio_apart``, the ratio for
+        the distance of one draw to another. None where there are too few draws to tell.
+    """
+    shuffled = splits.train.shuffled(len(splits.train), torch.Generator().manual_seed(FLOOR_SEED + 1))
+    draws = min(REAL_DRAWS, len(shuffled) // n)
+    found: dict[str, list[float]] = {
+        name: [] for name in ("frechet_ratio", "precision", "recall", "density", "coverage")
+    }
+    apart, before = [], None
+    for place in range(draws):
+        drawn = measure(shuffled.images[place * n : (place + 1) * n])[0]
+        now, as_many = moments(drawn), drawn[: len(features)]
+        values = [frechet_distance(now, (real.mean, real.covariance)) / float(real.floor)]
+        values += precision_recall(features, as_many, real_radii=real.precision_radii)
+        values += density_coverage(features, as_many, real_radii=real.density_radii)
+        for name, value in zip(found, values, strict=True):
+            found[name].append(value)
+        if before is not None:
+            apart.append(frechet_distance(now, before) / float(real.floor))
+        before = now
+    figures: dict[str, float | int | None] = {"draws": draws}
+    for name, each in found.items():
+        figures |= {name: _mean(each), f"{name}_error": _error(each)}
+    return figures | {"frechet_ratio_apart": _mean(apart) if apart else None}
+
+
+def keep_real_figures(measure: Extractor, splits: Splits) -> None:
+    """Write :func:`real_figures` of the default number of samples beside the weights, with what they are of."""
+    n = min(SAMPLES, len(splits.train))
+    features, predicted = measure(splits.test.images)
+    real = reference(measure, splits, features, predicted, n, FLOOR_SEED)
+    figures = real_figures(measure, splits, real, features, n)
+    write_json(measure.folder / REAL, {"features": measure.digest, "test": _images(splits.test), "n": n, **figures})
+
+
+def read_real_figures(measure: Extractor, splits: Splits) -> dict[str, Any]:
+    """What :func:`keep_real_figures` wrote; {} where that is of other weights or test images, or not there.
+
+    Raises ``CheckpointError`` where the file is damaged.
+    """
+    path = measure.folder / REAL
+    if not path.is_file():
+        return {}
+    kept = read_json(path, CheckpointError)
+    right = isinstance(kept, dict) and (kept.get("features"), kept.get("test")) == (
+        measure.digest,
+        _images(splits.test),
+    )
+    return kept if right else {}
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _error(values: list[float]) -> float | None:
+    """The standard error of the mean; None of a single value."""
+    return float(torch.tensor(values).double().std()) / math.sqrt(len(values)) if len(values) > 1 else None
+
+
 # The figures
 
 
 def evaluate_samples(
-    model: Model, splits: Splits, data_name: str, n: int = SAMPLES, seed: int = 0, synthetic: bool = False
-) -> dict[str, float | int | str]:
+    model: Model,
+    splits: Splits,
+    data_name: str,
+    n: int = SAMPLES,
+    seed: int = 0,
+    synthetic: bool = False,
+    draws: int = 1,
+) -> dict[str, Any]:
     """Compare samples of a model with the test images of its data set.
 
     Args:
@@ -225,8 +334,49 @@ def evaluate_samples(
         splits: of the data set; the training images tell the floor, and whether samples are copies.
         data_name: the data set's name, which has an extractor.
         n: number of samples; as many as there are training images at most.
-        seed: of the samples, and of the training images for the floor.
+        seed: of the samples.
         synthetic: train a classifier on samples, too; takes a minute or two.
+        draws: times that ``n`` samples are drawn. All figures are of the first ones; with more, the ratio is told of
+            all of them.
+
+    Returns:
+        What :func:`evaluate_images` tells of the samples. With ``draws`` above 1, ``frechet_ratio_mean`` over draws and
+        its standard error ``frechet_ratio_error``, ``draws``, and ``real``: what as many real images get, where the
+        extractor says so, see :func:`real_figures`. With ``synthetic``, ``synthetic_accuracy``: see the function.
+
+    Raises:
+        ZooError: no extractor for the data, a model that cannot sample, too few samples, or with ``synthetic`` a model
+            without classes.
+        DataError: images of another shape than the model's.
+    """
+    model.spec.check_examples(splits.test.shape, splits.test.kind, "the model")
+    if synthetic:
+        _require_classes(model)
+    n = min(n, len(splits.train))
+    generator = capability.seeded(model, seed)
+    measure = _required_extractor(data_name)
+    metrics, real = _compared(sample(model, n, generator=generator), measure, splits, data_name)
+    if draws > 1:
+        ratios = [metrics["frechet_ratio"]]
+        for _ in range(draws - 1):
+            drawn = moments(measure(sample(model, n, generator=generator))[0])
+            ratios.append(frechet_distance(drawn, (real.mean, real.covariance)) / float(real.floor))
+        metrics |= {"frechet_ratio_mean": _mean(ratios), "frechet_ratio_error": _error(ratios), "draws": draws}
+        kept = read_real_figures(measure, splits)
+        if kept.get("n") == n:
+            metrics["real"] = {name: value for name, value in kept.items() if name not in ("features", "test", "n")}
+    if synthetic:
+        metrics["synthetic_accuracy"] = synthetic_accuracy(model, splits.test, seed=seed)
+    return metrics
+
+
+def evaluate_images(images: Tensor, splits: Splits, data_name: str) -> dict[str, Any]:
+    """Compare images with the test images of a data set.
+
+    Args:
+        images: ``(n, C, H, W)``, uint8 or float32 in [0, 1], on any device; no more than there are training images.
+        splits: of the data set; the training images tell the floor, and whether images are copies.
+        data_name: the data set's name, which has an extractor.
 
     Returns:
         ``frechet_distance``; ``frechet_floor``, that of as many training images, and ``frechet_ratio`` of the two;
@@ -235,33 +385,30 @@ def evaluate_samples(
         their histogram from that of the test images, in nats; ``copies``, the share of samples that are copies of a
         training image, and ``nearest_ratio``: the median distance in pixel space to the nearest training image, over
         that of test images (far below 1: the training images are remembered), both of the first 2,000 samples;
-        ``features``: which weights the features are from; ``samples``: how many there were. With ``synthetic``,
-        ``synthetic_accuracy``: see the function.
+        ``features``: which weights the features are from; ``samples``: how many there were; ``comparable``: whether
+        that is the number that ratios of this extractor are compared at.
 
     Raises:
-        ZooError: no extractor for the data, a model that cannot sample, too few samples, or with ``synthetic`` a model
-            without classes.
-        DataError: images of another shape than the model's.
+        ZooError: no extractor for the data, or too few images.
+        DataError: splits of another shape than the extractor's.
     """
-    measure = extractor(data_name)
-    if measure is None:
-        raise ZooError(missing(data_name))
-    for spec, whose in ((model.spec, "the model"), (measure.model.spec, f"the extractor of {data_name}")):
-        spec.check_examples(splits.test.shape, splits.test.kind, whose)
-    if synthetic:
-        _require_classes(model)
-    n = min(n, len(splits.train))
-    images = sample(model, n, generator=capability.seeded(model, seed)).cpu()
+    return _compared(images, _required_extractor(data_name), splits, data_name)[0]
+
+
+def _compared(images: Tensor, measure: Extractor, splits: Splits, data_name: str) -> tuple[dict[str, Any], Reference]:
+    n = len(images)
+    measure.model.spec.check_examples(splits.test.shape, splits.test.kind, f"the extractor of {data_name}")
+    images = images.cpu()
     features, predicted = measure(images)
     real_features, real_predicted = measure(splits.test.images)
-    real = reference(measure, splits, real_features, real_predicted, n, seed)
+    real = reference(measure, splits, real_features, real_predicted, n, FLOOR_SEED)
     distance = frechet_distance(moments(features), (real.mean, real.covariance))
     as_many = features[: len(real_features)]
     precision, recall = precision_recall(real_features, as_many, real_radii=real.precision_radii)
     density, coverage = density_coverage(real_features, as_many, real_radii=real.density_radii)
     shares = class_shares(predicted, measure.model.spec.num_classes)
     nearest = nearest_two(images[:NEAREST], splits.train.images)
-    metrics: dict[str, float | int | str] = {
+    metrics = {
         "frechet_distance": distance,
         "frechet_floor": float(real.floor),
         "frechet_ratio": distance / float(real.floor),
@@ -276,19 +423,44 @@ def evaluate_samples(
         "nearest_ratio": float(nearest[:, 0].median() / real.nearest),
         "features": measure.digest,
         "samples": n,
+        "comparable": n == standard_samples(data_name),
     }
-    if synthetic:
-        metrics["synthetic_accuracy"] = synthetic_accuracy(model, splits.test, seed=seed)
-    return metrics
+    return metrics, real
+
+
+def standard_samples(data_name: str) -> int:
+    """The number of samples that ratios of a data set are compared at: that of its extractor's statistics.
+
+    Raises ``ZooError`` where the data set has no extractor, or this no statistics.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    measure_folder = _required(data_name)
+    try:
+        with safe_open(measure_folder / STATISTICS, "pt") as file:
+            return int((file.metadata() or {})["n"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{measure_folder / STATISTICS} is missing or damaged: {error}") from error
+
+
+def comparable_ratio(metrics: Mapping[str, Any], whose: str) -> float:
+    """The Fréchet ratio of :func:`evaluate_images`, to be compared with others'. Raises ``ZooError`` where it is of
+    another number of images than they are."""
+    if not metrics["comparable"]:
+        raise ZooError(
+            f"the Fréchet ratio of {whose} is of {metrics['samples']:,} samples, and cannot be compared with others: "
+            "their number is that of the extractor"
+        )
+    return float(metrics["frechet_ratio"])
 
 
 def sample_metrics(
-    model: Model, splits: Splits, data_name: str, n: int = SAMPLES, seed: int = 0
-) -> dict[str, float | int | str]:
+    model: Model, splits: Splits, data_name: str, n: int = SAMPLES, seed: int = 0, draws: int = 1
+) -> dict[str, Any]:
     """As :func:`evaluate_samples`; {} where the model cannot sample, or the data set has no extractor."""
     if n == 0 or not capability.can(model, "sample") or not _folder(data_name).is_dir():
         return {}
-    return evaluate_samples(model, splits, data_name, n, seed)
+    return evaluate_samples(model, splits, data_name, n, seed, draws=draws)
 
 
 def missing(data_name: str) -> str:
@@ -310,6 +482,22 @@ def describe(metrics: dict[str, Any]) -> list[str]:
             f"density {m['sample_density']:.3f}  coverage {m['coverage']:.3f}",
             f"modes {m['modes']}  class KL {m['class_kl']:.3f} nats  "
             f"copies {m['copies']:.1%}  nearest {m['nearest_ratio']:.2f} × test",
+        ]
+        if not m["comparable"]:
+            lines.append(f"Fréchet ratio of {m['samples']:,} samples: not to be compared with those of another number")
+    if "frechet_ratio_mean" in m:
+        lines.append(
+            f"Fréchet ratio of {m['draws']} draws of {m['samples']:,}: {m['frechet_ratio_mean']:.2f} ± "
+            f"{m['frechet_ratio_error']:.2f}"
+        )
+    if "real" in m:
+        real = {name: value for name, value in m["real"].items() if value is not None}
+        spread = f" ± {real['frechet_ratio_error']:.2f}" if "frechet_ratio_error" in real else ""
+        apart = f", {real['frechet_ratio_apart']:.2f} to one another" if "frechet_ratio_apart" in real else ""
+        lines += [
+            f"real images in their place: Fréchet ratio {real['frechet_ratio']:.2f}{spread}{apart}",
+            f"real images: precision {real['precision']:.3f}  recall {real['recall']:.3f}  "
+            f"density {real['density']:.3f}  coverage {real['coverage']:.3f}",
         ]
     if "synthetic_accuracy" in m:
         lines.append(f"a classifier trained on samples alone: accuracy {m['synthetic_accuracy']:.2%}")

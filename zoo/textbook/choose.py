@@ -92,15 +92,18 @@ def _interval(value: Any) -> bool:
 
 
 LARGEST = 1e15  # of a number, and 1 over it the smallest of a need that is compared by ratios
-_MEASURED = {"estimate": _estimate, "interval": _interval, "seeds": int, "values": {str: _number}}
 _TEXT = (str, type(None))
+_MEASURED = {
+    **{"estimate": _estimate, "interval": _interval, "seeds": int, "values": {str: _number}},
+    **{"kind": _TEXT, "by": _TEXT, "images": lambda count: _number(count) and count >= 0},
+}
 TABLE = {
     "data": lambda value: isinstance(value, str) and value in DATA,
     "needs": [
         {
             **dict.fromkeys(("key", "label", "unit", "source", "claim", "at"), str),
             "better": ("more", "less").__contains__,
-            **{"levels": [_number], "margin": _number, "relative": bool, "images": lambda n: _number(n) and n >= 0},
+            **{"levels": [_number], "margin": _number, "relative": bool},
         }
     ],
     "models": {
@@ -108,9 +111,7 @@ TABLE = {
             "capabilities": {str: str},
             "budget": (RECIPE, SHORT).__contains__,
             "train": str,
-            "needs": {
-                str: {**_MEASURED, "unit": str, "support": str, "kind": _TEXT, "by": _TEXT, "levels": {str: _MEASURED}}
-            },
+            "needs": {str: {**_MEASURED, "unit": str, "support": str, "levels": {str: _MEASURED}}},
         }
     },
 }
@@ -140,7 +141,7 @@ def _odd(cell: Mapping[str, Any], need: Mapping[str, Any]) -> str:
         return "has another number of seeds than of values"
     if need["relative"] and any(value < 1 / LARGEST for value in values):
         return "has values of 0 or less, which have no ratio"
-    if need["images"] and not all(0 <= value <= 100 for value in values):
+    if cell["images"] and not all(0 <= value <= 100 for value in values):
         return "has values that are no shares in %"
     return ""
 

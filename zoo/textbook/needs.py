@@ -45,14 +45,15 @@ class Need:
         margin: the difference that matters in practice: less does not tell two models apart.
         relative: whether ``margin`` is a share of the values, which are above 0, and models are compared by ratios.
         bounds: what no value can leave; intervals stay within.
-        sampled: whether values are shares of the same test images, in %, whose sampling error all seeds have in common.
+        sampled: whether values are shares of the same test images, in %, whose sampling error all seeds have in common;
+            rows may say of how many ``images``, else they are all there are.
         scale: what the values are multiplied by.
         where: what the rows hold besides.
         level, default, at: the parameter that the need can be asked at several values of; the value that the table is
             about, or the nearest to it; how it is said.
         kind: the quantity that names the kind of a value; values of two kinds are never compared.
-        unfold: makes the claim's rows into rows with one ``quantity`` each; None: they are such. Where these hold
-            ``by``, it says how the model was asked.
+        unfold: makes the claim's rows into rows with one ``quantity`` each; None: they are such. They may hold ``by``:
+            how the model was asked.
     """
 
     key: str
@@ -75,24 +76,26 @@ class Need:
     kind: str | None = None
     unfold: Callable[[Iterable[Row]], Iterable[Row]] | None = None
 
-    def read(self, rows: Iterable[Row], data: str) -> dict[str, dict[float, dict[int, float]]]:
-        """Of each model, by level (0 where there is none): its values on ``data``, by seed."""
-        found: dict[str, dict[float, dict[int, float]]] = {}
-        for row in self._about(rows, data):
-            value: Any = row.get(self.quantity)
-            level: Any = row.get(self.level) if self.level else 0.0
-            if _finite(value) and _finite(level):
-                found.setdefault(row["model"], {}).setdefault(float(level), {})[row["seed"]] = self.scale * value
-        return {model: dict(sorted(levels.items())) for model, levels in found.items()}
-
-    def words(self, rows: Iterable[Row], data: str, quantity: str | None) -> dict[str, str]:
-        """Of each model: what its rows say of the values, such as their kind; not of those whose rows say nothing."""
-        return {row["model"]: row[quantity] for row in self._about(rows, data) if quantity and row.get(quantity)}
-
-    def _about(self, rows: Iterable[Row], data: str) -> list[Row]:
+    def read(self, rows: Iterable[Row], data: str) -> dict[str, dict[float, dict[str, Any]]]:
+        """Of each model, by level (0 where there is none), the :func:`cell_of` its values on ``data``."""
         wanted = {"data": data, **self.where}
-        unfolded = self.unfold(rows) if self.unfold else rows
-        return [row for row in unfolded if all(row.get(key) == value for key, value in wanted.items())]
+        found: dict[str, dict[float, list[Row]]] = {}
+        for row in self.unfold(rows) if self.unfold else rows:
+            level: Any = row.get(self.level) if self.level else 0.0
+            wrong = any(row.get(key) != value for key, value in wanted.items())
+            if not wrong and _finite(level) and _finite(row.get(self.quantity)):
+                found.setdefault(row["model"], {}).setdefault(float(level), []).append(row)
+        return {
+            model: {level: self._cell(own, data) for level, own in sorted(levels.items())}
+            for model, levels in found.items()
+        }
+
+    def _cell(self, rows: Sequence[Row], data: str) -> dict[str, Any]:
+        seeds = {row["seed"]: self.scale * row[self.quantity] for row in rows}
+        images = min(row.get("images", TEST_IMAGES[data]) for row in rows) if self.sampled else 0
+        last = rows[-1]
+        kind = last.get(self.kind) if self.kind else None
+        return cell_of(seeds, self.bounds, images) | {"kind": kind, "by": last.get("by")}
 
 
 def worse_direction(rows: Iterable[Row]) -> Iterator[Row]:
@@ -114,9 +117,34 @@ def worse_direction(rows: Iterable[Row]) -> Iterator[Row]:
         }
         worse = {score: seeds for score, seeds in worse.items() if seeds}
         if worse:
-            score = max(worse, key=lambda score: sum(worse[score].values()) / len(worse[score]))
+            score = max(worse, key=lambda score: _mean(worse[score].values()))
             for seed, area in worse[score].items():
                 yield from ({"data": d, "model": model, "seed": seed, "auroc": area, "by": score} for d in sorted(data))
+
+
+def by_mask(rows: Iterable[Row]) -> Iterator[Row]:
+    """Of the claim of missing pixels, a row a model, seed and mask: of what a model may be shown in the place of hidden
+    pixels, that by which it classifies most validation images rightly; of masks that nothing was validated with, as
+    with half of the pixels hidden."""
+    lines: dict[tuple[str, str], dict[str, list[Row]]] = {}
+    for row in rows:
+        if row["fill"] != "completed by the mixture":  # that takes two models
+            lines.setdefault((row["data"], row["model"]), {}).setdefault(row["fill"], []).append(row)
+    for (data, model), fills in lines.items():
+        for mask in dict.fromkeys(mask for own in fills.values() for row in own for mask in row["masks"]):
+            fill = _best_fill(fills, mask if mask == "half" else "50")
+            where = {"mask": "half"} if mask == "half" else {"mask": "pixels", "missing": float(mask)}
+            for row in fills[fill] if mask != "0" else []:
+                found = {quantity: _under(row, quantity, mask) for quantity in ("accuracy", "images")}
+                yield {"data": data, "model": model, "seed": row["seed"], "by": fill, **where, **found}
+
+
+def _best_fill(fills: Mapping[str, Sequence[Row]], mask: str) -> str:
+    return max(fills, key=lambda fill: _mean(_under(row, "validated", mask) for row in fills[fill]))
+
+
+def _under(row: Row, quantity: str, mask: str) -> Any:
+    return row[quantity][row["masks"].index(mask)]
 
 
 SHARE, POSITIVE = (0.0, 100.0), (0.0, math.inf)
@@ -128,8 +156,11 @@ NEEDS = (
          "no images without", "classify", "plenty_of_labels", "accuracy", 1, bounds=SHARE, sampled=True, scale=100,
          where={"what": "few"}, level="n", default=100, at="{:g} labels"),
     Need("missing", "missing pixels", "%", "more", "test images classified rightly with so many pixels hidden",
-         "classify_missing", "plenty_of_labels", "accuracy", 1, bounds=SHARE, scale=100, where={"what": "missing"},
-         level="missing", default=50, at="{:g} % hidden"),
+         "classify_missing", "missing_pixels", "accuracy", 1, bounds=SHARE, sampled=True, scale=100,
+         where={"mask": "pixels"}, level="missing", default=50, at="{:g} % hidden", unfold=by_mask),
+    Need("half", "half an image", "%", "more", "test images classified rightly with one half hidden, any of the four",
+         "classify_missing", "missing_pixels", "accuracy", 1, bounds=SHARE, sampled=True, scale=100,
+         where={"mask": "half"}, unfold=by_mask),
     Need("anomalies", "anomalies", "AUROC", "more", "images of the other data set told from its own, in that of both "
          "directions in which it is done worse, by the one score that serves the model best; trained as that claim "
          "says", "anomaly_score", "anomalies", "auroc", 0.005, bounds=(0, 1), unfold=worse_direction),
@@ -146,7 +177,10 @@ NEEDS = (
     Need("calibration", "calibration", "%", "less", "expected calibration error: how far confidence is from accuracy",
          "classify", "plenty_of_labels", "ece", 0.5, bounds=SHARE, scale=100),
 )  # fmt: skip
-UNKNOWN: Mapping[str, Any] = {"estimate": None, "interval": None, "seeds": 0, "values": {}}
+UNKNOWN: Mapping[str, Any] = {
+    **{"estimate": None, "interval": None, "seeds": 0, "values": {}, "images": 0},
+    **{"kind": None, "by": None},
+}
 
 
 # The tables
@@ -180,24 +214,20 @@ def table(
     needs, cells = [], {model: {} for model in capabilities}  # type: ignore[var-annotated]
     for need in NEEDS:
         measured = rows[need.claim]
-        values = need.read(measured, data)
-        kinds, ways = (need.words(measured, data, quantity) for quantity in (need.kind, "by"))
-        levels = sorted({level for of_model in values.values() for level in of_model})
+        found = need.read(measured, data)
+        levels = sorted({level for of_model in found.values() for level in of_model})
         level = nearest(need.default, levels)
-        images = TEST_IMAGES[data] if need.sampled else 0
         about = {
             **{name: getattr(need, name) for name in ("key", "label", "unit", "better", "source", "claim")},
-            **{"margin": need.margin, "relative": need.relative, "images": images},
+            **{"margin": need.margin, "relative": need.relative},
             **{"levels": levels if need.level else [], "at": need.at.format(level)},
         }
         for model, able in capabilities.items():
-            at = {place: _cell(seeds, need, images) for place, seeds in values.get(model, {}).items()}
+            at = found.get(model, {})
             cells[model][need.key] = {
                 **at.get(level, UNKNOWN),
                 "unit": need.unit,
                 "support": able[need.capability] if need.capability else "native",
-                "kind": kinds.get(model),
-                "by": ways.get(model),
                 "levels": {f"{place:g}": cell for place, cell in at.items()} if need.level else {},
             }
         needs.append(about)
@@ -265,21 +295,29 @@ def train_command(model: str, data: str, budget: str) -> str:
     return " ".join(["python train.py", *(word for word in roster.words(model, data, 0, budget) if word not in own)])
 
 
-def _cell(seeds: Mapping[int, float], need: Need, images: int) -> dict[str, Any]:
+def cell_of(seeds: Mapping[int, float], bounds: tuple[float, float], images: int = 0) -> dict[str, Any]:
+    """Values by seed with their mean and its interval within ``bounds``; of shares in % of the same so many ``images``,
+    with the error of sampling these."""
     values = [seeds[seed] for seed in sorted(seeds)]
     error = sampling_error([value / 100 for value in values], images=images) if images else 0.0
     low, high = mean_interval(values, error=error)
-    interval = [_round(max(low, need.bounds[0])), _round(min(high, need.bounds[1]))]
+    interval = [_round(max(low, bounds[0])), _round(min(high, bounds[1]))]
     return {
         "estimate": _round(sum(values) / len(values)),
         "interval": None if len(values) == 1 else interval,
         "seeds": len(values),
         "values": {str(seed): _round(seeds[seed]) for seed in sorted(seeds)},
+        "images": images,
     }
 
 
 def _round(value: float) -> float:
     return float(f"{value:.6g}")
+
+
+def _mean(values: Iterable[float]) -> float:
+    there = list(values)
+    return sum(there) / len(there)
 
 
 def _finite(value: Any) -> bool:
@@ -336,7 +374,7 @@ def difference(first: Mapping[str, Any], second: Mapping[str, Any], about: Mappi
         logs = [sign * math.log(one / other) for one, other in pairs]
         found = [math.expm1(min(value, 700.0)) for value in (sum(logs) / len(logs), *mean_interval(logs))]
     else:
-        images = about["images"]
+        images = min(first["images"], second["images"])
         shares = ([value / 100 for value in values] for values in zip(*pairs, strict=True))
         error = sampling_error(*shares, images=images) if images else 0.0
         values = [sign * (one - other) for one, other in pairs]

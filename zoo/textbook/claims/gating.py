@@ -36,7 +36,7 @@ READINGS = (("rows", 28), ("pixels", 7), ("pixels", 14))  # and the side of the 
 EPOCHS = (12, 12, 16)  # of each reading
 SEEDS = (5, 5, 3)  # likewise
 SECONDS = {"vanilla": (0.8, 1.3, 4.5), "gru": (2.0, 2.5, 12.0), "lstm": (0.8, 1.1, 3.0)}  # an epoch of each reading
-RATES = {"vanilla": (0.004, 0.004, 0.0015), "gru": (0.015, 0.015, 0.015), "lstm": (0.015, 0.015, 0.005)}  # likewise
+RATES = {"vanilla": (0.004, 0.004, 0.0015), "gru": (0.015, 0.015, 0.015), "lstm": (0.015, 0.015, 0.015)}  # likewise
 RECIPE = (
     "model=rnn", "model.hidden_size=32", "model.num_layers=1", "model.bidirectional=false", "model.dropout=0",
     "data.val_size=0", "data.batch_size=32", "data.augment={shift: 0, flip: false, erase: 0.0}",
@@ -65,8 +65,14 @@ CLAIM = Claim(
     f"{IMAGES} of them, the norm of the gradient of the largest logit by the input of each step, as a root mean square "
     "over images; told by its ratio of the first quarter of the steps to the last, in decades: 0 where nothing is "
     "forgotten, -1 where the earliest pixels have a tenth of the influence of the latest, never less than -12.",
-    discussion="TODO",
-    version=3,
+    discussion="With forget gates that begin open the LSTM learns to read 196 pixels in the epochs that a CPU leaves "
+    "it; with gates half closed, as torch starts them, it had learned next to nothing in four (the same was found by "
+    "Jozefowicz, Zaremba & Sutskever 2015, An Empirical Exploration of Recurrent Network Architectures). Both gated "
+    "cells are ahead over rows too, so that a part of their lead says how easily they are trained, and not how far "
+    "they remember. The vanilla cell begins orthogonal, which keeps gradients alive from the start: it may lose for "
+    "another reason than that they vanish. Longer trainings on a GPU reach 87 % and more over all 784 pixels (Bai, "
+    "Kolter & Koltun 2018, table 1).",
+    version=4,
 )
 
 

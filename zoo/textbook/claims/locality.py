@@ -16,7 +16,7 @@ from torch import Tensor
 from zoo.data.splits import Split, load_splits
 from zoo.metrics.classification import summarize
 from zoo.questions.classify import classify
-from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
+from zoo.textbook.claim import Case, Claim, Finding, Row, differences, sampling_error, select, values
 from zoo.textbook.lab import Lab
 from zoo.textbook.report import panels
 
@@ -34,6 +34,9 @@ TRAINING = (  # the same for both
     "data.val_size=0", "data.batch_size=128", "data.augment={shift: 0, flip: false, erase: 0.0}",
     "learner.optimizer.lr=0.01", "learner.optimizer.weight_decay=0.01", "trainer.accelerator=cpu",
 )  # fmt: skip
+EPOCHS = {"cnn": 12, "mlp": 12}
+SEEDS = {"image": 6, "blocks": 3, "within": 3, "pixels": 6}  # most where it is judged
+TESTED = {"digits": 360, "mnist": 10_000, "fashion_mnist": 10_000}  # images
 MODELS = {  # within 3 % of the same number of parameters
     "cnn": ("model=cnn", "model.channels=[16,32,64]", "model.mirror=false"),
     "mlp": ("model=mlp", "model.hidden_sizes=[36,36]", "model.dropout=0"),
@@ -46,11 +49,20 @@ CLAIM = Claim(
     "that to the neighbourhood of pixels: where they are permuted, the same way in all images, its advantage is gone.",
     source="LeCun, Bottou, Bengio & Haffner 1998, Gradient-Based Learning Applied to Document Recognition; permuted "
     "pixels as in Goodfellow et al. 2013, An Empirical Investigation of Catastrophic Forgetting",
-    protocol="MNIST and Fashion-MNIST; 10,000 training images, drawn anew for each of three seeds, six epochs of AdamW "
-    "with one learning rate for both, chosen on validation images; no augmentation, no dropout. The CNN has 29,178 "
-    "parameters (16, 32 and 64 maps), the MLP 30,034 (two layers of 36). Each seed draws a permutation of all "
-    f"pixels, used for all images of training and test, and two milder ones: blocks of {BLOCK}×{BLOCK} pixels moved as "
-    "wholes, and pixels shuffled within each block. Accuracy on the 10,000 test images.",
+    protocol="MNIST and Fashion-MNIST; 10,000 training images, drawn anew for each seed: six of the image and of "
+    "permuted pixels, three of what lies between. AdamW, one learning rate for both, no augmentation, no dropout; "
+    f"{EPOCHS['cnn']} epochs of the CNN and {EPOCHS['mlp']} of the MLP, the last one kept: with half as many either "
+    "is less accurate on validation images of another draw, and the MLP with twice as many, too. The CNN has 29,178 "
+    "parameters (16, 32 and 64 maps), the MLP 30,034 (two layers of 36). Each seed draws a permutation of all pixels, "
+    "used for all images of training and test, and two milder ones: "
+    f"blocks of {BLOCK}×{BLOCK} pixels moved as wholes, and pixels shuffled within each block. Accuracy on the 10,000 "
+    "test images, whose sampling error is in the intervals.",
+    discussion="The CNN's advantage is one of locality: permuted, it falls to where the MLP is or below, and the MLP "
+    "is as good as before. A tie is what a network without its assumption would give; that the CNN ends lower on "
+    "permuted digits has a likely reason, not tested apart, in pooling, which throws away which of four pixels was "
+    "bright, and these are no neighbours any more. On Fashion-MNIST the two are so close that the sampling error of "
+    "10,000 test images, which no number of seeds makes smaller, may leave their order open.",
+    version=2,
 )
 
 
@@ -91,12 +103,13 @@ def rearrange(images: Tensor, places: Tensor) -> Tensor:
 def cases(suite: str) -> list[Case]:
     if suite == "quick":
         return [
-            _case("digits", model, arrangement, seed, n=1000, epochs=4, seconds=0.7)
-            for arrangement in ("image", "pixels") for model in MODELS for seed in range(2)
+            _case("digits", model, arrangement, seed, n=1000, epochs=6, seconds={"cnn": 1.6, "mlp": 0.6}[model])
+            for arrangement in ("image", "pixels") for model in MODELS for seed in range(5)
         ]  # fmt: skip
     return [
-        _case(data, model, arrangement, seed, n=10_000, epochs=6, seconds={"cnn": 7.0, "mlp": 1.5}[model])
-        for data in ("mnist", "fashion_mnist") for arrangement in ARRANGEMENTS for model in MODELS for seed in range(3)
+        _case(data, model, arrangement, seed, n=10_000, epochs=EPOCHS[model], seconds={"cnn": 13.0, "mlp": 2.5}[model])
+        for data in ("mnist", "fashion_mnist") for arrangement in ARRANGEMENTS for model in MODELS
+        for seed in range(SEEDS[arrangement])
     ]  # fmt: skip
 
 
@@ -129,20 +142,20 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
             for model in MODELS
             for arrangement in ("image", "pixels")
         }
-
-        def loss(model: str, accuracy: Mapping[tuple[str, str], Sequence[float]] = accuracy) -> list[float]:
-            return differences(accuracy[model, "image"], accuracy[model, "pixels"], 100)
-
-        found += [
-            Finding(f"{data}-images", f"On images of {name} the CNN is more accurate than an MLP of the same size.",
-                    differences(accuracy["cnn", "image"], accuracy["mlp", "image"], 100), "points", above=0),
-            Finding(f"{data}-cnn-loses", f"Permuting the pixels of {name} costs the CNN accuracy.",
-                    loss("cnn"), "points", above=0),
-            Finding(f"{data}-mlp-loses", f"What permuting the pixels of {name} costs the MLP, which cannot tell.",
-                    loss("mlp"), "points"),
-            Finding(f"{data}-permuted", f"On permuted pixels of {name} the CNN is less accurate than the MLP.",
-                    differences(accuracy["cnn", "pixels"], accuracy["mlp", "pixels"], 100), "points", below=0),
-        ]  # fmt: skip
+        for key, statement, first, second, threshold in (
+            ("images", f"On images of {name} the CNN is more accurate than an MLP of the same size.",
+             ("cnn", "image"), ("mlp", "image"), {"above": 0.0}),
+            ("cnn-loses", f"Permuting the pixels of {name} costs the CNN accuracy.",
+             ("cnn", "image"), ("cnn", "pixels"), {"above": 0.0}),
+            ("mlp-loses", f"What permuting the pixels of {name} costs the MLP, which cannot tell.",
+             ("mlp", "image"), ("mlp", "pixels"), {}),
+            ("permuted", f"On permuted pixels of {name} the CNN is less accurate than the MLP.",
+             ("cnn", "pixels"), ("mlp", "pixels"), {"below": 0.0}),
+        ):  # fmt: skip
+            pair = accuracy[first], accuracy[second]
+            found.append(Finding(f"{data}-{key}", statement, differences(*pair, 100), "points",
+                                 above=threshold.get("above"), below=threshold.get("below"),
+                                 error=sampling_error(*pair, images=TESTED[data])))  # fmt: skip
     return found
 
 
