@@ -36,7 +36,7 @@ into. These figures have a scale of their own: compare them with those of the sa
 {settings}```
 
 `statistics.safetensors` holds what the figures need to know of the real images. It says which weights and images it
-belongs to, and is computed anew where those differ.
+belongs to, and is computed anew where those differ. `real.json` says what training images get in the place of samples.
 """
 
 

@@ -273,6 +273,45 @@ def test_statistics_of_something_else_are_not_used(splits, tmp_path):
         assert floor() == pytest.approx(float(right.floor))
 
 
+def test_shipped_figures_of_real_images(splits):
+    """They are of these weights and images, at the number that ratios are compared at, and those computed."""
+    for name in DATA:
+        kept = sample_quality.read_real_figures(extractor(name), splits[name])
+        assert kept["n"] == sample_quality.standard_samples(name)
+        assert kept["draws"] == (1 if name == "digits" else 5)
+        assert kept["frechet_ratio"] == pytest.approx(1, abs=0.2)
+        assert min(kept["precision"], kept["recall"], kept["coverage"]) > 0.8
+    digits, measure = splits["digits"], extractor("digits")
+    features, predicted = measure(digits.test.images)
+    real = sample_quality.reference(measure, digits, features, predicted, len(digits.train), 0)
+    kept = sample_quality.read_real_figures(measure, digits)
+    computed = sample_quality.real_figures(measure, digits, real, features, len(digits.train))
+    assert [key for key, value in kept.items() if value is None] == [key for key in computed if computed[key] is None]
+    numbers = {key: value for key, value in computed.items() if value is not None}
+    assert {key: kept[key] for key in numbers} == pytest.approx(numbers, rel=1e-2)
+
+
+def test_figures_of_real_images_are_means_over_draws(splits, tmp_path):
+    digits, measure = splits["digits"], replace(extractor("digits"), folder=tmp_path)
+    features, predicted = measure(digits.test.images)
+    real = sample_quality.compute_reference(measure, digits, features, predicted, 300, 0)
+    found = sample_quality.real_figures(measure, digits, real, features, 300)
+    assert found["draws"] == len(digits.train) // 300
+    assert found["frechet_ratio"] == pytest.approx(1, abs=0.5)
+    assert 0 < found["frechet_ratio_error"] < 0.3
+    assert 0.2 < found["frechet_ratio_apart"] < 2
+    assert found["recall"] > 0.7
+    assert sample_quality.read_real_figures(measure, digits) == {}  # nothing is kept there
+    sample_quality.keep_real_figures(measure, digits)
+    assert sample_quality.read_real_figures(measure, digits)["n"] == len(digits.train)
+    assert sample_quality.read_real_figures(replace(measure, digest="0" * 12), digits) == {}
+    assert sample_quality.read_real_figures(measure, replace(digits, test=digits.train)) == {}
+    for damaged in ("{", "[]", '{"features": 1}'):
+        (tmp_path / "real.json").write_text(damaged)
+        with pytest.raises(zoo.CheckpointError, match=r"real\.json"):
+            sample_quality.read_real_figures(measure, digits)
+
+
 # What a model is told
 
 
@@ -364,6 +403,46 @@ def test_figures_of_real_images_of_copies_and_of_bad_samples(small):
     assert upside_down["sample_density"] < 0.7
 
 
+def test_ratio_of_several_draws(splits):
+    """Their mean and its error, beside what real images get; only at the extractor's number is it compared."""
+    digits = splits["digits"]
+
+    def blur(images: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(images, 5, 1, 2)
+
+    model = Photographer(digits.train, digits.spec, change=blur)
+    few = evaluate_samples(model, digits, "digits", 300, draws=4)
+    once = evaluate_samples(model, digits, "digits", 300)
+    assert set(few) == KEYS | {"frechet_ratio_mean", "frechet_ratio_error", "draws"}  # real images get that at n alone
+    assert {key: few[key] for key in KEYS} == once
+    assert few["draws"] == 4
+    assert few["frechet_ratio_mean"] == pytest.approx(few["frechet_ratio"], abs=8 * few["frechet_ratio_error"])
+    assert few["frechet_ratio_error"] > 0
+    assert len(sample_quality.describe(few)) == 5
+    with pytest.raises(zoo.ZooError, match="the Fréchet ratio of a camera is of 300 samples"):
+        sample_quality.comparable_ratio(few, "a camera")
+    whole = evaluate_samples(model, digits, "digits", draws=2)
+    assert whole["real"] == {
+        key: value
+        for key, value in sample_quality.read_real_figures(extractor("digits"), digits).items()
+        if key not in ("features", "test", "n")
+    }
+    assert sample_quality.comparable_ratio(whole, "a camera") == whole["frechet_ratio"] > few["frechet_ratio"]
+    lines = sample_quality.describe(whole)
+    assert any("real images: precision" in line for line in lines)
+    assert max(map(len, lines)) <= 80
+    with pytest.raises(zoo.ZooError, match="image_folder has none"):
+        sample_quality.standard_samples("image_folder")
+
+
+def test_seeds_share_the_divisor(splits):
+    digits = splits["digits"]
+    model = Photographer(digits.train, digits.spec)
+    first, second = (evaluate_samples(model, digits, "digits", 300, seed=seed) for seed in (1, 2))
+    assert first["frechet_floor"] == second["frechet_floor"]
+    assert first["frechet_distance"] != second["frechet_distance"]
+
+
 def test_synthetic_accuracy_is_learnt_from_samples_alone(splits, monkeypatch):
     """A model whose "0" is a one, and so on, teaches just that."""
     digits = splits["digits"]
@@ -423,6 +502,8 @@ def test_release(splits, tmp_path, capsys):
     digits = splits["digits"]
     key = sample_quality.reference_key(measure, digits, len(digits.train), 0)
     assert sample_quality.read_reference(folder / "statistics.safetensors", key) is not None
+    real = sample_quality.read_real_figures(measure, digits)
+    assert (real["n"], real["draws"]) == (len(digits.train), 1)
     accuracy = json.loads((run / "summary.json").read_text())["test"]["accuracy"]
     card = (folder / "README.md").read_text()
     assert f"{accuracy:.2%}" in card

@@ -102,8 +102,8 @@ class Augment:
         share = self.hide * torch.rand(batch, 1, 1, generator=generator, device=x.device)
         kind = torch.randint(8, (batch,), generator=generator, device=x.device)
         order = torch.rand(batch, height, width, generator=generator, device=x.device)  # the first ones are hidden
-        rows = (torch.arange(height, device=x.device)[:, None] / height).expand(height, width)
-        columns = (torch.arange(width, device=x.device) / width).expand(height, width)
+        rows = ((torch.arange(height, device=x.device)[:, None] + 0.5) / height).expand(height, width)
+        columns = ((torch.arange(width, device=x.device) + 0.5) / width).expand(height, width)
         sides = torch.stack([rows, rows.flip(0), columns, columns.flip(1)])
         order = torch.where(kind[:, None, None] < 4, sides[kind % 4], order)
         return (order >= torch.minimum(share, order.amax((1, 2), keepdim=True)))[:, None]

@@ -274,6 +274,16 @@ def _cell(group: str, key: str, form: str) -> Callable[[dict[str, Any]], str]:
     return cell
 
 
+def _comparable(cell: Callable[[dict[str, Any]], str]) -> Callable[[dict[str, Any]], str]:
+    """A cell that is empty where the run's samples were of another number than ratios are compared at."""
+
+    def comparable(summary: dict[str, Any]) -> str:
+        test = summary.get("test")
+        return "" if isinstance(test, dict) and test.get("comparable") is False else cell(summary)
+
+    return comparable
+
+
 COLUMNS = {
     "val": _cell("last_epoch", "val/accuracy", ".2%"),
     "test": _cell("test", "accuracy", ".2%"),
@@ -281,6 +291,6 @@ COLUMNS = {
     "ece": _cell("test", "ece", ".4f"),
     "log p(x)": _cell("test", "log_prob", ".1f"),
     "bits/dim": _cell("test", "bits_per_dim", ".3f"),
-    "Fréchet / floor": _cell("test", "frechet_ratio", ".2f"),
+    "Fréchet / floor": _comparable(_cell("test", "frechet_ratio", ".2f")),
     "s": _cell("seconds", "fit", ".1f"),
 }

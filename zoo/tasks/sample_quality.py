@@ -41,7 +41,7 @@ from zoo.metrics.neighbours import (
     precision_recall,
     radii,
 )  # fmt: skip
-from zoo.plain import read_json
+from zoo.plain import read_json, shape_of
 from zoo.questions.classify import classify
 from zoo.questions.encode import encode
 from zoo.questions.sample import sample
@@ -299,11 +299,10 @@ def read_real_figures(measure: Extractor, splits: Splits) -> dict[str, Any]:
     if not path.is_file():
         return {}
     kept = read_json(path, CheckpointError)
-    right = isinstance(kept, dict) and (kept.get("features"), kept.get("test")) == (
-        measure.digest,
-        _images(splits.test),
-    )
-    return kept if right else {}
+    numbers = dict.fromkeys(("frechet_ratio", "precision", "recall", "density", "coverage"), (int, float))
+    if wrong := shape_of(kept, {"features": str, "test": str, "n": int, "draws": int, **numbers}):
+        raise CheckpointError(f"{path} is damaged: what it holds{wrong}")
+    return kept if (kept["features"], kept["test"]) == (measure.digest, _images(splits.test)) else {}
 
 
 def _mean(values: list[float]) -> float:

@@ -32,7 +32,7 @@ SETUPS: dict[str, dict[str, Any]] = {
     "textbook": {"data": "mnist", "n": 4000, "components": 10, "pca": 20, "em": 40, "full": 100, "mini": 60},
     "quick": {"data": "digits", "n": 1000, "components": 5, "pca": 10, "em": 20, "full": 60, "mini": 30},
 }  # passes of EM, of a gradient of all images, of gradients of mini-batches
-RATES = {"full": (0.01, 0.03, 0.1), "mini": (0.003, 0.01, 0.03)}
+RATES = {"full": (0.03, 0.1, 0.3), "mini": (0.003, 0.01, 0.03)}
 SEEDS = {"textbook": range(10), "quick": range(5)}  # that are judged
 TUNING = (10, 11, 12)  # seeds that step sizes are chosen by
 POSITIVE = (0.0, math.inf)

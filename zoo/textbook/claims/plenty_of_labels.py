@@ -17,7 +17,7 @@ from zoo.models.vae import VAE
 from zoo.questions.classify import classify
 from zoo.run.process import peak
 from zoo.tasks.evaluate import evaluate
-from zoo.tasks.sample_quality import sample_metrics
+from zoo.tasks.sample_quality import comparable_ratio, sample_metrics
 from zoo.textbook import roster
 from zoo.textbook.claim import Case, Claim, Finding, Row, differences, sampling_error, select, values
 from zoo.textbook.lab import Lab
@@ -142,7 +142,8 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     splits = roster.splits(lab, model, data, seed)
     if what == "samples":
         metrics = sample_metrics(lab.train(*words), splits, data)
-        return {key: float(metrics[key]) for key in ("frechet_ratio", "precision", "recall", "coverage", "modes")}
+        told = {key: float(metrics[key]) for key in ("precision", "recall", "coverage", "modes")}
+        return told | {"frechet_ratio": comparable_ratio(metrics, model)}
     timed = lab.alone
     trained = _with_importance(lab.train(*words, timed=timed))
     seconds = {"train_seconds": lab.seconds(*words)} if timed else {}

@@ -67,8 +67,9 @@ CLAIM = Claim(
     "handwriting: its samples lay strokes of several images over each other. Shifting the same images, which brings in "
     "something that is known of digits, gains several points. The gains that the literature reports come from "
     "generators that were trained on other images as well. Where there are thousands of images, samples take the place "
-    "of real ones in half of what the classifier sees, and are not quite as good; that alone they teach almost as much "
-    "says that the mixture has kept nearly all that tells the classes apart, though its samples are blurred.",
+    "of real ones in half of what the classifier sees, and bring nothing that the others do not show; that alone they "
+    "teach almost as much says that the mixture has kept nearly all that tells the classes apart, though its samples "
+    "are blurred.",
     version=3,
 )
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LABELS = {"mnist": (100, 1_000), "digits": (50, 200)}
-DRAWS = {"mnist": (10, 5), "digits": (5, 5)}  # of labels, for each number of them
+DRAWS = {"mnist": (10, 5), "digits": (5, 3)}  # of labels, for each number of them
 METHODS = {  # how a method is called, and the seconds it takes with and without images that have no label
     "naive_bayes": ("naive Bayes", 10, 1),
     "gmm": ("Gaussian a class", 20, 2),
@@ -36,7 +36,7 @@ M2_DRAWS = 5
 WORDS: dict[str, tuple[str, ...]] = {
     "naive_bayes": ("trainer.max_epochs=15",),
     "gmm": ("model.num_components=1", "model.pca=30", "data.augment.shift=0", "trainer.max_epochs=10"),
-    "m2": ("model.classify_weight=5", "model.latent_dim=8", "model.hidden_sizes=[256]", "learner.ema=0.99",
+    "m2": ("model.classify_weight=50", "model.latent_dim=8", "model.hidden_sizes=[256]", "learner.ema=0.99",
            "data.batch_size=100"),
 }  # fmt: skip
 CODES = {  # of the autoencoder that sees no label
@@ -46,10 +46,10 @@ CODES = {  # of the autoencoder that sees no label
 }  # fmt: skip
 SHARED = 2  # draws of labels that one autoencoder serves
 SPREAD = 30_000  # images that labels spread to, at most
-CERTAIN = (0.8, 0.9)  # the share of them that teaches, after the codes' spreading and after the features'
+CERTAIN = 0.8  # the share of them that teaches the first LeNet
 STEPS, BATCH, SHIFT = {"mnist": (500, 1_000), "digits": (40, 60)}, 64, 2  # of the two LeNets
 # of M2, whose unlabelled images cost as much as one image a class
-VAE_IMAGES, VAE_EPOCHS, VAE_STEPS = 5_000, 12, 600
+VAE_IMAGES, VAE_REPEAT, VAE_EPOCHS, VAE_STEPS = 5_000, 10, 12, 720
 TEST = {"mnist": 10_000, "digits": 359}  # images
 BAR = 5.0  # per cent
 
@@ -71,23 +71,27 @@ CLAIM = Claim(
     f"one serves {SHARED} draws of labels. A LeNet ({STEPS['mnist'][1]:,} steps of {BATCH} images, shifted by up to "
     f"{SHIFT} pixels) taught by the labelled images; and by {SPREAD:,} others as well, whose classes come in two "
     "rounds: labels spread over the graph of the ten nearest neighbours in these codes, and the most certain "
-    f"{CERTAIN[0]:.0%} of each class teach a first LeNet ({STEPS['mnist'][0]} steps); labels spread anew over that of "
-    f"its features, and the most certain {CERTAIN[1]:.0%} teach the second. Kingma's M2, a conditional VAE of 8 "
+    f"{CERTAIN:.0%} of each class teach a first LeNet ({STEPS['mnist'][0]} steps); labels spread anew over that of its "
+    "features, and all teach the second. Kingma's M2, a conditional VAE of 8 "
     f"latents with a network q(y | x) that classifies, with 100 labels, drawn {M2_DRAWS} times, and {VAE_IMAGES:,} "
-    "images in all, as each unlabelled one costs ten; classification weighs a tenth of the number N of images, shared "
-    "among the labels, as in the paper (0.1 N = 500, 5 a label); alone, as many steps on its labelled images. Accuracy "
-    "on the 10,000 test images, whose sampling error is in the intervals. Epochs, latents, neighbours and shares were "
-    "chosen by the classes of training images; of M2 nothing was.",
+    f"images in all, as each unlabelled one costs ten; labelled images come {VAE_REPEAT} times an epoch, and "
+    "classification weighs 50 each time: 500 a label, a hundred times the paper's weight, which is a tenth of the "
+    "number of images shared among the labels, 5 here; alone, about as many steps on its labelled images. Accuracy on "
+    "the 10,000 test images, whose sampling error is in the intervals. Epochs, latents, neighbours, shares and M2's "
+    "weight were chosen by the classes of training images, the latter with 2,000 of them.",
     discussion="Whether EM helps depends on whether the groups that raise the likelihood are classes. A Gaussian of "
     "full covariance finds digits. Naive Bayes, to which pixels are independent, explains more by slant and by the "
     "width of strokes, and tens of thousands of images without a label outweigh a hundred with one: it may lose even "
     "where labels are few, unlike in texts, whose words are closer to independent. Codes of fifty latents are no "
     "better for a linear classifier than pixels are: the VAE was not asked to make classes linear in them, and what "
     "helps is that neighbours in them are of one class, which the spreading of labels uses. M2 gains nothing, where "
-    "its paper reports an error of 12 %: twelve passes over 5,000 images are a small part of what it was given there, "
-    "and as long as the decoder does not need the class, the bound of an unlabelled image pulls q(y | x) towards any "
-    "partition that is easy to learn; that is likely, and was not tested.",
-    version=2,
+    "its paper reports an error of 12 %: twelve passes over 5,000 images are a small part of what it was given there. "
+    "With the paper's own weight they lose the classes: 33 % of held-out training images were right, and 77 % with the "
+    "larger one. As long as the decoder does not need the class, the bound of an unlabelled image pulls q(y | x) "
+    "towards any partition that is easy to learn, which is likely, and was not tested. Spread labels gain most by what "
+    "follows: of one draw's classes 93 % were right after the first spreading, 98 % of those that were certain, and "
+    "97 % after the second.",
+    version=3,
 )
 
 
@@ -117,7 +121,7 @@ def autoencoder(lab: Lab, data: str, seed: int) -> Model:
 def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     """``accuracy`` on the test images, in [0, 1], from labelled images alone or also from others."""
     data, method, unlabelled, seed = case["data"], case["method"], case["unlabelled"], case["seed"]
-    options = {"train_size": VAE_IMAGES} if method == "m2" else {}
+    options = {"train_size": VAE_IMAGES, "repeat": VAE_REPEAT} if method == "m2" else {}
     splits = lab.splits(data, labels=case["labels"], split_seed=seed, **options)
     train = splits.train if unlabelled else splits.train.labelled()
     if method == "logistic":
@@ -137,9 +141,9 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
 def spread_twice(lab: Lab, data: str, train: Split, seed: int) -> Split:
     """Images with classes that a few labels spread to: along codes, then along what a LeNet that these taught sees."""
     model = autoencoder(lab, data, seed)
-    guessed = guess(model, train, SPREAD, seed, CERTAIN[0])
+    guessed = guess(model, train, SPREAD, seed, CERTAIN)
     student = taught(guessed, model.spec, seed, STEPS[data][0], BATCH, Augment(shift=SHIFT))
-    return guess(student, train, SPREAD, seed, CERTAIN[1])
+    return guess(student, train, SPREAD, seed)
 
 
 def linear_accuracy(model: Model | None, splits: Splits) -> float:

@@ -31,7 +31,8 @@ LONG = 1200  # letters of a discussion that leave room for two figures at their 
 MAP: tuple[tuple[str, tuple[tuple[str, str, tuple[str, ...]], ...]], ...] = (
     ("A label for every image", (
         ("Right classes of whole images", "accuracy", ("plenty_of_labels", "locality", "gating")),
-        ("Pixels will be missing", "missing", ("missing_pixels",)),
+        ("Pixels here and there will be missing", "missing", ("missing_pixels",)),
+        ("One half of each image will be missing", "half", ("missing_pixels",)),
         ("Probabilities that mean what they say", "calibration", ("calibration", "noisy_labels")),
         ("Quickly trained", "training", ("plenty_of_labels", "em_and_gradient")),
         ("Quickly asked", "speed", ("plenty_of_labels",)),
