@@ -111,7 +111,7 @@ def imbalanced(split: Split, rare: int, kept: float, generator: torch.Generator)
 def cases(suite: str) -> list[Case]:
     if suite == "quick":
         return [
-            _case("digits", model, *kind, n=1000, seed=seed)
+            _case("digits", model, *kind, n=700, seed=seed)
             for pair in PAIRS for model in pair for kind in BY_HEART for seed in range(5)
         ]  # fmt: skip
     kinds = [("none", 0.0), *(("labels", share) for share in NOISE), *list(DAMAGES.values())[1:]]
