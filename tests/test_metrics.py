@@ -246,7 +246,8 @@ def test_shipped_statistics_are_those_computed(splits):
 
 
 def test_statistics_of_something_else_are_not_used(splits, tmp_path):
-    """Those of other images, weights, numbers or seeds, and damaged ones, are computed anew."""
+    """Those of other test images, weights, numbers or seeds, and damaged ones, are computed anew. The floor stays the
+    same for other training images: ratios have one divisor."""
     digits = splits["digits"]
     measure = replace(extractor("digits"), folder=tmp_path)
     path = tmp_path / "statistics.safetensors"
@@ -266,7 +267,11 @@ def test_statistics_of_something_else_are_not_used(splits, tmp_path):
     assert floor(measure=replace(measure, digest="0" * 12)) != 7
     other = digits.train.images.clone()
     other[0, 0, 0, 0] += 1
-    assert floor(replace(digits, train=Split(other, digits.train.labels))) != 7
+    trained = replace(digits, train=Split(other, digits.train.labels))
+    assert floor(trained) == 7
+    copied = replace(digits, train=digits.test)
+    assert float(sample_quality.reference(measure, copied, features, predicted, 100, 0).nearest) == 0
+    assert floor(replace(digits, test=Split(other[: len(features)], digits.test.labels))) != 7
     content = path.read_bytes()
     for damaged in (content[:-1], content[:-9] + bytes([content[-9] ^ 1]) + content[-8:], b"", b"{}"):
         path.write_bytes(damaged)

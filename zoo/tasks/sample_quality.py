@@ -148,7 +148,9 @@ class Reference:
 
 
 def reference(measure: Extractor, splits: Splits, features: Tensor, predicted: Tensor, n: int, seed: int) -> Reference:
-    """The statistics of a data set, those shipped with the extractor if they are of these very images and weights.
+    """The statistics of a data set, those shipped with the extractor if they are of these weights and test images.
+
+    So the floor is the same whichever training images a run has held out; what is nearest is found among its own.
 
     Args:
         measure: the extractor.
@@ -158,7 +160,13 @@ def reference(measure: Extractor, splits: Splits, features: Tensor, predicted: T
         seed: chooses them.
     """
     path, key = measure.folder / STATISTICS, reference_key(measure, splits, n, seed)
-    return read_reference(path, key) or compute_reference(measure, splits, features, predicted, n, seed)
+    if kept := read_reference(path, key):
+        return kept
+    others = read_reference(path, {name: value for name, value in key.items() if name != "train"})
+    if others is None:
+        return compute_reference(measure, splits, features, predicted, n, seed)
+    held_out = splits.test.shuffled(NEAREST, torch.Generator().manual_seed(seed))
+    return replace(others, nearest=nearest_two(held_out.x(), splits.train.images)[:, 0].median().double())
 
 
 def compute_reference(
@@ -201,7 +209,10 @@ def write_reference(path: Path, values: Reference, key: dict[str, str]) -> None:
 
 
 def read_reference(path: Path, key: dict[str, str]) -> Reference | None:
-    """The statistics in a file; None where there is none, where it is of something else than ``key``, or damaged."""
+    """The statistics in a file; None where there is none, where it is of something else than ``key``, or damaged.
+
+    What ``key`` leaves out may be anything.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -212,7 +223,8 @@ def read_reference(path: Path, key: dict[str, str]) -> Reference | None:
         return None
     if {field.name for field in fields(Reference)} != set(tensors):
         return None
-    return Reference(**tensors) if metadata == {**key, "content": _content(tensors)} else None
+    wanted = {**key, "content": _content(tensors)}
+    return Reference(**tensors) if wanted.items() <= metadata.items() else None
 
 
 def reference_key(measure: Extractor, splits: Splits, n: int, seed: int) -> dict[str, str]:
