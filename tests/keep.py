@@ -3,7 +3,8 @@
 What an earlier version of the zoo trained has to be read by every later one, and to answer alike. ``tests/kept`` holds,
 for each case, ``last.ckpt`` as ``train.py`` wrote it, ``release/`` as ``zoo.save`` did, and ``answers.safetensors``:
 what the model said of the same pictures. A case that is added is written by this file; one that is there is never
-written again.
+written again, but for answers that are asked for in another way since: what is estimated by importance sampling, whose
+noise is each image's own.
 """
 
 from __future__ import annotations
@@ -117,7 +118,8 @@ def answers(model: torch.nn.Module) -> dict[str, Tensor]:
     found = {}
     if can["classify"]:
         found["classify"] = zoo.classify(model, x)
-        found["classify_missing"] = zoo.classify(model, x, observed)
+        # what classifiers see in the place of hidden pixels, when these were first kept
+        found["classify_missing"] = zoo.classify(model, x, observed, fill=None if model.marginalises else "mean")
     if can["log_prob"]:
         found["log_prob"] = zoo.log_prob(model, x)
         if classes:

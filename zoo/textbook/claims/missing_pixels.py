@@ -77,22 +77,22 @@ CLAIM = Claim(
 
 def cases(suite: str) -> list[Case]:
     if suite == "quick":
-        lines = [("digits", model, fill, 1.0, 5) for model in roster.QUICK for fill in _fills(model)]
-        lines += [("digits", "mlp", MASKED, 1.5, 5), ("digits", "mlp", COMPLETED, 1.5, 5)]
+        lines = [("digits", model, fill, 0.6, 5) for model in roster.QUICK for fill in _fills(model)]
+        lines += [("digits", "mlp", MASKED, 1.2, 5), ("digits", "mlp", COMPLETED, 1.2, 5)]
     else:
         lines = [
-            ("mnist", "naive_bayes", MARGINAL, 3.0, 5),
-            ("mnist", "gmm", MARGINAL, 200.0, 3),
-            ("mnist", "vae", MARGINAL, 110.0, 3),
-            *(("mnist", model, fill, 12.0, 5) for model in ("logistic_regression", "mlp") for fill in (LOCAL, MEAN)),
-            *(("mnist", "cnn", fill, 25.0, 3) for fill in (LOCAL, MEAN)),
-            ("mnist", "cnn", MASKED, 80.0, 3),
-            ("mnist", "cnn", COMPLETED, 15.0, 3),
+            ("mnist", "naive_bayes", MARGINAL, 2.0, 5),
+            ("mnist", "gmm", MARGINAL, 120.0, 3),
+            ("mnist", "vae", MARGINAL, 80.0, 3),
+            *(("mnist", model, fill, 6.0, 5) for model in ("logistic_regression", "mlp") for fill in (LOCAL, MEAN)),
+            *(("mnist", "cnn", fill, 14.0, 3) for fill in (LOCAL, MEAN)),
+            ("mnist", "cnn", MASKED, 70.0, 3),
+            ("mnist", "cnn", COMPLETED, 10.0, 3),
             ("fashion_mnist", "naive_bayes", MARGINAL, 2.0, 5),
-            ("fashion_mnist", "gmm", MARGINAL, 110.0, 3),
-            *(("fashion_mnist", "logistic_regression", fill, 6.0, 5) for fill in (LOCAL, MEAN)),
-            *(("fashion_mnist", "cnn", fill, 15.0, 3) for fill in (LOCAL, MEAN)),
-            ("fashion_mnist", "cnn", MASKED, 70.0, 3),
+            ("fashion_mnist", "gmm", MARGINAL, 65.0, 3),
+            *(("fashion_mnist", "logistic_regression", fill, 4.0, 5) for fill in (LOCAL, MEAN)),
+            *(("fashion_mnist", "cnn", fill, 9.0, 3) for fill in (LOCAL, MEAN)),
+            ("fashion_mnist", "cnn", MASKED, 60.0, 3),
         ]
     return [
         Case({"data": data, "model": model, "fill": fill, "seed": seed}, seconds)
