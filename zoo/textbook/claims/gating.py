@@ -60,7 +60,7 @@ CLAIM = Claim(
     "steps of 28 pixels. Pixels: 784 steps are too dear for a CPU, so neighbouring pixels are averaged, to 7×7 and "
     "14×14, and read in 49 and 196 steps of one. Each cell starts as is best known of it: recurrent weights begin "
     "orthogonal, which keeps a vanilla cell's gradients alive, and the LSTM's forget gates begin open, with a bias of "
-    "2 (of 1 and 2 the better on validation images). The gated cells have three and four times the vanilla cell's "
+    "2 (on validation images better after 16 epochs than 1 was after 12). The gated cells have three and four times the vanilla cell's "
     "parameters. Accuracy on the 10,000 test images, whose sampling error is in the intervals. Reach: on "
     f"{IMAGES} of them, the norm of the gradient of the largest logit by the input of each step, as a root mean square "
     "over images; told by its ratio of the first quarter of the steps to the last, in decades: 0 where nothing is "
