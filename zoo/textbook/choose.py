@@ -95,7 +95,7 @@ LARGEST = 1e15  # of a number, and 1 over it the smallest of a need that is comp
 _TEXT = (str, type(None))
 _MEASURED = {
     **{"estimate": _estimate, "interval": _interval, "seeds": int, "values": {str: _number}},
-    **{"kind": _TEXT, "by": _TEXT, "images": lambda count: _number(count) and count >= 0},
+    **{"kind": _TEXT, "by": _TEXT, "error": lambda error: _number(error) and error >= 0},
 }
 TABLE = {
     "data": lambda value: isinstance(value, str) and value in DATA,
@@ -141,8 +141,6 @@ def _odd(cell: Mapping[str, Any], need: Mapping[str, Any]) -> str:
         return "has another number of seeds than of values"
     if need["relative"] and any(value < 1 / LARGEST for value in values):
         return "has values of 0 or less, which have no ratio"
-    if cell["images"] and not all(0 <= value <= 100 for value in values):
-        return "has values that are no shares in %"
     return ""
 
 
@@ -250,7 +248,7 @@ def _answer(of: Table, need: Mapping[str, Any], own: Mapping[str, Any] | None) -
         because = f"{figure}; not told apart from {', '.join(rivals)}{quickest}."
     by = ""
     if own["next"]:
-        by = f"{_ahead(own['ahead'], need)}than {_the(own['next'])} ({spelled(cells[own['next']])})"
+        by = f"{_ahead(own['ahead'], need)} {_the(own['next'])} ({spelled(cells[own['next']])})"
     equal = list(own["equal"])
     return said | {
         **{"take": take, "name": _name(take), "equal": equal, "because": because, "by": by, "train": row["train"]}
@@ -274,13 +272,15 @@ def _margin(need: Mapping[str, Any]) -> str:
 
 
 def _ahead(found: Mapping[str, Any] | None, need: Mapping[str, Any]) -> str:
-    """A :func:`zoo.textbook.needs.difference` in words: ``"0.49 ± 0.12 points more "``, ``"2.1 times less "``."""
+    """A :func:`zoo.textbook.needs.difference` in words: ``"0.49 ± 0.12 points more than"``, ``"2.1 times"``, ``"1/2.1
+    of"``."""
     if found is None:
-        return ""
+        return "better than"
     if need["relative"]:
-        return f"{1 + found['estimate']:.3g} times {need['better']} "
+        factor = f"{1 + found['estimate']:.3g}"
+        return f"{factor} times" if need["better"] == "more" else f"1/{factor} of"
     unit = "points" if need["unit"] == "%" else need["unit"]
-    return f"{spelled({**found, 'unit': unit, 'kind': None})} {need['better']} "
+    return f"{spelled({**found, 'unit': unit, 'kind': None})} {need['better']} than"
 
 
 def exclusions(excluded: Mapping[str, tuple[str, str]]) -> list[str]:

@@ -47,6 +47,7 @@ class Need:
         bounds: what no value can leave; intervals stay within.
         sampled: whether values are shares of the same test images, in %, whose sampling error all seeds have in common;
             rows may say of how many ``images``, else they are all there are.
+        error: the quantity that holds such an error of other values.
         scale: what the values are multiplied by.
         where: what the rows hold besides.
         level, default, at: the parameter that the need can be asked at several values of; the value that the table is
@@ -68,6 +69,7 @@ class Need:
     relative: bool = False
     bounds: tuple[float, float] = (-math.inf, math.inf)
     sampled: bool = False
+    error: str | None = None
     scale: float = 1.0
     where: Mapping[str, Any] = field(default_factory=dict)
     level: str | None = None
@@ -92,10 +94,15 @@ class Need:
 
     def _cell(self, rows: Sequence[Row], data: str) -> dict[str, Any]:
         seeds = {row["seed"]: self.scale * row[self.quantity] for row in rows}
-        images = min(row.get("images", TEST_IMAGES[data]) for row in rows) if self.sampled else 0
+        error = 0.0
+        if self.sampled:
+            images = min(row.get("images", TEST_IMAGES[data]) for row in rows)
+            error = sampling_error([value / 100 for value in seeds.values()], images=images)
+        elif self.error:
+            error = _mean(row.get(self.error, 0.0) for row in rows)
         last = rows[-1]
         kind = last.get(self.kind) if self.kind else None
-        return cell_of(seeds, self.bounds, images) | {"kind": kind, "by": last.get("by")}
+        return cell_of(seeds, self.bounds, error) | {"kind": kind, "by": last.get("by")}
 
 
 def worse_direction(rows: Iterable[Row]) -> Iterator[Row]:
@@ -167,7 +174,7 @@ NEEDS = (
     Need("sampling", "sampling", "ratio", "less", "Fréchet distance of 10,000 samples over that of real images",
          "sample", "plenty_of_labels", "frechet_ratio", 0.1, relative=True, bounds=POSITIVE),
     Need("density", "density", "nats", "more", "mean log p(x) of test images, a lower bound where marked ≥",
-         "log_prob", "plenty_of_labels", "log_prob", 1, kind="density"),
+         "log_prob", "plenty_of_labels", "log_prob", 1, error="log_prob_se", kind="density"),
     Need("training", "training", "s", "less", "seconds of training with its validation",
          None, "plenty_of_labels", "train_seconds", 0.2, relative=True, bounds=POSITIVE),
     Need("speed", "speed", "images/s", "more", "images classified a second",
@@ -178,7 +185,7 @@ NEEDS = (
          "classify", "plenty_of_labels", "ece", 0.5, bounds=SHARE, scale=100),
 )  # fmt: skip
 UNKNOWN: Mapping[str, Any] = {
-    **{"estimate": None, "interval": None, "seeds": 0, "values": {}, "images": 0},
+    **{"estimate": None, "interval": None, "seeds": 0, "values": {}, "error": 0.0},
     **{"kind": None, "by": None},
 }
 
@@ -295,11 +302,10 @@ def train_command(model: str, data: str, budget: str) -> str:
     return " ".join(["python train.py", *(word for word in roster.words(model, data, 0, budget) if word not in own)])
 
 
-def cell_of(seeds: Mapping[int, float], bounds: tuple[float, float], images: int = 0) -> dict[str, Any]:
-    """Values by seed with their mean and its interval within ``bounds``; of shares in % of the same so many ``images``,
-    with the error of sampling these."""
+def cell_of(seeds: Mapping[int, float], bounds: tuple[float, float], error: float = 0.0) -> dict[str, Any]:
+    """Values by seed with their mean and its interval within ``bounds``; ``error``: a standard error that all share, of
+    the test images."""
     values = [seeds[seed] for seed in sorted(seeds)]
-    error = sampling_error([value / 100 for value in values], images=images) if images else 0.0
     low, high = mean_interval(values, error=error)
     interval = [_round(max(low, bounds[0])), _round(min(high, bounds[1]))]
     return {
@@ -307,7 +313,7 @@ def cell_of(seeds: Mapping[int, float], bounds: tuple[float, float], images: int
         "interval": None if len(values) == 1 else interval,
         "seeds": len(values),
         "values": {str(seed): _round(seeds[seed]) for seed in sorted(seeds)},
-        "images": images,
+        "error": _round(error),
     }
 
 
@@ -374,10 +380,9 @@ def difference(first: Mapping[str, Any], second: Mapping[str, Any], about: Mappi
         logs = [sign * math.log(one / other) for one, other in pairs]
         found = [math.expm1(min(value, 700.0)) for value in (sum(logs) / len(logs), *mean_interval(logs))]
     else:
-        images = min(first["images"], second["images"])
-        shares = ([value / 100 for value in values] for values in zip(*pairs, strict=True))
-        error = sampling_error(*shares, images=images) if images else 0.0
         values = [sign * (one - other) for one, other in pairs]
+        # as if each had test images of its own: more than the error of the same ones
+        error = math.hypot(first["error"], second["error"])
         found = [sum(values) / len(values), *mean_interval(values, error=error)]
     return {"estimate": _round(found[0]), "interval": [_round(found[1]), _round(found[2])]}
 

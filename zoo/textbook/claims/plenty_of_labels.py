@@ -154,7 +154,7 @@ def classifier(model: Model, splits: Splits) -> dict[str, Any]:
     """What a model that is trained on all labels reaches, on test and validation images, and how large it is."""
     test = evaluate(model, splits.test).metrics
     return {
-        **{key: test[key] for key in ("accuracy", "nll", "ece", "log_prob", "density") if key in test},
+        **{key: test[key] for key in ("accuracy", "nll", "ece", "log_prob", "log_prob_se", "density") if key in test},
         "val_accuracy": evaluate(model, splits.val).metrics["accuracy"],
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "file_mib": sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()) / 2**20,

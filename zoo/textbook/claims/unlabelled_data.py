@@ -87,9 +87,9 @@ CLAIM = Claim(
     "helps is that neighbours in them are of one class, which the spreading of labels uses. M2 gains nothing, where "
     "its paper reports an error of 12 %: twelve passes over 5,000 images are a small part of what it was given there. "
     "With the paper's own weight as few passes lose the classes: 33 % of held-out training images were right where "
-    "2,000 images came twelve times, and 77 % after eight with 250 times that weight. As long as the decoder does not need the class, the bound of an unlabelled image pulls q(y | x) "
-    "towards any partition that is easy to learn, which is likely, and was not tested. Spread labels gain most by what "
-    "follows: of one draw's classes 93 % were right after the first spreading, 98 % of those that were certain, and "
+    "2,000 images came twelve times, and 77 % after eight with 250 times that weight. As long as the decoder does not "
+    "need the class, the bound of an unlabelled image pulls q(y | x) towards any partition that is easy to learn, "
+    "which is likely, and was not tested. Spread labels gain most by what follows: of one draw's classes 93 % were right after the first spreading, 98 % of those that were certain, and "
     "97 % after the second.",
     version=3,
 )
