@@ -63,8 +63,9 @@ CLAIM = Claim(
     "2 (on validation images better after 16 epochs than 1 was after 12). The gated cells have three and four times "
     "the vanilla cell's parameters. Accuracy on the 10,000 test images, whose sampling error is in the intervals. "
     f"Reach: on {IMAGES} of them, the norm of the gradient of the largest logit by the input of each step, as a root "
-    "mean square over images; told by its ratio of the first quarter of the steps to the last, in decades: 0 where nothing is "
-    "forgotten, -1 where the earliest pixels have a tenth of the influence of the latest, never less than -12.",
+    "mean square over images; told by its ratio of the first quarter of the steps to the last, in decades: 0 where "
+    "nothing is forgotten, -1 where the earliest pixels have a tenth of the influence of the latest, never less than "
+    "-12.",
     discussion="With forget gates that begin open the LSTM learns to read 196 pixels in the epochs that a CPU leaves "
     "it; with gates half closed, as torch starts them, it had learned next to nothing in four (the same was found by "
     "Jozefowicz, Zaremba & Sutskever 2015, An Empirical Exploration of Recurrent Network Architectures). Both gated "
