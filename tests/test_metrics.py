@@ -282,17 +282,23 @@ def test_shipped_figures_of_real_images(splits):
     """They are of these weights and images, at the number that ratios are compared at, and those computed."""
     for name in DATA:
         kept = sample_quality.read_real_figures(extractor(name), splits[name])
-        assert kept["n"] == sample_quality.standard_samples(name)
+        own = sample_quality._standard(extractor(name), splits[name], kept["n"])
+        assert sample_quality.read_reference(extractor(name).folder / sample_quality.STATISTICS, own)
         assert kept["draws"] == (1 if name == "digits" else 5)
-        assert kept["frechet_ratio"] == pytest.approx(1, abs=0.2)
+        if name == "digits":
+            assert kept["frechet_ratio"] is None  # its only draw is the floor's
+        else:
+            assert kept["frechet_ratio"] == pytest.approx(1, abs=0.2)
         assert min(kept["precision"], kept["recall"], kept["coverage"]) > 0.8
     digits, measure = splits["digits"], extractor("digits")
     features, predicted = measure(digits.test.images)
     real = sample_quality.reference(measure, digits, features, predicted, len(digits.train), 0)
     kept = sample_quality.read_real_figures(measure, digits)
     computed = sample_quality.real_figures(measure, digits, real, features, len(digits.train))
-    assert [key for key, value in kept.items() if value is None] == [key for key in computed if computed[key] is None]
-    numbers = {key: value for key, value in computed.items() if value is not None}
+    numbers = {key: value for key, value in computed.items() if kept[key] is not None}
+    assert {*kept} >= {*computed}
+    assert {*computed} - {*numbers} == {"frechet_ratio", "frechet_ratio_apart", *(f"{key}_error" for key in (
+        "frechet_ratio", "precision", "recall", "density", "coverage"))}  # fmt: skip
     assert {key: kept[key] for key in numbers} == pytest.approx(numbers, rel=1e-2)
 
 
@@ -437,7 +443,42 @@ def test_ratio_of_several_draws(splits):
     assert any("real images: precision" in line for line in lines)
     assert max(map(len, lines)) <= 80
     with pytest.raises(zoo.ZooError, match="image_folder has none"):
-        sample_quality.standard_samples("image_folder")
+        sample_quality.evaluate_images(digits.test.x(), digits, "image_folder")
+
+
+def test_levels_and_grey_values_are_the_same_images(splits):
+    digits = splits["digits"]
+    levels = digits.train.images[:300]
+    figures = [sample_quality.evaluate_images(images, digits, "digits") for images in (levels, levels / 255)]
+    for key, value in figures[0].items():
+        assert figures[1][key] == (value if isinstance(value, str) else pytest.approx(value, rel=1e-4, abs=1e-6)), key
+    assert figures[0]["copies"] == 1
+
+
+def test_too_many_images_are_refused(splits):
+    digits = splits["digits"]
+    with pytest.raises(zoo.ZooError, match="1,238 training images"):
+        sample_quality.evaluate_images(digits.train.images.repeat(2, 1, 1, 1), digits, "digits")
+
+
+def test_ratios_by_other_test_images_are_not_compared(splits):
+    digits = splits["digits"]
+    fewer = replace(digits, test=digits.test.take(slice(300)))
+    figures = sample_quality.evaluate_images(digits.train.images, fewer, "digits")
+    with pytest.raises(zoo.ZooError, match="other test images"):
+        sample_quality.comparable_ratio(figures, "a camera")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("frechet_ratio_error", "x"), ("frechet_ratio_apart", [1]), ("precision", math.nan), ("draws", -3), ("n", 1)],
+)
+def test_damaged_figures_of_real_images_are_told(key, value, splits, tmp_path):
+    measure = replace(extractor("digits"), folder=tmp_path)
+    kept = json.loads((extractor("digits").folder / sample_quality.REAL).read_text())
+    (tmp_path / sample_quality.REAL).write_text(json.dumps(kept | {key: value}))
+    with pytest.raises(zoo.ZooError, match="damaged"):
+        sample_quality.read_real_figures(measure, splits["digits"])
 
 
 def test_seeds_share_the_divisor(splits):
@@ -588,4 +629,4 @@ def test_the_commands_know_all_masks_and_fills():
     for name in ("evaluate", "impute"):
         rules = runpy.run_path(str(ROOT / "scripts" / f"{name}.py"))["RULES"]
         assert rules["mask"] == list(MASKS)
-        assert rules.get("fill", list(FILLS)) == list(FILLS)
+        assert rules.get("fill") == (list(FILLS) if name == "evaluate" else None)

@@ -6,18 +6,21 @@ image, which a hash of its values begins. Images that differ have independent on
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+HIDDEN = 1 << 20  # the level of a value that is not seen
 GOLDEN = -7046029254386353131  # 2^64 / golden ratio, as int64: multiplication is modulo 2^64
 
 
-def streams(x: Tensor, salt: int = 0) -> Tensor:
-    """Where the stream of each image begins, int64 ``(B, 1)``: a hash of ``x``'s values ``(B, …)``, rounded to 1/255.
-
-    Another ``salt`` gives other streams.
+def streams(x: Tensor, salt: int = 0, observed: Tensor | None = None) -> Tensor:
+    """Where the stream of each image begins, int64 ``(B, 1)``: a hash of ``x``'s values ``(B, …)``, rounded to 1/255;
+    of images with hidden values one of those that are seen, and of where. Another ``salt`` gives other streams.
     """
-    levels = (x * 255).round().long().flatten(1)
+    levels = (x * 255).round().long()
+    levels = (levels if observed is None else torch.where(observed, levels, HIDDEN)).flatten(1)
     places = torch.arange(1, levels.shape[1] + 1, device=x.device)
     state = (mix(places) * (levels + 1)).sum(1, keepdim=True)
     return mix(state + torch.tensor(salt, device=x.device) * GOLDEN) if salt else state
@@ -35,7 +38,7 @@ def uniform(stream: Tensor, first: int, count: int) -> Tensor:
 
 def normal(stream: Tensor, first: int, count: int) -> Tensor:
     """As :func:`uniform`, standard normal."""
-    return torch.special.ndtri(uniform(stream, first, count))
+    return torch.erfinv(2 * uniform(stream, first, count) - 1) * math.sqrt(2)  # no device is without it
 
 
 def mix(z: Tensor) -> Tensor:

@@ -76,7 +76,9 @@ def gaps(log_proba: Tensor, labels: Tensor, adaptive: bool = False) -> Tensor:
     """
     confidence, predicted = log_proba.cpu().double().exp().max(1)
     if adaptive:
-        index = confidence.argsort(stable=True).argsort() * CALIBRATION_BINS // len(confidence)
+        _, level, count = confidence.unique(return_inverse=True, return_counts=True)
+        middle = count.cumsum(0) - (count + 1) / 2  # the mean place of those that are as sure, which share a bin
+        index = (middle * CALIBRATION_BINS / len(confidence)).long()[level]
     else:
         index = bin_of(confidence)
     excess = confidence - (predicted == labels.cpu()).double()

@@ -307,9 +307,8 @@ class VAE(Density, Latent):
         Yields:
             z ``(S, B, D)`` and log weights ``(S, B)``, in nats; the S add up to ``num_samples``.
         """
-        seen = x if observed is None else self.fill(x, observed)
-        q = self.posterior(seen, labels)
-        stream, step = streams(seen, NOISE), self._samples_at_once(x)
+        q = self.posterior(x if observed is None else self.fill(x, observed), labels)
+        stream, step = streams(x, NOISE, observed), self._samples_at_once(x)
         for first in range(0, num_samples, step):
             z = q.loc + q.scale * self._noise(stream, first, min(step, num_samples - first)).to(q.loc)
             repeated = None if labels is None else labels.repeat(len(z))

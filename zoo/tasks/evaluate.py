@@ -22,7 +22,7 @@ from zoo.metrics.likelihood import dequantise, summarize_likelihood
 from zoo.questions.classify import classify
 from zoo.questions.log_prob import log_prob
 from zoo.spec import DataSpec
-from zoo.tasks.impute import observed_mask
+from zoo.tasks.impute import check_mask, hides_half, observed_mask
 
 REMARKABLE = 0.25  # bits/dim that training images are likelier than validation images
 NOISE_SEED = 0  # of dequantisation: the same images have the same likelihood, in every evaluation
@@ -68,7 +68,7 @@ def evaluate(
         missing: share of the pixels to hide, in all their channels, drawn for each image from a fixed seed. Above 0 the
             model is asked for classes alone, see :func:`zoo.classify`.
         importance: importance samples an image of a likelihood that is a bound; the model's own number if left out.
-        mask: which pixels, see :func:`zoo.tasks.impute.observed_mask`; halves hide one half whatever the share is.
+        mask: which pixels, see :func:`zoo.tasks.impute.observed_mask`; halves need no share.
         fill: what takes their place, see :func:`zoo.classify`.
 
     Raises:
@@ -77,6 +77,8 @@ def evaluate(
     """
     spec = model.spec
     spec.check_examples(split.shape, split.kind)
+    check_mask(mask)
+    missing = missing or (0.5 if hides_half(mask) else 0.0)
     if mask != "mcar":
         spec.check_kind("image", f"mask={mask} hides pixels side by side")
     if len(split) == 0:

@@ -19,6 +19,7 @@ propagation for deep semi-supervised learning (once more along features, weighte
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -26,7 +27,7 @@ from torch import Tensor
 
 from zoo.base.model import Model
 from zoo.data.splits import Split
-from zoo.errors import DataError
+from zoo.errors import ConfigError, DataError
 from zoo.metrics.neighbours import nearest
 from zoo.questions.encode import encode
 
@@ -45,7 +46,12 @@ def guess(model: Model, train: Split, images: int = 20_000, seed: int = 0, certa
 
     Returns:
         The labelled images with their labels, then the others with the most probable class.
+
+    Raises:
+        ConfigError: a share that is none, or 0.
     """
+    if not 0 < certain <= 1:
+        raise ConfigError(f"certain is a share of the images, above 0 and at most 1, not {certain}")
     known, hidden = (train.labels >= 0).nonzero()[:, 0], (train.labels < 0).nonzero()[:, 0]
     order = torch.randperm(len(hidden), generator=torch.Generator().manual_seed(seed))
     part = train.take(torch.cat([known, hidden[order[:images]]]))
@@ -56,7 +62,7 @@ def guess(model: Model, train: Split, images: int = 20_000, seed: int = 0, certa
     for label in range(model.spec.num_classes):
         members = len(known) + (classes[len(known) :] == label).nonzero()[:, 0]
         surest = proba[members].argsort(descending=True, stable=True)
-        chosen.append(members[surest[: round(certain * len(members))]])
+        chosen.append(members[surest[: math.ceil(certain * len(members))]])
     return guessed.take(torch.cat([chosen[0], torch.cat(chosen[1:]).sort()[0]]))
 
 

@@ -40,6 +40,17 @@ HIDDEN = (214, 39, 134)  # the colour of a hidden pixel in a picture: one that p
 # Which pixels
 
 
+def check_mask(kind: str) -> None:
+    """Raise ``ConfigError`` for a kind that :func:`observed_mask` does not know."""
+    if kind not in MASKS:
+        raise ConfigError(f"unknown mask {kind!r}: {did_you_mean(kind, MASKS, 'masks')}")
+
+
+def hides_half(kind: str) -> bool:
+    """Whether masks of a kind hide one half of each image, whatever share is to be hidden."""
+    return kind == "half" or kind in HALVES
+
+
 def observed_mask(
     kind: str, n: int, size: tuple[int, int], missing: float = 0.5, generator: torch.Generator | None = None
 ) -> Tensor:
@@ -57,8 +68,7 @@ def observed_mask(
     Raises:
         ConfigError: an unknown kind, or a share out of range.
     """
-    if kind not in MASKS:
-        raise ConfigError(f"unknown mask {kind!r}: {did_you_mean(kind, MASKS, 'masks')}")
+    check_mask(kind)
     if not 0 <= missing <= 1:
         raise ConfigError(f"the share of missing pixels is from 0 to 1, not {missing}")
     if generator is None:

@@ -111,8 +111,11 @@ def _required(data_name: str) -> Path:
     return folder
 
 
-def _required_extractor(data_name: str) -> Extractor:
-    return read_extractor(_required(data_name))
+def _required_extractor(data_name: str, splits: Splits) -> Extractor:
+    """The data set's. Raises ``ZooError`` where there is none, ``DataError`` where the splits do not fit it."""
+    measure = read_extractor(_required(data_name))
+    measure.model.spec.check_examples(splits.test.shape, splits.test.kind, f"the extractor of {data_name}")
+    return measure
 
 
 def read_extractor(folder: Path) -> Extractor:
@@ -162,7 +165,7 @@ def reference(measure: Extractor, splits: Splits, features: Tensor, predicted: T
     path, key = measure.folder / STATISTICS, reference_key(measure, splits, n, seed)
     if kept := read_reference(path, key):
         return kept
-    others = read_reference(path, {name: value for name, value in key.items() if name != "train"})
+    others = read_reference(path, _standard(measure, splits, n)) if seed == FLOOR_SEED else None
     if others is None:
         return compute_reference(measure, splits, features, predicted, n, seed)
     held_out = splits.test.shuffled(NEAREST, torch.Generator().manual_seed(seed))
@@ -238,6 +241,11 @@ def reference_key(measure: Extractor, splits: Splits, n: int, seed: int) -> dict
     }
 
 
+def _standard(measure: Extractor, splits: Splits, n: int) -> dict[str, str]:
+    """What statistics that came with the extractor say of themselves, whichever training images a run has held out."""
+    return {name: value for name, value in reference_key(measure, splits, n, FLOOR_SEED).items() if name != "train"}
+
+
 def _images(split: Split) -> str:
     return hashlib.sha256(split.images.numpy().tobytes()).hexdigest()
 
@@ -272,6 +280,8 @@ def real_figures(
     """
     shuffled = splits.train.shuffled(len(splits.train), torch.Generator().manual_seed(FLOOR_SEED + 1))
     draws = min(REAL_DRAWS, len(shuffled) // n)
+    if not draws:
+        raise ZooError(f"there are {len(shuffled):,} training images, not {n:,}")
     found: dict[str, list[float]] = {
         name: [] for name in ("frechet_ratio", "precision", "recall", "density", "coverage")
     }
@@ -299,6 +309,8 @@ def keep_real_figures(measure: Extractor, splits: Splits) -> None:
     features, predicted = measure(splits.test.images)
     real = reference(measure, splits, features, predicted, n, FLOOR_SEED)
     figures = real_figures(measure, splits, real, features, n)
+    if n == len(splits.train):  # the only draw is what the floor was taken from
+        figures["frechet_ratio"] = None
     write_json(measure.folder / REAL, {"features": measure.digest, "test": _images(splits.test), "n": n, **figures})
 
 
@@ -311,10 +323,27 @@ def read_real_figures(measure: Extractor, splits: Splits) -> dict[str, Any]:
     if not path.is_file():
         return {}
     kept = read_json(path, CheckpointError)
-    numbers = dict.fromkeys(("frechet_ratio", "precision", "recall", "density", "coverage"), (int, float))
-    if wrong := shape_of(kept, {"features": str, "test": str, "n": int, "draws": int, **numbers}):
+    if wrong := shape_of(kept, REAL_FIGURES):
         raise CheckpointError(f"{path} is damaged: what it holds{wrong}")
     return kept if (kept["features"], kept["test"]) == (measure.digest, _images(splits.test)) else {}
+
+
+def _figure(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1e9
+
+
+def _figure_or_none(value: Any) -> bool:
+    return value is None or _figure(value)
+
+
+REAL_FIGURES = {
+    "features": str,
+    "test": str,
+    "n": lambda n: _figure(n) and n >= 2,
+    "draws": lambda draws: _figure(draws) and draws >= 1,
+    **dict.fromkeys(("precision", "recall", "density", "coverage"), _figure),
+    **dict.fromkeys(("frechet_ratio", "frechet_ratio_error", "frechet_ratio_apart"), _figure_or_none),
+}
 
 
 def _mean(values: list[float]) -> float:
@@ -365,15 +394,15 @@ def evaluate_samples(
         _require_classes(model)
     n = min(n, len(splits.train))
     generator = capability.seeded(model, seed)
-    measure = _required_extractor(data_name)
-    metrics, real = _compared(sample(model, n, generator=generator), measure, splits, data_name)
+    measure = _required_extractor(data_name, splits)
+    kept = read_real_figures(measure, splits) if draws > 1 else {}
+    metrics, real = _compared(sample(model, n, generator=generator), measure, splits)
     if draws > 1:
         ratios = [metrics["frechet_ratio"]]
         for _ in range(draws - 1):
             drawn = moments(measure(sample(model, n, generator=generator))[0])
             ratios.append(frechet_distance(drawn, (real.mean, real.covariance)) / float(real.floor))
         metrics |= {"frechet_ratio_mean": _mean(ratios), "frechet_ratio_error": _error(ratios), "draws": draws}
-        kept = read_real_figures(measure, splits)
         if kept.get("n") == n:
             metrics["real"] = {name: value for name, value in kept.items() if name not in ("features", "test", "n")}
     if synthetic:
@@ -397,19 +426,21 @@ def evaluate_images(images: Tensor, splits: Splits, data_name: str) -> dict[str,
         training image, and ``nearest_ratio``: the median distance in pixel space to the nearest training image, over
         that of test images (far below 1: the training images are remembered), both of the first 2,000 samples;
         ``features``: which weights the features are from; ``samples``: how many there were; ``comparable``: whether
-        that is the number that ratios of this extractor are compared at.
+        the extractor's own statistics are of that number, and of these test images: other ratios are not compared.
 
     Raises:
-        ZooError: no extractor for the data, or too few images.
+        ZooError: no extractor for the data, fewer than two images, or more than there are training images.
         DataError: splits of another shape than the extractor's.
     """
-    return _compared(images, _required_extractor(data_name), splits, data_name)[0]
+    if not 2 <= len(images) <= len(splits.train):
+        raise ZooError(f"{len(images):,} images cannot be compared: there are {len(splits.train):,} training images")
+    return _compared(images, _required_extractor(data_name, splits), splits)[0]
 
 
-def _compared(images: Tensor, measure: Extractor, splits: Splits, data_name: str) -> tuple[dict[str, Any], Reference]:
-    n = len(images)
-    measure.model.spec.check_examples(splits.test.shape, splits.test.kind, f"the extractor of {data_name}")
-    images = images.cpu()
+def _compared(images: Tensor, measure: Extractor, splits: Splits) -> tuple[dict[str, Any], Reference]:
+    n, images = len(images), images.cpu()
+    if images.dtype == torch.uint8:
+        images = kinds.find("image").decode(images)
     features, predicted = measure(images)
     real_features, real_predicted = measure(splits.test.images)
     real = reference(measure, splits, real_features, real_predicted, n, FLOOR_SEED)
@@ -434,33 +465,18 @@ def _compared(images: Tensor, measure: Extractor, splits: Splits, data_name: str
         "nearest_ratio": float(nearest[:, 0].median() / real.nearest),
         "features": measure.digest,
         "samples": n,
-        "comparable": n == standard_samples(data_name),
+        "comparable": read_reference(measure.folder / STATISTICS, _standard(measure, splits, n)) is not None,
     }
     return metrics, real
 
 
-def standard_samples(data_name: str) -> int:
-    """The number of samples that ratios of a data set are compared at: that of its extractor's statistics.
-
-    Raises ``ZooError`` where the data set has no extractor, or this no statistics.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    measure_folder = _required(data_name)
-    try:
-        with safe_open(measure_folder / STATISTICS, "pt") as file:
-            return int((file.metadata() or {})["n"])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{measure_folder / STATISTICS} is missing or damaged: {error}") from error
-
-
 def comparable_ratio(metrics: Mapping[str, Any], whose: str) -> float:
     """The Fréchet ratio of :func:`evaluate_images`, to be compared with others'. Raises ``ZooError`` where it is of
-    another number of images than they are."""
+    another number of images, or of other test images, than the statistics of the extractor."""
     if not metrics["comparable"]:
         raise ZooError(
-            f"the Fréchet ratio of {whose} is of {metrics['samples']:,} samples, and cannot be compared with others: "
-            "their number is that of the extractor"
+            f"the Fréchet ratio of {whose} cannot be compared with others: the extractor's statistics are not of "
+            f"{metrics['samples']:,} samples, or of other test images"
         )
     return float(metrics["frechet_ratio"])
 
@@ -506,7 +522,11 @@ def describe(metrics: dict[str, Any]) -> list[str]:
         spread = f" ± {real['frechet_ratio_error']:.2f}" if "frechet_ratio_error" in real else ""
         apart = f", {real['frechet_ratio_apart']:.2f} to one another" if "frechet_ratio_apart" in real else ""
         lines += [
-            f"real images in their place: Fréchet ratio {real['frechet_ratio']:.2f}{spread}{apart}",
+            *(
+                [f"real images in their place: Fréchet ratio {real['frechet_ratio']:.2f}{spread}{apart}"]
+                if "frechet_ratio" in real
+                else []
+            ),
             f"real images: precision {real['precision']:.3f}  recall {real['recall']:.3f}  "
             f"density {real['density']:.3f}  coverage {real['coverage']:.3f}",
         ]

@@ -8,6 +8,7 @@ import math
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -110,25 +111,33 @@ def _beside(left: Sequence[Job], out: Path, announce: Callable[[str, float], Non
     started, total = time.perf_counter(), sum(job.case.seconds for job in left)
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     done = 0.0
-    with ProcessPoolExecutor(workers, context, _prepare, (threads,)) as pool:
+    pool = ProcessPoolExecutor(workers, context, _prepare, (threads,))
+    try:
         pending = {pool.submit(_take, job, out): job for job in left}
-        try:
-            for number, future in enumerate(as_completed(pending)):
-                future.result()
-                done += pending[future].case.seconds
-                pace = (time.perf_counter() - started) / done if done else 1.0
-                announce(f"[{number + 1}/{len(left)}] {pending[future]}", pace * (total - done))
-        except BrokenProcessPool as error:
-            raise ZooError("a worker ended before its case did, perhaps for want of memory: take fewer jobs") from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        for number, future in enumerate(as_completed(pending)):
+            future.result()
+            done += pending[future].case.seconds
+            pace = (time.perf_counter() - started) / done if done else 1.0
+            announce(f"[{number + 1}/{len(left)}] {pending[future]}", pace * (total - done))
+    except BrokenProcessPool as error:
+        raise ZooError("a worker ended before its case did, perhaps for want of memory: take fewer jobs") from error
+    finally:  # what is under way is measured to its end, what waits is not begun
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _prepare(threads: int) -> None:
-    """Of a worker: its share of the threads; Ctrl-C ends it without a word, as its parent has one."""
+    """Of a worker: its share of the threads; Ctrl-C ends it without a word, as its parent has one, and so does the end
+    of its parent."""
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(threads)
     machine.prepare(torch.device("cpu"))
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _take(job: Job, out: Path) -> bool:

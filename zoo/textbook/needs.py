@@ -22,8 +22,8 @@ SEEDS = 3  # fewer rank no model
 RULE = (
     "One model is told apart from another as better where the 95 % interval of their difference, seed by seed "
     "(Student's t, with the error of sampling the test images), leaves out 0, and the mean difference is more than "
-    "matters in practice: the margin of the need. Of the models that none is told apart from as better, the one that "
-    f"trains in the fewest seconds is to be taken. What is measured with fewer than {SEEDS} seeds is shown and not "
+    "matters in practice: the margin of the need. Of the model with the best mean and those that are behind it by no "
+    f"more than that margin, the one that trains in the fewest seconds is to be taken. What is measured with fewer than {SEEDS} seeds is shown and not "
     "ranked. Likelihoods are ranked among those of the same values alone; a model that is alone with its kind is not."
 )
 DATA = ("mnist", "fashion_mnist", "digits")  # the data sets that there are tables of
@@ -261,7 +261,7 @@ def trained_longest(rows: Iterable[Row], data: str) -> Iterator[Row]:
     rows = list(rows)
     seeds: dict[tuple[str, str], set[int]] = {}
     for row in rows:
-        if row.get("data") == data and row.get("budget"):
+        if row.get("data") == data and row.get("budget") and row.get("what") in ("classifier", "samples"):
             seeds.setdefault((row["model"], row["budget"]), set()).add(row["seed"])
     for row in rows:
         whole, short = (len(seeds.get((row["model"], budget), ())) for budget in (roster.RECIPE, roster.SHORT))
@@ -393,12 +393,18 @@ def better(first: Mapping[str, Any], second: Mapping[str, Any], about: Mapping[s
     return found is not None and found["interval"][0] > 0 and found["estimate"] > about["margin"]
 
 
+def close(best: Mapping[str, Any], other: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
+    """Whether a cell is behind the best one by no more than the margin, on the seeds that both have."""
+    found = difference(best, other, about)
+    return found is not None and found["estimate"] <= about["margin"]
+
+
 def recommend(models: Mapping[str, Any], about: Mapping[str, Any]) -> list[dict[str, Any]]:
     """By :data:`RULE`, for one need, a list with an entry a kind of values.
 
-    An entry has ``kind``, or null; ``best``, the model with the best mean; ``equal``, those that none is told apart
-    from as better, the quickest to train first; ``choose``, the first of these; ``next``, the best of the others, or
-    null; and ``ahead``, the :func:`difference` of the last two, or null.
+    An entry has ``kind``, or null; ``best``, the model with the best mean; ``equal``, it and those that are behind it,
+    seed by seed, by no more than the margin, the quickest to train first; ``choose``, the first of these; ``next``, the
+    best of the others, or null; and ``ahead``, the :func:`difference` of the best from that, or null.
     """
     cells = column(models, about["key"])
     aside = unranked(cells)
@@ -407,11 +413,10 @@ def recommend(models: Mapping[str, Any], about: Mapping[str, Any]) -> list[dict[
     for kind in sorted({alike(cell) or "" for cell in ranked.values()}):
         same = {model: cell for model, cell in ranked.items() if (alike(cell) or "") == kind}
         best, *others = sorted(same, key=lambda model: order(same[model]["estimate"], about["better"]))
-        equal = [model for model in same if not any(better(other, same[model], about) for other in same.values())]
-        equal = equal or [best]  # pairs share different seeds: each may be told apart from another
+        equal = [best, *(model for model in others if close(same[best], same[model], about))]
         equal.sort(key=lambda model: (seconds_of(models[model]), model != best))
         following = next((model for model in others if model not in equal), None)
-        ahead = difference(same[equal[0]], same[following], about) if following else None
+        ahead = difference(same[best], same[following], about) if following else None
         found.append(
             {"kind": kind or None, "best": best, "equal": equal, "choose": equal[0], "next": following, "ahead": ahead}
         )
