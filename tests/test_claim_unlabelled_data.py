@@ -24,7 +24,7 @@ def rows(suite, gain):
 def textbook(method, labels):
     if labels > 100:
         return -0.03 if method == "naive_bayes" else 0.05
-    return 0.26 if method == "lenet" else 0.1
+    return 0.27 if method == "lenet" else 0.1
 
 
 @pytest.mark.parametrize("suite", ["quick", "textbook"])
@@ -43,8 +43,8 @@ def test_supported_where_the_textbook_is_right():
     found = {finding.key: finding for finding in claim.findings(rows("textbook", textbook))}
     assert found["naive-bayes-few"].estimate == pytest.approx(10.45)  # a tenth of a point more each seed
     assert found["naive-bayes-many"].estimate == pytest.approx(-2.8)
-    assert found["fades"].estimate == pytest.approx(21)
-    assert found["error"].estimate == pytest.approx(3.1)
+    assert found["fades"].estimate == pytest.approx(22)
+    assert found["error"].estimate == pytest.approx(2.1)
     assert all(finding.error > 0 for finding in found.values())
     assert len(found["error"].values) == 10
     assert set(found) == {"naive-bayes-few", "gmm-few", "logistic-few", "lenet-few", "m2-few", "naive-bayes-many",
@@ -66,7 +66,7 @@ def test_figures():
     assert set(figures) == {"error", "gain"}
     assert len(figures["error"].axes[0].patches) == 10
     lines = {line.get_label(): line for line in figures["gain"].axes[0].get_lines()}
-    assert list(lines["LeNet"].get_ydata()) == pytest.approx([26.45, 5.2])
+    assert list(lines["LeNet"].get_ydata()) == pytest.approx([27.45, 5.2])
     assert set(claim.figures(rows("quick", lambda method, labels: 0.1))) == {"error", "gain"}
 
 

@@ -23,8 +23,9 @@ RULE = (
     "One model is told apart from another as better where the 95 % interval of their difference, seed by seed "
     "(Student's t, with the error of sampling the test images), leaves out 0, and the mean difference is more than "
     "matters in practice: the margin of the need. Of the model with the best mean and those that are behind it by no "
-    f"more than that margin, the one that trains in the fewest seconds is to be taken. What is measured with fewer than {SEEDS} seeds is shown and not "
-    "ranked. Likelihoods are ranked among those of the same values alone; a model that is alone with its kind is not."
+    "more than that margin, the one that trains in the fewest seconds is to be taken. What is measured with fewer than "
+    f"{SEEDS} seeds is shown and not ranked. Likelihoods are ranked among those of the same values alone; a model that "
+    "is alone with its kind is not."
 )
 DATA = ("mnist", "fashion_mnist", "digits")  # the data sets that there are tables of
 TEST_IMAGES = {"mnist": 10_000, "fashion_mnist": 10_000, "digits": 360}
