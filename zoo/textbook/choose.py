@@ -218,7 +218,8 @@ def answers(of: Table) -> list[dict[str, Any]]:
         ``because``  why, in a sentence with figures
         ``by``       how far it is ahead of the best of the others, with figures; empty where there is no other
         ``claim``    the name of the claim whose measurements say so
-        ``train``    the command that trains it; empty where nothing is recommended
+        ``train``    the command that trains it, or measures it where the claim trains it in a way of its own; empty
+                     where nothing is recommended
         ===========  ==============================================================================================
     """
     return [
@@ -249,10 +250,11 @@ def _answer(of: Table, need: Mapping[str, Any], own: Mapping[str, Any] | None) -
     by = ""
     if own["next"]:
         by = f"{_ahead(own['ahead'], need)} {_the(own['next'])} ({spelled(cells[own['next']])})"
-    equal = list(own["equal"])
-    return said | {
-        **{"take": take, "name": _name(take), "equal": equal, "because": because, "by": by, "train": row["train"]}
-    }
+    equal = own["equal"]
+    # few labels, masks and densities without classes are of other trainings than the table's commands
+    as_told = need["claim"] == "plenty_of_labels" and not need["levels"]
+    train = row["train"] if as_told else f"python scripts/compare.py claims={need['claim']}"
+    return said | {"take": take, "name": _name(take), "equal": equal, "because": because, "by": by, "train": train}
 
 
 def _name(model: str) -> str:
