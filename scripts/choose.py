@@ -22,7 +22,8 @@ Without needs and limits: what to take for each need, as the report says.
   seconds of training, at most
   mib     of the file of weights, at most
   speed   images classified a second, at least
-  data    mnist, fashion_mnist, or of the quick suite digits (mnist)
+  data    mnist, fashion_mnist, or of the quick suite digits (the first of
+          them that the report is about)
   can     what the model must be able to do besides, with commas: sample,
           log_prob, impute, encode, …; see print(zoo.capabilities())
   from    a report's folder or its models.json (results/textbook)
@@ -39,7 +40,7 @@ from typing import Any
 from zoo.command import command, parse_values
 
 DEFAULTS: dict[str, Any] = {
-    "needs": "", "data": "mnist", "labels": 0, "missing": 0.0, "seconds": 0.0, "mib": 0.0, "speed": 0.0, "can": "",
+    "needs": "", "data": None, "labels": 0, "missing": 0.0, "seconds": 0.0, "mib": 0.0, "speed": 0.0, "can": "",
     "from": str(Path(__file__).resolve().parents[1] / "results" / "textbook"), "json": None,
 }  # fmt: skip
 DATA = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "digits": "the digits"}

@@ -56,8 +56,11 @@ class Choice:
 # Reading a table
 
 
-def read(path: Path, data: str) -> Table:
-    """A report's table of a data set. Raises ``DataError`` where ``path`` holds none, or a damaged one."""
+def read(path: Path, data: str | None = None) -> Table:
+    """A report's table of a data set, if left out of the first one that it is about.
+
+    Raises ``DataError`` where ``path`` holds none, or a damaged one.
+    """
     file = path / "models.json" if path.is_dir() else path
     writes = "python scripts/compare.py writes one"
     try:
@@ -71,6 +74,7 @@ def read(path: Path, data: str) -> Table:
                            if _disagreement(own)), "")  # fmt: skip
     if wrong:
         raise DataError(f"{file} is no table of models; {writes}\nIn it, the table{wrong}")
+    data = data or next((name for name in DATA if name in found["tables"]), DATA[0])
     if data not in found["tables"]:
         known = ", ".join(map(plain.short, found["tables"])) or "nothing"
         raise DataError(f"{file} has no table of data={data}; it is about {known}")
