@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
+import torch
 
 from zoo import config as configuration
 from zoo.errors import ConfigError
@@ -22,8 +23,10 @@ from zoo.textbook.claim import (
     NOT_SUPPORTED,
     SUPPORTED,
     Finding,
+    answered,
     deciding,
     differences,
+    paired_error,
     refuted,
     sampling_error,
     select,
@@ -92,7 +95,7 @@ def finding(*values: float, **threshold: float) -> Finding:
         ((1.0, -1.1, 0.5), INCONCLUSIVE, INCONCLUSIVE),
         ((5.0,), INCONCLUSIVE, INCONCLUSIVE),
         ((5.0, math.nan), INCONCLUSIVE, INCONCLUSIVE),
-        ((5.0, 5.0), SUPPORTED, NOT_SUPPORTED),
+        ((5.0, 5.0), INCONCLUSIVE, INCONCLUSIVE),
     ],
 )
 def test_a_finding_is_judged_by_its_interval(values, above, below):
@@ -219,3 +222,31 @@ def test_a_released_model_is_what_its_recipe_says(folder, tmp_path):
 def test_the_report_takes_released_models():
     kept = [sorted(json.loads((folder / "config.json").read_text())["training"]["recipe"]) for folder in RELEASED]
     assert sorted(roster.words("cnn", "mnist", 0)) in kept
+
+
+def test_values_that_are_all_the_same_do_not_say_how_they_vary():
+    alike = Finding("key", "…", [10.0] * 3, "classes", above=9, bounds=(0, 10))
+    assert alike.interval == (0, 10)
+    assert alike.verdict == INCONCLUSIVE
+    assert alike.chances == (1, 1)
+    known = Finding("key", "…", [10.0] * 3, "parameters", above=9, exact=True)
+    assert known.interval == (10, 10)
+    assert known.verdict == SUPPORTED
+
+
+def test_the_error_of_the_same_images_is_that_of_their_differences():
+    labels = torch.arange(1000) % 10
+    first = labels.clone()
+    first[:100] = -1
+    second = first.clone()
+    second[100:120] = -1  # what one finds difficult, the other does, too
+    one, other = ([answered(guessed, labels)] for guessed in (first, second))
+    assert one[0]["accuracy"] == pytest.approx(0.9)
+    assert other[0]["wrong"] == list(range(120))
+    adds = np.r_[np.zeros(100), np.ones(20), np.zeros(880)]
+    paired = paired_error((one, 1), (other, -1))
+    assert paired == pytest.approx(100 * adds.std(ddof=1) / math.sqrt(1000))
+    assert paired < sampling_error([0.9], [0.88], images=1000) / 2
+    assert paired_error((one, 1)) == pytest.approx(sampling_error([0.9], images=1000), rel=1e-3)
+    with pytest.raises(ValueError, match="1 test images"):
+        paired_error((one, 1), ([answered(labels[:1], labels[:1])], -1))

@@ -318,7 +318,7 @@ class TestNumbers:
             ([12345.0, 12445.0], "12,400", "11,760 to 13,030"),
             ([3.0], "3.00", "–"),
             ([120.0, math.inf, math.nan], "none in 2 of 3 seeds", "–"),
-            ([0.0, 0.0], "0", "0 to 0"),
+            ([0.0, 0.0], "0", "–"),
         ],
     )
     def test_numbers_are_as_precise_as_they_are_certain(self, values, estimate, interval):

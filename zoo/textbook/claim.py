@@ -22,6 +22,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from zoo.metrics.intervals import chance_above, mean_interval
 
 Row = dict[str, Any]
@@ -30,6 +33,7 @@ SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE = "supported", "not supported", "inconclu
 MEASURED = "measured"  # a finding that judges nothing
 VERDICTS = (SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE)
 LEVEL = 0.95  # of intervals
+WRONG = "wrong"  # the measurement that lists test images
 RULE = (
     "A finding is supported where the whole 95 % interval (Student's t over seeds; where the same test images serve "
     "all of them, with the error of sampling these) lies on the stated side of its threshold, not supported where the "
@@ -90,6 +94,8 @@ class Finding:
         command: what repeats it; the claim's own command if left out.
         error: a standard error that all values share, in their unit, such as :func:`sampling_error`.
         bounds: what the quantity cannot leave, such as (0, 1) for an AUROC: its interval stays within.
+        exact: nothing in the values is random, such as numbers of parameters: values that are all the same are then
+            known; otherwise they are too few to tell how they vary.
     """
 
     key: str
@@ -101,6 +107,7 @@ class Finding:
     command: str | None = None
     error: float = 0.0
     bounds: tuple[float, float] = (-math.inf, math.inf)
+    exact: bool = False
 
     def __post_init__(self) -> None:
         if self.above is not None and self.below is not None:
@@ -115,8 +122,9 @@ class Finding:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the mean, see :func:`zoo.metrics.intervals.mean_interval`, within ``bounds``."""
-        low, high = mean_interval(self.values, LEVEL, self.error)
+        """95 % interval of the mean, see :func:`zoo.metrics.intervals.mean_interval`, within ``bounds``: no narrower
+        than these where values that are not ``exact`` are all the same, and nothing says how they vary."""
+        low, high = (-math.inf, math.inf) if self._alike else mean_interval(self.values, LEVEL, self.error)
         return max(low, self.bounds[0]), min(high, self.bounds[1])
 
     @property
@@ -128,7 +136,13 @@ class Finding:
             return self._chances(self.above, 1)
         return (1.0, 1.0) if self.below is None else self._chances(self.below, -1)
 
+    @property
+    def _alike(self) -> bool:
+        return not self.exact and not self.error and len(set(self.values)) == 1 and math.isfinite(self.values[0])
+
     def _chances(self, threshold: float, sign: int) -> tuple[float, float]:
+        if self._alike:
+            return 1.0, 1.0
         signed = [sign * value for value in self.values]
         other = [-value for value in signed]
         return (
@@ -199,6 +213,33 @@ def sampling_error(*accuracies: Sequence[float], images: int) -> float:
     """
     means = [sum(values) / len(values) for values in accuracies]
     return 100 * math.sqrt(sum(mean * (1 - mean) / images for mean in means))
+
+
+def answered(guessed: Tensor, labels: Tensor) -> Row:
+    """What :func:`paired_error` needs of a measurement: ``accuracy`` in [0, 1], the number of images ``tested``, and
+    the places of those that are ``wrong``; from the classes ``(N,)`` that were guessed, and the right ones."""
+    wrong = (guessed != labels).nonzero()[:, 0].tolist()
+    return {"accuracy": 1 - len(wrong) / len(labels), "tested": len(labels), WRONG: wrong}
+
+
+def paired_error(*weighted: tuple[Sequence[Row], float]) -> float:
+    """The standard error, in points, that test images bring into a sum of mean accuracies, each with its weight.
+
+    It is that of the mean over images of what each of them adds: an image that is as difficult for one classifier as
+    for another adds nothing to their difference, which :func:`sampling_error` cannot know.
+
+    Args:
+        *weighted: rows with what :func:`answered` tells, over seeds, and the weight of their mean accuracy, such as 1
+            and -1; all were asked about the same test images in the same order.
+    """
+    images = weighted[0][0][0]["tested"]
+    adds = torch.zeros(images, dtype=torch.float64)
+    for rows, weight in weighted:
+        for row in rows:
+            if row["tested"] != images:
+                raise ValueError(f"{row['tested']} test images cannot be compared with {images} others one by one")
+            adds[row[WRONG]] -= weight / len(rows)
+    return 100 * float(adds.std()) / math.sqrt(images)
 
 
 def select(rows: Sequence[Row], **wanted: Any) -> list[Row]:

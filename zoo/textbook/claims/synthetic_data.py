@@ -7,7 +7,6 @@ that those of a class are a mixture of normal distributions. Where images are fe
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from zoo.data.batches import Augment
 from zoo.data.splits import Split
 from zoo.questions.classify import classify
 from zoo.tasks.sample_quality import joined, labelled_samples, taught
-from zoo.textbook.claim import Case, Claim, Finding, Row, differences, select, values
+from zoo.textbook.claim import Case, Claim, Finding, Row, answered, differences, paired_error, select, values
 from zoo.textbook.lab import Lab
 from zoo.textbook.report import panels
 
@@ -32,7 +31,6 @@ STEPS, BATCH = {100: 500, 300: 500, 1_000: 1_000, 10_000: 2_000}, 64  # of MNIST
 SAID = "500 for n = 100 and 300, 1,000 for 1,000 and 2,000 for 10,000"
 QUICK_STEPS = 50
 ALL_SAMPLES, ALL_STEPS, ALL_BATCH = 50_000, 2_000, 128
-TEST = {"mnist": 10_000, "digits": 359}  # images
 SEEDS = 5
 SHIFT = 2  # pixels each way
 COMPONENT = 50  # images of a class for each of its Gaussians
@@ -70,7 +68,7 @@ CLAIM = Claim(
     "of real ones in half of what the classifier sees, and bring nothing that the others do not show; that alone they "
     "teach almost as much says that the mixture has kept nearly all that tells the classes apart, though its samples "
     "are blurred.",
-    version=3,
+    version=4,
 )
 
 
@@ -109,8 +107,7 @@ def generator(lab: Lab, data: str, n: int, seed: int) -> Model:
 
 
 def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
-    """``accuracy`` on the test images, in [0, 1], of a classifier taught by ``n`` images, ``m`` samples, or both; the
-    numbers of those that it gets ``wrong``."""
+    """See ``answered``: of a classifier taught by ``n`` images, ``m`` samples, or both."""
     data, n, what, seed = case["data"], case["n"], case["taught"], case["seed"]
     splits = lab.splits(data, train_size=0 if n == ALL[data] else n, split_seed=seed)
     images = splits.train
@@ -121,8 +118,7 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     batch = ALL_BATCH if n == ALL[data] else BATCH
     student = taught(images, splits.spec, seed, case["steps"], batch, augment)
     guessed = torch.cat([classify(student, x).argmax(1) for x, _ in splits.test.chunks(2_000)])
-    wrong = (guessed != splits.test.labels).nonzero()[:, 0].tolist()
-    return {"accuracy": 1 - len(wrong) / len(guessed), "wrong": wrong}
+    return answered(guessed, splits.test.labels)
 
 
 def _repeated(images: Split, count: int) -> Split:
@@ -176,17 +172,8 @@ def _gains(rows: Sequence[Row], better: Mapping[str, Any], than: Mapping[str, An
 
 
 def _error(rows: Sequence[Row], *signed: tuple[Mapping[str, Any], int]) -> float:
-    """The standard error, in points, that test images bring into a sum of mean accuracies with signs.
-
-    It is that of the mean over images of what each of them adds: an image that is as difficult for one classifier as
-    for another adds nothing to their difference.
-    """
-    adds = torch.zeros(TEST[rows[0]["data"]], dtype=torch.float64)
-    for wanted, sign in signed:
-        found = select(rows, **wanted)
-        for row in found:
-            adds[row["wrong"]] -= sign / len(found)
-    return 100 * float(adds.std()) / math.sqrt(len(adds))
+    """See ``paired_error``."""
+    return paired_error(*((select(rows, **wanted), sign) for wanted, sign in signed))
 
 
 def figures(rows: Sequence[Row]) -> dict[str, Figure]:

@@ -18,7 +18,19 @@ from matplotlib.figure import Figure
 from zoo.errors import ZooError
 from zoo.files import write_bytes, write_json, write_text
 from zoo.textbook import choose, needs, words
-from zoo.textbook.claim import MEASURED, RULE, SUPPORTED, VERDICTS, Claim, Finding, Row, deciding, judged, verdict
+from zoo.textbook.claim import (
+    MEASURED,
+    RULE,
+    SUPPORTED,
+    VERDICTS,
+    WRONG,
+    Claim,
+    Finding,
+    Row,
+    deciding,
+    judged,
+    verdict,
+)
 from zoo.textbook.report import drawing
 from zoo.textbook.report.panels import FAINT, INK, family, name
 
@@ -180,7 +192,7 @@ def _known(value: Any) -> Any:
 def numbers(blocks: Sequence[Block]) -> str:
     """All measurements as CSV, a line each, with the parameters of the case as JSON, its seconds and the command.
 
-    Lists are JSON, too; a number that is not finite is left empty.
+    Lists are JSON, too; a number that is not finite is left empty; which test images were wrong is not told.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -189,7 +201,7 @@ def numbers(blocks: Sequence[Block]) -> str:
         for row, parameters, seconds in zip(block.rows, block.parameters, block.seconds, strict=True):
             case = json.dumps(parameters, sort_keys=True, ensure_ascii=False)
             for quantity, value in row.items():
-                if quantity not in parameters:
+                if quantity not in parameters and quantity != WRONG:
                     value = _known(value)
                     value = json.dumps(value) if isinstance(value, list | dict | bool) else value
                     writer.writerow([block.name, case, quantity, value, seconds, block.command])
