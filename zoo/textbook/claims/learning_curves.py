@@ -63,13 +63,13 @@ CLAIM = Claim(
     f"in the intervals; judged is who is ahead with {FEW} labels, and with most. The crossover is the number of labels "
     "at which the discriminative model gets ahead to stay ahead, by linear interpolation over the logarithm, of each "
     "seed that has them all.",
-    discussion="That the discriminative learner ends better is plain where the pair shares its form, and of Fashion-"
-    "MNIST. That the generative one is ahead with few labels is not: naive Bayes is behind logistic regression from "
-    "30 labels on. Likely reasons, which were not tested apart: pixels are so far from independent that naive Bayes "
-    "counts the same evidence many times over, and logistic regression that starts at zero and takes some hundred "
-    "steps is held back much as by a penalty, unlike that of Ng & Jordan, whose theorem is about unregularised fits "
-    "and about error bounds. The mixture does not share its form with the MLP: with a Gaussian for each thousand "
-    "images its own error keeps falling, on MNIST to where the MLP's is without shifted images, so that a fixed "
+    discussion="That the discriminative learner ends better is plain where the pair shares its form. That the "
+    f"generative one is ahead with few labels is not: with {FEW} naive Bayes is no better than logistic regression, "
+    "and with more it is behind. Likely reasons, which were not tested apart: pixels are so far from independent that "
+    "naive Bayes counts the same evidence many times over, and logistic regression that starts at zero and takes some "
+    "hundred steps is held back much as by a penalty, unlike that of Ng & Jordan, whose theorem is about unregularised "
+    "fits and about error bounds. The mixture does not share its form with the MLP: with a Gaussian for each thousand "
+    "images its own error keeps falling, on MNIST to about where the MLP's is without shifted images, so that a fixed "
     "asymptote, which the claim is about, is not what it has.",
     version=3,
 )

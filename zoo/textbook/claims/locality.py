@@ -48,16 +48,15 @@ CLAIM = Claim(
     "that to the neighbourhood of pixels: where they are permuted, the same way in all images, its advantage is gone.",
     source="LeCun, Bottou, Bengio & Haffner 1998, Gradient-Based Learning Applied to Document Recognition; permuted "
     "pixels as in Goodfellow et al. 2013, An Empirical Investigation of Catastrophic Forgetting",
-    protocol="MNIST and Fashion-MNIST; 10,000 training images, drawn anew for each seed: four of the image and of "
-    "permuted pixels, three of what lies between, which is of MNIST alone. "
-    "AdamW, one learning rate for both, no augmentation, no dropout; "
-    f"{EPOCHS['cnn']} epochs of the CNN and {EPOCHS['mlp']} of the MLP, the last one kept: with half as many "
-    "neither is more accurate on validation images of another draw, and twice as many move the MLP by less than half a "
-    "point, up or down. The CNN has 29,178 "
-    "parameters (16, 32 and 64 maps), the MLP 30,034 (two layers of 36). Each seed draws a permutation of all pixels, "
-    "used for all images of training and test, and two milder ones: "
-    f"blocks of {BLOCK}×{BLOCK} pixels moved as wholes, and pixels shuffled within each block. Accuracy on the 10,000 "
-    "test images, whose sampling error, that of a difference image by image, is in the intervals.",
+    protocol="MNIST and Fashion-MNIST; 10,000 training images, drawn anew for each seed: "
+    f"{SEEDS['image']} of the image and of permuted pixels, {SEEDS['within']} of what lies between, which is of MNIST "
+    "alone. AdamW, one learning rate for both, no augmentation, no dropout; "
+    f"{EPOCHS['cnn']} epochs of the CNN and {EPOCHS['mlp']} of the MLP, the last one kept: with half as many neither "
+    "is more accurate on validation images of another draw, and twice as many move the MLP by less than half a point, "
+    "up or down. The CNN has 29,178 parameters (16, 32 and 64 maps), the MLP 30,034 (two layers of 36). Each seed "
+    "draws a permutation of all pixels, used for all images of training and test, and two milder ones: blocks of "
+    f"{BLOCK}×{BLOCK} pixels moved as wholes, and pixels shuffled within each block. Accuracy on the 10,000 test "
+    "images, whose sampling error, that of a difference image by image, is in the intervals.",
     discussion="The CNN's advantage is one of locality: permuted, it falls to where the MLP is or below, and the MLP "
     "is as good as before. A tie is what a network without its assumption would give; that the CNN ends lower on "
     "permuted digits has a likely reason, not tested apart, in pooling, which throws away which of four pixels was "
