@@ -15,7 +15,7 @@ from zoo.base.model import Model
 from zoo.data.batches import Augment
 from zoo.data.splits import Split
 from zoo.questions.classify import classify
-from zoo.tasks.sample_quality import joined, labelled_samples, taught
+from zoo.tasks.students import joined, labelled_samples, taught
 from zoo.textbook.claim import Case, Claim, Finding, Row, answered, paired_error, select, values
 from zoo.textbook.lab import Lab
 from zoo.textbook.report import panels
