@@ -48,8 +48,8 @@ def test_cases(suite):
 
 def test_supported_where_the_textbook_is_right():
     found = {finding.key: finding for finding in claim.findings(rows("textbook", textbook))}
-    assert found["naive-bayes-few"].estimate == pytest.approx(10.45)  # a tenth of a point more each seed
-    assert found["naive-bayes-many"].estimate == pytest.approx(-2.8)
+    assert found["naive-bayes-few"].estimate == pytest.approx(10.2)  # a tenth of a point more each seed
+    assert found["naive-bayes-many"].estimate == pytest.approx(-2.9)
     assert found["fades"].estimate == pytest.approx(22)
     assert found["error"].estimate == pytest.approx(2.1)
     assert all(finding.error > 0 for finding in found.values())
@@ -73,7 +73,7 @@ def test_figures():
     assert set(figures) == {"error", "gain"}
     assert len(figures["error"].axes[0].patches) == 10
     lines = {line.get_label(): line for line in figures["gain"].axes[0].get_lines()}
-    assert list(lines["LeNet"].get_ydata()) == pytest.approx([27.45, 5.2])
+    assert list(lines["LeNet"].get_ydata()) == pytest.approx([27.45, 5.1])
     assert set(claim.figures(rows("quick", lambda method, labels: 0.1))) == {"error", "gain"}
 
 

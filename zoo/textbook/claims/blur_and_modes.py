@@ -20,6 +20,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import pad
 
 from zoo import capability
 from zoo.base.likelihoods import binarise
@@ -54,6 +55,7 @@ REAL_SEEDS = {"mnist": 3, "digits": 2}  # sets of them without an image in commo
 FINE = {"mnist": (HIGH, 1.0), "digits": (HIGH * 8 / 28, 0.5 * 8 / 28)}
 ROWS, COLUMNS = 2, 8  # images of each kind that are kept
 SIDE = 4  # of the square that they are shown in
+FRAME = 96  # grey level of the lines between them
 CHUNK = 2_000  # images whose pixels are drawn at a time
 
 CLAIM = Claim(
@@ -319,8 +321,9 @@ def shown(pictures: Mapping[str, str], title: str) -> Figure:
     for axes, (label, text) in zip(figure.subplots(2, 2).flat, pictures.items(), strict=True):
         pixels = torch.from_numpy(np.array(Image.open(io.BytesIO(base64.b64decode(text)))))
         images = pixels.unflatten(0, (ROWS, -1)).unflatten(2, (COLUMNS, -1)).transpose(1, 2).flatten(0, 1)
-        square = images.unflatten(0, (SIDE, SIDE)).transpose(1, 2).flatten(2).flatten(0, 1)
-        axes.imshow(square, cmap="gray", vmin=0, vmax=255)
+        framed = pad(images, (1, 1, 1, 1), value=FRAME)
+        square = framed.unflatten(0, (SIDE, SIDE)).transpose(1, 2).flatten(2).flatten(0, 1)
+        axes.imshow(square.numpy(), cmap="gray", vmin=0, vmax=255)
         axes.set_title(label, fontsize=9, loc="left", color=panels.INK)
         axes.set_axis_off()
     return figure

@@ -85,7 +85,7 @@ CLAIM = Claim(
     "training images, M2's with 2,000 of them.",
     discussion="Whether EM helps depends on whether the groups that raise the likelihood are classes. A Gaussian of "
     "full covariance finds digits. Naive Bayes, to which pixels are independent, explains more by slant and by the "
-    "width of strokes, and tens of thousands of images without a label outweigh a hundred with one: it may lose even "
+    "width of strokes, and tens of thousands of images without a label outweigh a hundred with one: it loses even "
     "where labels are few, unlike in texts, whose words are closer to independent. Codes of fifty latents are no "
     "better for a linear classifier than pixels are: the VAE was not asked to make classes linear in them, and what "
     "helps is that neighbours in them are of one class, which the spreading of labels uses. M2 gains nothing, where "
@@ -93,8 +93,9 @@ CLAIM = Claim(
     "With the paper's own weight as few passes lose the classes: 33 % of held-out training images were right where "
     "2,000 images came twelve times, and 77 % after eight with 250 times that weight. As long as the decoder does not "
     "need the class, the bound of an unlabelled image pulls q(y | x) towards any partition that is easy to learn, "
-    "which is likely, and was not tested. Spread labels gain most by what follows: of one draw's classes 93 % were "
-    "right after the first spreading, 98 % of those that were certain, and 97 % after the second.",
+    "which is likely, and was not tested. Labels that spread are right for the most part: of one "
+    "draw's, 97 % of those that were certain after the first time, and 97 % of all after the second. Which images have "
+    "the labels decides much: the LeNet errs on 2.2 to 3.5 % of the test images, by the draw.",
     version=4,
 )
 
