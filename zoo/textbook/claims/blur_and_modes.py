@@ -91,7 +91,7 @@ CLAIM = Claim(
 
 def cases(suite: str) -> list[Case]:
     data = "digits" if suite == "quick" else "mnist"
-    found = []
+    found: list[Case] = []
 
     def add(model: str, epochs: int, seeds: int, seconds: float, drawn: bool = False) -> None:
         found.extend(
