@@ -371,7 +371,11 @@ class GMM(Density):
             within = within + part @ (basis[:, :, None] * basis[:, None]).flatten(1)
         inner = self.covariance.dense(which, seen.dtype) - s * eye
         within = within.unflatten(-1, (self.size, self.size))
-        factors, pivots = torch.linalg.lu_factor(s * eye + within @ inner)
+        if within.dim() > inner.dim():  # each mask with each component: a large product is quicker than many small ones
+            product = (within[:, 0] @ inner.transpose(0, 1).flatten(1)).unflatten(2, inner.shape[::2]).transpose(1, 2)
+        else:
+            product = within @ inner
+        factors, pivots = torch.linalg.lu_factor(s * eye + product)
 
         def solve(columns: Tensor) -> Tensor:
             return torch.linalg.lu_solve(factors, pivots, columns)
