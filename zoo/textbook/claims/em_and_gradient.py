@@ -129,7 +129,7 @@ def cases(suite: str) -> list[Case]:
     setup = SETUPS[suite]
     shared = {key: setup[key] for key in ("data", "n", "components", "pca")}
     rates: dict[str, Sequence[float]] = {"em": (0.0,), **RATES}
-    size, base = setup["n"] * setup["components"] * setup["pca"] / 1e6, 0.5 if suite == "textbook" else 0.3
+    size, base = setup["n"] * setup["components"] * setup["pca"] / 1e6, 0.5 if suite == "textbook" else 0.2
     tuning = TUNING if suite == "textbook" else TUNING[:1]
     return [
         Case({**shared, "method": method, "rate": rate, "passes": setup[method], "seed": seed},

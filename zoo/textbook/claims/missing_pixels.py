@@ -82,14 +82,14 @@ def cases(suite: str) -> list[Case]:
         lines += [("digits", "mlp", MASKED, 1.0, 5), ("digits", "mlp", COMPLETED, 1.0, 5)]
     else:
         lines = [
-            ("mnist", "naive_bayes", MARGINAL, 2.0, 5),
+            ("mnist", "naive_bayes", MARGINAL, 1.0, 5),
             ("mnist", "gmm", MARGINAL, 45.0, 3),
             ("mnist", "vae", MARGINAL, 30.0, 3),
-            *(("mnist", model, fill, 3.0, 5) for model in ("logistic_regression", "mlp") for fill in (LOCAL, MEAN)),
+            *(("mnist", model, fill, 2.5, 5) for model in ("logistic_regression", "mlp") for fill in (LOCAL, MEAN)),
             *(("mnist", "cnn", fill, 8.0, 3) for fill in (LOCAL, MEAN)),
             ("mnist", "cnn", MASKED, 44.0, 3),
-            ("mnist", "cnn", COMPLETED, 8.0, 3),
-            ("fashion_mnist", "naive_bayes", MARGINAL, 2.0, 5),
+            ("mnist", "cnn", COMPLETED, 6.0, 3),
+            ("fashion_mnist", "naive_bayes", MARGINAL, 1.0, 5),
             ("fashion_mnist", "gmm", MARGINAL, 28.0, 3),
             *(("fashion_mnist", "cnn", fill, 7.0, 3) for fill in (LOCAL, MEAN)),
             ("fashion_mnist", "cnn", MASKED, 44.0, 3),
