@@ -412,7 +412,8 @@ class GMM(Density):
         """log π_k N(x_o; μ_k, Σ_k), of the seen pixels o of flat images, for all components of ``groups``, ``(B, …)``.
 
         What depends on the seen pixels alone is found once for them all."""
-        which = torch.arange(self.groups * self.num_components, device=x.device).view(self.groups, -1)[groups].flatten()
+        every = torch.arange(self.groups * self.num_components, device=x.device).view(self.groups, -1)
+        which = every[list(groups)].flatten()
         result = x.new_empty(len(x), len(which))
         for rows in self._alike(observed, self._few(len(which))):
             seen = observed[rows[:, 0]]
