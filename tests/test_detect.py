@@ -387,6 +387,7 @@ def test_command_against(run, tmp_path):
     words = (f"ckpt={run}", "against=image_folder", f"path={tmp_path / 'noise'}", "images=100")
     said = detect(*words, f"background={run}", f"json={tmp_path / 'out.json'}")
     assert "100 test images against 20 of image_folder" in said
+    assert "its length by lzma-paeth, of 3 codes the one by which training images are the shortest" in said
     scores = json.loads((tmp_path / "out.json").read_text())["scores"]
     assert list(scores) == [
         "likelihood_ratio", "combined", "log_prob", "typicality", "complexity", "reconstruction", "mahalanobis",
