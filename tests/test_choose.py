@@ -248,8 +248,12 @@ class TestTable:
         assert (half["equal"], half["choose"]) == (["cnn", "mlp"], "cnn")
 
     def test_without_labels_only_models_that_need_none_are_recommended(self):
-        scored = [area(data, model, seed, combined=0.99 + (model == "cnn") / 200, complexity=0.98)
-                  for data in ("mnist", "fashion_mnist") for model in ("cnn", "vae", "gmm") for seed in range(3)]  # fmt: skip
+        scored = [
+            area(data, model, seed, combined=0.99 + (model == "cnn") / 200, complexity=0.98)
+            for data in ("mnist", "fashion_mnist")
+            for model in ("cnn", "vae", "gmm")
+            for seed in range(3)
+        ]
         table = needs.table({"anomalies": scored}, CAPABILITIES)
         take = {answer["need"]: answer["take"] for answer in choose.answers(table)}
         assert take["anomalies"] == "cnn"
