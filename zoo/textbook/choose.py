@@ -246,7 +246,8 @@ def answers(of: Table) -> list[dict[str, Any]]:
         ``take``     the key of the model to take, such as ``"gmm"``; null where nothing is recommended
         ``name``     the model in words, such as ``"Gaussian mixture"``; empty where nothing is recommended
         ``equal``    the keys of all that are not told apart from the best, ``take`` the first; may be empty
-        ``because``  why, in a short sentence with its figure
+        ``figure``   what it reaches, and how it was asked; empty where nothing is recommended
+        ``because``  why, in a short sentence with the figure
         ``by``       how far it is ahead of the best of the others, with figures; empty where there is no other
         ``rivals``   the models that are not told apart from it, with their figures; may be empty
         ``claim``    the name of the claim whose measurements say so
@@ -268,7 +269,7 @@ def without_labels(of: Table) -> Table:
 
 def _answer(of: Table, need: Mapping[str, Any], own: Mapping[str, Any] | None) -> dict[str, Any]:
     said = {key: need[key] for key in ("label", "at", "claim", "source")}
-    said |= {"need": need["key"], "data": of["data"], "margin": _margin(need), "rivals": ""}
+    said |= {"need": need["key"], "data": of["data"], "margin": _margin(need), "rivals": "", "figure": ""}
     cells = {model: row["needs"][need["key"]] for model, row in of["models"].items()}
     if own is None:
         aside = unranked({model: cell for model, cell in cells.items() if cell["seeds"]}, need)
@@ -284,7 +285,7 @@ def _answer(of: Table, need: Mapping[str, Any], own: Mapping[str, Any] | None) -
         by = f"{_ahead(own['ahead'], need)} {_the(own['next'])} ({spelled(cells[own['next']])})"
     # few labels, masks and densities without classes are of other trainings than the table's commands
     train = row["train"] if need["timed"] else f"python scripts/compare.py claims={need['claim']}"
-    said |= {"rivals": ", ".join(f"{_name(model)} ({spelled(cells[model])})" for model in rivals)}
+    said |= {"figure": told, "rivals": ", ".join(f"{_name(model)} ({spelled(cells[model])})" for model in rivals)}
     return said | {
         "take": take,
         "name": _name(take),

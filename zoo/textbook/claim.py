@@ -20,12 +20,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from zoo.metrics.intervals import chance_above, mean_interval
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Row = dict[str, Any]
 
@@ -232,6 +232,8 @@ def paired_error(*weighted: tuple[Sequence[Row], float]) -> float:
         *weighted: rows with what :func:`answered` tells, over seeds, and the weight of their mean accuracy, such as 1
             and -1; all were asked about the same test images in the same order.
     """
+    import torch  # reading a report needs none
+
     images = weighted[0][0][0]["tested"]
     adds = torch.zeros(images, dtype=torch.float64)
     for rows, weight in weighted:

@@ -54,6 +54,8 @@ def panel(title: str, x: str, y: str, size: tuple[float, float] = SIZE) -> tuple
     axes.set_xlabel(x, fontsize=9, color=INK)
     axes.set_ylabel(y, fontsize=9, color=INK)
     axes.tick_params(labelsize=8, colors=INK)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:,.6g}".replace("-", "−"))
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["bottom", "left"]].set_color(INK)
     axes.grid(color=FAINT, linewidth=0.5, alpha=0.6)
