@@ -454,26 +454,30 @@ class TestAnswers:
         found = {answer["need"]: answer for answer in choose.answers(table)}
         assert (found["accuracy"]["take"], found["accuracy"]["name"]) == ("mlp", "MLP")
         assert found["accuracy"]["because"] == (
-            "99.10 ± 0.23 %; the CNN is as good, it trains the quickest, in 45.00 s."
+            "99.10 ± 0.23 %; the CNN is as good, this trains the quickest, in 45.00 s."
         )
         assert found["accuracy"]["rivals"] == "CNN (99.30 ± 0.21 %)"
         assert found["accuracy"]["by"] == "1.10 ± 0.33 points more than the Gaussian mixture (98.20 ± 0.39 %)"
         assert found["accuracy"]["margin"] == "0.3 points"
         assert found["accuracy"]["train"] == "python train.py model=mlp data=mnist"
         assert found["training"]["because"] == "2.00 s; the RNN is as good."
-        assert found["training"]["by"] == "a factor of 15 less than the Gaussian mixture (30.00 s)"
+        assert found["training"]["by"] == "a factor of 15 below the Gaussian mixture (30.00 s)"
         assert found["training"]["margin"] == "a factor of 2"
         assert found["unlabelled"]["because"].endswith("% (labels spread along codes), the best.")
         assert found["unlabelled"]["train"] == "python scripts/compare.py claims=unlabelled_data"
         assert found["labels"]["at"] == "300 labels"
 
     def test_says_where_nothing_can_be_compared(self, table):
+        alone = {**table, "models": {model: table["models"][model] for model in ("naive_bayes", "gmm")}}
         found = {answer["need"]: answer for answer in choose.answers(table)}
         assert (found["sampling"]["take"], found["sampling"]["equal"]) == (None, [])
         assert (
             found["sampling"]["because"] == "Nothing can be compared: DCGAN measured with 1 seed, where 3 are needed."
         )
         assert found["anomalies"]["because"] == "Not measured on this data set."
+        clothes = {answer["need"]: answer for answer in choose.answers(alone)}
+        told = "Nothing can be compared: each model is alone with its kind of values."
+        assert clothes["density"]["because"] == told
 
     def test_a_bound_is_marked(self):
         assert (

@@ -351,6 +351,7 @@ class TestNumbers:
             (Finding("key", "…", [2.0, 2.1], "ratio"), "2.05 ± 0.64"),
             (Finding("key", "…", [0.9999, 0.9998], "AUROC", bounds=(0, 1)), "0.99985 AUROC (0.99921 to 1.00000)"),
             (Finding("key", "…", [3.0], "points"), "3.00 points in one seed"),
+            (Finding("key", "…", [0.0, 0.0, 0.0], "nats"), "0 nats in all 3 seeds"),
             (Finding("key", "…", [4.0, 4.0], "classes"), "4.00 classes"),
             (Finding("key", "…", [math.nan, 4.0], "labels"), "none in 1 of 2 seeds"),
         ],
@@ -370,7 +371,7 @@ class TestOutcomes:
             Finding("told", "It is measured.", [5.0, 6.0, 7.0], "points"),
         ]
         assert words.outcome(findings) == (
-            "Refuted by “MNIST: it is more”: −2.010 ± 0.025 points, where > 0 had to hold; Fashion-MNIST 1.05 ± 0.12 "
+            "Refuted by “MNIST: it is more”: −2.010 ± 0.025 points, where more than 0 was asked for; Fashion-MNIST 1.05 ± 0.12 "
             "points."
         )
         assert words.tally(findings) == "1 of 2 findings hold, 1 refuted"
@@ -379,7 +380,7 @@ class TestOutcomes:
 
     def test_of_one_that_holds(self):
         alone = [Finding("a", "It is more.", [2.0, 2.01, 2.02], "points", above=0)]
-        assert words.outcome(alone) == "Holds: “It is more”: 2.010 ± 0.025 points, where > 0 had to hold."
+        assert words.outcome(alone) == "Holds: “It is more”: 2.010 ± 0.025 points, where more than 0 was asked for."
         assert words.tally(alone) == "1 of 1 finding holds"
         assert words.correction(alone) == "1 judged; none speaks against the claim."
 

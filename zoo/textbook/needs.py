@@ -311,10 +311,12 @@ def trained_longest(rows: Iterable[Row], data: str) -> Iterator[Row]:
         if row.get("data") == data and row.get("budget") and row.get("what") in ("classifier", "samples"):
             seeds.setdefault((row["model"], row["budget"]), set()).add(row["seed"])
     for row in rows:
-        whole, short = (len(seeds.get((row["model"], budget), ())) for budget in (roster.RECIPE, roster.SHORT))
-        budget = roster.SHORT if whole < min(SEEDS, short) else roster.RECIPE
-        if not row.get("budget") or (row.get("data") == data and row["budget"] == budget):
+        if not row.get("budget"):
             yield row
+        elif row.get("data") == data:
+            whole, short = (len(seeds.get((row["model"], budget), ())) for budget in (roster.RECIPE, roster.SHORT))
+            if row["budget"] == (roster.SHORT if whole < min(SEEDS, short) else roster.RECIPE):
+                yield row
 
 
 def nearest(wanted: float, levels: Sequence[float]) -> float:

@@ -148,7 +148,9 @@ def outcome(findings: Sequence[Finding]) -> str:
         SUPPORTED: "Holds, with the least margin:" if several else "Holds:",
         INCONCLUSIVE: "Undecided, mostly for" if several else "Undecided:",
     }[verdict(findings)]
-    said = f"{lead} “{decides.statement.rstrip('.')}”: {measured(decides)}, where {threshold(decides)} had to hold"
+    sign, _, bar = threshold(decides).partition(" ")
+    asked = f"{'more' if sign == '>' else 'less'} than {bar} was asked for"
+    said = f"{lead} “{decides.statement.rstrip('.')}”: {measured(decides)}, where {asked}"
     return f"{said}{_elsewhere(decides, findings)}."
 
 
