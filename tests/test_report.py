@@ -371,8 +371,8 @@ class TestOutcomes:
             Finding("told", "It is measured.", [5.0, 6.0, 7.0], "points"),
         ]
         assert words.outcome(findings) == (
-            "Refuted by “MNIST: it is more”: −2.010 ± 0.025 points, where more than 0 was asked for; Fashion-MNIST 1.05 ± 0.12 "
-            "points."
+            "Refuted by “MNIST: it is more”: −2.010 ± 0.025 points, where more than 0 was asked for; Fashion-MNIST "
+            "1.05 ± 0.12 points."
         )
         assert words.tally(findings) == "1 of 2 findings hold, 1 refuted"
         assert words.correction(findings).startswith("2 judged: to refute the claim")
