@@ -352,7 +352,7 @@ class TestNumbers:
             (Finding("key", "…", [0.9999, 0.9998], "AUROC", bounds=(0, 1)), "0.99985 AUROC (0.99921 to 1.00000)"),
             (Finding("key", "…", [3.0], "points"), "3.00 points in one seed"),
             (Finding("key", "…", [0.0, 0.0, 0.0], "nats"), "0 nats in all 3 seeds"),
-            (Finding("key", "…", [4.0, 4.0], "classes"), "4.00 classes"),
+            (Finding("key", "…", [4.0, 4.0], "classes", exact=True), "4.00 classes"),
             (Finding("key", "…", [math.nan, 4.0], "labels"), "none in 1 of 2 seeds"),
         ],
     )
