@@ -341,8 +341,8 @@ def _margin(need: Mapping[str, Any]) -> str:
 
 
 def _ahead(found: Mapping[str, Any] | None, need: Mapping[str, Any]) -> str:
-    """A :func:`zoo.textbook.comparisons.difference` in words: ``"0.49 ± 0.12 points more than"``, ``"2.1 times that of"``,
-    ``"a factor of 2.1 below"``."""
+    """A :func:`zoo.textbook.comparisons.difference` in words: ``"0.49 ± 0.12 points more than"``, ``"2.1 times that
+    of"``, ``"a factor of 2.1 below"``."""
     if found is None:
         return "better than"
     if need["relative"]:
