@@ -30,10 +30,12 @@ SHORTER: dict[str, tuple[str, ...]] = {
 GENERATIVE = ("naive_bayes", "gmm", "hmm", "vae")  # those that classify, too
 DISCRIMINATIVE = ("logistic_regression", "svm", "mlp", "cnn", "rnn")
 CLASSIFIERS = (*GENERATIVE, *DISCRIMINATIVE)
+UNLABELLED = (*GENERATIVE, "dcgan")  # those that can be trained without labels
 QUICK = ("naive_bayes", "gmm", "logistic_regression", "mlp")  # in the quick suite
 NAMES = {
     "naive_bayes": "naive Bayes", "gmm": "Gaussian mixture", "hmm": "hidden Markov", "vae": "VAE", "dcgan": "DCGAN",
     "logistic_regression": "logistic regression", "svm": "SVM", "mlp": "MLP", "cnn": "CNN", "rnn": "RNN",
+    "lenet": "LeNet",
 }  # fmt: skip
 UNSEEDED = ("naive_bayes", "hmm")  # nothing of their training is random: their seeds draw other training images
 

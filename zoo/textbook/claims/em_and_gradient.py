@@ -33,7 +33,7 @@ SETUPS: dict[str, dict[str, Any]] = {
     "quick": {"data": "digits", "n": 1000, "components": 5, "pca": 10, "em": 20, "full": 60, "mini": 30},
 }  # passes of EM, of a gradient of all images, of gradients of mini-batches
 RATES = {"full": (0.03, 0.1, 0.3), "mini": (0.003, 0.01, 0.03)}
-SEEDS = {"textbook": range(10), "quick": range(5)}  # that are judged
+SEEDS = {"textbook": range(8), "quick": range(5)}  # that are judged
 TUNING = (10, 11, 12)  # seeds that step sizes are chosen by
 POSITIVE = (0.0, math.inf)
 MINI = 250  # images a mini-batch
@@ -59,7 +59,7 @@ CLAIM = Claim(
     "covariances anew. A likely reason is Xu & Jordan's: EM's step is the gradient times a positive definite matrix "
     "that near the end approaches the inverse of the curvature where the components are apart. What is reached is a "
     "local maximum, by either: a gradient that climbs to another one may end higher or lower than EM.",
-    version=2,
+    version=3,
 )
 
 
@@ -129,11 +129,11 @@ def cases(suite: str) -> list[Case]:
     setup = SETUPS[suite]
     shared = {key: setup[key] for key in ("data", "n", "components", "pca")}
     rates: dict[str, Sequence[float]] = {"em": (0.0,), **RATES}
-    size, base = setup["n"] * setup["components"] * setup["pca"] / 1e6, 0.5 if suite == "textbook" else 0.3
+    size, base = setup["n"] * setup["components"] * setup["pca"] / 1e6, 0.5 if suite == "textbook" else 0.2
     tuning = TUNING if suite == "textbook" else TUNING[:1]
     return [
         Case({**shared, "method": method, "rate": rate, "passes": setup[method], "seed": seed},
-             base + (0.02 if method == "em" else 0.06) * size * setup[method], timed=True)
+             base + (0.02 if method == "em" else 0.055) * size * setup[method], timed=True)
         for method in rates for rate in rates[method] for seed in (*SEEDS[suite], *tuning)
     ]  # fmt: skip
 
@@ -155,7 +155,7 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     for climb in (_warm, _climb):  # the first step of all would pay for what torch sets up once
         heights, seconds = climb(model, x, case, generator)
     return {
-        "log_likelihood": [round(height, 9) for height in heights],
+        "log_likelihood": [round(height, 12) for height in heights],
         "seconds": [round(value, 4) for value in seconds],
     }
 
