@@ -246,7 +246,9 @@ def answers(of: Table) -> list[dict[str, Any]]:
         ``take``     the key of the model to take, such as ``"gmm"``; null where nothing is recommended
         ``name``     the model in words, such as ``"Gaussian mixture"``; empty where nothing is recommended
         ``equal``    the keys of all that are not told apart from the best, ``take`` the first; may be empty
-        ``because``  why, in a short sentence with its figure
+        ``figure``   what it reaches, and how it was asked; empty where nothing is recommended
+        ``why``      what else is as good, and why this one is taken of them; empty where it is the best alone
+        ``because``  both in a short sentence
         ``by``       how far it is ahead of the best of the others, with figures; empty where there is no other
         ``rivals``   the models that are not told apart from it, with their figures; may be empty
         ``claim``    the name of the claim whose measurements say so
@@ -268,23 +270,27 @@ def without_labels(of: Table) -> Table:
 
 def _answer(of: Table, need: Mapping[str, Any], own: Mapping[str, Any] | None) -> dict[str, Any]:
     said = {key: need[key] for key in ("label", "at", "claim", "source")}
-    said |= {"need": need["key"], "data": of["data"], "margin": _margin(need), "rivals": ""}
+    said |= {"need": need["key"], "data": of["data"], "margin": _margin(need), "rivals": "", "figure": "", "why": ""}
     cells = {model: row["needs"][need["key"]] for model, row in of["models"].items()}
     if own is None:
         aside = unranked({model: cell for model, cell in cells.items() if cell["seeds"]}, need)
-        why = "; ".join(f"{_name(model)} {reason}" for model, reason in aside.items())
-        because = f"Nothing can be compared: {why}." if why else "Not measured on this data set."
+        because = f"Nothing can be compared: {_why(aside)}." if aside else "Not measured on this data set."
         return said | {"take": None, "name": "", "equal": [], "because": because, "by": "", "train": ""}
     take, row = own["choose"], of["models"][own["choose"]]
     rivals = [model for model in own["equal"] if model != take]
     told = f"{spelled(cells[take])} ({cells[take]['by']})" if cells[take]["by"] else spelled(cells[take])
-    because = f"{told}; {_alike(rivals)}{_quickest(row, need)}." if rivals else f"{told}, the best."
+    why = f"{_alike(rivals)}{_quickest(row, need)}" if rivals else ""
+    because = f"{told}; {why}." if rivals else f"{told}, the best."
     by = ""
     if own["next"]:
         by = f"{_ahead(own['ahead'], need)} {_the(own['next'])} ({spelled(cells[own['next']])})"
     # few labels, masks and densities without classes are of other trainings than the table's commands
     train = row["train"] if need["timed"] else f"python scripts/compare.py claims={need['claim']}"
-    said |= {"rivals": ", ".join(f"{_name(model)} ({spelled(cells[model])})" for model in rivals)}
+    said |= {
+        "figure": told,
+        "why": why,
+        "rivals": ", ".join(f"{_name(model)} ({spelled(cells[model])})" for model in rivals),
+    }
     return said | {
         "take": take,
         "name": _name(take),
@@ -293,6 +299,13 @@ def _answer(of: Table, need: Mapping[str, Any], own: Mapping[str, Any] | None) -
         "by": by,
         "train": train,
     }
+
+
+def _why(aside: Mapping[str, str]) -> str:
+    """Why none of several models is ranked."""
+    if all(reason.startswith("alone with") for reason in aside.values()):
+        return "each model is alone with its kind of values"
+    return "; ".join(f"{_name(model)} {reason}" for model, reason in aside.items())
 
 
 def _alike(rivals: Sequence[str]) -> str:
@@ -306,7 +319,7 @@ def _quickest(row: Mapping[str, Any], need: Mapping[str, Any]) -> str:
     seconds = row["needs"]["training"]
     if not need["timed"] or not seconds["seeds"] or need["key"] == "training":
         return ""
-    return f", it trains the quickest, in {spelled(seconds)}"
+    return f", this trains the quickest, in {spelled(seconds)}"
 
 
 def _name(model: str) -> str:
@@ -315,7 +328,9 @@ def _name(model: str) -> str:
 
 def _the(model: str) -> str:
     """A model's name in a sentence: methods have no article, models have."""
-    return _name(model) if model in ("naive_bayes", "logistic_regression") else f"the {_name(model)}"
+    if model in ("naive_bayes", "logistic_regression"):
+        return _name(model)
+    return f"the {_name(model)}{' model' if model == 'hmm' else ''}"
 
 
 def _margin(need: Mapping[str, Any]) -> str:
@@ -326,13 +341,13 @@ def _margin(need: Mapping[str, Any]) -> str:
 
 
 def _ahead(found: Mapping[str, Any] | None, need: Mapping[str, Any]) -> str:
-    """A :func:`zoo.textbook.needs.difference` in words: ``"0.49 ± 0.12 points more than"``, ``"2.1 times as much
-    as"``, ``"a factor of 2.1 less than"``."""
+    """A :func:`zoo.textbook.needs.difference` in words: ``"0.49 ± 0.12 points more than"``, ``"2.1 times that of"``,
+    ``"a factor of 2.1 below"``."""
     if found is None:
         return "better than"
     if need["relative"]:
         factor = f"{1 + found['estimate']:.3g}"
-        return f"{factor} times as much as" if need["better"] == "more" else f"a factor of {factor} less than"
+        return f"{factor} times that of" if need["better"] == "more" else f"a factor of {factor} below"
     unit = "points" if need["unit"] == "%" else need["unit"]
     return f"{spelled({**found, 'unit': unit, 'kind': None})} {need['better']} than"
 

@@ -122,16 +122,11 @@ def _paired(own: Sequence[Row], others: Mapping[str, Sequence[Row]]) -> dict[str
 
 def worse_direction(rows: Iterable[Row]) -> Iterator[Row]:
     """Of the claim of anomalies, a row a model and seed for each data set: the smaller AUROC of both directions, by the
-    score that was fixed before any was measured, of the trainings that the claim judges, which are the shortest."""
+    score that was fixed before any was measured."""
     found: dict[tuple[str, int], dict[str, float]] = {}  # (model, seed), direction
     rows = list(rows)
-    judged: dict[str, int] = {}  # epochs
     for row in rows:
-        judged[row["model"]] = min(judged.get(row["model"], row.get("epochs", 0)), row.get("epochs", 0))
-    for row in rows:
-        area = row.get(f"auroc_{_score(row['model'])}")
-        if row.get("epochs", 0) == judged[row["model"]] and area is not None:
-            found.setdefault((row["model"], row["seed"]), {})[row["anomalies"]] = area
+        found.setdefault((row["model"], row["seed"]), {})[row["anomalies"]] = row[f"auroc_{_score(row['model'])}"]
     for (model, seed), areas in found.items():
         if len(areas) == 2:
             same = {"model": model, "seed": seed, "auroc": min(areas.values()), "by": _score(model)}
@@ -167,7 +162,7 @@ def scaled(rows: Iterable[Row]) -> Iterator[Row]:
         before.setdefault((row["data"], row["model"]), []).append(100 * row["ece_before"])
     for row in rows:
         mean = _mean(before[row["data"], row["model"]])
-        yield {**row, "by": f"with a temperature; {mean:.2g} % without"}
+        yield {**row, "by": f"{mean:.2g} % before a temperature"}
 
 
 def by_mask(rows: Iterable[Row]) -> Iterator[Row]:
@@ -183,7 +178,8 @@ def by_mask(rows: Iterable[Row]) -> Iterator[Row]:
             fill = _best_fill(fills, mask if mask == "half" else "50")
             where = {"mask": "half"} if mask == "half" else {"mask": "pixels", "missing": float(mask)}
             for row in fills[fill] if mask != "0" else []:
-                found = {"accuracy": _under(row, "accuracy", mask), "tested": _under(row, "images", mask)}
+                told = {"accuracy": "accuracy", "tested": "images", WRONG: WRONG}
+                found = {key: _under(row, quantity, mask) for key, quantity in told.items()}
                 yield {"data": data, "model": model, "seed": row["seed"], "by": fill, **where, **found}
 
 
@@ -311,10 +307,12 @@ def trained_longest(rows: Iterable[Row], data: str) -> Iterator[Row]:
         if row.get("data") == data and row.get("budget") and row.get("what") in ("classifier", "samples"):
             seeds.setdefault((row["model"], row["budget"]), set()).add(row["seed"])
     for row in rows:
-        whole, short = (len(seeds.get((row["model"], budget), ())) for budget in (roster.RECIPE, roster.SHORT))
-        budget = roster.SHORT if whole < min(SEEDS, short) else roster.RECIPE
-        if not row.get("budget") or (row.get("data") == data and row["budget"] == budget):
+        if not row.get("budget"):
             yield row
+        elif row.get("data") == data:
+            whole, short = (len(seeds.get((row["model"], budget), ())) for budget in (roster.RECIPE, roster.SHORT))
+            if row["budget"] == (roster.SHORT if whole < min(SEEDS, short) else roster.RECIPE):
+                yield row
 
 
 def nearest(wanted: float, levels: Sequence[float]) -> float:

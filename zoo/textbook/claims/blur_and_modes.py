@@ -13,10 +13,11 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
@@ -28,13 +29,12 @@ from zoo.errors import DataError
 from zoo.metrics.modes import class_shares
 from zoo.metrics.spectrum import HIGH, high_frequency_energy, radial_spectrum
 from zoo.questions.sample import sample
-from zoo.tasks.sample_quality import FLOOR_SEED, SAMPLES, evaluate_images, extractor
+from zoo.tasks.real_figures import SAMPLES
+from zoo.tasks.reference import FLOOR_SEED, required_extractor
+from zoo.tasks.sample_quality import evaluate_images
 from zoo.textbook.claim import Case, Claim, Finding, Row, differences, sampling_error, select, values
 from zoo.textbook.lab import Lab
 from zoo.textbook.report import panels
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 MODELS: dict[str, dict[str, tuple[str, ...]]] = {  # data: model: words of train.py, none of them a class
     "mnist": {"vae": ("model.num_samples=1", "learner.ema=0.99"), "dcgan": ("model.channels=16",)},
@@ -52,7 +52,8 @@ REAL = "real"  # training images in the place of samples
 REAL_SEEDS = {"mnist": 3, "digits": 2}  # sets of them without an image in common, as many as there are test images
 # fine detail, in cycles a pixel: the upper half of what the images were taken with; digits were enlarged from 8×8
 FINE = {"mnist": (HIGH, 1.0), "digits": (HIGH * 8 / 28, 0.5 * 8 / 28)}
-ROWS, COLUMNS = 2, 8  # images of each kind that are shown
+ROWS, COLUMNS = 2, 8  # images of each kind that are kept
+SIDE = 4  # of the square that they are shown in
 CHUNK = 2_000  # images whose pixels are drawn at a time
 
 CLAIM = Claim(
@@ -130,8 +131,7 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     test = splits.test.x()
     at, spectrum = radial_spectrum(samples)
     quality = evaluate_images(samples, splits, data)
-    features, classes = extractor(data), splits.spec.num_classes
-    assert features is not None  # or there were no quality
+    features, classes = required_extractor(data, splits), splits.spec.num_classes
     names = ("precision", "recall", "coverage", "modes", "class_kl", "frechet_ratio")
     return {
         "detail": high_frequency_energy(samples, *FINE[data]) / high_frequency_energy(test, *FINE[data]),
@@ -179,11 +179,10 @@ def picture(images: Tensor) -> str:
 
 def findings(rows: Sequence[Row]) -> list[Finding]:
     name, classes = panels.DATA[rows[0]["data"]], 10
-    longest = {model: max(row["epochs"] for row in rows if row["model"] == model) for model in ("vae", "dcgan", REAL)}
     images = rows[0]["images"]
 
     def of_rows(model: str, drawn: bool = False) -> list[Row]:
-        return select(rows, model=model, epochs=longest[model], drawn=drawn)
+        return select(rows, model=model, epochs=longest_of(rows, model), drawn=drawn)
 
     def of(quantity: str, model: str, drawn: bool = False) -> list[float]:
         return values(of_rows(model, drawn), quantity)
@@ -223,13 +222,19 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
     ]  # fmt: skip
     for model in ("vae", "dcgan"):
         shortest = min(row["epochs"] for row in rows if row["model"] == model)
-        if shortest < longest[model]:
+        longest = longest_of(rows, model)
+        if shortest < longest:
             before = values(rows, "recall", model=model, epochs=shortest, drawn=False)
             after = of("recall", model)[: len(before)]
-            found.append(Finding(f"longer-{model}", f"What {longest[model]} epochs in place of {shortest} add to the "
+            found.append(Finding(f"longer-{model}", f"What {longest} epochs in place of {shortest} add to the "
                                  f"recall of the {panels.name(model)}.", differences(after, before),
                                  "recall", bounds=(-1, 1)))  # fmt: skip
     return found
+
+
+def longest_of(rows: Sequence[Row], model: str) -> int:
+    """The epochs of a model's longest training."""
+    return max(row["epochs"] for row in rows if row["model"] == model)
 
 
 def recall_error(*recalls: Sequence[float], images: int) -> float:
@@ -271,7 +276,7 @@ def look(line: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
     """How a line is drawn: in its model's colour; the shorter budgets fainter, drawn pixels with another mark."""
     if line["model"] == REAL:
         return {"color": panels.INK, "marker": "*", "label": called(line), "markerfacecolor": panels.INK}
-    short = line["epochs"] < max(row["epochs"] for row in rows if row["model"] == line["model"])
+    short = line["epochs"] < longest_of(rows, line["model"])
     own = {"label": called(line), **({"marker": "X"} if line["drawn"] else {}), **({"alpha": 0.45} if short else {})}
     return panels.style(line["model"]) | own
 
@@ -300,21 +305,22 @@ def figures(rows: Sequence[Row]) -> dict[str, Figure]:
     panels.legend(axes)
     scatter.set(xlim=(0, 1.02), ylim=(0, 1.02))
     panels.legend(scatter, loc="lower right")
-    for line in lines(rows):
-        first = select(rows, **line)[0]
-        if line["epochs"] == max(row["epochs"] for row in rows if row["model"] == line["model"]):
-            key = f"samples-{line['model']}{'-drawn' if line['drawn'] else ''}"
-            drawings[key] = shown(first["samples"], f"{called(line)}, {name}, seed {first['seed']}")
+    longest = [line for line in lines(rows) if line["epochs"] == longest_of(rows, line["model"])]
+    longest.sort(key=lambda line: line["model"] == REAL)  # last
+    first = {called(line): select(rows, **line)[0] for line in longest}
+    drawings["samples"] = shown({label: row["samples"] for label, row in first.items()}, f"Samples, {name}, one seed")
     return drawings
 
 
-def shown(text: str, title: str) -> Figure:
-    """The picture of :func:`picture` as a figure."""
-    pixels = np.array(Image.open(io.BytesIO(base64.b64decode(text))))
-    figure, axes = panels.panel(title, "", "", (4.8, 1.6))
-    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(False)
-    axes.spines[:].set_visible(False)
+def shown(pictures: Mapping[str, str], title: str) -> Figure:
+    """Four pictures of :func:`picture` by their labels, each a square of its images, in two rows of two panels."""
+    figure = Figure(figsize=(panels.SIZE[0], 5.2), layout="constrained", dpi=150)
+    figure.suptitle(title, fontsize=10, x=0.02, ha="left", color=panels.INK)
+    for axes, (label, text) in zip(figure.subplots(2, 2).flat, pictures.items(), strict=True):
+        pixels = torch.from_numpy(np.array(Image.open(io.BytesIO(base64.b64decode(text)))))
+        images = pixels.unflatten(0, (ROWS, -1)).unflatten(2, (COLUMNS, -1)).transpose(1, 2).flatten(0, 1)
+        square = images.unflatten(0, (SIDE, SIDE)).transpose(1, 2).flatten(2).flatten(0, 1)
+        axes.imshow(square, cmap="gray", vmin=0, vmax=255)
+        axes.set_title(label, fontsize=9, loc="left", color=panels.INK)
+        axes.set_axis_off()
     return figure

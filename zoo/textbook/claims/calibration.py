@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
-from zoo.metrics.calibration import brier, calibration_error, error_of_gain, gaps, scaled, temperature
-from zoo.metrics.classification import reliability, summarize
+from zoo.metrics.calibration import brier, calibration_error, error_of_gain, gaps, reliability, scaled, temperature
+from zoo.metrics.classification import summarize
 from zoo.models.svm import SVM
 from zoo.models.vae import VAE
 from zoo.questions.classify import classify
@@ -36,15 +36,15 @@ CLAIM = Claim(
     "Weinberger 2017, On calibration of modern neural networks.",
     protocol="Classifiers are trained by the recipes of the claim on plenty of labels, in their short form, with "
     "three seeds, naive Bayes with five; a seed of naive Bayes or a hidden Markov model, of which nothing is random, "
-    "draws which images are held out. The temperature with the least negative log-likelihood is "
-    "fitted on the 5,000 training images that were held out of training, and chose the pass that is kept. All is "
-    "measured on the 10,000 test images, and intervals hold the error of sampling them (of calibration errors by a "
-    f"bootstrap). The VAE classifies by bounds with {IMPORTANCE} importance samples a class, of {VALIDATED:,} validation and "
-    f"{TESTED:,} test images, drawn anew for each seed. The SVM, whose training ends with a temperature fitted on the same images, is "
-    "asked without it: by the softmax of its margins. The expected calibration error has 15 bins of equal width; "
-    "beside it stand bins of as many images each, and two proper scores, which need none. A family is judged by the "
-    "median over its models of what each of them gains, seed by seed, for the seeds that all of them have: no single "
-    "model decides.",
+    "draws which images are held out. The temperature with the least negative log-likelihood is fitted on the 5,000 "
+    "training images that were held out of training, and chose the pass that is kept. All is measured on the 10,000 "
+    "test images, and intervals hold the error of sampling them (of calibration errors by a bootstrap; of a difference "
+    "of families as if each had images of its own, which makes it no smaller). The VAE classifies by bounds with "
+    f"{IMPORTANCE} importance samples a class, of {VALIDATED:,} validation and {TESTED:,} test images, drawn anew for "
+    "each seed. The SVM, whose training ends with a temperature fitted on the same images, is asked without it: by the "
+    "softmax of its margins. The expected calibration error has 15 bins of equal width; beside it stand bins of as "
+    "many images each, and two proper scores, which need none. A family is judged by the median over its models of "
+    "what each of them gains, seed by seed, for the seeds that all of them have: no single model decides.",
     discussion="Generative classifiers are as badly calibrated as is said, naive Bayes most of all, which is 15 "
     "points too sure of itself on MNIST and 34 on Fashion-MNIST, and a temperature repairs most of it. A likely "
     "reason: they count the evidence of neighbouring pixels as often as there are pixels, and dividing it by one "

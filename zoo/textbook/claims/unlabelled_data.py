@@ -16,7 +16,7 @@ from zoo.questions.classify import classify
 from zoo.questions.encode import encode
 from zoo.spec import DataSpec
 from zoo.tasks.few_labels import guess
-from zoo.tasks.sample_quality import taught
+from zoo.tasks.students import taught
 from zoo.textbook.claim import Case, Claim, Finding, Row, answered, differences, paired_error, select, values
 from zoo.textbook.lab import Lab
 from zoo.textbook.report import panels
