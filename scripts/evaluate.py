@@ -74,7 +74,7 @@ def main() -> None:
     from zoo import capability, registry, terminal
     from zoo.files import user_path, write_json
     from zoo.run import machine
-    from zoo.tasks import sample_quality
+    from zoo.tasks import reference, sample_quality, students
     from zoo.tasks.evaluate import describe, evaluate, remarks, splits_for, tells
 
     model, source = registry.load_with_source(options["ckpt"], options["ema"])
@@ -98,10 +98,10 @@ def main() -> None:
     measured = sample_quality.sample_metrics(model, splits, data, samples, draws=options["draws"])
     metrics |= measured
     if samples and not measured:
-        console.print(sample_quality.missing(data), soft_wrap=True)
+        console.print(reference.missing(data), soft_wrap=True)
     if options["synthetic"]:
         machine.prepare(torch.device("cpu"))  # a training: it takes half as long
-        metrics["synthetic_accuracy"] = sample_quality.synthetic_accuracy(model, splits.test.labelled())
+        metrics["synthetic_accuracy"] = students.synthetic_accuracy(model, splits.test.labelled())
     said = remarks(metrics, model.spec)
     if options["json"]:
         write_json(user_path(options["json"]), {"options": options, **metrics, "remarks": said})

@@ -215,6 +215,14 @@ def sampling_error(*accuracies: Sequence[float], images: int) -> float:
     return 100 * math.sqrt(sum(mean * (1 - mean) / images for mean in means))
 
 
+def share_error(found: int, count: int) -> float:
+    """The standard error of the share of ``count`` independent drawings that ``found`` of them are, in [0, 1].
+
+    It is that of Laplace's estimate (found + 1) / (count + 2): more than nothing where none or all are."""
+    share = (found + 1) / (count + 2)
+    return math.sqrt(share * (1 - share) / count)
+
+
 def answered(guessed: Tensor, labels: Tensor) -> Row:
     """What :func:`paired_error` needs of a measurement: ``accuracy`` in [0, 1], the number of images ``tested``, and
     the places of those that are ``wrong``; from the classes ``(N,)`` that were guessed, and the right ones."""

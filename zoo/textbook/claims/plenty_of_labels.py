@@ -26,7 +26,7 @@ from zoo.textbook.roster import RECIPE, SHORT
 IMPORTANCE = 8
 SEEDS, QUICK_SEEDS = 3, 5
 SECONDS = {  # of training and evaluation by each budget, on MNIST and on Fashion-MNIST; 0: that is not measured there
-    RECIPE: {"naive_bayes": (4, 4), "gmm": (28, 16), "hmm": (55, 0), "vae": (395, 0), "logistic_regression": (7, 9),
+    RECIPE: {"naive_bayes": (4, 4), "gmm": (28, 16), "hmm": (55, 40), "vae": (395, 0), "logistic_regression": (7, 9),
              "mlp": (45, 76), "cnn": (115, 109)},
     SHORT: {"svm": (16, 13), "cnn": (32, 0), "rnn": (34, 33), "vae": (40, 36)},
 }  # fmt: skip
@@ -60,7 +60,7 @@ CLAIM = Claim(
     "minutes and has one seed, and in the other seeds and on Fashion-MNIST its short form of 6 passes stands for it. "
     "On MNIST the budget of training is a variable: short forms of all that takes more than a minute, also of the CNN "
     "(3 passes), are compared, too. Where nothing of a training is random (naive Bayes, hidden Markov), seeds draw "
-    "which images are held out of it. The hidden Markov model is trained on MNIST alone. What each costs is told and "
+    "which images are held out of it. What each costs is told and "
     "judges nothing: numbers of parameters, and seconds of the training with its validation, nothing else running, "
     "measured once, with the first seed, for which no released model stands in; images a second are of classifying "
     f"{SPEED_IMAGES:,} test images, the {SPEED_REPEATS}rd time, measured once. What else the models can do is measured "

@@ -203,7 +203,7 @@ def numbers(blocks: Sequence[Block]) -> str:
         for row, parameters, seconds in zip(block.rows, block.parameters, block.seconds, strict=True):
             case = json.dumps(parameters, sort_keys=True, ensure_ascii=False)
             for quantity, value in row.items():
-                if quantity not in parameters and quantity != WRONG:
+                if quantity not in parameters and not quantity.startswith(WRONG):
                     value = _known(value)
                     value = json.dumps(value) if isinstance(value, list | dict | bool) else value
                     writer.writerow([block.name, case, quantity, value, seconds, block.command])
