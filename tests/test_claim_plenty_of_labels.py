@@ -125,14 +125,14 @@ def trainings(cases: list[Case]) -> list[Case]:
 
 def test_the_budget():
     cases = claim.cases("textbook")
-    assert sum(case.seconds for case in cases) <= 3000
+    assert sum(case.seconds for case in cases) <= 3200
     assert sum(case.seconds for case in cases if case.timed) <= 1500
 
 
 @pytest.mark.parametrize("data", ["mnist", "fashion_mnist"])
 def test_each_family_has_three_seeds_of_every_model(data):
     """By the recipe, or by the short form that stands for it."""
-    for model in set(roster.CLASSIFIERS) - ({"hmm"} if data == "fashion_mnist" else set()):
+    for model in roster.CLASSIFIERS:
         own = [case.parameters for case in trainings(claim.cases("textbook")) if case.parameters["data"] == data]
         assert {case["seed"] for case in own if case["model"] == model} == {0, 1, 2}
 
