@@ -515,6 +515,12 @@ class TestCommand:
         assert "excluded by needs: gmm (labels not measured)" in done.stdout
         assert done.stdout.splitlines()[-1] == "python train.py model=naive_bayes data=mnist"
 
+    def test_labels_are_of_the_need_that_is_named(self, path):
+        done = command("scripts/choose.py", f"from={path}", "needs=unlabelled", "labels=90", "json=-")
+        found = json.loads(done.stdout)
+        assert found["needs"] == ["unlabelled"]
+        assert [choice["model"] for choice in found["ranking"]] == ["lenet", "gmm"]
+
     def test_ranks_as_json(self, path):
         done = command("scripts/choose.py", f"from={path}", "labels=300", "json=-")
         found = json.loads(done.stdout)
