@@ -7,6 +7,7 @@ Without needs and limits: what to take for each need, as the report says.
   needs   what matters, with commas (with limits alone: accuracy):
           accuracy     test accuracy, all labels
           labels       test accuracy, few labels
+          unlabelled   test accuracy, few labels and many images without
           missing      test accuracy, pixels hidden
           half         test accuracy, one half of each image hidden
           anomalies    telling images of another data set apart
@@ -16,8 +17,8 @@ Without needs and limits: what to take for each need, as the report says.
           speed        many images classified a second
           size         a small file
           calibration  probabilities that mean what they say
-  labels  how many labels there are: the need labels, at the nearest number
-          that was measured
+  labels  how many labels there are: the need labels (or unlabelled, if
+          named), at the nearest number that was measured
   missing share of the pixels that are hidden: the need missing, likewise
   seconds of training, at most
   mib     of the file of weights, at most
@@ -62,9 +63,11 @@ def main() -> None:
     from zoo.textbook import choose
 
     table = choose.read(user_path(options["from"]), options["data"])
-    levels = {"labels": float(options["labels"]), "missing": 100 * options["missing"]}
+    named = words(options["needs"])
+    labels = "unlabelled" if "unlabelled" in named and "labels" not in named else "labels"
+    levels = {labels: float(options["labels"]), "missing": 100 * options["missing"]}
     levels = {key: level for key, level in levels.items() if level}
-    needs = list(dict.fromkeys([*words(options["needs"]), *levels]))
+    needs = list(dict.fromkeys([*named, *levels]))
     seconds, mib, speed = (options[key] or None for key in ("seconds", "mib", "speed"))
     limits = choose.Limits(seconds, mib, speed, words(options["can"]))
     choices: list[choose.Choice] = []

@@ -2,7 +2,7 @@
 
 python scripts/compare.py [suite=textbook|quick] [claims=…] [out=report] [jobs=1]
 
-  suite   textbook (default): MNIST and Fashion-MNIST, at most 5 hours on two
+  suite   textbook (default): MNIST and Fashion-MNIST, about 3 hours on two
           cores; quick, a small run: the embedded digits, less than 5 minutes
   claims  all (default), one of those below, or a list: claims=[anomalies,gating]
   out     where index.html, figures/, numbers.csv, claims.json and models.json are

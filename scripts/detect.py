@@ -77,7 +77,7 @@ def main() -> None:
     from zoo.data import kinds
     from zoo.data.splits import draw, load_splits
     from zoo.files import user_path, write_json
-    from zoo.tasks.detect import SEED, compare, fit, held_out, judge, score_names
+    from zoo.tasks.detect import SEED, codes, compare, fit, held_out, judge, score_names
     from zoo.tasks.evaluate import splits_for
 
     model, source = registry.load_with_source(options["ckpt"])
@@ -117,6 +117,12 @@ def main() -> None:
         answer = compare(detector, normal, strange, torch.Generator().manual_seed(SEED))
     if options["json"]:
         write_json(user_path(options["json"]), {"options": options, "scores" if against else "pictures": answer})
+    if detector.code:
+        console.print(
+            f"the complexity of an image is its length by {detector.code}, of {len(codes(model.density))} codes the "
+            "one by which training images are the shortest",
+            soft_wrap=True,
+        )
     if not against:
         table = Table("example", "score", "p-value", "verdict")
         for row in answer:

@@ -15,7 +15,8 @@ python scripts/evaluate.py ckpt=<file or run directory> [data=…] [key=value �
   images  only that many, from the first on; 0 (default) for all
   samples how many samples of a generative model to compare with the test images (10000); 0 for none, and none where
           split or missing is given
-  draws   times that so many are drawn, for the mean and the standard error of the Fréchet ratio (3); 1 for neither
+  draws   times that so many are drawn, for the mean and the standard error of the Fréchet ratio; 1 for neither;
+          0 (default): 3, where there are samples
   synthetic
           true: train a classifier on samples of each class, and test it on real images; takes minutes (false)
   importance
@@ -35,7 +36,7 @@ from zoo.errors import ConfigError
 
 DEFAULTS: dict[str, Any] = {
     "ckpt": ..., "data": None, "path": None, "root": None, "split": "test", "missing": 0.0, "mask": "mcar",
-    "fill": None, "images": 0, "samples": 10_000, "draws": 3, "synthetic": False, "importance": 0, "ema": True,
+    "fill": None, "images": 0, "samples": 10_000, "draws": 0, "synthetic": False, "importance": 0, "ema": True,
     "json": None,
 }  # fmt: skip
 RULES = {
@@ -46,7 +47,7 @@ RULES = {
     "fill": ["local", "mean"],
     "images": "[0, inf)",
     "samples": "[0, inf)",
-    "draws": "[1, 1000]",
+    "draws": "[0, 1000]",
     "importance": "[0, inf)",
     "json": "file",
 }
@@ -63,6 +64,9 @@ def share(mask: str, missing: float) -> float:
     return 0.5
 
 
+DRAWS = 3  # if not said
+
+
 @command
 def main() -> None:
     options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
@@ -74,7 +78,7 @@ def main() -> None:
     from zoo import capability, registry, terminal
     from zoo.files import user_path, write_json
     from zoo.run import machine
-    from zoo.tasks import sample_quality
+    from zoo.tasks import reference, sample_quality, students
     from zoo.tasks.evaluate import describe, evaluate, remarks, splits_for, tells
 
     model, source = registry.load_with_source(options["ckpt"], options["ema"])
@@ -89,19 +93,22 @@ def main() -> None:
         console.print(terminal.printable(note), soft_wrap=True)
     can_sample = capability.can(model, "sample")
     samples = options["samples"] if can_sample and options["split"] == "test" and not missing else 0
+    if options["draws"] and not samples:
+        why = "the model has none" if not can_sample else "there are none with samples=0, missing=…, mask=… or split=…"
+        raise ConfigError(f"draws={options['draws']} says how often samples are drawn, and {why}")
     # a model that can only sample has nothing to say of a split's images
     metrics: dict[str, Any] = {}
     if tells(model) or not samples:
         importance = options["importance"] or None
         metrics = evaluate(model, split, missing=missing, importance=importance, mask=mask, fill=fill).metrics
     data = options["data"] or source["name"]
-    measured = sample_quality.sample_metrics(model, splits, data, samples, draws=options["draws"])
+    measured = sample_quality.sample_metrics(model, splits, data, samples, draws=options["draws"] or DRAWS)
     metrics |= measured
     if samples and not measured:
-        console.print(sample_quality.missing(data), soft_wrap=True)
+        console.print(reference.missing(data), soft_wrap=True)
     if options["synthetic"]:
         machine.prepare(torch.device("cpu"))  # a training: it takes half as long
-        metrics["synthetic_accuracy"] = sample_quality.synthetic_accuracy(model, splits.test.labelled())
+        metrics["synthetic_accuracy"] = students.synthetic_accuracy(model, splits.test.labelled())
     said = remarks(metrics, model.spec)
     if options["json"]:
         write_json(user_path(options["json"]), {"options": options, **metrics, "remarks": said})

@@ -47,7 +47,7 @@ def main() -> None:
     from zoo.errors import ConfigError
     from zoo.files import user_path, write_text, yaml_text
     from zoo.plain import read_yaml
-    from zoo.tasks import sample_quality
+    from zoo.tasks import real_figures, reference
     from zoo.tasks.evaluate import evaluate, splits_for
     from zoo.terminal import printable
 
@@ -58,9 +58,9 @@ def main() -> None:
     splits = splits_for(model.spec, source, root=options["root"])
     accuracy = evaluate(model, splits.test).metrics
     data = source["name"]
-    folder = checkpoint.save(model, options["to"] or sample_quality.PRETRAINED / f"features-{data}")
-    measure = sample_quality.read_extractor(folder)
-    sample_quality.keep_reference(measure, splits)
+    folder = checkpoint.save(model, options["to"] or reference.PRETRAINED / f"features-{data}")
+    measure = reference.read_extractor(folder)
+    real_figures.keep_reference(measure, splits)
     settings = read_yaml(run / "config.yaml")
     settings["data"].pop("root")
     chosen = {key: settings[key] for key in ("seed", "data", "model", "learner")}

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -30,6 +31,13 @@ def run_train(runs: Path | None, *overrides: str) -> Path:
     if runs is None:  # a resumed run names its own
         return Path(next(word.partition("=")[2] for word in words if word.startswith("resume=")))
     return max(runs.iterdir(), key=lambda run: run.stat().st_mtime_ns)
+
+
+def run_script(name: str, *words: object) -> None:
+    """``python scripts/<name>`` as a user runs it, in this process."""
+    arguments = [str(ROOT / "scripts" / name), *map(str, words)]
+    with mock.patch.object(sys, "argv", arguments):
+        runpy.run_path(arguments[0], run_name="__main__")
 
 
 @contextlib.contextmanager

@@ -16,9 +16,9 @@ from zoo.data.batches import Augment
 from zoo.data.kinds.image import folder_names
 from zoo.data.splits import Split, load_splits
 from zoo.files import write_text
-from zoo.tasks import sample_quality
+from zoo.tasks import students
 from zoo.tasks.augment import augment
-from zoo.tasks.sample_quality import joined, labelled_samples, taught_accuracy
+from zoo.tasks.students import joined, labelled_samples, taught_accuracy
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -195,10 +195,10 @@ def test_steps_batch_and_augmentation_are_heeded(monkeypatch):
         model.loss = lambda logits, labels: seen.append(len(labels)) or loss(logits, labels)
         return model
 
-    monkeypatch.setattr(sample_quality.registry, "create", spy)
-    first = sample_quality.taught(few, SPEC, 0, 7, 4, None)
+    monkeypatch.setattr(students.registry, "create", spy)
+    first = students.taught(few, SPEC, 0, 7, 4, None)
     assert len(seen) == 7
     assert max(seen) <= 4
-    again, moved = (sample_quality.taught(few, SPEC, 0, 7, 4, augment) for augment in (None, Augment(shift=2)))
+    again, moved = (students.taught(few, SPEC, 0, 7, 4, augment) for augment in (None, Augment(shift=2)))
     assert torch.equal(first.head.weight, again.head.weight)
     assert not torch.equal(first.head.weight, moved.head.weight)

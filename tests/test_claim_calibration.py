@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_cases(suite):
     cases = claim.cases(suite)
     assert len({tuple(case.parameters.items()) for case in cases}) == len(cases)
-    assert sum(case.seconds for case in cases) <= (25 if suite == "quick" else 500)
+    assert sum(case.seconds for case in cases) <= (10 if suite == "quick" else 350)
 
 
 def test_measure(tmp_path):

@@ -7,7 +7,7 @@ import torch
 
 import zoo
 from zoo.spec import DataSpec
-from zoo.textbook.claim import NOT_SUPPORTED, SUPPORTED, verdict
+from zoo.textbook.claim import INCONCLUSIVE, NOT_SUPPORTED, SUPPORTED, verdict
 from zoo.textbook.claims import em_and_gradient as claim
 from zoo.textbook.lab import Lab
 
@@ -54,16 +54,16 @@ def test_both_climbs_reach_the_summit_of_one_gaussian(points):
 def test_em_does_not_fall(points):
     model = started(4, torch.cat([points, points + 3]), init="k-means++")
     heights, _ = claim.climb_by_em(model, torch.cat([points, points + 3]), 30)
-    assert claim.largest_fall(heights) < claim.ROUNDING
+    assert not claim.falls(heights)
     assert heights[-1] > heights[0] + 0.01
 
 
 def test_arrival_and_fall():
     assert claim.arrival([1.0, 2.0, 3.0, 2.5], 2.5) == 2
     assert claim.arrival([1.0, 2.0], 2.5) is None
-    assert claim.largest_fall([1.0, 3.0, 2.5, 2.75, 2.0]) == pytest.approx(0.75)
-    assert claim.largest_fall([1.0, 2.0]) == 0
-    assert math.isnan(claim.largest_fall([1.0, math.nan, 2.0]))
+    assert claim.falls([1.0, 3.0, 2.5, 2.75, 2.0]) == pytest.approx([0.5, 0.75])
+    assert claim.falls([1.0, 2.0, 2.0, 2.0 - 1e-12]) == []
+    assert len(claim.falls([1.0, math.nan, 2.0])) == 2
 
 
 @pytest.mark.parametrize("suite", ["quick", "textbook"])
@@ -71,12 +71,12 @@ def test_cases(suite):
     cases = claim.cases(suite)
     assert len({tuple(case.parameters.items()) for case in cases}) == len(cases)
     assert all(case.timed for case in cases)  # one at a time
-    assert sum(case.seconds for case in cases) <= (25 if suite == "quick" else 400)
+    assert sum(case.seconds for case in cases) <= (15 if suite == "quick" else 300)
     judged, tuning = (
         {case.parameters["seed"] for case in cases if (case.parameters["seed"] in claim.TUNING) == tuned}
         for tuned in (False, True)
     )
-    assert len(judged) == (5 if suite == "quick" else 10)
+    assert len(judged) == (5 if suite == "quick" else 8)
     assert len(tuning) == (1 if suite == "quick" else 3)
 
 
@@ -93,7 +93,10 @@ def test_all_methods_start_from_the_same(tmp_path):
     assert climbs[0]["log_likelihood"] == claim.measure({**case, "method": "em", "rate": 0.0}, lab)["log_likelihood"]
 
 
-def rows(em=(0.0, 9.0, 9.95, 10.0), full=None, second=0.5, slow=(0.0, 1.0), tuned=None):
+EM = (0.0, 9.0, 9.95, *[10.0] * 40)
+
+
+def rows(em=EM, full=None, second=0.5, slow=(0.0, 1.0), tuned=None):
     """``tuned``: the climbs at step size 0.1 that step sizes are chosen by, where they are other than ``full``."""
     full = full or [0.0, 2.0, 4.0, 6.0, 8.0, 9.0, 9.9, 10.0]
     found = []
@@ -102,9 +105,12 @@ def rows(em=(0.0, 9.0, 9.95, 10.0), full=None, second=0.5, slow=(0.0, 1.0), tune
         climbs = {("em", 0.0): em, ("full", 0.01): slow, ("full", 0.1): here, ("full", 0.3): [0.0, math.nan],
                   ("mini", 0.01): [0.0, 9.0, 9.91]}  # fmt: skip
         for (method, rate), heights in climbs.items():
+            heights = list(heights)
+            if method == "full" and seed == 1:  # which comes a pass later
+                heights = [heights[0], *heights]
             step = 1.0 if method == "em" else second
             found.append({"data": "mnist", "method": method, "rate": rate, "seed": seed,
-                          "log_likelihood": list(heights),
+                          "log_likelihood": heights,
                           "seconds": [step * place for place in range(len(heights))]})  # fmt: skip
     return found
 
@@ -118,24 +124,33 @@ def test_the_step_size_is_chosen_by_what_is_judged_elsewhere():
     assert claim.best_rate(rows(full=quicker, slow=higher, tuned=[0.0, 1.0]), "full") == 0.01
     neither = rows(full=[0.0, 8.0], slow=[0.0, 9.0])
     assert claim.best_rate(neither, "full") == 0.01  # the higher one
+    same = rows(full=[0.0, 9.0 + 1e-9], slow=[0.0, 9.0])
+    assert claim.best_rate(same, "full") == 0.01  # the smaller one of two that end at the same height
     late = claim.findings(rows(full=quicker, slow=higher, tuned=[0.0, 1.0]))
-    assert {finding.key: list(finding.values) for finding in late}["full-passes"] == [3.0] * 3
+    assert {finding.key: list(finding.values) for finding in late}["full-passes"] == [3.0, 3.5, 3.0]
 
 
 def test_findings():
     found = {finding.key: finding for finding in claim.findings(rows())}
     assert verdict(list(found.values())) == SUPPORTED
     assert list(found["em-passes"].values) == [2.0] * 3
-    assert list(found["full-passes"].values) == [3.0] * 3  # 6 of 2
-    assert list(found["full-seconds"].values) == [1.5] * 3
+    assert list(found["full-passes"].values) == [3.0, 3.5, 3.0]  # 6 or 7 of 2
+    assert list(found["full-seconds"].values) == [1.5, 1.75, 1.5]
     assert list(found["mini-passes"].values) == [1.0] * 3
     assert "0.1" in found["full-passes"].statement  # neither the slow step size nor the one that diverges
-    falling = {finding.key: finding for finding in claim.findings(rows(em=(0.0, 9.95, 9.9, 10.0)))}
-    assert falling["em-largest-fall"].verdict == NOT_SUPPORTED
-    quick = {finding.key: finding for finding in claim.findings(rows(full=[0.0, 10.0]))}
+    assert found["em-falls"].values == [0.0] * 3
+    assert 0 < found["em-falls"].interval[1] < claim.RARE  # 126 passes
+    assert "of 126 that were seen, in 0." in found["em-falls"].statement
+    few = {finding.key: finding.verdict for finding in claim.findings(rows(em=EM[:4]))}
+    assert few["em-falls"] == INCONCLUSIVE  # nine passes
+    falling = {finding.key: finding for finding in claim.findings(rows(em=(0.0, 9.95, 9.9, 10.0) * 10))}
+    assert falling["em-falls"].verdict == NOT_SUPPORTED
+    assert falling["em-falls"].values == pytest.approx([100 * 19 / 39] * 3)
+    assert "in 57, by 10 nats" in falling["em-falls"].statement
+    quick = {finding.key: finding for finding in claim.findings(rows(em=[0.0] * 10 + [10.0], full=[0.0, 10.0]))}
     assert quick["full-passes"].verdict == NOT_SUPPORTED
     late = {finding.key: finding for finding in claim.findings(rows(full=[0.0, 5.0, 6.0, 7.0, 8.0]))}
-    assert list(late["full-passes"].values) == [2.0] * 3
+    assert list(late["full-passes"].values) == [2.0, 2.5, 2.0]
     assert "At least" in late["full-passes"].statement
     assert all(finding.interval[0] >= 0 for finding in found.values())
 

@@ -8,6 +8,8 @@ from zoo.textbook.lab import Lab
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+TESTED = 10_000  # images
+
 
 def rows(suite, gain):
     """Made-up measurements: unlabelled images give ``gain(method, labels)``, and a little more with each seed."""
@@ -17,7 +19,8 @@ def rows(suite, gain):
         accuracy = 0.7 + (values["labels"] > 100) * 0.2 + 0.001 * values["seed"]
         if values["unlabelled"]:
             accuracy += gain(values["method"], values["labels"]) + 0.001 * values["seed"]
-        found.append({**values, "accuracy": accuracy})
+        wrong = list(range(round((1 - accuracy) * TESTED)))  # the most difficult ones, for all
+        found.append({**values, "accuracy": accuracy, "tested": TESTED, "wrong": wrong})
     return found
 
 
@@ -32,17 +35,21 @@ def test_cases(suite):
     parameters = [str(sorted(case.parameters.items())) for case in claim.cases(suite)]
     assert len({*parameters}) == len(parameters)
     assert all(0 < case.seconds <= 120 for case in claim.cases(suite))
-    assert sum(case.seconds for case in claim.cases(suite)) <= (35 if suite == "quick" else 1_900)
+    assert sum(case.seconds for case in claim.cases(suite)) <= (20 if suite == "quick" else 850)
     keys = ("method", "labels", "seed")
     draws = {tuple(case.parameters[key] for key in keys) for case in claim.cases(suite)}
     few = claim.LABELS["digits" if suite == "quick" else "mnist"][0]
-    assert sum(draw[:2] == ("lenet", few) for draw in draws) == (5 if suite == "quick" else 10)
+    lenet = [seed for method, n, seed in draws if (method, n) == ("lenet", few)]
+    assert len(lenet) == (5 if suite == "quick" else 10)
+    # each draw of labels has an autoencoder, whose time is counted once
+    dear = [case for case in claim.cases(suite) if case.seconds > claim.AUTOENCODER[case.parameters["data"]]]
+    assert sorted(case.parameters["seed"] for case in dear if case.parameters["method"] == "logistic") == sorted(lenet)
 
 
 def test_supported_where_the_textbook_is_right():
     found = {finding.key: finding for finding in claim.findings(rows("textbook", textbook))}
-    assert found["naive-bayes-few"].estimate == pytest.approx(10.45)  # a tenth of a point more each seed
-    assert found["naive-bayes-many"].estimate == pytest.approx(-2.8)
+    assert found["naive-bayes-few"].estimate == pytest.approx(10.2)  # a tenth of a point more each seed
+    assert found["naive-bayes-many"].estimate == pytest.approx(-2.9)
     assert found["fades"].estimate == pytest.approx(22)
     assert found["error"].estimate == pytest.approx(2.1)
     assert all(finding.error > 0 for finding in found.values())
@@ -66,7 +73,7 @@ def test_figures():
     assert set(figures) == {"error", "gain"}
     assert len(figures["error"].axes[0].patches) == 10
     lines = {line.get_label(): line for line in figures["gain"].axes[0].get_lines()}
-    assert list(lines["LeNet"].get_ydata()) == pytest.approx([27.45, 5.2])
+    assert list(lines["LeNet"].get_ydata()) == pytest.approx([27.45, 5.1])
     assert set(claim.figures(rows("quick", lambda method, labels: 0.1))) == {"error", "gain"}
 
 
@@ -81,7 +88,8 @@ def test_measured_on_the_same_labels(tmp_path):
     assert 0.5 < alone < both < 1
     model = claim.autoencoder(lab, "digits", 0)
     splits = lab.splits("digits", labels=50)
-    assert claim.linear_accuracy(None, splits) > 0.6
+    guessed = claim.guessed_linearly(None, splits)
+    assert float((guessed == splits.test.labels).double().mean()) > 0.6
     once, twice = claim.guess(model, splits.train, claim.SPREAD), claim.spread_twice(lab, "digits", splits.train, 0)
     truth = lab.splits("digits").train
     assert len(once) == len(twice) == len(truth)

@@ -15,7 +15,7 @@ from zoo.errors import ConfigError
 from zoo.files import REPOSITORY
 from zoo.metrics.intervals import mean_interval
 from zoo.registry import list_models
-from zoo.tasks.sample_quality import PRETRAINED
+from zoo.tasks.reference import PRETRAINED
 from zoo.textbook import claims, roster
 from zoo.textbook.claim import (
     INCONCLUSIVE,

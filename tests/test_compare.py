@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import os
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import command
-from filelock import ReadWriteLock
+from filelock import FileLock, ReadWriteLock
 
 from zoo import checkpoint, registry
 from zoo.data.splits import Split
@@ -99,10 +100,48 @@ def test_cases_that_measure_time_come_first_and_have_the_machine_to_themselves(m
     assert fake.measured == [3, 0, 1, 2, 4]
 
 
-@pytest.mark.parametrize(("suite", "seconds"), [("quick", 300), ("textbook", 5 * 3600)])
-def test_a_suite_takes_no_longer_than_it_says(suite, seconds):
-    cases = [case for name in claims.names() for case in claims.find(name).cases(suite)]
-    assert sum(case.seconds for case in cases) < seconds
+def test_what_another_process_is_at_comes_last(fake, tmp_path):
+    todo = compare.jobs("quick", ["squares"], tmp_path)
+    todo[1].path.parent.mkdir(parents=True)
+    with FileLock(todo[1].path.with_suffix(".lock"), is_singleton=False):  # as another process has it
+        assert compare._take(todo[1], tmp_path, wait=False) is None
+        waiting = threading.Thread(target=compare.run, args=(todo, tmp_path))
+        waiting.start()
+        while fake.measured != [0, 2, 3, 4]:
+            waiting.join(0.01)
+        assert waiting.is_alive()
+    waiting.join(20)
+    assert fake.measured == [0, 2, 3, 4, 1]  # the other had stopped
+    assert compare._take(todo[1], tmp_path) == 0
+
+
+def test_several_workers_take_the_longest_first_and_count_on(fake, tmp_path, monkeypatch):
+    """Two workers, each with a job at a time, whose cases take twice what was expected."""
+
+    class Pool(concurrent.futures.ThreadPoolExecutor):
+        def __init__(self, workers, context, prepare, arguments):
+            super().__init__(1)
+
+    taken: list[int] = []
+
+    def take(job, out, wait):
+        taken.append(job.case.parameters["x"])
+        return 2 * job.case.seconds
+
+    monkeypatch.setattr(
+        fake, "cases", lambda suite: [Case({"x": x, "seed": 0}, float(x), x == 1) for x in (1, 2, 5, 3)]
+    )
+    monkeypatch.setattr(compare, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(compare, "_take", take)
+    told: list[tuple[str, float]] = []
+    compare.run(compare.jobs("quick", ["squares"], tmp_path), tmp_path, lambda *each: told.append(each), workers=2)
+    assert taken == [1, 5, 3, 2]  # the one that is timed before the others
+    assert [text.split()[0] for text, _ in told] == ["[1/4]", "[2/4]", "[3/4]", "[4/4]"]
+    assert told[0][1] == 11
+    # twice what is left, by two workers, whichever of the three is told first
+    assert told[1][1] in (5, 7, 8)
+    assert told[2][1] in (2, 3, 5)
+    assert told[3][1] == 0
 
 
 @pytest.mark.parametrize("name", claims.names())

@@ -27,16 +27,17 @@ from zoo.errors import DataError, ZooError
 from zoo.metrics.detection import p_values, threshold
 from zoo.spec import DataSpec, Likelihood
 from zoo.tasks.detect import (
-    COMPRESSORS,
+    CODES,
     code_length,
-    code_lengths,
+    codes,
     compare,
     fit,
     fit_gaussians,
     held_out,
     judge,
-    residuals,
+    paeth,
     score_names,
+    shortest_code,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -80,7 +81,7 @@ def test_scores_of_a_gaussian():
     np.testing.assert_allclose(scores["typicality"], np.abs(surprise - typical), rtol=1e-3, atol=1e-3)
     ratio = log_density(x, 0.5, 0.2) - log_density(x, 0.3, 0.05)
     np.testing.assert_allclose(scores["likelihood_ratio"], ratio, rtol=1e-4, atol=1e-4)
-    lengths = code_length(asked, Likelihood("exact", "discrete")).numpy()
+    lengths = code_length(asked, Likelihood("exact", "discrete"), shortest_code(train.images, model.density)).numpy()
     np.testing.assert_allclose(scores["complexity"], surprise + 16 * np.log(255) - lengths, rtol=1e-5)
     np.testing.assert_allclose(scores["reconstruction"], ((x - 0.3) ** 2).sum(1), rtol=1e-4)
     assert all(values.dtype == torch.float64 for values in scores.values())
@@ -187,28 +188,59 @@ def test_mahalanobis():
     assert (fitted.distance(asked) > 1e4).all()
 
 
-def test_code_length():
+@pytest.mark.parametrize("code", CODES)
+def test_code_length(code):
     """In nats; of the values that the likelihood is of; more for noise than for a blank image."""
     blank, noise = torch.zeros(1, 1, 28, 28, dtype=torch.uint8), images(1, 0, (1, 28, 28))
-    levels = code_length(torch.cat([blank, noise]), Likelihood("exact", "discrete"))
+    both = torch.cat([blank, noise])
+    levels = code_length(both, Likelihood("exact", "discrete"), code)
     assert levels[0] < 20 * 8 * math.log(2)
-    assert 784 * math.log(256) < levels[1] < 1.03 * 784 * math.log(256)  # no code beats the entropy of noise
-    binary = code_length(torch.cat([blank, noise]), Likelihood("exact", "binary", 0.5))
+    assert 784 * math.log(256) < levels[1] < 1.06 * 784 * math.log(256)  # no code beats the entropy of noise
+    coded = paeth(both.numpy()) if code == "lzma-paeth" else both.numpy()
+    data = CODES[code](coded[1].tobytes())
+    assert float(levels[1]) == pytest.approx(8 * len(data) * math.log(2))
+    unpack = partial(zlib.decompress, wbits=-15) if code == "deflate" else unpacked_by_lzma
+    assert unpack(data) == coded[1].tobytes()
+
+
+def test_code_length_of_binary_pixels():
+    blank, noise = torch.zeros(1, 1, 28, 28, dtype=torch.uint8), images(1, 0, (1, 28, 28))
+    density = Likelihood("exact", "binary", 0.5)
+    assert codes(density) == ("deflate", "lzma")  # a byte has eight pixels, and no neighbour
+    binary = code_length(torch.cat([blank, noise]), density, "lzma")
     assert 784 * math.log(2) < binary[1] < 1.15 * 784 * math.log(2)
     faint = noise // 3  # below the threshold: blank to a likelihood of binary pixels
-    assert code_length(faint, Likelihood("exact", "binary", 0.5))[0] == binary[0]
-    assert code_length(noise, Likelihood("lower bound", "binarised"))[0] > 700 * math.log(2)
+    assert code_length(faint, density, "lzma")[0] == binary[0]
+    assert code_length(noise, Likelihood("lower bound", "binarised"), "lzma")[0] > 700 * math.log(2)
     with pytest.raises(ZooError, match="continuous"):
-        code_length(blank, Likelihood("lower bound", "continuous"))
+        codes(Likelihood("lower bound", "continuous"))
+
+
+def test_one_code_for_all_images_the_shortest_for_training_images():
+    """On average: it is no matter which is the shortest for one of them, or for what is to be judged."""
+    generator = torch.Generator().manual_seed(0)
+    slopes = torch.randint(1, 8, (30, 1, 28, 1), generator=generator).cumsum(2)
+    ramps = (slopes + 11 * torch.arange(28)).byte()
+    noise = images(30, 0, (1, 28, 28))
+    sparse = torch.where(noise < 20, noise, 0).byte()
+    density = Likelihood("exact", "discrete")
+    for pictures, expected in ((ramps, "lzma-paeth"), (sparse, "deflate")):
+        lengths = {code: float(code_length(pictures, density, code).mean()) for code in codes(density)}
+        assert shortest_code(pictures, density) == min(lengths, key=lengths.get) == expected
+    assert shortest_code(torch.cat([ramps, sparse[:1]]), density) == "lzma-paeth"
+    model = zoo.create("gmm", DataSpec((1, 28, 28), 1), pca=0, covariance="spherical", per_class=False).eval()
+    detector = fit(model, Split(ramps, torch.zeros(30, dtype=torch.long)), ["complexity"])
+    assert detector.code == "lzma-paeth"
+    surprise = -zoo.log_prob(model, sparse).double()
+    wanted = surprise + 784 * math.log(255) - code_length(sparse, model.density, "lzma-paeth")
+    torch.testing.assert_close(detector(sparse)["complexity"], wanted, rtol=1e-5, atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(1, 6, 5), (3, 4, 4), (1, 1, 7)])
-def test_residuals_are_those_of_png(shape):
+def test_the_filter_is_that_of_png(shape):
     """Against the standard's words, pixel by pixel; beyond the edges there are zeros."""
     pictures = images(3, 4, shape)
-    left = residuals(pictures.numpy())
-    assert np.array_equal(left["plain"], pictures.numpy())
-    for picture, up, paeth in zip(pictures.tolist(), left["up"].tolist(), left["paeth"].tolist(), strict=True):
+    for picture, left in zip(pictures.tolist(), paeth(pictures.numpy()).tolist(), strict=True):
         for channel, rows in enumerate(picture):
             for y, row in enumerate(rows):
                 for x, value in enumerate(row):
@@ -216,28 +248,7 @@ def test_residuals_are_those_of_png(shape):
                     b = rows[y - 1][x] if y else 0
                     c = rows[y - 1][x - 1] if x and y else 0
                     nearest = min((a, b, c), key=lambda each: abs(a + b - c - each))  # the first of equal ones
-                    assert up[channel][y][x] == (value - b) % 256
-                    assert paeth[channel][y][x] == (value - nearest) % 256
-
-
-def test_the_shortest_code_counts():
-    """Of each image: noise as it is, a gradient from above as differences, binary pixels without any filter."""
-    ramp = (torch.arange(28)[:, None] * 9 + images(1, 2, (1, 1, 28))[0, 0]).byte().view(1, 1, 28, 28)
-    both = torch.cat([images(1, 0, (1, 28, 28)), ramp])
-    lengths = code_lengths(both, Likelihood("exact", "discrete"))
-    assert list(lengths) == ["deflate", "deflate-up", "deflate-paeth", "lzma", "lzma-up", "lzma-paeth"]
-    assert lengths["lzma-up"][1] < 0.2 * lengths["lzma"][1]
-    table = torch.stack([*lengths.values()])
-    torch.testing.assert_close(code_length(both, Likelihood("exact", "discrete")), table.amin(0) + math.log(6))
-    packed = code_lengths(both, Likelihood("exact", "binary", 0.5))
-    assert list(packed) == ["deflate", "lzma"]
-    for name, values in lengths.items():  # what was packed can be unpacked
-        coded = residuals(both.numpy())[name.partition("-")[2] or "plain"][1].tobytes()
-        size = int(values[1] / (8 * math.log(2)) + 0.5)
-        unpack = partial(zlib.decompress, wbits=-15) if name.startswith("deflate") else unpacked_by_lzma
-        data = COMPRESSORS[name.partition("-")[0]](coded)
-        assert len(data) == size
-        assert unpack(data) == coded
+                    assert left[channel][y][x] == (value - nearest) % 256
 
 
 def unpacked_by_lzma(data: bytes) -> bytes:
@@ -376,6 +387,7 @@ def test_command_against(run, tmp_path):
     words = (f"ckpt={run}", "against=image_folder", f"path={tmp_path / 'noise'}", "images=100")
     said = detect(*words, f"background={run}", f"json={tmp_path / 'out.json'}")
     assert "100 test images against 20 of image_folder" in said
+    assert "its length by lzma-paeth, of 3 codes the one by which training images are the shortest" in said
     scores = json.loads((tmp_path / "out.json").read_text())["scores"]
     assert list(scores) == [
         "likelihood_ratio", "combined", "log_prob", "typicality", "complexity", "reconstruction", "mahalanobis",

@@ -22,7 +22,7 @@ from zoo.data.splits import Split, load_splits
 from zoo.errors import ZooError
 from zoo.inspect import grids, latents
 from zoo.inspect.latents import LatentPictures
-from zoo.tasks.sample_quality import extractor
+from zoo.tasks.reference import extractor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

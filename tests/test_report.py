@@ -51,7 +51,7 @@ def block(number: int, name: str, findings: list[Finding], rows: list[dict], dis
 
 
 def blocks() -> list[Block]:
-    constant = {"ece": 0.02, "file_mib": 0.5, "train_seconds": 3.0, "images_per_second": 1e4}
+    constant = {"ece": 0.02, "file_mib": 0.5, "train_seconds": 3.0, "images_per_second": 1e4, "tested": 359}
     odd = {"frechet_ratio": math.nan, "curve": [1.0, math.inf], "flag": True}
     classifiers = [
         {"what": "classifier", "data": "digits", "model": model, "seed": seed, "accuracy": accuracy + seed / 1000,
@@ -210,7 +210,7 @@ class TestPage:
         assert "A paragraph. Another." in parsed.text("plenty_of_labels")
         assert "Which model should I take?" in parsed.text("choose")
         text = parsed.text("models")
-        assert re.search(r"MLP 95\.\d+ ?± \d\.\d", text)  # its accuracy, with the error of 360 test images
+        assert re.search(r"MLP 95\.\d+ ?± \d\.\d", text)  # its accuracy, with the error of the test images
         assert "measured with 2 seeds" in text  # which rank no model
         assert "not measured" in text
         assert "python train.py model=gmm data=digits" in text
@@ -222,7 +222,9 @@ class TestPage:
         text = parsed.text("choose")
         for answer in given:
             assert answer["label"] in text
-            assert text.count(" ".join(answer["because"].split())) >= 2  # in the card and in the map
+            because = " ".join(answer["because"].split())
+            assert because in text  # in the map
+            assert text.count(answer["figure"] or because) >= 2  # in the card, too
         sections = [of.get("id") for tag, of, _ in parsed.elements if tag == "section"]
         assert sections[:2] == ["choose", "summary"]
 
@@ -230,6 +232,15 @@ class TestPage:
         leaves = [leaf for _, wants in page.MAP for leaf in wants]
         assert sorted(key for _, key, _ in leaves) == sorted(need.key for need in needs.NEEDS)
         assert {name for *_, further in leaves for name in further} <= set(claims.names())
+
+    def test_a_leaf_of_the_map_names_what_to_take(self, out):
+        """The two models that were timed are as quick as one another; the first of them is named once for both."""
+        tables = json.loads((out / "models.json").read_text())["tables"]
+        of = {branch["has"]: {leaf["want"]: leaf for leaf in branch["leaves"]} for branch in page.branches(tables)}
+        quick = of["A label for every image"]["Quickly trained"]
+        assert quick["take"] == {"gmm": ["digits"]}
+        assert [answer["need"] for answer in quick["answers"]] == ["training"]
+        assert of["A label for every image"]["Right classes of whole images"]["take"] == {}  # two seeds
 
     def test_all_that_is_folded_has_a_name(self, parsed):
         folds = [of for tag, of, _ in parsed.elements if tag == "details"]
@@ -340,7 +351,8 @@ class TestNumbers:
             (Finding("key", "…", [2.0, 2.1], "ratio"), "2.05 ± 0.64"),
             (Finding("key", "…", [0.9999, 0.9998], "AUROC", bounds=(0, 1)), "0.99985 AUROC (0.99921 to 1.00000)"),
             (Finding("key", "…", [3.0], "points"), "3.00 points in one seed"),
-            (Finding("key", "…", [4.0, 4.0], "classes"), "4.00 classes"),
+            (Finding("key", "…", [0.0, 0.0, 0.0], "nats"), "0 nats in all 3 seeds"),
+            (Finding("key", "…", [4.0, 4.0], "classes", exact=True), "4.00 classes"),
             (Finding("key", "…", [math.nan, 4.0], "labels"), "none in 1 of 2 seeds"),
         ],
     )
@@ -359,8 +371,8 @@ class TestOutcomes:
             Finding("told", "It is measured.", [5.0, 6.0, 7.0], "points"),
         ]
         assert words.outcome(findings) == (
-            "Refuted by “MNIST: it is more”: −2.010 ± 0.025 points, where > 0 had to hold; Fashion-MNIST 1.05 ± 0.12 "
-            "points."
+            "Refuted by “MNIST: it is more”: −2.010 ± 0.025 points, where more than 0 was asked for; Fashion-MNIST "
+            "1.05 ± 0.12 points."
         )
         assert words.tally(findings) == "1 of 2 findings hold, 1 refuted"
         assert words.correction(findings).startswith("2 judged: to refute the claim")
@@ -368,7 +380,7 @@ class TestOutcomes:
 
     def test_of_one_that_holds(self):
         alone = [Finding("a", "It is more.", [2.0, 2.01, 2.02], "points", above=0)]
-        assert words.outcome(alone) == "Holds: “It is more”: 2.010 ± 0.025 points, where > 0 had to hold."
+        assert words.outcome(alone) == "Holds: “It is more”: 2.010 ± 0.025 points, where more than 0 was asked for."
         assert words.tally(alone) == "1 of 1 finding holds"
         assert words.correction(alone) == "1 judged; none speaks against the claim."
 

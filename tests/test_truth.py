@@ -14,7 +14,8 @@ from torch import nn
 import zoo
 from zoo.base.classifier import Normalize
 from zoo.learners.optimization import AveragedWeights
-from zoo.metrics.classification import CALIBRATION_BINS, confusion_matrix, per_class_accuracy, reliability, summarize
+from zoo.metrics.calibration import CALIBRATION_BINS, reliability
+from zoo.metrics.classification import confusion_matrix, per_class_accuracy, summarize
 from zoo.models.svm import multiclass_hinge, random_fourier_features
 
 pytestmark = pytest.mark.usefixtures("one_thread")

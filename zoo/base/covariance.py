@@ -82,9 +82,9 @@ class Diagonal(nn.Module):
     def _variance(self, which: Tensor) -> Tensor:
         return self.log_variance.flatten(0, 1)[which].exp().expand(*which.shape, self.size)
 
-    def dense(self, which: Tensor) -> Tensor:
-        """S_k as matrices, ``(..., d, d)``."""
-        return torch.diag_embed(self._variance(which))
+    def dense(self, which: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """S_k as matrices, ``(..., d, d)``, made of parameters as they are, or in another ``dtype``."""
+        return torch.diag_embed(self._variance(which).to(dtype))
 
     def solve(self, v: Tensor, observed: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
         """S_oo⁻¹ v_o, ``(..., d)`` with zeros at the hidden entries, and log |S_oo|, ``(...)``."""
@@ -180,8 +180,8 @@ class Dense(nn.Module):
     def _factor_of(self, which: Tensor) -> Tensor:
         return self._lower(self.factor.flatten(0, 1)[which // self.components if self.tied else which])
 
-    def dense(self, which: Tensor) -> Tensor:
-        factor = self._factor_of(which)
+    def dense(self, which: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        factor = self._factor_of(which).to(dtype)
         return factor @ factor.mT
 
     def solve(self, v: Tensor, observed: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
@@ -299,9 +299,9 @@ class LowRank(Diagonal):
     def _loadings(self, which: Tensor) -> Tensor:
         return self.loadings.flatten(0, 1)[which]
 
-    def dense(self, which: Tensor) -> Tensor:
-        loadings = self._loadings(which)
-        return super().dense(which) + loadings @ loadings.mT
+    def dense(self, which: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        loadings = self._loadings(which).to(dtype)
+        return super().dense(which, dtype) + loadings @ loadings.mT
 
     def solve(self, v: Tensor, observed: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`Diagonal.solve`, by Woodbury's identity."""

@@ -7,6 +7,7 @@ next larger one in which any is seen. Entries of a table have no neighbours, and
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.errors import ZooError, did_you_mean
@@ -38,25 +39,70 @@ def local_mean(x: Tensor, observed: Tensor, otherwise: Tensor) -> Tensor:
         observed: bool, broadcastable to ``x``.
         otherwise: broadcastable to ``x``: what images become of which nothing is seen.
     """
-    observed = observed.expand_as(x)
-    seen, filled = observed.flatten(0, 1), torch.where(observed, x, otherwise).flatten(0, 1)
+    if x.device.type == "mps":  # which has no float64
+        return local_mean(x.cpu(), observed.cpu(), otherwise.cpu()).to(x.device)
+    filled, values = torch.where(observed, x, otherwise), torch.where(observed, x, 0)
+    masks = observed.shape[-3] if observed.dim() > 2 else 1  # one for all channels, or one each
+    seen = observed.expand(len(x), masks, *x.shape[2:])
     precise = torch.promote_types(x.dtype, torch.float32)
-    values, ones = torch.where(observed, x, 0).flatten(0, 1).to(precise), seen.to(precise)
-    gaps = ~seen & seen.flatten(1).any(1)[:, None, None]
-    left, reach = gaps.flatten(1).any(1).nonzero()[:, 0], 1
-    while len(left):
-        down, across = (_band(size, reach, ones) for size in x.shape[2:])
-        count = down @ ones[left] @ across
-        mean = down @ values[left] @ across / count.clamp(min=1)
-        mean = mean if x.is_floating_point() else mean.round()
-        known = gaps[left] & (count > 0.5)
-        filled[left] = torch.where(known, mean.to(x.dtype), filled[left])
-        gaps[left] &= ~known
-        left, reach = left[gaps[left].flatten(1).any(1)], reach + 1
-    return filled.unflatten(0, x.shape[:2])
+    count, total = (F.avg_pool2d(part.to(precise), 3, 1, 1, divisor_override=1) for part in (seen, values))
+    near = ~seen & (count > 0.5)
+    filled = torch.where(near, _as(x, total / count.clamp_min(1)), filled)
+    far = ~seen & ~near & seen.flatten(2).any(2)[..., None, None]
+    left = far.flatten(1).any(1).nonzero()[:, 0]
+    if len(left):
+        filled[left] = _from_far(filled[left], values[left], seen[left], far[left])
+    return filled
 
 
-def _band(size: int, reach: int, like: Tensor) -> Tensor:
-    """Which of ``size`` places in a line are within ``reach`` of which: ones and zeros, ``(size, size)``."""
-    place = torch.arange(size, device=like.device)
-    return ((place[:, None] - place).abs() <= reach).to(like.dtype)
+def _as(x: Tensor, mean: Tensor) -> Tensor:
+    return (mean if x.is_floating_point() else mean.round()).to(x.dtype)
+
+
+def _from_far(filled: Tensor, values: Tensor, seen: Tensor, far: Tensor) -> Tensor:
+    """``filled``, with the pixels that are ``far`` from all that is seen replaced: ``seen`` and ``far`` are bool
+    ``(B, M, H, W)``, M the channels or 1, and something is seen of each such image and mask."""
+    (channels, height, width), masks = filled.shape[1:], seen.shape[1]
+    image, mask, row, column = far.nonzero(as_tuple=True)
+    counts, sums = _table(seen.int()), _table(values.double() if values.is_floating_point() else values.long())
+    size = (height + 1) * (width + 1)
+    first = (image * masks + mask) * size
+    reach = _reach(counts, first, row, column)
+    corners = _corners(reach, row, column, height, width)
+    count = _within(counts, corners, first).double()
+    of_mask: list[Tensor | int] = [mask] if masks == channels else [*range(channels)]
+    for channel in of_mask:
+        mean = _within(sums, corners, (image * channels + channel) * size) / count
+        filled[image, channel, row, column] = _as(filled, mean)
+    return filled
+
+
+def _table(values: Tensor) -> Tensor:
+    """Sums over all that is above and to the left, ``(B, C, H + 1, W + 1)`` (Crow 1984, Summed-area tables)."""
+    dtype = values.dtype
+    return F.pad(values.cumsum(2, dtype=dtype).cumsum(3, dtype=dtype), (1, 0, 1, 0))
+
+
+def _reach(counts: Tensor, first: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """How far the least window reaches in which any is seen, more than 1, around each pixel, ``(N,)``: by halving."""
+    height, width = (size - 1 for size in counts.shape[2:])
+    low, high = torch.ones_like(row), torch.full_like(row, max(height, width) - 1)  # nothing, and something is seen
+    for _ in range(max(height, width).bit_length()):
+        middle = (low + high) // 2
+        some = _within(counts, _corners(middle, row, column, height, width), first) > 0
+        high = torch.where(some, middle, high)
+        low = torch.where(some, low, middle)
+    return high
+
+
+def _corners(reach: Tensor, row: Tensor, column: Tensor, height: int, width: int) -> tuple[Tensor, ...]:
+    """Where a flat table holds the four sums that a window is made of, ``(N,)`` each."""
+    top, bottom = ((row - reach).clamp_min(0), (row + reach + 1).clamp_max(height))
+    left, right = (column - reach).clamp_min(0), (column + reach + 1).clamp_max(width)
+    return tuple(y * (width + 1) + x for y, x in ((bottom, right), (top, right), (bottom, left), (top, left)))
+
+
+def _within(table: Tensor, corners: tuple[Tensor, ...], first: Tensor) -> Tensor:
+    """The sums of windows, ``(N,)``, of images whose tables begin at ``first``."""
+    lower, upper, before, corner = (table.flatten()[first + place] for place in corners)
+    return lower - upper - before + corner

@@ -15,3 +15,8 @@ def full(x: Tensor) -> Tensor:
     over 784 pixels is wrong by a nat.
     """
     return x.float() if x.dtype in HALF else x
+
+
+def precise(x: Tensor) -> Tensor:
+    """``x`` in float64, or in float32 on devices that have none."""
+    return x.float() if x.device.type == "mps" else x.double()

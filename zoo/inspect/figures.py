@@ -14,7 +14,8 @@ from zoo.base.model import Model, evaluating
 from zoo.data import kinds
 from zoo.data.splits import Split
 from zoo.inspect.grids import mosaic
-from zoo.metrics.classification import confusion_matrix, reliability
+from zoo.metrics.calibration import reliability
+from zoo.metrics.classification import confusion_matrix
 from zoo.questions.encode import encode
 from zoo.questions.sample import sample
 from zoo.spec import DataSpec

@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.errors import DataError
-from zoo.metrics.classification import CALIBRATION_BINS, bin_of
 
+CALIBRATION_BINS = 15
 COLDEST, HOTTEST = 1e-3, 1e6  # temperatures that are considered
 HALVINGS = 60  # of that interval, on a logarithmic scale: to ten digits and more
 RESAMPLES = 200  # of a bootstrap
@@ -65,6 +65,24 @@ def scaled(log_proba: Tensor, temperature: float) -> Tensor:
     return (log_proba.double().clamp_min(LEAST) / temperature).log_softmax(1)
 
 
+def reliability(log_proba: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean confidence, accuracy and count of each bin of confidence, three ``(15,)`` on the CPU; NaN where it is empty.
+
+    Bin i holds the confidences in (i / 15, (i + 1) / 15].
+    """
+    confidence, predicted = log_proba.cpu().double().exp().max(1)
+    index = bin_of(confidence)
+    count = torch.zeros(CALIBRATION_BINS, dtype=torch.float64).index_add(0, index, torch.ones_like(confidence))
+    total = torch.zeros_like(count).index_add(0, index, confidence)
+    right = torch.zeros_like(count).index_add(0, index, (predicted == labels.cpu()).double())
+    return total / count, right / count, count
+
+
+def bin_of(confidence: Tensor) -> Tensor:
+    """Which of the bins of :func:`reliability` confidences in [0, 1] lie in, int64."""
+    return (confidence * CALIBRATION_BINS).ceil().long().clamp(1, CALIBRATION_BINS) - 1
+
+
 def gaps(log_proba: Tensor, labels: Tensor, adaptive: bool = False) -> Tensor:
     """What an image adds to the calibration error: its confidence, less one where its class is the most probable one,
     in the column of its bin and zero in others, ``(N, 15)`` float64 on the CPU.
@@ -82,11 +100,14 @@ def gaps(log_proba: Tensor, labels: Tensor, adaptive: bool = False) -> Tensor:
     else:
         index = bin_of(confidence)
     excess = confidence - (predicted == labels.cpu()).double()
-    return F.one_hot(index, CALIBRATION_BINS) * excess[:, None]
+    return excess.new_zeros(len(excess), CALIBRATION_BINS).scatter(1, index[:, None], excess[:, None])
 
 
 def calibration_error(gaps: Tensor) -> float:
-    """The mean over images of |mean confidence − accuracy| of their bins, in [0, 1], from :func:`gaps` ``(N, B)``."""
+    """The mean over images of |mean confidence − accuracy| of their bins, in [0, 1], from :func:`gaps` ``(N, B)``.
+
+    Not torchmetrics' function: it gives a confidence of exactly one a bin of its own.
+    """
     return float(gaps.mean(0).abs().sum())
 
 

@@ -23,7 +23,7 @@ analyzers; Tipping & Bishop (1999), Mixtures of probabilistic principal componen
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -33,6 +33,7 @@ from zoo.base.covariance import Covariance, Dense, Diagonal, LowRank
 from zoo.base.gaussian import LOG_2PI
 from zoo.base.generative import Batches, Density
 from zoo.base.kmeans import kmeans, nearest
+from zoo.base.precision import precise
 from zoo.base.principal import LARGE, most_directions, principal_directions
 from zoo.errors import ZooError
 from zoo.registry import register
@@ -52,6 +53,7 @@ START_VALUES = 1 << 28  # and how many values they have that are modelled in det
 BLOCK = 1 << 19  # numbers worked on at a time: what stays in a core's cache
 LARGEST_BLOCK = 1 << 22  # where an image has so many that a few alone do not: numbers a component
 MOST_WORK = 1 << 38  # multiplications of decomposing covariances of large pictures, a minute
+ALIKE = 8  # images that see the same pixels, at least, for these to be worked on together
 PAIRS = 1 << 26  # numbers in the largest table of pairs of directions
 LEAST = 1e-12  # of the variance of a pixel that never changes, in squared grey value
 QUANTISATION = 1 / (12 * 255**2)  # variance of the grey values that round to one level: the least that is left over
@@ -135,10 +137,17 @@ class GMM(Density):
     def log_prob_of(self, x: Tensor, group: int, observed: Tensor | None = None) -> Tensor:
         x = x.flatten(1)
         if observed is not None:
-            return self._log_components_observed(x, observed.flatten(1), group).logsumexp(1)
+            return self._log_components_observed(x, observed.flatten(1), [group]).logsumexp(1)
         y, rest = self._project(x)
         log_components = self._components_of(group)
         return torch.cat([log_components(part)[0].logsumexp(0) for part in y.split(self._rows)]) + rest
+
+    def log_joint(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        if observed is None:
+            return super().log_joint(x)
+        components = self._log_components_observed(x.flatten(1), observed.flatten(1), range(self.groups))
+        columns = components.unflatten(1, (self.groups, self.num_components)).logsumexp(2)
+        return columns if self.log_prior is None else columns + self.log_prior.to(columns.dtype)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Coordinates ``(B, d)`` of flat pixels, and the log density ``(B,)`` of what they leave over."""
@@ -324,42 +333,52 @@ class GMM(Density):
         """Σ_oo⁻¹ v_o, ``(..., D)`` with zeros at hidden pixels, and log |Σ_oo|, ``(...)``."""
         if not self.projected:
             return self.covariance.solve(v, observed, which)
-        v = torch.where(observed, v, 0)
+        v, basis, residual = (precise(values) for values in (torch.where(observed, v, 0), self.basis, self.residual))
         inner, solve, _, log_det = self._woodbury(observed, which)
-        correction = (inner @ solve(v @ self.basis)[..., None])[..., 0] @ self.basis.T
-        return torch.where(observed, v - correction, 0) / self.residual, log_det
+        correction = (inner @ solve((v @ basis)[..., None]))[..., 0] @ basis.T
+        return torch.where(observed, v - correction, 0) / residual, log_det
 
     def _distances(self, x: Tensor, observed: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
-        """(x_o − μ_o)ᵀ Σ_oo⁻¹ (x_o − μ_o) of seen pixels of flat images ``(B, D)`` from the components ``which``
-        ``(K,)``, and log |Σ_oo|, both ``(B, K)``."""
+        """(x_o − μ_o)ᵀ Σ_oo⁻¹ (x_o − μ_o), ``(P, K, n)``, of flat images ``(P, n, D)`` from the components ``which``
+        ``(K,)``, and log |Σ_oo|, ``(P, K, 1)``, where P times n images show the same pixels, ``observed`` ``(P, D)``.
+        """
         if not self.projected:
-            v = torch.where(observed[:, None], x[:, None] - self._mean_images(which), 0)
-            solved, log_det = self._solve(v, observed[:, None], which)
-            return (v * solved).sum(2), log_det
+            seen = observed[:, None, None]
+            v = torch.where(seen, x[:, None] - self._mean_images(which)[:, None], 0)
+            solved, log_det = self._solve(v, seen, which[:, None])
+            return (v * solved).sum(3), log_det
         # with μ = c + U m, all but |x − c|² is within the projection: no image is made for each component
         inner, solve, within, log_det = self._woodbury(observed[:, None], which)
-        rest, mean = torch.where(observed, x - self.centre, 0), self.mean.flatten(0, 1)[which]
-        outer = (rest @ self.basis)[:, None]
-        inside = outer - (within @ mean[..., None])[..., 0]  # U_oᵀ (x_o − μ_o)
-        square = rest.square().sum(1, keepdim=True) - (mean * (outer + inside)).sum(2)  # |x_o − μ_o|²
-        correction = (inner @ solve(inside)[..., None])[..., 0]
-        return (square - (inside * correction).sum(2)) / self.residual, log_det
+        x, mean = precise(x), precise(self.mean.flatten(0, 1)[which])
+        rest = torch.where(observed[:, None], x - precise(self.centre), 0)
+        outer = (rest @ precise(self.basis))[:, None]
+        inside = outer - (within @ mean[..., None]).mT  # U_oᵀ (x_o − μ_o), (P, K, n, d)
+        square = rest.square().sum(2)[:, None] - (mean[:, None] * (outer + inside)).sum(3)  # |x_o − μ_o|²
+        correction = (inner @ solve(inside.mT)).mT
+        return (square - (inside * correction).sum(3)) / precise(self.residual), log_det[..., None]
 
     def _woodbury(self, observed: Tensor, which: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor], Tensor, Tensor]:
         """What Woodbury's identity needs of Σ_oo = s I + U_o (S − s I) U_oᵀ: S − s I, ``(..., d, d)``, the solver for
-        s I + U_oᵀ U_o (S − s I), U_oᵀ U_o, and log |Σ_oo|, ``(...)``."""
-        seen, s = observed.to(self.mean.dtype), self.residual
+        s I + U_oᵀ U_o (S − s I), of columns, U_oᵀ U_o, and log |Σ_oo|, ``(...)``.
+
+        All are in float64: s is so much less than S that float32 leaves errors of more than a nat.
+        """
+        seen, directions, s = precise(observed), precise(self.basis), precise(self.residual)
         eye = torch.eye(self.size, dtype=seen.dtype, device=seen.device)
         within = seen.new_zeros(())  # U_oᵀ U_o, of some pixels at a time
         at_once = max(1, PAIRS // self.size**2)
-        for basis, part in zip(self.basis.split(at_once), seen.split(at_once, -1), strict=True):
+        for basis, part in zip(directions.split(at_once), seen.split(at_once, -1), strict=True):
             within = within + part @ (basis[:, :, None] * basis[:, None]).flatten(1)
-        inner = self.covariance.dense(which) - s * eye
+        inner = self.covariance.dense(which, seen.dtype) - s * eye
         within = within.unflatten(-1, (self.size, self.size))
-        factors, pivots = torch.linalg.lu_factor(s * eye + within @ inner)
+        if within.dim() > inner.dim():  # each mask with each component: a large product is quicker than many small ones
+            product = (within[:, 0] @ inner.transpose(0, 1).flatten(1)).unflatten(2, inner.shape[::2]).transpose(1, 2)
+        else:
+            product = within @ inner
+        factors, pivots = torch.linalg.lu_factor(s * eye + product)
 
-        def solve(v: Tensor) -> Tensor:
-            return torch.linalg.lu_solve(factors, pivots, v[..., None])[..., 0]
+        def solve(columns: Tensor) -> Tensor:
+            return torch.linalg.lu_solve(factors, pivots, columns)
 
         log_det = factors.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1) + (seen.sum(-1) - self.size) * s.log()
         return inner, solve, within, log_det
@@ -384,36 +403,48 @@ class GMM(Density):
         around = self.residual.sqrt() * normal(len(self.centre))
         return inside @ self.basis.T + around - (around @ self.basis) @ self.basis.T
 
-    @property
-    def _few(self) -> int:
-        """How many images to work on at a time where each has covariances of its own."""
-        own = self.num_components * self.size * (self.size if self.projected else 8)
-        if isinstance(self.covariance, Dense):
-            own = self.num_components * self.size**2
-        return max(1, (1 << 23) // (own + self.num_components * len(self.centre)))
+    def _few(self, components: int = 1) -> int:
+        """How many images to work on at a time where each has a covariance of its own of so many components."""
+        own = self.size * (self.size if self.projected or isinstance(self.covariance, Dense) else 8)
+        return max(1, (1 << 22) // (components * (own + len(self.centre))))
 
-    def _log_components_observed(self, x: Tensor, observed: Tensor, group: int) -> Tensor:
-        """log π_k N(x_o; μ_k, Σ_k), ``(B, K)``, of the seen pixels o of flat images."""
-        which = group * self.num_components + torch.arange(self.num_components, device=x.device)
-        results = []
-        for part, seen in zip(x.split(self._few), observed.split(self._few), strict=True):
-            distances, log_det = self._distances(part, seen, which)
-            results.append(-0.5 * (distances + log_det + seen.sum(1, keepdim=True, dtype=part.dtype) * LOG_2PI))
-        return torch.cat(results) + self.logits[group].log_softmax(0)
+    def _log_components_observed(self, x: Tensor, observed: Tensor, groups: Sequence[int]) -> Tensor:
+        """log π_k N(x_o; μ_k, Σ_k), of the seen pixels o of flat images, for all components of ``groups``, ``(B, …)``.
+
+        What depends on the seen pixels alone is found once for them all."""
+        every = torch.arange(self.groups * self.num_components, device=x.device).view(self.groups, -1)
+        which = every[list(groups)].flatten()
+        result = x.new_empty(len(x), len(which))
+        for rows in self._alike(observed, self._few(len(which))):
+            seen = observed[rows[:, 0]]
+            distances, log_det = self._distances(x[rows], seen, which)
+            constant = log_det + seen.sum(1, dtype=log_det.dtype)[:, None, None] * LOG_2PI
+            values = (-0.5 * (distances + constant)).mT.flatten(0, 1).to(x.dtype)
+            result = result.index_put((rows.flatten(),), values)
+        return result + self.logits.log_softmax(1).flatten()[which]
+
+    def _alike(self, observed: Tensor, at_once: int) -> Iterator[Tensor]:
+        """Indices ``(P, n)`` of images, ``at_once`` at most, all n of a row with the same seen pixels, which makes one
+        matrix do for them: those of which there are many, and the others one by one, n = 1."""
+        _, pattern, counts = observed.unique(dim=0, return_inverse=True, return_counts=True)
+        many = counts >= ALIKE
+        for index in many.nonzero()[:, 0]:
+            for rows in (pattern == index).nonzero()[:, 0].split(at_once):
+                yield rows[None]
+        yield from (~many[pattern]).nonzero().split(at_once)
 
     def _posterior(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """log p(y, k | x), ``(B, M · K)``, from the pixels that ``observed`` marks (all if left out)."""
         x = x.flatten(1)
-        columns = []
-        for group in range(self.groups):
-            if observed is None:
-                log_components = self._components_of(group)
-                parts = [log_components(y)[0].T for y in self._project(x)[0].split(self._rows)]
-                column = torch.cat(parts)
-            else:
-                column = self._log_components_observed(x, observed.flatten(1), group)
-            columns.append(column if self.log_prior is None else column + self.log_prior[group])
-        return torch.cat(columns, 1).log_softmax(1)
+        if observed is not None:
+            columns = self._log_components_observed(x, observed.flatten(1), range(self.groups))
+        else:
+            y = self._project(x)[0].split(self._rows)
+            of_group = (self._components_of(group) for group in range(self.groups))
+            columns = torch.cat([torch.cat([of(part)[0].T for part in y]) for of in of_group], 1)
+        if self.log_prior is not None:
+            columns = columns + self.log_prior.repeat_interleave(self.num_components)
+        return columns.log_softmax(1)
 
     def _complete(self, x: Tensor, observed: Tensor, which: Tensor, generator: Any = None) -> Tensor:
         """E[x | x_o, component], ``(N, D)``, or with a ``generator`` a sample of it, by Matheron's rule:
@@ -421,11 +452,11 @@ class GMM(Density):
         noise + Σ_·o Σ_oo⁻¹ (x_o − μ_o − noise_o) has the conditional distribution, if noise ~ N(0, Σ).
         """
         results = []
-        for part, seen, chosen in zip(*(t.split(self._few) for t in (x, observed, which)), strict=True):
+        for part, seen, chosen in zip(*(t.split(self._few()) for t in (x, observed, which)), strict=True):
             mean = self._mean_images(chosen)
             start = mean if generator is None else mean + self._noise(chosen, generator)
             solved, _ = self._solve(part - start, seen, chosen)
-            results.append(torch.where(seen, part, start + self._times(solved, chosen)))
+            results.append(torch.where(seen, part, start + self._times(solved.to(start.dtype), chosen)))
         return torch.cat(results)
 
     # Capabilities
@@ -436,7 +467,7 @@ class GMM(Density):
         weights = self.logits.softmax(1)[groups]
         parts = torch.multinomial(weights, 1, generator=generator)[:, 0] if n else groups
         which = groups * self.num_components + parts
-        drawn = [self._mean_images(part) + self._noise(part, generator) for part in which.split(self._few)]
+        drawn = [self._mean_images(part) + self._noise(part, generator) for part in which.split(self._few())]
         return self.possible(torch.cat(drawn)).unflatten(1, self.spec.shape)
 
     def impute(self, x: Tensor, observed: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:

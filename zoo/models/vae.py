@@ -295,20 +295,31 @@ class VAE(Density, Latent):
 
     # Likelihood
 
+    def shown(self, x: Tensor, observed: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What is the same for all classes: what the encoder sees of images, hidden pixels filled in, in pictures with
+        the mean of the pixels around, and where the stream of each image's noise begins, ``(B, 1)``."""
+        return x if observed is None else self.fill(x, observed), streams(x, NOISE, observed)
+
     def weighted(
-        self, x: Tensor, labels: Tensor | None, num_samples: int, observed: Tensor | None = None
+        self,
+        x: Tensor,
+        labels: Tensor | None,
+        num_samples: int,
+        observed: Tensor | None = None,
+        shown: tuple[Tensor, Tensor] | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Importance samples from q(z | x) and their log weights log p(x, z) − log q(z | x), a bounded number at once.
 
         ``x`` are pixels as the likelihood sees them; where ``observed`` is False they are integrated out, and the
-        encoder sees them filled in (Mattei & Frellsen 2019): in pictures with the mean of the pixels around. The noise
-        is a function of what is seen of the image and of the sample's number, see :mod:`zoo.base.noise`.
+        encoder sees them filled in (Mattei & Frellsen 2019). The noise is a function of what is seen of the image and
+        of the sample's number, see :mod:`zoo.base.noise`. ``shown``: what :meth:`shown` has found, where several
+        classes are asked about.
 
         Yields:
             z ``(S, B, D)`` and log weights ``(S, B)``, in nats; the S add up to ``num_samples``.
         """
-        q = self.posterior(x if observed is None else self.fill(x, observed), labels)
-        stream, step = streams(x, NOISE, observed), self._samples_at_once(x)
+        filled, stream = shown or self.shown(x, observed)
+        q, step = self.posterior(filled, labels), self._samples_at_once(x)
         for first in range(0, num_samples, step):
             z = q.loc + q.scale * self._noise(stream, first, min(step, num_samples - first)).to(q.loc)
             repeated = None if labels is None else labels.repeat(len(z))
@@ -317,15 +328,13 @@ class VAE(Density, Latent):
             values = self._sum(values if observed is None else torch.where(observed, values, 0))
             yield z, values + self.log_prior_of(z) - q.log_prob(z).sum(-1)
 
-    def log_weights(self, x: Tensor, labels: Tensor | None, num_samples: int, observed: Tensor | None = None) -> Tensor:
-        """The log weights of :meth:`weighted`, ``(num_samples, B)``."""
-        return torch.cat([weights for _, weights in self.weighted(x, labels, num_samples, observed)])
+    def log_weights(self, x: Tensor, labels: Tensor | None, num_samples: int, *seen: Any) -> Tensor:
+        """The log weights of :meth:`weighted`, ``(num_samples, B)``; ``seen`` are its last arguments."""
+        return torch.cat([weights for _, weights in self.weighted(x, labels, num_samples, *seen)])
 
-    def _bound(
-        self, x: Tensor, labels: Tensor | None, num_samples: int | None, observed: Tensor | None = None
-    ) -> Tensor:
+    def _bound(self, x: Tensor, labels: Tensor | None, num_samples: int | None, *seen: Any) -> Tensor:
         """The importance-weighted bound of log p(x | labels), ``(B,)``; ``x`` as the likelihood sees it."""
-        weights = self.log_weights(x, labels, num_samples or self.importance_samples, observed)
+        weights = self.log_weights(x, labels, num_samples or self.importance_samples, *seen)
         return weights.logsumexp(0) - math.log(len(weights))
 
     def importance(
@@ -342,10 +351,10 @@ class VAE(Density, Latent):
     def log_joint(self, x: Tensor, observed: Tensor | None = None, num_samples: int | None = None) -> Tensor:
         """Bounds of log p(x, y) in nats for every class y, ``(B, K)``; of log p(x), ``(B, 1)``, without classes."""
         x = self.observe(x)
-        columns = []
+        columns, shown = [], self.shown(x, observed)
         for group in range(self.groups):
             labels = None if self.log_prior is None else x.new_full((len(x),), group, dtype=torch.long)
-            columns.append(self._bound(x, labels, num_samples, observed))
+            columns.append(self._bound(x, labels, num_samples, observed, shown))
         joint = torch.stack(columns, 1)
         return joint if self.log_prior is None else joint + self.log_prior.to(joint.dtype)
 
@@ -409,11 +418,11 @@ class VAE(Density, Latent):
     def _given(self, x: Tensor, observed: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Latents ``(S, B, D)``, their classes ``(S, B)`` if any, and log weights ``(S, B)`` given the seen pixels."""
         x = self.observe(x)
-        parts = []
+        parts, shown = [], self.shown(x, observed)
         for group in range(self.groups):
             labels = None if self.log_prior is None else x.new_full((len(x),), group, dtype=torch.long)
             prior = 0.0 if self.log_prior is None else self.log_prior[group]
-            for z, weights in self.weighted(x, labels, self.importance_samples, observed):
+            for z, weights in self.weighted(x, labels, self.importance_samples, observed, shown):
                 parts.append((z, torch.full_like(weights, group, dtype=torch.long), weights + prior))
         z, classes, weights = (torch.cat(part) for part in zip(*parts, strict=True))
         return z, None if self.log_prior is None else classes, weights

@@ -31,7 +31,7 @@ from zoo.run.curves import EPOCHS, join_curves
 from zoo.run.record import Settings, run_directory
 from zoo.run.stop import Stop, stoppable
 from zoo.run.trainer import build_trainer, quiet
-from zoo.tasks import sample_quality
+from zoo.tasks import reference, sample_quality
 from zoo.tasks.evaluate import Evaluation, evaluate, remarks, tells
 
 
@@ -202,7 +202,7 @@ def build(
 
 def latent_pictures(settings: Settings, data: ImageDataModule, run: Path, console: Console) -> LatentPictures:
     """Shows a latent space on validation images, or training images where there are none."""
-    measure = sample_quality.extractor(settings["data"]["name"])
+    measure = reference.extractor(settings["data"]["name"])
     classify = None if measure is None else lambda images: measure(images)[1]
     return LatentPictures(run / "figures", data.splits.val or data.splits.train.labelled(), console, classify)
 

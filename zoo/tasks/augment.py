@@ -11,7 +11,7 @@ from zoo.data.idx import FILES, idx_bytes
 from zoo.data.splits import Split
 from zoo.errors import ZooError
 from zoo.files import new_folder, write_bytes
-from zoo.tasks.sample_quality import labelled_samples
+from zoo.tasks.students import labelled_samples
 
 
 def augment(model: Model, n: int, out: Path, format: str | None = None, seed: int = 0) -> list[Path]:

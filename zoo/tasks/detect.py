@@ -10,8 +10,8 @@ A score is a number an image, higher is stranger, made from what a model can be 
 ``likelihood_ratio``  log q(x) − log p(x), in nats, for a background density q that sees what all images have in common
                       (Ren et al. 2019, Likelihood ratios for out-of-distribution detection, eq. 3)
 ``complexity``        −log p(x) − L(x), in nats: how much longer the model's code of the image is than a general one of
-                      length L, the shortest of several (Serrà et al. 2020, Input complexity and out-of-distribution
-                      detection, eq. 3)
+                      length L (Serrà et al. 2020, Input complexity and out-of-distribution detection, eq. 3): the one
+                      of several that is the shortest for training images, on average
 ``reconstruction``    squared error of the reconstruction, summed over pixels in [0, 1]
 ``mahalanobis``       squared distance of features or codes from the nearest class mean, in units of the covariance
                       within classes (Lee et al. 2018, A simple unified framework for detecting out-of-distribution
@@ -63,12 +63,14 @@ from zoo.questions.log_prob import log_prob
 from zoo.questions.reconstruct import reconstruct
 from zoo.spec import Likelihood
 
+CODE_IMAGES = 1_000  # training images that a code is chosen by, at most
 FIT_IMAGES = 5_000  # training images that a score is fitted to, at most
 SEED = 0  # of the images that are drawn from a split: the same question has the same answer
 CHUNK = 1_024  # images in float32 at a time
 MOST_FEATURES = 2_048  # whose covariance so many images tell
 RIDGE = 1e-6  # of the mean variance of features, added to each: some features never change
-CODED = ("binary", "binarised", "discrete", "dequantised")  # likelihoods that are, or bound, the length of a code
+BINARY = ("binary", "binarised")
+CODED = (*BINARY, "discrete", "dequantised")  # likelihoods that are, or bound, the length of a code
 COMBINED = (("typicality", "complexity"), ("energy", "mahalanobis"))  # the first pair that a model has
 NATS_A_BYTE = 8 * math.log(2)
 FROM_LIKELIHOOD = {"log_prob", "typicality", "likelihood_ratio", "complexity"}
@@ -116,55 +118,57 @@ def _lzma(data: bytes) -> bytes:
     return lzma.compress(data, lzma.FORMAT_RAW, filters=[method])
 
 
-COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {"deflate": _deflate, "lzma": _lzma}
+CODES: dict[str, Callable[[bytes], bytes]] = {"deflate": _deflate, "lzma": _lzma, "lzma-paeth": _lzma}
 
 
-def residuals(images: np.ndarray) -> dict[str, np.ndarray]:
-    """uint8 images ``(N, C, H, W)`` and what PNG's filters ``up`` and ``paeth`` leave of them, modulo 256: differences
-    to the pixel above, and to that neighbour, left, above or both, that is nearest to left + above − above left."""
+def paeth(images: np.ndarray) -> np.ndarray:
+    """What PNG's Paeth filter leaves of uint8 images ``(N, C, H, W)``, modulo 256: differences to that neighbour, left,
+    above or both, that is nearest to left + above − above left."""
     padded = np.pad(images.astype(np.int16), ((0, 0), (0, 0), (1, 0), (1, 0)))
     left, up, corner = padded[..., 1:, :-1], padded[..., :-1, 1:], padded[..., :-1, :-1]
     to_left, to_up, to_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
     nearest = np.where(to_up <= to_corner, up, corner)
     nearest = np.where((to_left <= to_up) & (to_left <= to_corner), left, nearest)
-    return {"plain": images, **{name: (images - by).astype(np.uint8) for name, by in (("up", up), ("paeth", nearest))}}
+    return (images - nearest).astype(np.uint8)
 
 
-def code_lengths(images: Tensor, density: Likelihood) -> dict[str, Tensor]:
-    """The length of each image by several general lossless codes, in nats, by the code's name: ``(N,)`` float64.
+def codes(density: Likelihood) -> tuple[str, ...]:
+    """General lossless codes of what ``density`` is of: ``deflate`` and ``lzma`` of the 256 levels, and ``lzma-paeth``
+    of what PNG's Paeth filter leaves of them; or the former two of binary pixels.
 
-    ``deflate`` and ``lzma``, of what ``density`` is of: the 256 levels and, with the suffixes ``-up`` and ``-paeth``,
-    what PNG's filters leave of them, or else the binary pixels that are made from the levels, eight to a byte.
-
-    Args:
-        images: uint8 ``(N, C, H, W)``.
-        density: what the likelihood is of that is compared with it. Raises ``ZooError`` for ``"continuous"`` values: a
-            density of theirs is no code length, in no unit.
+    Raises ``ZooError`` for ``"continuous"`` values: a density of theirs is no code length, in no unit.
     """
     if density.of not in CODED:
         raise ZooError(
             f"a likelihood of {density.of} values is no code length: there is nothing to compare a code with"
         )
-    coded = residuals(images.cpu().numpy())
-    if density.of in ("binary", "binarised"):
+    return tuple(code for code in CODES if density.of not in BINARY or not code.endswith("-paeth"))
+
+
+def code_length(images: Tensor, density: Likelihood, code: str) -> Tensor:
+    """The length of each image by one of :func:`codes`, ``(N,)`` float64, in nats.
+
+    Args:
+        images: uint8 ``(N, C, H, W)``.
+        density: what the likelihood is of that is compared with it; binary pixels are made from the levels, eight to a
+            byte.
+        code: of those that there are for it.
+    """
+    if density.of in BINARY:
         x = kinds.find("image").decode(images.cpu())
         on = x > (density.threshold or 0.0) if density.of == "binary" else binarise(x) > 0
-        coded = {"plain": np.packbits(on.flatten(1).numpy(), axis=1)}
-    lengths = {
-        compressor if which == "plain" else f"{compressor}-{which}": [len(compress(row.tobytes())) for row in values]
-        for compressor, compress in COMPRESSORS.items()
-        for which, values in coded.items()
-    }
-    return {name: torch.tensor(bytes_, dtype=torch.float64) * NATS_A_BYTE for name, bytes_ in lengths.items()}
+        coded = np.packbits(on.flatten(1).numpy(), axis=1)
+    else:
+        coded = images.cpu().numpy()
+        coded = paeth(coded) if code.endswith("-paeth") else coded
+    return torch.tensor([len(CODES[code](row.tobytes())) for row in coded], dtype=torch.float64) * NATS_A_BYTE
 
 
-def code_length(images: Tensor, density: Likelihood) -> Tensor:
-    """The length of each image by the shortest of :func:`code_lengths`, with what tells which it is: ``(N,)`` nats.
-
-    No general code is longer than an image's complexity by less: so the shortest one is the best estimate.
-    """
-    lengths = torch.stack([*code_lengths(images, density).values()])
-    return lengths.amin(0) + math.log(len(lengths))
+def shortest_code(images: Tensor, density: Likelihood) -> str:
+    """That of :func:`codes` by which images are the shortest on average: the best general model of their kind that
+    there is, and so the best estimate of their complexity. Of each image the shortest one would mix codes, and so
+    measure images of one kind against others'."""
+    return min(codes(density), key=lambda code: float(code_length(images, density, code).mean()))
 
 
 def score_names(model: Model, background: Model | None = None) -> tuple[str, ...]:
@@ -229,6 +233,7 @@ class Detector:
         names: the scores.
         background: the density that ``likelihood_ratio`` compares with.
         typical: mean −log p(x) of training images, in nats (``typicality``).
+        code: the general one that is the shortest for training images (``complexity``).
         gaussians: of the training images' features (``mahalanobis``).
         ranked: scores of normal images by name, in ascending order (``combined``).
     """
@@ -237,6 +242,7 @@ class Detector:
     names: tuple[str, ...]
     background: Model | None = None
     typical: float = math.nan
+    code: str = ""
     gaussians: ClassGaussians | None = None
     ranked: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -267,7 +273,7 @@ class Detector:
             density = self.model.density
             # a density of numbers in [0, 1] is a code length of levels once it is one of numbers in [0, 255]
             units = math.prod(x.shape[1:]) * math.log(LEVELS - 1) if density.of == "dequantised" else 0.0
-            return surprise + units - code_length(images, density)
+            return surprise + units - code_length(images, density, self.code)
         if name == "reconstruction":
             return (reconstruct(self.model, x) - x).square().flatten(1).sum(1)
         if name == "mahalanobis":
@@ -308,10 +314,12 @@ def fit(
     names = tuple(names or available)
     if not len(train):
         raise DataError("there is no training image to fit a score to")
-    typical, gaussians = math.nan, None
+    typical, code, gaussians = math.nan, "", None
     parts = _pair(available) if "combined" in names else []
     if "typicality" in (*names, *parts):
         typical = float(Detector(model, ("log_prob",))(draw(train, FIT_IMAGES).images)["log_prob"].mean())
+    if "complexity" in (*names, *parts):
+        code = shortest_code(draw(train, CODE_IMAGES).images, model.density)
     if "mahalanobis" in (*names, *parts):
         few = draw(train.labelled(), FIT_IMAGES)
         codes = torch.cat([encode(model, x).cpu() for x, _ in few.chunks(CHUNK)])
@@ -319,9 +327,9 @@ def fit(
     ranked = {}
     if parts:
         usual = draw(train, FIT_IMAGES).images if calibration is None else calibration
-        scores = Detector(model, tuple(parts), background, typical, gaussians)(usual)
+        scores = Detector(model, tuple(parts), background, typical, code, gaussians)(usual)
         ranked = {name: values.sort().values for name, values in scores.items()}
-    return Detector(model, names, background, typical, gaussians, ranked)
+    return Detector(model, names, background, typical, code, gaussians, ranked)
 
 
 def _surprise(model: Model, x: Tensor) -> Tensor:

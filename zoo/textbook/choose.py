@@ -9,14 +9,17 @@ from typing import Any
 
 from zoo import plain
 from zoo.errors import ConfigError, DataError, ZooError, did_you_mean
-from zoo.textbook.needs import DATA, UNKNOWN, Table, alike, better, nearest, recommend, seconds_of, unranked
-from zoo.textbook.roster import NAMES, RECIPE, SHORT
+from zoo.textbook.comparisons import alike, better, order, recommend, seconds_of, unranked
+from zoo.textbook.needs import DATA, UNKNOWN, Table, nearest
+from zoo.textbook.roster import NAMES, RECIPE, SHORT, UNLABELLED
 from zoo.textbook.words import ordinal, spelled
 
 RANKING = (
     "Of the models within the limits that are ranked on every need: a need gives a model 1 less the share of the "
-    "others that are told apart from it as better; the mean over the needs decides, then the seconds of training."
+    "others that are told apart from it as better; the mean over the needs decides. Then the seconds of training do, "
+    "if all needs are about the trainings that were timed, else the first need's figure."
 )
+FAR = 3  # a level that is this many times more or less than what was measured is not answered from it
 
 
 @dataclass(frozen=True)
@@ -95,11 +98,15 @@ def _interval(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(map(_number, value)) and value[0] <= value[1]
 
 
+def _positive(value: Any) -> bool:
+    return _number(value) and value >= 0
+
+
 LARGEST = 1e15  # of a number, and 1 over it the smallest of a need that is compared by ratios
 _TEXT = (str, type(None))
 _MEASURED = {
     **{"estimate": _estimate, "interval": _interval, "seeds": int, "values": {str: _number}},
-    **{"kind": _TEXT, "by": _TEXT, "error": lambda error: _number(error) and error >= 0},
+    **{"kind": _TEXT, "by": _TEXT, "model": str, "error": _positive, "errors": {str: _positive}},
 }
 TABLE = {
     "data": lambda value: isinstance(value, str) and value in DATA,
@@ -107,7 +114,8 @@ TABLE = {
         {
             **dict.fromkeys(("key", "label", "unit", "source", "claim", "at"), str),
             "better": ("more", "less").__contains__,
-            **{"levels": [_number], "margin": _number, "relative": bool},
+            **{"levels": [_number], "margin": _number, "relative": bool, "timed": bool},
+            "seeds": lambda count: isinstance(count, int) and count >= 1,
         }
     ],
     "models": {
@@ -163,7 +171,7 @@ def choose(
         levels: the level of a need where it is not the table's; the nearest that was measured counts.
 
     Raises:
-        ConfigError: an unknown need or capability, or no need.
+        ConfigError: an unknown need or capability, no need, or a level that nothing near was measured of.
         ZooError: no model is left; says what excludes which.
     """
     limits, levels = limits or Limits(), levels or {}
@@ -176,11 +184,14 @@ def choose(
             if word not in valid:
                 plural = {"need": "needs", "capability": "capabilities"}[what]
                 raise ConfigError(f"unknown {what} {word!r}: {did_you_mean(word, valid, plural)}")
+    for key in needs:
+        _check_level(known[key], levels.get(key))
     cells = {
         model: {key: _at(row["needs"][key], known[key], levels.get(key)) for key in needs}
         for model, row in of["models"].items()
     }
-    aside = {key: unranked({model: row[key] for model, row in cells.items() if row[key]["seeds"]}) for key in needs}
+    measured = {key: {model: row[key] for model, row in cells.items() if row[key]["seeds"]} for key in needs}
+    aside = {key: unranked(measured[key], known[key]) for key in needs}
     excluded = {
         model: reason
         for model, row in of["models"].items()
@@ -200,7 +211,23 @@ def choose(
             kind = f", {alike(cell)}" if cell["kind"] else ""
             reasons[key] = f"{about['label']} {spelled(cell)} ({ordinal(ahead + 1)} of {len(others)}{kind})"
         choices.append(Choice(model, sum(scores) / len(scores), reasons, of["models"][model]["train"]))
-    return sorted(choices, key=lambda choice: (-choice.score, seconds_of(of["models"][choice.model]))), excluded
+    first, timed = known[needs[0]], all(known[key]["timed"] for key in needs)
+
+    def place(choice: Choice) -> tuple[float, float]:
+        figure = order(left[choice.model][first["key"]]["estimate"], first["better"])
+        return -choice.score, seconds_of(of["models"][choice.model]) if timed else figure
+
+    return sorted(choices, key=place), excluded
+
+
+def _check_level(need: Mapping[str, Any], wanted: float | None) -> None:
+    """Raises ``ConfigError`` where nothing near was measured."""
+    level = nearest(wanted or 0, need["levels"])
+    if wanted is None or not need["levels"] or max(level, wanted) <= FAR * min(level, wanted):
+        return
+    there = ", ".join(f"{each:g}" for each in need["levels"])
+    hint = "; with a label for every image, ask for needs=accuracy" if "label" in need["at"] and wanted > level else ""
+    raise ConfigError(f"{need['label']}: {wanted:g} is far from what was measured, {there}{hint}")
 
 
 def answers(of: Table) -> list[dict[str, Any]]:
@@ -219,8 +246,11 @@ def answers(of: Table) -> list[dict[str, Any]]:
         ``take``     the key of the model to take, such as ``"gmm"``; null where nothing is recommended
         ``name``     the model in words, such as ``"Gaussian mixture"``; empty where nothing is recommended
         ``equal``    the keys of all that are not told apart from the best, ``take`` the first; may be empty
-        ``because``  why, in a sentence with figures
+        ``figure``   what it reaches, and how it was asked; empty where nothing is recommended
+        ``why``      what else is as good, and why this one is taken of them; empty where it is the best alone
+        ``because``  both in a short sentence
         ``by``       how far it is ahead of the best of the others, with figures; empty where there is no other
+        ``rivals``   the models that are not told apart from it, with their figures; may be empty
         ``claim``    the name of the claim whose measurements say so
         ``train``    the command that trains it, or measures it where the claim trains it in a way of its own; empty
                      where nothing is recommended
@@ -233,32 +263,63 @@ def answers(of: Table) -> list[dict[str, Any]]:
     ]
 
 
+def without_labels(of: Table) -> Table:
+    """The table of the models that can be trained without labels, which :func:`answers` then takes from these alone."""
+    return {**of, "models": {model: row for model, row in of["models"].items() if model in UNLABELLED}}
+
+
 def _answer(of: Table, need: Mapping[str, Any], own: Mapping[str, Any] | None) -> dict[str, Any]:
     said = {key: need[key] for key in ("label", "at", "claim", "source")}
-    said |= {"need": need["key"], "data": of["data"], "margin": _margin(need)}
+    said |= {"need": need["key"], "data": of["data"], "margin": _margin(need), "rivals": "", "figure": "", "why": ""}
     cells = {model: row["needs"][need["key"]] for model, row in of["models"].items()}
     if own is None:
-        aside = unranked({model: cell for model, cell in cells.items() if cell["seeds"]})
-        why = "; ".join(f"{_name(model)}: {reason}" for model, reason in aside.items())
-        because = f"Nothing can be compared: {why}." if why else "Not measured on this data set."
+        aside = unranked({model: cell for model, cell in cells.items() if cell["seeds"]}, need)
+        because = f"Nothing can be compared: {_why(aside)}." if aside else "Not measured on this data set."
         return said | {"take": None, "name": "", "equal": [], "because": because, "by": "", "train": ""}
     take, row = own["choose"], of["models"][own["choose"]]
-    figure = spelled(cells[take]) + (f" by {cells[take]['by'].replace('_', ' ')}" if cells[take]["by"] else "")
-    if len(own["equal"]) == 1:
-        because = f"{figure}, and no other is as good."
-    else:
-        rivals = [f"{_name(model)} ({spelled(cells[model])})" for model in own["equal"] if model != take]
-        seconds = row["needs"]["training"]
-        quickest = f", and it trains the quickest, in {spelled(seconds)}" if seconds["seeds"] else ""
-        because = f"{figure}; not told apart from {', '.join(rivals)}{quickest}."
+    rivals = [model for model in own["equal"] if model != take]
+    told = f"{spelled(cells[take])} ({cells[take]['by']})" if cells[take]["by"] else spelled(cells[take])
+    why = f"{_alike(rivals)}{_quickest(row, need)}" if rivals else ""
+    because = f"{told}; {why}." if rivals else f"{told}, the best."
     by = ""
     if own["next"]:
         by = f"{_ahead(own['ahead'], need)} {_the(own['next'])} ({spelled(cells[own['next']])})"
-    equal = own["equal"]
     # few labels, masks and densities without classes are of other trainings than the table's commands
-    as_told = need["claim"] == "plenty_of_labels" and not need["levels"]
-    train = row["train"] if as_told else f"python scripts/compare.py claims={need['claim']}"
-    return said | {"take": take, "name": _name(take), "equal": equal, "because": because, "by": by, "train": train}
+    train = row["train"] if need["timed"] else f"python scripts/compare.py claims={need['claim']}"
+    said |= {
+        "figure": told,
+        "why": why,
+        "rivals": ", ".join(f"{_name(model)} ({spelled(cells[model])})" for model in rivals),
+    }
+    return said | {
+        "take": take,
+        "name": _name(take),
+        "equal": own["equal"],
+        "because": because,
+        "by": by,
+        "train": train,
+    }
+
+
+def _why(aside: Mapping[str, str]) -> str:
+    """Why none of several models is ranked."""
+    if all(reason.startswith("alone with") for reason in aside.values()):
+        return "each model is alone with its kind of values"
+    return "; ".join(f"{_name(model)} {reason}" for model, reason in aside.items())
+
+
+def _alike(rivals: Sequence[str]) -> str:
+    if len(rivals) > 2:
+        return f"{len(rivals)} others are as good"
+    return f"{' and '.join(map(_the, rivals))} {'is' if len(rivals) == 1 else 'are'} as good"
+
+
+def _quickest(row: Mapping[str, Any], need: Mapping[str, Any]) -> str:
+    """Why it is taken of several that are as good."""
+    seconds = row["needs"]["training"]
+    if not need["timed"] or not seconds["seeds"] or need["key"] == "training":
+        return ""
+    return f", this trains the quickest, in {spelled(seconds)}"
 
 
 def _name(model: str) -> str:
@@ -267,24 +328,26 @@ def _name(model: str) -> str:
 
 def _the(model: str) -> str:
     """A model's name in a sentence: methods have no article, models have."""
-    return _name(model) if model in ("naive_bayes", "logistic_regression") else f"the {_name(model)}"
+    if model in ("naive_bayes", "logistic_regression"):
+        return _name(model)
+    return f"the {_name(model)}{' model' if model == 'hmm' else ''}"
 
 
 def _margin(need: Mapping[str, Any]) -> str:
     if need["relative"]:
-        return f"{100 * need['margin']:g} %"
+        return f"{100 * need['margin']:g} %" if need["margin"] < 1 else f"a factor of {1 + need['margin']:g}"
     unit = "point" if need["unit"] == "%" else need["unit"].removesuffix("s")
     return f"{need['margin']:g} {unit if need['margin'] == 1 or need['unit'] == 'AUROC' else unit + 's'}"
 
 
 def _ahead(found: Mapping[str, Any] | None, need: Mapping[str, Any]) -> str:
-    """A :func:`zoo.textbook.needs.difference` in words: ``"0.49 ± 0.12 points more than"``, ``"2.1 times"``, ``"1/2.1
-    of"``."""
+    """A :func:`zoo.textbook.comparisons.difference` in words: ``"0.49 ± 0.12 points more than"``, ``"2.1 times that
+    of"``, ``"a factor of 2.1 below"``."""
     if found is None:
         return "better than"
     if need["relative"]:
         factor = f"{1 + found['estimate']:.3g}"
-        return f"{factor} times" if need["better"] == "more" else f"1/{factor} of"
+        return f"{factor} times that of" if need["better"] == "more" else f"a factor of {factor} below"
     unit = "points" if need["unit"] == "%" else need["unit"]
     return f"{spelled({**found, 'unit': unit, 'kind': None})} {need['better']} than"
 

@@ -20,12 +20,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from zoo.metrics.intervals import chance_above, mean_interval
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Row = dict[str, Any]
 
@@ -215,6 +215,14 @@ def sampling_error(*accuracies: Sequence[float], images: int) -> float:
     return 100 * math.sqrt(sum(mean * (1 - mean) / images for mean in means))
 
 
+def share_error(found: int, count: int) -> float:
+    """The standard error of the share of ``count`` independent drawings that ``found`` of them are, in [0, 1].
+
+    It is that of Laplace's estimate (found + 1) / (count + 2): more than nothing where none or all are."""
+    share = (found + 1) / (count + 2)
+    return math.sqrt(share * (1 - share) / count)
+
+
 def answered(guessed: Tensor, labels: Tensor) -> Row:
     """What :func:`paired_error` needs of a measurement: ``accuracy`` in [0, 1], the number of images ``tested``, and
     the places of those that are ``wrong``; from the classes ``(N,)`` that were guessed, and the right ones."""
@@ -232,6 +240,8 @@ def paired_error(*weighted: tuple[Sequence[Row], float]) -> float:
         *weighted: rows with what :func:`answered` tells, over seeds, and the weight of their mean accuracy, such as 1
             and -1; all were asked about the same test images in the same order.
     """
+    import torch  # reading a report needs none
+
     images = weighted[0][0][0]["tested"]
     adds = torch.zeros(images, dtype=torch.float64)
     for rows, weight in weighted:

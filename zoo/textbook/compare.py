@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import ReadWriteLock
+from filelock import FileLock, ReadWriteLock, Timeout
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -73,14 +73,15 @@ def run(
 ) -> None:
     """Measure what has not been measured yet.
 
-    Several processes may do so in one ``out`` at once: a case that measures time waits until no other runs.
+    Several processes may do so in one ``out`` at once: each takes what no other is at, and a case that measures time
+    waits until no other runs.
 
     Args:
         todo: from :func:`jobs`.
         out: the report's folder.
         announce: is told each job that starts, or with several workers each that is done, in words, and about how many
             seconds are left.
-        workers: processes that share the machine's threads for the cases that measure no time.
+        workers: processes that share the machine's threads for the cases that measure no time, the longest first.
 
     Raises:
         ZooError: a claim measured under a name that its case has already, or nothing can be written.
@@ -93,32 +94,47 @@ def run(
     machine.prepare(torch.device("cpu"))
     here = [job for job in left if workers == 1 or job.case.timed]
     apart = [job for job in left if workers > 1 and not job.case.timed]
+    busy: list[Job] = []  # which another process is at
     expected = spent = 0.0
     for number, job in enumerate(here):
         pace = spent / expected if expected else 1.0
-        still = sum(later.case.seconds for later in here[number:]) + sum(job.case.seconds for job in apart) / workers
+        still = sum(later.case.seconds for later in [*here[number:], *apart])
         announce(f"[{number + 1}/{len(left)}] {job}", pace * still)
-        started = time.perf_counter()
-        if _take(job, out):
-            expected, spent = expected + job.case.seconds, spent + time.perf_counter() - started
+        seconds = _take(job, out, wait=False)
+        if seconds is None:
+            busy.append(job)
+        elif seconds:
+            expected, spent = expected + job.case.seconds, spent + seconds
     if apart:
-        _beside(apart, out, announce, workers)
+        busy += _beside(apart, out, announce, workers, len(here))
+    for job in busy:
+        _take(job, out)
 
 
-def _beside(left: Sequence[Job], out: Path, announce: Callable[[str, float], None], workers: int) -> None:
-    """Jobs by several processes, each with its share of the threads."""
+def _beside(
+    left: Sequence[Job], out: Path, announce: Callable[[str, float], None], workers: int, before: int
+) -> list[Job]:
+    """Jobs by several processes, each with its share of the threads, after so many others; those that are left, as
+    another process is at them."""
     threads = max(1, torch.get_num_threads() // workers)
-    started, total = time.perf_counter(), sum(job.case.seconds for job in left)
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    done = 0.0
+    expected = spent = 0.0
+    busy = []
+    still = sum(job.case.seconds for job in left)
     pool = ProcessPoolExecutor(workers, context, _prepare, (threads,))
     try:
-        pending = {pool.submit(_take, job, out): job for job in left}
+        longest_first = sorted(left, key=lambda job: -job.case.seconds)
+        pending = {pool.submit(_take, job, out, wait=False): job for job in longest_first}
         for number, future in enumerate(as_completed(pending)):
-            future.result()
-            done += pending[future].case.seconds
-            pace = (time.perf_counter() - started) / done if done else 1.0
-            announce(f"[{number + 1}/{len(left)}] {pending[future]}", pace * (total - done))
+            job, seconds = pending[future], future.result()
+            still -= job.case.seconds
+            if seconds is None:
+                busy.append(job)
+            elif seconds:
+                expected, spent = expected + job.case.seconds, spent + seconds
+            pace = spent / expected if expected else 1.0
+            announce(f"[{before + number + 1}/{before + len(left)}] {job}", pace * still / workers)
+        return busy
     except BrokenProcessPool as error:
         raise ZooError("a worker ended before its case did, perhaps for want of memory: take fewer jobs") from error
     finally:  # what is under way is measured to its end, what waits is not begun
@@ -140,15 +156,26 @@ def _follow(parent: int) -> None:
     os._exit(1)
 
 
-def _take(job: Job, out: Path) -> bool:
-    """Measure one job, alone on the machine where it needs that; whether no other process had."""
-    lock = ReadWriteLock(work(out) / "machine.lock")
-    held: AbstractContextManager[Any] = lock.write_lock() if job.case.timed else lock.read_lock()
+def _take(job: Job, out: Path, wait: bool = True) -> float | None:
+    """Measure one job, alone on the machine where it needs that.
+
+    Returns:
+        The seconds that took; 0 where it is measured already. None where another process is at it, which is waited for
+        with ``wait`` alone.
+    """
+    machine_lock = ReadWriteLock(work(out) / "machine.lock")
+    held: AbstractContextManager[Any] = machine_lock.write_lock() if job.case.timed else machine_lock.read_lock()
+    job.path.parent.mkdir(parents=True, exist_ok=True)
     with held:
-        if job.path.is_file():
-            return False
-        _measure(job, out)
-        return True
+        try:
+            with FileLock(job.path.with_suffix(".lock"), blocking=wait, is_singleton=False):
+                if job.path.is_file():
+                    return 0.0
+                started = time.perf_counter()
+                _measure(job, out)
+                return time.perf_counter() - started
+        except Timeout:
+            return None
 
 
 def _measure(job: Job, out: Path) -> None:
@@ -159,7 +186,6 @@ def _measure(job: Job, out: Path) -> None:
     seconds = time.perf_counter() - started
     if both := {*parameters} & {*measured}:
         raise ZooError(f"claim {job.name}: {', '.join(sorted(both))} is a parameter and a measurement")
-    job.path.parent.mkdir(parents=True, exist_ok=True)
     entry = {"claim": job.name, "version": job.claim.version, "parameters": parameters, "measured": _spelled(measured)}
     entry |= {"seconds": round(seconds, 3), "threads": torch.get_num_threads(), "revision": machine.revision()}
     write_json(job.path, entry)

@@ -23,7 +23,7 @@ from zoo.errors import CheckpointError
 from zoo.files import REPOSITORY
 from zoo.run.train import build, fit
 from zoo.run.trainer import quiet
-from zoo.tasks.sample_quality import PRETRAINED
+from zoo.tasks.reference import PRETRAINED
 
 
 class Lab:

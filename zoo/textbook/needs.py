@@ -14,21 +14,13 @@ import yaml
 
 from zoo.metrics.intervals import mean_interval
 from zoo.textbook import roster
-from zoo.textbook.claim import sampling_error
+from zoo.textbook.claim import WRONG, paired_error, sampling_error
+from zoo.textbook.comparisons import RULE, SEEDS, column, recommend, rounded, unranked
 
 Row = Mapping[str, Any]
 Table = dict[str, Any]
-SEEDS = 3  # fewer rank no model
-RULE = (
-    "One model is told apart from another as better where the 95 % interval of their difference, seed by seed "
-    "(Student's t, with the error of sampling the test images), leaves out 0, and the mean difference is more than "
-    "matters in practice: the margin of the need. Of the model with the best mean and those that are behind it by no "
-    "more than that margin, the one that trains in the fewest seconds is to be taken. What is measured with fewer than "
-    f"{SEEDS} seeds is shown and not ranked. Likelihoods are ranked among those of the same values alone; a model that "
-    "is alone with its kind is not."
-)
 DATA = ("mnist", "fashion_mnist", "digits")  # the data sets that there are tables of
-TEST_IMAGES = {"mnist": 10_000, "fashion_mnist": 10_000, "digits": 360}
+TWICE = 1.0  # the margin of times, which are measured once: a factor of 2
 
 
 @dataclass(frozen=True)
@@ -45,9 +37,11 @@ class Need:
         claim, quantity: the claim whose rows hold the values, and their name there.
         margin: the difference that matters in practice: less does not tell two models apart.
         relative: whether ``margin`` is a share of the values, which are above 0, and models are compared by ratios.
+        seeds: fewer rank no model.
+        timed: whether it is asked of the trainings that the table has the seconds and the commands of.
         bounds: what no value can leave; intervals stay within.
-        sampled: whether values are shares of the same test images, in %, whose sampling error all seeds have in common;
-            rows may say of how many ``images``, else they are all there are.
+        sampled: whether values are shares of the same test images, in %, whose sampling error all seeds have in common:
+            rows say how many were ``tested``, and may say which were wrong.
         error: the quantity that holds such an error of other values.
         scale: what the values are multiplied by.
         where: what the rows hold besides.
@@ -68,6 +62,8 @@ class Need:
     quantity: str
     margin: float
     relative: bool = False
+    seeds: int = SEEDS
+    timed: bool = False
     bounds: tuple[float, float] = (-math.inf, math.inf)
     sampled: bool = False
     error: str | None = None
@@ -88,46 +84,85 @@ class Need:
             wrong = any(row.get(key) != value for key, value in wanted.items())
             if not wrong and _finite(level) and _finite(row.get(self.quantity)):
                 found.setdefault(row["model"], {}).setdefault(float(level), []).append(row)
-        return {
-            model: {level: self._cell(own, data) for level, own in sorted(levels.items())}
+        cells = {
+            model: {level: self._cell(model, own) for level, own in sorted(levels.items())}
             for model, levels in found.items()
         }
+        for model, levels in found.items():
+            for level, own in levels.items():
+                others = {other: found[other][level] for other in found if other != model and level in found[other]}
+                cells[model][level]["errors"] = _paired(own, others) if self.sampled else {}
+        return cells
 
-    def _cell(self, rows: Sequence[Row], data: str) -> dict[str, Any]:
+    def _cell(self, model: str, rows: Sequence[Row]) -> dict[str, Any]:
         seeds = {row["seed"]: self.scale * row[self.quantity] for row in rows}
         error = 0.0
         if self.sampled:
-            images = min(row.get("images", TEST_IMAGES[data]) for row in rows)
+            images = min(row["tested"] for row in rows)
             error = sampling_error([value / 100 for value in seeds.values()], images=images)
         elif self.error:
             error = _mean(row.get(self.error, 0.0) for row in rows)
         last = rows[-1]
         kind = last.get(self.kind) if self.kind else None
-        return cell_of(seeds, self.bounds, error) | {"kind": kind, "by": last.get("by")}
+        return cell_of(seeds, self.bounds, error) | {"model": model, "kind": kind, "by": last.get("by")}
+
+
+def _paired(own: Sequence[Row], others: Mapping[str, Sequence[Row]]) -> dict[str, float]:
+    """Of each other model that was asked about the same test images, image by image, the standard error, in points,
+    that these bring into the difference, with the seeds that both have."""
+    errors = {}
+    for model, theirs in others.items():
+        seeds = {row["seed"] for row in own} & {row["seed"] for row in theirs}
+        both = [[dict(row) for row in rows if row["seed"] in seeds] for rows in (own, theirs)]
+        told = {row["tested"] if WRONG in row else None for rows in both for row in rows}
+        if seeds and len(told) == 1 and None not in told:
+            errors[model] = rounded(paired_error((both[0], 1), (both[1], -1)))
+    return errors
 
 
 def worse_direction(rows: Iterable[Row]) -> Iterator[Row]:
     """Of the claim of anomalies, a row a model and seed for each data set: the smaller AUROC of both directions, by the
-    one score whose mean of these is the largest."""
-    found: dict[tuple[str, Any], dict[str, dict[int, dict[str, float]]]] = {}  # (model, epochs), score, seed, direction
-    data = set()
+    score that was fixed before any was measured."""
+    found: dict[tuple[str, int], dict[str, float]] = {}  # (model, seed), direction
+    rows = list(rows)
     for row in rows:
-        data.add(row["data"])
-        for quantity, value in row.items():
-            score = quantity.removeprefix("auroc_")
-            if score != quantity and "-" not in score:  # what has a dash is a variant that the claim tells beside it
-                by_score = found.setdefault((row["model"], row.get("epochs")), {})
-                by_score.setdefault(score, {}).setdefault(row["seed"], {})[row["anomalies"]] = value
-    for (model, _), by_score in found.items():
-        worse = {
-            score: {seed: min(areas.values()) for seed, areas in seeds.items() if len(areas) == 2}
-            for score, seeds in by_score.items()
-        }
-        worse = {score: seeds for score, seeds in worse.items() if seeds}
-        if worse:
-            score = max(worse, key=lambda score: _mean(worse[score].values()))
-            for seed, area in worse[score].items():
-                yield from ({"data": d, "model": model, "seed": seed, "auroc": area, "by": score} for d in sorted(data))
+        found.setdefault((row["model"], row["seed"]), {})[row["anomalies"]] = row[f"auroc_{_score(row['model'])}"]
+    for (model, seed), areas in found.items():
+        if len(areas) == 2:
+            same = {"model": model, "seed": seed, "auroc": min(areas.values()), "by": _score(model)}
+            yield from ({"data": data, **same} for data in sorted({row["data"] for row in rows}))
+
+
+def _score(model: str) -> str:
+    """What the claim judges of the VAE; of others what ``scripts/detect.py`` goes by if no score is named."""
+    return "complexity" if model == "vae" else "combined"
+
+
+SPREADING = {  # how a method of the claim of unlabelled images uses them, and the model that it makes
+    "naive_bayes": ("naive_bayes", "EM"),
+    "gmm": ("gmm", "EM"),
+    "logistic": ("logistic_regression", "codes of a VAE"),
+    "lenet": ("lenet", "labels spread along codes"),
+}  # M2 is trained too short to be judged
+
+
+def with_unlabelled(rows: Iterable[Row]) -> Iterator[Row]:
+    """Of the claim of unlabelled images, the rows of classifiers that have seen them."""
+    for row in rows:
+        if row["unlabelled"] and row["method"] in SPREADING:
+            model, how = SPREADING[row["method"]]
+            yield {**row, "model": model, "by": how}
+
+
+def scaled(rows: Iterable[Row]) -> Iterator[Row]:
+    """Of the claim of calibration, its rows, which tell what the error was before a temperature."""
+    before: dict[tuple[str, str], list[float]] = {}
+    rows = list(rows)
+    for row in rows:
+        before.setdefault((row["data"], row["model"]), []).append(100 * row["ece_before"])
+    for row in rows:
+        mean = _mean(before[row["data"], row["model"]])
+        yield {**row, "by": f"{mean:.2g} % before a temperature"}
 
 
 def by_mask(rows: Iterable[Row]) -> Iterator[Row]:
@@ -143,7 +178,8 @@ def by_mask(rows: Iterable[Row]) -> Iterator[Row]:
             fill = _best_fill(fills, mask if mask == "half" else "50")
             where = {"mask": "half"} if mask == "half" else {"mask": "pixels", "missing": float(mask)}
             for row in fills[fill] if mask != "0" else []:
-                found = {quantity: _under(row, quantity, mask) for quantity in ("accuracy", "images")}
+                told = {"accuracy": "accuracy", "tested": "images", WRONG: WRONG}
+                found = {key: _under(row, quantity, mask) for key, quantity in told.items()}
                 yield {"data": data, "model": model, "seed": row["seed"], "by": fill, **where, **found}
 
 
@@ -158,11 +194,14 @@ def _under(row: Row, quantity: str, mask: str) -> Any:
 SHARE, POSITIVE = (0.0, 100.0), (0.0, math.inf)
 NEEDS = (
     Need("accuracy", "accuracy", "%", "more", "test images classified rightly after training on all labels",
-         "classify", "plenty_of_labels", "accuracy", 0.3, bounds=SHARE, sampled=True, scale=100,
+         "classify", "plenty_of_labels", "accuracy", 0.3, bounds=SHARE, sampled=True, scale=100, timed=True,
          where={"what": "classifier"}),
     Need("labels", "few labels", "%", "more", "test images classified rightly after training on so few labels, and on "
          "no images without", "classify", "plenty_of_labels", "accuracy", 1, bounds=SHARE, sampled=True, scale=100,
          where={"what": "few"}, level="n", default=100, at="{:g} labels"),
+    Need("unlabelled", "few labels, many images", "%", "more", "test images classified rightly after training on so "
+         "few labels, and on many images without", "classify", "unlabelled_data", "accuracy", 1, bounds=SHARE,
+         sampled=True, scale=100, level="labels", default=100, at="{:g} labels", unfold=with_unlabelled),
     Need("missing", "missing pixels", "%", "more", "test images classified rightly with so many pixels hidden",
          "classify_missing", "missing_pixels", "accuracy", 1, bounds=SHARE, sampled=True, scale=100,
          where={"mask": "pixels"}, level="missing", default=50, at="{:g} % hidden", unfold=by_mask),
@@ -170,23 +209,26 @@ NEEDS = (
          "classify_missing", "missing_pixels", "accuracy", 1, bounds=SHARE, sampled=True, scale=100,
          where={"mask": "half"}, unfold=by_mask),
     Need("anomalies", "anomalies", "AUROC", "more", "images of the other data set told from its own, in that of both "
-         "directions in which it is done worse, by the one score that serves the model best; trained as that claim "
-         "says", "anomaly_score", "anomalies", "auroc", 0.005, bounds=(0, 1), unfold=worse_direction),
+         "directions in which it is done worse, by a score that was fixed beforehand; trained as that claim says",
+         "anomaly_score", "anomalies", "auroc", 0.005, bounds=(0, 1), unfold=worse_direction),
     Need("sampling", "sampling", "ratio", "less", "Fréchet distance of 10,000 samples over that of real images",
-         "sample", "plenty_of_labels", "frechet_ratio", 0.1, relative=True, bounds=POSITIVE),
+         "sample", "plenty_of_labels", "frechet_ratio", 0.1, relative=True, bounds=POSITIVE, timed=True),
     Need("density", "density", "nats", "more", "mean log p(x) of test images, a lower bound where marked ≥",
-         "log_prob", "plenty_of_labels", "log_prob", 1, error="log_prob_se", kind="density"),
+         "log_prob", "plenty_of_labels", "log_prob", 1, error="log_prob_se", kind="density", timed=True),
     Need("training", "training", "s", "less", "seconds of training with its validation",
-         None, "plenty_of_labels", "train_seconds", 0.2, relative=True, bounds=POSITIVE),
+         None, "plenty_of_labels", "train_seconds", TWICE, relative=True, seeds=1, bounds=POSITIVE,
+         timed=True),
     Need("speed", "speed", "images/s", "more", "images classified a second",
-         "classify", "plenty_of_labels", "images_per_second", 0.2, relative=True, bounds=POSITIVE),
+         "classify", "plenty_of_labels", "images_per_second", TWICE, relative=True, seeds=1,
+         bounds=POSITIVE, timed=True),
     Need("size", "size", "MiB", "less", "the file of its weights",
-         None, "plenty_of_labels", "file_mib", 0.1, relative=True, bounds=POSITIVE),
-    Need("calibration", "calibration", "%", "less", "expected calibration error: how far confidence is from accuracy",
-         "classify", "plenty_of_labels", "ece", 0.5, bounds=SHARE, scale=100),
+         None, "plenty_of_labels", "file_mib", 0.1, relative=True, bounds=POSITIVE, timed=True),
+    Need("calibration", "calibration", "%", "less", "expected calibration error: how far confidence is from accuracy, "
+         "with a temperature that was fitted on images held out of training",
+         "classify", "calibration", "ece_after", 0.5, bounds=SHARE, scale=100, unfold=scaled),
 )  # fmt: skip
 UNKNOWN: Mapping[str, Any] = {
-    **{"estimate": None, "interval": None, "seeds": 0, "values": {}, "error": 0.0},
+    **{"estimate": None, "interval": None, "seeds": 0, "values": {}, "error": 0.0, "errors": {}},
     **{"kind": None, "by": None},
 }
 
@@ -215,7 +257,7 @@ def table(
         ``data``; ``needs``, a list; ``models``: what each can do, the command that trains it and whether that is its
         recipe or a short form, and for each need its estimate, interval and values by seed (nothing where it is not
         measured), in all at the table's level and in ``levels``; of each need ``recommendations``, see
-        :func:`recommend`, and ``unranked``, see :func:`unranked`.
+        :func:`zoo.textbook.comparisons.recommend`, and ``unranked``, those that are not ranked, and why.
     """
     rows = {need.claim: list(trained_longest(rows.get(need.claim, ()), data)) for need in NEEDS}
     budgets = {row["model"]: row["budget"] for row in rows["plenty_of_labels"] if row.get("budget")}
@@ -227,13 +269,13 @@ def table(
         level = nearest(need.default, levels)
         about = {
             **{name: getattr(need, name) for name in ("key", "label", "unit", "better", "source", "claim")},
-            **{"margin": need.margin, "relative": need.relative},
+            **{name: getattr(need, name) for name in ("margin", "relative", "seeds", "timed")},
             **{"levels": levels if need.level else [], "at": need.at.format(level)},
         }
         for model, able in capabilities.items():
             at = found.get(model, {})
             cells[model][need.key] = {
-                **at.get(level, UNKNOWN),
+                **at.get(level, {**UNKNOWN, "model": model}),
                 "unit": need.unit,
                 "support": able[need.capability] if need.capability else "native",
                 "levels": {f"{place:g}": cell for place, cell in at.items()} if need.level else {},
@@ -252,7 +294,7 @@ def table(
     return {
         **{"data": data, "needs": needs, "models": models},
         "recommendations": {about["key"]: recommend(models, about) for about in needs},
-        "unranked": {about["key"]: unranked(column(models, about["key"])) for about in needs},
+        "unranked": {about["key"]: unranked(column(models, about["key"]), about) for about in needs},
     }
 
 
@@ -265,10 +307,12 @@ def trained_longest(rows: Iterable[Row], data: str) -> Iterator[Row]:
         if row.get("data") == data and row.get("budget") and row.get("what") in ("classifier", "samples"):
             seeds.setdefault((row["model"], row["budget"]), set()).add(row["seed"])
     for row in rows:
-        whole, short = (len(seeds.get((row["model"], budget), ())) for budget in (roster.RECIPE, roster.SHORT))
-        budget = roster.SHORT if whole < min(SEEDS, short) else roster.RECIPE
-        if not row.get("budget") or (row.get("data") == data and row["budget"] == budget):
+        if not row.get("budget"):
             yield row
+        elif row.get("data") == data:
+            whole, short = (len(seeds.get((row["model"], budget), ())) for budget in (roster.RECIPE, roster.SHORT))
+            if row["budget"] == (roster.SHORT if whole < min(SEEDS, short) else roster.RECIPE):
+                yield row
 
 
 def nearest(wanted: float, levels: Sequence[float]) -> float:
@@ -288,7 +332,7 @@ def candidates(data: str = "mnist") -> dict[str, dict[str, str]]:
     from zoo.spec import DataSpec
 
     found = {}
-    for name in (*roster.GENERATIVE, "dcgan", *roster.DISCRIMINATIVE):
+    for name in (*roster.GENERATIVE, "dcgan", *roster.DISCRIMINATIVE, "lenet"):
         words = (word.partition("=") for word in roster.words(name, data, 0))
         options = {key.removeprefix("model."): yaml.safe_load(text) for key, _, text in words if "model." in key}
         with torch.random.fork_rng(devices=[]):
@@ -308,18 +352,14 @@ def cell_of(seeds: Mapping[int, float], bounds: tuple[float, float], error: floa
     the test images."""
     values = [seeds[seed] for seed in sorted(seeds)]
     low, high = mean_interval(values, error=error)
-    interval = [_round(max(low, bounds[0])), _round(min(high, bounds[1]))]
+    interval = [rounded(max(low, bounds[0])), rounded(min(high, bounds[1]))]
     return {
-        "estimate": _round(sum(values) / len(values)),
+        "estimate": rounded(sum(values) / len(values)),
         "interval": None if len(values) == 1 else interval,
         "seeds": len(values),
-        "values": {str(seed): _round(seeds[seed]) for seed in sorted(seeds)},
-        "error": _round(error),
+        "values": {str(seed): rounded(seeds[seed]) for seed in sorted(seeds)},
+        "error": rounded(error),
     }
-
-
-def _round(value: float) -> float:
-    return float(f"{value:.6g}")
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -329,107 +369,3 @@ def _mean(values: Iterable[float]) -> float:
 
 def _finite(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-# What is better
-
-
-def column(models: Mapping[str, Any], key: str) -> dict[str, Mapping[str, Any]]:
-    """Of each model that has one, its cell for a need."""
-    return {model: row["needs"][key] for model, row in models.items() if row["needs"][key]["seeds"]}
-
-
-def alike(cell: Mapping[str, Any]) -> str | None:
-    """The kind of values that a cell's can be ranked with: exact ones and bounds of 256 grey levels are of one."""
-    if not cell["kind"]:
-        return None
-    exact, _, rest = cell["kind"].partition(", ")
-    of = rest.partition(", ")[0]  # a bound says its K besides
-    return of if of == "discrete" else f"{exact}, {of}"
-
-
-def unranked(cells: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Of the measured models of a need, those that are not ranked, and why."""
-    found = {}
-    for model, cell in cells.items():
-        if cell["seeds"] < SEEDS:
-            found[model] = f"measured with {cell['seeds']} {'seed' if cell['seeds'] == 1 else 'seeds'}"
-    for model, cell in cells.items():
-        others = (other for other in cells if other != model and other not in found)
-        if model not in found and not any(alike(cells[other]) == alike(cell) for other in others):
-            found[model] = f"alone with its kind, {cell['kind']}" if cell["kind"] else "alone"
-    return found
-
-
-def difference(first: Mapping[str, Any], second: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any] | None:
-    """By how much a cell is better than another of the same need, seed by seed.
-
-    Args:
-        first, second: cells.
-        about: the need's entry in the table.
-
-    Returns:
-        ``estimate`` and ``interval``, positive where the first is better: in the need's unit, or of a relative need the
-        ratio less 1, such as 0.5 for half as much again. None where the two share fewer than :data:`SEEDS` seeds.
-    """
-    seeds = [seed for seed in first["values"] if seed in second["values"]]
-    if len(seeds) < SEEDS:
-        return None
-    sign = 1 if about["better"] == "more" else -1
-    pairs = [(first["values"][seed], second["values"][seed]) for seed in seeds]
-    if about["relative"]:
-        logs = [sign * math.log(one / other) for one, other in pairs]
-        found = [math.expm1(min(value, 700.0)) for value in (sum(logs) / len(logs), *mean_interval(logs))]
-    else:
-        values = [sign * (one - other) for one, other in pairs]
-        # as if each had test images of its own: more than the error of the same ones
-        error = math.hypot(first["error"], second["error"])
-        found = [sum(values) / len(values), *mean_interval(values, error=error)]
-    return {"estimate": _round(found[0]), "interval": [_round(found[1]), _round(found[2])]}
-
-
-def better(first: Mapping[str, Any], second: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
-    """Whether a cell is told apart from another of the same need as better, by :data:`RULE`."""
-    found = difference(first, second, about) if alike(first) == alike(second) else None
-    return found is not None and found["interval"][0] > 0 and found["estimate"] > about["margin"]
-
-
-def close(best: Mapping[str, Any], other: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
-    """Whether a cell is behind the best one by no more than the margin, on the seeds that both have."""
-    found = difference(best, other, about)
-    return found is not None and found["estimate"] <= about["margin"]
-
-
-def recommend(models: Mapping[str, Any], about: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """By :data:`RULE`, for one need, a list with an entry a kind of values.
-
-    An entry has ``kind``, or null; ``best``, the model with the best mean; ``equal``, it and those that are behind it,
-    seed by seed, by no more than the margin, the quickest to train first; ``choose``, the first of these; ``next``, the
-    best of the others, or null; and ``ahead``, the :func:`difference` of the best from that, or null.
-    """
-    cells = column(models, about["key"])
-    aside = unranked(cells)
-    ranked = {model: cell for model, cell in cells.items() if model not in aside}
-    found = []
-    for kind in sorted({alike(cell) or "" for cell in ranked.values()}):
-        same = {model: cell for model, cell in ranked.items() if (alike(cell) or "") == kind}
-        best, *others = sorted(same, key=lambda model: order(same[model]["estimate"], about["better"]))
-        equal = [best, *(model for model in others if close(same[best], same[model], about))]
-        equal.sort(key=lambda model: (seconds_of(models[model]), model != best))
-        following = next((model for model in others if model not in equal), None)
-        ahead = difference(same[best], same[following], about) if following else None
-        found.append(
-            {"kind": kind or None, "best": best, "equal": equal, "choose": equal[0], "next": following, "ahead": ahead}
-        )
-    return found
-
-
-def order(value: float, better: str) -> float:
-    """What sorts the better value first."""
-    return -value if better == "more" else value
-
-
-def seconds_of(row: Mapping[str, Any]) -> float:
-    """Of a model's training; infinite where it was not measured."""
-    seconds = row["needs"]["training"]["estimate"]
-    return math.inf if seconds is None else seconds

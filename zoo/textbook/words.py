@@ -102,7 +102,8 @@ def measured(finding: Finding) -> str:
     if not math.isfinite(finding.estimate):
         return estimate(finding)
     if not (math.isfinite(low) and math.isfinite(high)):
-        return f"{estimate(finding)}{unit}" + (" in one seed" if len(finding.values) == 1 else "")
+        seeds = "one seed" if len(finding.values) == 1 else f"all {len(finding.values)} seeds"  # nothing varies
+        return f"{estimate(finding)}{unit} in {seeds}"
     half = (high - low) / 2
     if abs((low + high) / 2 - finding.estimate) > 0.05 * half:
         return f"{estimate(finding)}{unit} ({interval(finding)})"
@@ -147,7 +148,9 @@ def outcome(findings: Sequence[Finding]) -> str:
         SUPPORTED: "Holds, with the least margin:" if several else "Holds:",
         INCONCLUSIVE: "Undecided, mostly for" if several else "Undecided:",
     }[verdict(findings)]
-    said = f"{lead} “{decides.statement.rstrip('.')}”: {measured(decides)}, where {threshold(decides)} had to hold"
+    sign, _, bar = threshold(decides).partition(" ")
+    asked = f"{'more' if sign == '>' else 'less'} than {bar} was asked for"
+    said = f"{lead} “{decides.statement.rstrip('.')}”: {measured(decides)}, where {asked}"
     return f"{said}{_elsewhere(decides, findings)}."
 
 

@@ -39,6 +39,7 @@ STANDING = {words.HOLD: "yes", words.OPEN: "open", words.AGAINST: "against", wor
 CLASSES = {"supported": "yes", "not supported": "no", "inconclusive": "open", MEASURED: "told"}
 LONG = 1200  # letters of a discussion that leave room for two figures at their side
 
+NO_LABELS = "No labels, or no classes wanted"  # of the models that can do without
 # What somebody has, and what is wanted of it: the need that answers, and the claims that say more
 MAP: tuple[tuple[str, tuple[tuple[str, str, tuple[str, ...]], ...]], ...] = (
     ("A label for every image", (
@@ -51,9 +52,10 @@ MAP: tuple[tuple[str, tuple[tuple[str, str, tuple[str, ...]], ...]], ...] = (
         ("A small file", "size", ("plenty_of_labels",)),
     )),
     ("Few labels", (
-        ("Right classes", "labels", ("learning_curves", "unlabelled_data", "synthetic_data")),
+        ("Right classes", "labels", ("learning_curves", "synthetic_data")),
+        ("Right classes, and there are many images without a label", "unlabelled", ("unlabelled_data",)),
     )),
-    ("No labels, or no classes wanted", (
+    (NO_LABELS, (
         ("Samples like them", "sampling", ("blur_and_modes", "synthetic_data")),
         ("How probable each is", "density", ("rate_distortion", "em_and_gradient")),
         ("Which do not belong", "anomalies", ("anomalies",)),
@@ -240,8 +242,8 @@ def html(
         rule=RULE,
         ranking=choose.RANKING,
         answers={data: choose.answers(of) for data, of in models["tables"].items()},
+        branches=branches(models["tables"]),
         small_run=words.SMALL_RUN,
-        map=MAP,
         by_name={block.name: block for block in blocks},
         commands={block.name: block.command for block in blocks},
         counts={value: sum(block.verdict == value for block in blocks) for value in VERDICTS},
@@ -251,6 +253,26 @@ def html(
     for apart, together in ((" %", "{}%"), (" ± ", "{}±{}"), ("&lt; ", "&lt;{}"), ("&gt; ", "&gt;{}")):
         text = text.replace(apart, together.replace("{}", "\N{NO-BREAK SPACE}"))  # a number is not torn apart
     return text
+
+
+def branches(tables: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The decision map as plain data: of each branch what somebody ``has``, and of each of its leaves what is wanted,
+    the models to ``take``, each with the data sets that say so, the ``answers`` and the claims that say ``further``."""
+    found = []
+    for has, wants in MAP:
+        of = {data: choose.without_labels(own) if has == NO_LABELS else own for data, own in tables.items()}
+        answers = [answer for own in of.values() for answer in choose.answers(own)]
+        leaves = []
+        for want, key, further in wants:
+            own = [answer for answer in answers if answer["need"] == key]
+            take: dict[str, list[str]] = {}
+            for answer in own:
+                if answer["take"]:
+                    take.setdefault(answer["take"], []).append(words.DATA[answer["data"]])
+            told = {model: list(dict.fromkeys(data)) for model, data in take.items()}
+            leaves.append({"want": want, "take": told, "answers": own, "further": further})
+        found.append({"has": has, "leaves": leaves})
+    return found
 
 
 def _placed(block: Block, drawn: Mapping[str, drawing.Drawing]) -> dict[str, list[Markup]]:

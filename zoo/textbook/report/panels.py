@@ -54,6 +54,8 @@ def panel(title: str, x: str, y: str, size: tuple[float, float] = SIZE) -> tuple
     axes.set_xlabel(x, fontsize=9, color=INK)
     axes.set_ylabel(y, fontsize=9, color=INK)
     axes.tick_params(labelsize=8, colors=INK)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:,.6g}".replace("-", "−"))
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["bottom", "left"]].set_color(INK)
     axes.grid(color=FAINT, linewidth=0.5, alpha=0.6)
@@ -98,7 +100,8 @@ def bars(axes: Axes, groups: Mapping[str, Sequence[float]], colors: Sequence[str
         low, high = mean_interval(values) if len(values) > 1 else (mean, mean)
         color = colors[place] if colors else CYCLE[0]
         axes.barh(place, mean, 0.65, color=color, xerr=[[mean - low], [high - mean]], ecolor=INK, capsize=2)
-        axes.annotate(f"{mean:.3g}", (max(mean, high, 0), place), (4, 0), textcoords="offset points", va="center",
+        text = f"{mean:.3g}".replace("-", "−")
+        axes.annotate(text, (max(mean, high, 0), place), (4, 0), textcoords="offset points", va="center",
                       fontsize=8, color=INK)  # fmt: skip
     axes.set_yticks(range(len(groups)), list(groups), fontsize=8, color=INK)
     axes.invert_yaxis()
