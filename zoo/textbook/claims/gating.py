@@ -71,7 +71,7 @@ CLAIM = Claim(
     f"the intervals. Reach: on {IMAGES} of them, the norm of the gradient of the largest logit by the input of each "
     "step, as a root mean square over images; told by its ratio of the first quarter of the steps to the last, in "
     "decades: 0 where nothing is forgotten, -1 where the earliest pixels have a tenth of the influence of the latest, "
-    "never less than -12. The quick suite has four epochs of 1,000 digits, which do not teach any cell to read pixels: "
+    "never less than -12. The quick suite has four epochs of 1,000 digits, which teach no cell all it could learn: "
     "its verdict is of who learns sooner.",
     discussion="With forget gates that begin open the LSTM learns to read 196 pixels in the epochs that a CPU leaves "
     "it; with gates half closed, as torch starts them, it had learned next to nothing in four (the same was found by "
