@@ -224,12 +224,12 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
             first, second = map(panels.name, pair)
             among = f"With {NAMES[key]} among the training images"
             text = f"{among}, {second} loses more accuracy than {first}."
-            sides = [asked(rows, model, kind, share) for model in pair]
-            found.append(_more(f"{key}-{pair[0]}", text, *sides, above=0))
+            less, more = (asked(rows, model, kind, share) for model in pair)
+            found.append(_more(f"{key}-{pair[0]}", text, less, more, above=0))
             if kind == "imbalance":
                 text = f"{among}, what {second} loses more than {first} by probabilities that are not corrected."
-                sides = [asked(rows, model, kind, share, given=True) for model in pair]
-                found.append(_more(f"{key}-{pair[0]}-given", text, *sides))
+                less, more = (asked(rows, model, kind, share, given=True) for model in pair)
+                found.append(_more(f"{key}-{pair[0]}-given", text, less, more))
     kind, share = DAMAGES["labels"]
     longer = asked(rows, "mlp", kind, share, LONGER)
     if longer[1]:
