@@ -33,12 +33,13 @@ from zoo.questions.sample import sample
 from zoo.tasks.real_figures import SAMPLES
 from zoo.tasks.reference import FLOOR_SEED, required_extractor
 from zoo.tasks.sample_quality import evaluate_images
+from zoo.textbook import roster
 from zoo.textbook.claim import Case, Claim, Finding, Row, differences, sampling_error, select, values
 from zoo.textbook.lab import Lab
 from zoo.textbook.report import panels
 
 MODELS: dict[str, dict[str, tuple[str, ...]]] = {  # data: model: words of train.py, none of them a class
-    "mnist": {"vae": ("model.num_samples=1", "learner.ema=0.99"), "dcgan": ("model.channels=16",)},
+    "mnist": {"vae": ("model.num_samples=1", "learner.ema=0.99"), "dcgan": roster.SMALL_DCGAN},
     "digits": {"vae": ("data.batch_size=32",), "dcgan": ("model.channels=8", "data.batch_size=32")},
 }
 EPOCHS: dict[str, dict[str, tuple[int, ...]]] = {  # the budgets
