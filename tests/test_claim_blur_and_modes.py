@@ -46,7 +46,7 @@ def rows(vae: dict, gan: dict, suite: str = "textbook") -> list[dict]:
 
 
 def test_cases():
-    for suite, most, seeds in (("quick", 24, 4), ("textbook", 600, 3)):
+    for suite, most, seeds in (("quick", 45, 8), ("textbook", 600, 3)):
         cases = claim.cases(suite)
         assert sum(case.seconds for case in cases) <= most
         assert all(0.3 <= case.seconds <= 150 for case in cases)

@@ -49,7 +49,7 @@ EPOCHS: dict[str, dict[str, tuple[int, ...]]] = {  # the budgets
 SECONDS = {"mnist": {"vae": 6.5, "dcgan": 25.0}, "digits": {"vae": 0.1, "dcgan": 0.4}}  # an epoch
 EVALUATION = {"mnist": 10.0, "digits": 0.4}  # seconds a set of samples
 VALIDATION = {"mnist": 5_000, "digits": 200}
-SEEDS = {"mnist": 3, "digits": 10}  # of what is judged; of shorter trainings and drawn pixels the first alone
+SEEDS = {"mnist": 3, "digits": 8}  # of what is judged; of shorter trainings and drawn pixels the first alone
 REAL = "real"  # training images in the place of samples
 REAL_SEEDS = {"mnist": 3, "digits": 2}  # sets of them without an image in common, as many as there are test images
 # fine detail, in cycles a pixel: the upper half of what the images were taken with; digits were enlarged from 8×8
