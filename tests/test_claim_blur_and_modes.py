@@ -103,7 +103,7 @@ def test_figures():
     assert by_name["DCGAN, 4 epochs"] == pytest.approx([1, 1, 1.11])
     assert len(by_name) == 5
     assert [len(line.get_xdata()) for line in figures["variety"].axes[0].get_lines()] == [3, 1, 3, 1, 1, 3]
-    shown = ["VAE, means, 6 epochs", "VAE, pixels drawn, 6 epochs", "DCGAN, 4 epochs", "real images"]
+    shown = ["VAE, means, 24 epochs", "VAE, pixels drawn, 24 epochs", "DCGAN, 4 epochs", "real images"]
     assert [axes.get_title(loc="left") for axes in figures["samples"].axes] == shown
 
 
