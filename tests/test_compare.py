@@ -149,7 +149,7 @@ def test_every_claim_discusses_what_came_out(name):
     assert len(claims.find(name).CLAIM.discussion) > 100
 
 
-def end(*_) -> None:
+def end(*_, **__) -> None:
     os._exit(1)
 
 
