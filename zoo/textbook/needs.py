@@ -101,7 +101,7 @@ class Need:
             images = min(row["tested"] for row in rows)
             error = sampling_error([value / 100 for value in seeds.values()], images=images)
         elif self.error:
-            error = _mean(row.get(self.error, 0.0) for row in rows)
+            error = self.scale * _mean(row.get(self.error, 0.0) for row in rows)
         last = rows[-1]
         kind = last.get(self.kind) if self.kind else None
         return cell_of(seeds, self.bounds, error) | {"model": model, "kind": kind, "by": last.get("by")}
@@ -155,9 +155,12 @@ def with_unlabelled(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def scaled(rows: Iterable[Row]) -> Iterator[Row]:
-    """Of the claim of calibration, its rows, which tell what the error was before a temperature."""
+    """Of the claim of calibration, the rows of models that were asked about all test images, as the error grows where
+    there are fewer; they tell what it was before a temperature."""
     before: dict[tuple[str, str], list[float]] = {}
     rows = list(rows)
+    most = max((row["tested"] for row in rows), default=0)
+    rows = [row for row in rows if row["tested"] == most]
     for row in rows:
         before.setdefault((row["data"], row["model"]), []).append(100 * row["ece_before"])
     for row in rows:
@@ -225,7 +228,7 @@ NEEDS = (
          None, "plenty_of_labels", "file_mib", 0.1, relative=True, bounds=POSITIVE, timed=True),
     Need("calibration", "calibration", "%", "less", "expected calibration error: how far confidence is from accuracy, "
          "with a temperature that was fitted on images held out of training",
-         "classify", "calibration", "ece_after", 0.5, bounds=SHARE, scale=100, unfold=scaled),
+         "classify", "calibration", "ece_after", 0.5, bounds=SHARE, scale=100, error="ece_after_error", unfold=scaled),
 )  # fmt: skip
 UNKNOWN: Mapping[str, Any] = {
     **{"estimate": None, "interval": None, "seeds": 0, "values": {}, "error": 0.0, "errors": {}},

@@ -40,8 +40,8 @@ CLAIM = Claim(
     "training images that were held out of training, and chose the pass that is kept. All is measured on the 10,000 "
     "test images, and intervals hold the error of sampling them (of calibration errors by a bootstrap; of a difference "
     "of families as if each had images of its own, which makes it no smaller). The VAE classifies by bounds with "
-    f"{IMPORTANCE} importance samples a class, of {VALIDATED:,} validation and {TESTED:,} test images, drawn anew for "
-    "each seed. The SVM, whose training ends with a temperature fitted on the same images, is asked without it: by the "
+    f"{IMPORTANCE} importance samples a class, of {VALIDATED:,} validation and {TESTED:,} test images, the "
+    "same for all seeds. The SVM, whose training ends with a temperature fitted on the same images, is asked without it: by the "
     "softmax of its margins. The expected calibration error has 15 bins of equal width; beside it stand bins of as "
     "many images each, and two proper scores, which need none. A family is judged by the median over its models of "
     "what each of them gains, seed by seed, for the seeds that all of them have: no single model decides.",
@@ -82,8 +82,8 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     ``ece``, ``adaptive`` (the same by bins of as many images each), ``surplus`` (mean confidence less accuracy), and
     each bin's ``confidence``, ``right`` (both None where it is empty) and ``count``.
 
-    With the suffix ``_error``: the standard error that test images bring into ``surplus_before`` and ``ece_before``,
-    and, with ``_gain``, into what is smaller after than before.
+    With the suffix ``_error``: the standard error that test images, of which so many are ``tested``, bring into
+    ``surplus_before``, into calibration errors, and, with ``_gain``, into what is smaller after than before.
     """
     data, seed = case["data"], case["seed"]
     model = lab.train(*roster.words(case["model"], data, seed))
@@ -92,7 +92,8 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(seed)
     if isinstance(model, VAE):
         model.importance_samples = IMPORTANCE
-        val, test = val.shuffled(VALIDATED, generator), test.shuffled(TESTED, generator)
+        val = val.shuffled(VALIDATED, generator)
+        test = test.shuffled(TESTED, torch.Generator().manual_seed(0))  # the same ones for all seeds
     if isinstance(model, SVM):
         model.temperature.fill_(1.0)  # that of its own training, on the same images, would leave nothing to scale
     of_val, of_test = (classify(model, split.x()) for split in (val, test))
@@ -119,10 +120,11 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
         measured[f"{score}_gain_error"] = _standard_error(lost[score]["before"] - lost[score]["after"])
     for error in ERRORS:
         measured[f"{error}_gain_error"] = error_of_gain(lost[error]["before"], lost[error]["after"], generator)
-    before = lost["ece"]["before"]
-    measured["ece_before_error"] = error_of_gain(before, torch.zeros_like(before), generator)
-    measured["surplus_before_error"] = _standard_error(before.sum(1))
-    return measured
+        for when in ("before", "after"):
+            own = lost[error][when]
+            measured[f"{error}_{when}_error"] = error_of_gain(own, torch.zeros_like(own), generator)
+    measured["surplus_before_error"] = _standard_error(lost["ece"]["before"].sum(1))
+    return measured | {"tested": len(test)}
 
 
 def _standard_error(values: Tensor) -> float:
