@@ -41,10 +41,10 @@ CLAIM = Claim(
     "test images, and intervals hold the error of sampling them (of calibration errors by a bootstrap; of a difference "
     "of families as if each had images of its own, which makes it no smaller). The VAE classifies by bounds with "
     f"{IMPORTANCE} importance samples a class, of {VALIDATED:,} validation and {TESTED:,} test images, the "
-    "same for all seeds. The SVM, whose training ends with a temperature fitted on the same images, is asked without it: by the "
-    "softmax of its margins. The expected calibration error has 15 bins of equal width; beside it stand bins of as "
-    "many images each, and two proper scores, which need none. A family is judged by the median over its models of "
-    "what each of them gains, seed by seed, for the seeds that all of them have: no single model decides.",
+    "same for all seeds. The SVM, whose training ends with a temperature fitted on the same images, is asked without "
+    "it: by the softmax of its margins. The expected calibration error has 15 bins of equal width; beside it stand "
+    "bins of as many images each, and two proper scores, which need none. A family is judged by the median over its "
+    "models of what each of them gains, seed by seed, for the seeds that all of them have: no single model decides.",
     discussion="Generative classifiers are as badly calibrated as is said, naive Bayes most of all, which is 15 "
     "points too sure of itself on MNIST and 34 on Fashion-MNIST, and a temperature repairs most of it. A likely "
     "reason: they count the evidence of neighbouring pixels as often as there are pixels, and dividing it by one "
