@@ -6,6 +6,7 @@ import concurrent.futures
 import json
 import os
 import threading
+import time
 import types
 from pathlib import Path
 
@@ -107,8 +108,10 @@ def test_what_another_process_is_at_comes_last(fake, tmp_path):
         assert compare._take(todo[1], tmp_path, wait=False) is None
         waiting = threading.Thread(target=compare.run, args=(todo, tmp_path))
         waiting.start()
-        while fake.measured != [0, 2, 3, 4]:
+        until = time.monotonic() + 20
+        while len(fake.measured) < 4 and time.monotonic() < until:
             waiting.join(0.01)
+        assert fake.measured == [0, 2, 3, 4]
         assert waiting.is_alive()
     waiting.join(20)
     assert fake.measured == [0, 2, 3, 4, 1]  # the other had stopped

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,8 @@ def run(
             expected, spent = expected + job.case.seconds, spent + seconds
     if apart:
         busy += _beside(apart, out, announce, workers, len(here))
-    for job in busy:
+    for number, job in enumerate(busy):
+        announce(f"another process is at {job}", sum(later.case.seconds for later in busy[number:]))
         _take(job, out)
 
 
@@ -163,19 +164,21 @@ def _take(job: Job, out: Path, wait: bool = True) -> float | None:
         The seconds that took; 0 where it is measured already. None where another process is at it, which is waited for
         with ``wait`` alone.
     """
-    machine_lock = ReadWriteLock(work(out) / "machine.lock")
-    held: AbstractContextManager[Any] = machine_lock.write_lock() if job.case.timed else machine_lock.read_lock()
+    if job.path.is_file():
+        return 0.0
     job.path.parent.mkdir(parents=True, exist_ok=True)
-    with held:
+    machine_lock = ReadWriteLock(work(out) / "machine.lock")
+    with ExitStack() as held:
+        held.enter_context(machine_lock.write_lock() if job.case.timed else machine_lock.read_lock())
         try:
-            with FileLock(job.path.with_suffix(".lock"), blocking=wait, is_singleton=False):
-                if job.path.is_file():
-                    return 0.0
-                started = time.perf_counter()
-                _measure(job, out)
-                return time.perf_counter() - started
+            held.enter_context(FileLock(job.path.with_suffix(".lock"), blocking=wait, is_singleton=False))
         except Timeout:
             return None
+        if job.path.is_file():
+            return 0.0
+        started = time.perf_counter()
+        _measure(job, out)
+        return time.perf_counter() - started
 
 
 def _measure(job: Job, out: Path) -> None:
