@@ -359,6 +359,95 @@ class TestToldApart:
         first["values"]["3"] = 99.0
         assert comparisons.difference(first, second, POINTS) == {"estimate": 2, "interval": None}
 
+    def test_what_is_alike_in_all_seeds_tells_nothing_unless_it_is_exact(self):
+        first, second = values(99.0, 99.0, 99.0), values(95.0, 95.0, 95.0)
+        assert not comparisons.better(first, second, POINTS)
+        assert comparisons.better(first, second, POINTS | {"exact": True})
+        assert comparisons.better(first | {"error": 0.1}, second, POINTS)
+
+    def test_a_bound_that_is_less_shows_no_worse_model(self):
+        bound, exact = "lower bound, discrete, K = 8", "exact, discrete"
+        low, high = (-95.0, -95.1, -95.2), (-85.0, -85.2, -85.1)
+        assert not comparisons.better(values(*high, kind=exact), values(*low, kind=bound), POINTS)
+        assert not comparisons.better(values(*high, kind=bound), values(*low, kind=bound), POINTS)
+        assert comparisons.better(values(*high, kind=bound), values(*low, kind=exact), POINTS)
+
+    def test_the_best_mean_is_over_the_seeds_that_all_have(self):
+        lucky = values(80.0, 80.2, 79.9, 99.0, 99.1)  # the last two draws were easy
+        found = comparisons.standing({"gmm": lucky, "cnn": values(85.0, 85.1, 85.3)}, POINTS)
+        assert (found.ordered, found.equal) == (["cnn", "gmm"], ["cnn"])
+
+    def test_a_model_with_other_seeds_is_not_the_next(self):
+        """It is told apart from the second alone, which has the seeds of both."""
+        apart = values(80.0, 80.1, 80.2)
+        apart["values"] = {str(int(seed) + 3): value for seed, value in apart["values"].items()}
+        cells = {"cnn": values(90.0, 90.1, 90.2), "gmm": apart, "mlp": values(89.9, 90.0, 90.3, 90.0, 90.2, 90.1)}
+        models = {model: {"needs": {"accuracy": cell}} for model, cell in cells.items()}
+        (own,) = comparisons.recommend(models, POINTS | {"timed": False})
+        assert (own["equal"], own["next"], own["ahead"]) == (["cnn", "mlp"], None, None)
+        del models["cnn"]
+        (own,) = comparisons.recommend(models, POINTS | {"timed": False})
+        assert (own["equal"], own["next"]) == (["mlp"], "gmm")
+
+    def test_fewer_test_images_are_compared_with_the_first_of_the_others(self):
+        masks = {"masks": ["50"], "data": "mnist", "fill": "integrated out", "validated": [0.9]}
+        asked = {"gmm": (0.98, 10_000), "vae": (0.90, 1000)}  # the first 1,000 are all right by the mixture
+        missing = [
+            {**masks, "model": model, "seed": seed, "accuracy": [share], "images": [n], "wrong": [wrong(share, n)]}
+            for model, (share, n) in asked.items()
+            for seed in range(3)
+        ]
+        table = needs.table({"missing_pixels": missing}, CAPABILITIES)
+        mixture, vae = cell(table, "gmm", "missing"), cell(table, "vae", "missing")
+        assert (mixture["values"]["0"], mixture["common"]["vae"]["0"], vae["common"]) == (98, 100, {})
+        about = next(need for need in table["needs"] if need["key"] == "missing")
+        assert comparisons.difference(mixture, vae, about)["estimate"] == pytest.approx(10)
+        assert comparisons.difference(vae, mixture, about)["estimate"] == pytest.approx(-10)
+        error = 100 * math.sqrt(0.1 * 0.9 / 999)
+        assert mixture["errors"]["vae"] == vae["errors"]["gmm"] == pytest.approx(error, rel=1e-4)
+
+
+def classifiers(**measured: tuple[tuple[float, ...], float]) -> dict[str, Any]:
+    """A table of accuracies, in % by seed, and the seconds of training, of very many test images."""
+    plenty = [
+        {"what": "classifier", "data": "mnist", "model": model, "budget": "recipe", "seed": seed,
+         "accuracy": accuracy / 100, "tested": 10**8, "train_seconds": seconds}
+        for model, (accuracies, seconds) in measured.items()
+        for seed, accuracy in enumerate(accuracies)
+    ]  # fmt: skip
+    return needs.table({"plenty_of_labels": plenty}, CAPABILITIES)
+
+
+class TestPageAndCommandAgree:
+    def test_the_lead_is_that_of_the_model_that_is_taken(self):
+        """The quickest of two that are alike, and hardly ahead of the third."""
+        table = classifiers(
+            cnn=((99.00, 99.01, 99.02), 90), mlp=((98.75, 98.77, 98.76), 30), gmm=((98.65, 98.66, 98.67), 10)
+        )
+        (own,) = table["recommendations"]["accuracy"]
+        assert (own["best"], own["choose"], own["next"]) == ("cnn", "mlp", "gmm")
+        answer = choose.answers(table)[0]
+        assert answer["by"].startswith("0.100 ± ")
+        assert "the CNN is as good" in answer["because"]
+        assert [choice.model for choice in choose.choose(table, ["accuracy"])[0]] == ["mlp", "cnn", "gmm"]
+
+    def test_a_model_that_varies_much_is_not_taken_for_being_quick(self):
+        """Nothing tells it apart, so the other is not surely the best, and is taken all the same."""
+        table = classifiers(cnn=((90.0, 90.5, 89.5), 90), rnn=((88.0, 72.0, 83.0), 5))
+        answer = choose.answers(table)[0]
+        assert (answer["take"], answer["equal"]) == ("cnn", ["cnn", "rnn"])
+        assert answer["because"].endswith(" %; the RNN is behind, but not surely.")
+        choices = choose.choose(table, ["accuracy"])[0]
+        assert [(choice.model, choice.score) for choice in choices] == [("cnn", 1), ("rnn", 1)]
+
+    def test_a_command_measures_what_the_need_is_about(self, table):
+        """Also where the model is not the one with the best mean of whole images."""
+        choice = choose.choose(table, ["half"])[0][0]
+        assert choice.reasons["half"].endswith("% (local mean, trained with masks; 1st of 2)")
+        assert choice.commands == ["python scripts/compare.py claims=missing_pixels"]
+        both = choose.choose(table, ["accuracy", "half", "size"])[0][0]
+        assert both.commands == [f"python train.py model={both.model} data=mnist", *choice.commands]
+
 
 class TestChoice:
     def test_one_need_counts_who_is_told_apart_as_better(self, table):

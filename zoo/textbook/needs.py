@@ -108,7 +108,7 @@ class Need:
             error = self.scale * _mean(row.get(self.error, 0.0) for row in rows)
         last = rows[-1]
         kind = last.get(self.kind) if self.kind else None
-        told = {"model": model, "kind": kind, "by": last.get("by"), "errors": {}, "common": {}}
+        told: dict[str, Any] = {"model": model, "kind": kind, "by": last.get("by"), "errors": {}, "common": {}}
         return cell_of(seeds, self.bounds, error) | told
 
 
