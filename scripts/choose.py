@@ -126,7 +126,8 @@ def _print_ranking(console: Any, table: Any, choices: Any, excluded: Any, levels
                 console.print(f"{need['label']}: {levels[need['key']]:g} was not measured; nearest is {level:g}")
     for line in exclusions(excluded):
         console.print(line)
-    console.print(choices[0].train, soft_wrap=True)
+    for line in choices[0].commands:
+        console.print(line, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ on its own test images and on those of another source, with 95 % intervals.
           (0: all)
   invert  of pictures that are named or in a folder: auto, always or never; as
           the training pictures were treated if left out
-  json    a file to write the numbers to
+  json    a file to write the numbers to, and the code that complexity goes by
 """
 
 from __future__ import annotations
@@ -116,7 +116,9 @@ def main() -> None:
         detector = fit(model, splits.train, names, background, calibration.images)
         answer = compare(detector, normal, strange, torch.Generator().manual_seed(SEED))
     if options["json"]:
-        write_json(user_path(options["json"]), {"options": options, "scores" if against else "pictures": answer})
+        code = {"code": detector.code} if detector.code else {}
+        told = {"options": options, **code, "scores" if against else "pictures": answer}
+        write_json(user_path(options["json"]), told)
     if detector.code:
         console.print(
             f"the complexity of an image is its length by {detector.code}, of {len(codes(model.density))} codes the "

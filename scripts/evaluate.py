@@ -51,6 +51,7 @@ RULES = {
     "importance": "[0, inf)",
     "json": "file",
 }
+DRAWS = 3  # if not said
 
 
 def share(mask: str, missing: float) -> float:
@@ -62,9 +63,6 @@ def share(mask: str, missing: float) -> float:
     if missing not in (0, 0.5):
         raise ConfigError(f"mask={mask} hides half of an image: missing={missing} is for mcar and block")
     return 0.5
-
-
-DRAWS = 3  # if not said
 
 
 @command
@@ -94,8 +92,8 @@ def main() -> None:
     can_sample = capability.can(model, "sample")
     samples = options["samples"] if can_sample and options["split"] == "test" and not missing else 0
     if options["draws"] and not samples:
-        why = "the model has none" if not can_sample else "there are none with samples=0, missing=…, mask=… or split=…"
-        raise ConfigError(f"draws={options['draws']} says how often samples are drawn, and {why}")
+        why = "this model has none" if not can_sample else "there are none with samples=0, missing=…, mask=… or split=…"
+        raise ConfigError(f"draws={options['draws']} needs samples, and {why}")
     # a model that can only sample has nothing to say of a split's images
     metrics: dict[str, Any] = {}
     if tells(model) or not samples:

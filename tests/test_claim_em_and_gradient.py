@@ -143,16 +143,22 @@ def test_findings():
     assert "of 126 that were seen, in 0." in found["em-falls"].statement
     few = {finding.key: finding.verdict for finding in claim.findings(rows(em=EM[:4]))}
     assert few["em-falls"] == INCONCLUSIVE  # nine passes
-    falling = {finding.key: finding for finding in claim.findings(rows(em=(0.0, 9.95, 9.9, 10.0) * 10))}
-    assert falling["em-falls"].verdict == NOT_SUPPORTED
-    assert falling["em-falls"].values == pytest.approx([100 * 19 / 39] * 3)
-    assert "in 57, by 10 nats" in falling["em-falls"].statement
     quick = {finding.key: finding for finding in claim.findings(rows(em=[0.0] * 10 + [10.0], full=[0.0, 10.0]))}
     assert quick["full-passes"].verdict == NOT_SUPPORTED
     late = {finding.key: finding for finding in claim.findings(rows(full=[0.0, 5.0, 6.0, 7.0, 8.0]))}
     assert list(late["full-passes"].values) == [2.0, 2.5, 2.0]
     assert "At least" in late["full-passes"].statement
     assert all(finding.interval[0] >= 0 for finding in found.values())
+
+
+def test_falls_vary_from_climb_to_climb():
+    """The spread of the shares tells their error, and no other is added."""
+    climb = (0.0, 9.95, 9.9, 10.0) * 10
+    falling = claim._falls([climb, climb, climb[:-1]])
+    assert falling.verdict == NOT_SUPPORTED
+    assert falling.values == pytest.approx([100 * 19 / 39, 100 * 19 / 39, 100 * 19 / 38])
+    assert falling.error == 0
+    assert "of 116 that were seen, in 57, by 10 nats" in falling.statement
 
 
 def test_figures():

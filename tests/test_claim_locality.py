@@ -138,7 +138,13 @@ def test_the_textbook_is_supported_by_rows_that_say_so():
 
 def test_and_not_by_rows_that_do_not():
     assert verdict(locality.findings(rows(0.98, 0.95, 0.97, 0.95))) == NOT_SUPPORTED
-    assert verdict(locality.findings(rows(0.98, 0.95, 0.95, 0.95))) == INCONCLUSIVE
+    assert verdict(locality.findings(rows(0.98, 0.95, 0.955, 0.95))) == INCONCLUSIVE
+
+
+def test_a_tie_says_that_the_advantage_is_gone():
+    found = {finding.key: finding for finding in locality.findings(rows(0.98, 0.95, 0.95, 0.95))}
+    assert found["mnist-permuted"].verdict == SUPPORTED
+    assert found["mnist-permuted"].estimate == pytest.approx(0)
 
 
 def test_figures_show_both_models_and_every_arrangement():

@@ -30,6 +30,7 @@ from zoo.textbook.claim import (
     refuted,
     sampling_error,
     select,
+    standard_error,
     verdict,
 )
 from zoo.textbook.lab import Lab
@@ -232,6 +233,21 @@ def test_values_that_are_all_the_same_do_not_say_how_they_vary():
     known = Finding("key", "…", [10.0] * 3, "parameters", above=9, exact=True)
     assert known.interval == (10, 10)
     assert known.verdict == SUPPORTED
+
+
+@pytest.mark.parametrize(("threshold", "expected"), [(9, SUPPORTED), (11, NOT_SUPPORTED), (10, INCONCLUSIVE)])
+def test_a_single_exact_value_is_known(threshold, expected):
+    known = Finding("key", "…", [10.0], "parameters", above=threshold, exact=True)
+    assert known.interval == (10, 10)
+    assert known.verdict == expected
+    assert known.chances == {SUPPORTED: (0, 1), NOT_SUPPORTED: (1, 0), INCONCLUSIVE: (1, 1)}[expected]
+    measured = Finding("key", "…", [10.0], "seconds", above=threshold)
+    assert measured.interval == (-math.inf, math.inf)
+    assert measured.verdict == INCONCLUSIVE
+
+
+def test_the_standard_error_is_that_of_a_mean():
+    assert standard_error(torch.tensor([1.0, 3.0])) == pytest.approx(1)
 
 
 def test_the_error_of_the_same_images_is_that_of_their_differences():

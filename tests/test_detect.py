@@ -375,7 +375,9 @@ def test_command_pictures(run, tmp_path):
     assert [row.split()[-2] for row in rows] == ["normal", "anomaly"]
     assert "combined above" in result.stdout
     assert "200 validation images" in result.stdout
-    pictures = json.loads((tmp_path / "out.json").read_text())["pictures"]
+    told = json.loads((tmp_path / "out.json").read_text())
+    assert told["code"] == "lzma-paeth"  # one of the two that are combined goes by it
+    pictures = told["pictures"]
     assert pictures[1]["p_value"] == pytest.approx(1 / 201)
 
 
@@ -388,7 +390,9 @@ def test_command_against(run, tmp_path):
     said = detect(*words, f"background={run}", f"json={tmp_path / 'out.json'}")
     assert "100 test images against 20 of image_folder" in said
     assert "its length by lzma-paeth, of 3 codes the one by which training images are the shortest" in said
-    scores = json.loads((tmp_path / "out.json").read_text())["scores"]
+    told = json.loads((tmp_path / "out.json").read_text())
+    assert told["code"] == "lzma-paeth"
+    scores = told["scores"]
     assert list(scores) == [
         "likelihood_ratio", "combined", "log_prob", "typicality", "complexity", "reconstruction", "mahalanobis",
     ]  # fmt: skip

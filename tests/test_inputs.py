@@ -465,7 +465,7 @@ def test_the_command_line_says_it(folder, tmp_path):
     assert "no image is of a class that the model knows" in done.stderr
     done = run("data=image_folder", f"path={folder}", "draws=2")
     assert done.returncode == 2
-    assert "draws=2 says how often samples are drawn, and the model has none" in done.stderr
+    assert "draws=2 needs samples, and this model has none" in done.stderr
 
 
 # Densities that are none

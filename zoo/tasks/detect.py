@@ -322,8 +322,8 @@ def fit(
         code = shortest_code(draw(train, CODE_IMAGES).images, model.density)
     if "mahalanobis" in (*names, *parts):
         few = draw(train.labelled(), FIT_IMAGES)
-        codes = torch.cat([encode(model, x).cpu() for x, _ in few.chunks(CHUNK)])
-        gaussians = fit_gaussians(codes, few.labels)
+        features = torch.cat([encode(model, x).cpu() for x, _ in few.chunks(CHUNK)])
+        gaussians = fit_gaussians(features, few.labels)
     ranked = {}
     if parts:
         usual = draw(train, FIT_IMAGES).images if calibration is None else calibration

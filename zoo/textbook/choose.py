@@ -9,16 +9,27 @@ from typing import Any
 
 from zoo import plain
 from zoo.errors import ConfigError, DataError, ZooError, did_you_mean
-from zoo.textbook.comparisons import alike, better, order, recommend, seconds_of, unranked
-from zoo.textbook.needs import DATA, UNKNOWN, Table, nearest
-from zoo.textbook.roster import NAMES, RECIPE, SHORT, UNLABELLED
+from zoo.textbook.comparisons import (
+    Standing,
+    alike,
+    better,
+    is_bound,
+    recommend,
+    seconds_of,
+    standing,
+    unranked,
+)
+from zoo.textbook.needs import DATA, FORMAT, UNKNOWN, Table, nearest
+from zoo.textbook.roster import NAMES, RECIPE, SHORT
 from zoo.textbook.words import ordinal, spelled
 
 RANKING = (
     "Of the models within the limits that are ranked on every need: a need gives a model 1 less the share of the "
-    "others that are told apart from it as better; the mean over the needs decides. Then the seconds of training do, "
-    "if all needs are about the trainings that were timed, else the first need's figure."
+    "others that are told apart from it as better; the mean over the needs decides. Then it does on how few needs a "
+    "model is behind the best by more than the margin, then the seconds of training, if all needs are about the "
+    "trainings that were timed, and then the first need's mean."
 )
+WITHOUT_LABELS = {"sampling": ("dcgan",), "anomalies": ("gmm", "vae")}  # others have classes where these are measured
 FAR = 3  # a level that is this many times more or less than what was measured is not answered from it
 
 
@@ -46,14 +57,15 @@ class Choice:
     Attributes:
         model: its name.
         score: mean over the needs, 1 where none is told apart as better on any, to 0 where all are on each.
-        reasons: its figure and rank on each need.
-        train: the command that trains it.
+        reasons: its figure on each need, how it was asked, and its rank.
+        commands: what trains it as it was measured for the needs, or measures it where a claim trains it in a way of
+            its own.
     """
 
     model: str
     score: float
     reasons: Mapping[str, str]
-    train: str
+    commands: Sequence[str]
 
 
 # Reading a table
@@ -70,8 +82,8 @@ def read(path: Path, data: str | None = None) -> Table:
         found = plain.read_json(file, DataError)
     except DataError as error:
         raise DataError(f"{file} is no table of models; {writes}\n{error}") from error
-    if isinstance(found, dict) and "tables" not in found and "recommendations" in found:
-        raise DataError(f"{file} is of an earlier version, without the values of each seed; {writes}")
+    if isinstance(found, dict) and {"rule", "recommendations"} & found.keys() and found.get("format") != FORMAT:
+        raise DataError(f"{file} is of an earlier version; {writes}")
     wrong = plain.shape_of(found, {"tables": {str: TABLE}})
     wrong = wrong or next((f".tables.{name}{_disagreement(own)}" for name, own in found["tables"].items()
                            if _disagreement(own)), "")  # fmt: skip
@@ -107,6 +119,7 @@ _TEXT = (str, type(None))
 _MEASURED = {
     **{"estimate": _estimate, "interval": _interval, "seeds": int, "values": {str: _number}},
     **{"kind": _TEXT, "by": _TEXT, "model": str, "error": _positive, "errors": {str: _positive}},
+    "common": {str: {str: _number}},
 }
 TABLE = {
     "data": lambda value: isinstance(value, str) and value in DATA,
@@ -114,7 +127,7 @@ TABLE = {
         {
             **dict.fromkeys(("key", "label", "unit", "source", "claim", "at"), str),
             "better": ("more", "less").__contains__,
-            **{"levels": [_number], "margin": _number, "relative": bool, "timed": bool},
+            **{"levels": [_number], "margin": _number, "relative": bool, "exact": bool, "timed": bool},
             "seeds": lambda count: isinstance(count, int) and count >= 1,
         }
     ],
@@ -200,24 +213,49 @@ def choose(
     left = {model: cells[model] for model in of["models"] if model not in excluded}
     if not left:
         raise ZooError("\n".join(["no model is left", *exclusions(excluded)]))
-    choices = []
-    for model in left:
-        scores, reasons = [], {}
-        for key in needs:
-            about, cell = known[key], left[model][key]
-            others = [row[key] for row in left.values() if alike(row[key]) == alike(cell)]
-            ahead = sum(better(other, cell, about) for other in others)
-            scores.append(1 - ahead / (len(others) - 1) if len(others) > 1 else 1.0)
-            kind = f", {alike(cell)}" if cell["kind"] else ""
-            reasons[key] = f"{about['label']} {spelled(cell)} ({ordinal(ahead + 1)} of {len(others)}{kind})"
-        choices.append(Choice(model, sum(scores) / len(scores), reasons, of["models"][model]["train"]))
-    first, timed = known[needs[0]], all(known[key]["timed"] for key in needs)
+    stands = {key: _standings(left, key, known[key]) for key in needs}
+    choices = [_choice(of, model, left, [known[key] for key in needs]) for model in left]
+    timed = all(known[key]["timed"] for key in needs)
 
-    def place(choice: Choice) -> tuple[float, float]:
-        figure = order(left[choice.model][first["key"]]["estimate"], first["better"])
-        return -choice.score, seconds_of(of["models"][choice.model]) if timed else figure
+    def place(choice: Choice) -> tuple[float, ...]:
+        model = choice.model
+        behind = sum(model not in stands[key][model].near for key in needs)
+        seconds = seconds_of(of["models"][model]) if timed else 0.0
+        return -choice.score, behind, seconds, stands[needs[0]][model].ordered.index(model)
 
     return sorted(choices, key=place), excluded
+
+
+def _standings(cells: Mapping[str, Mapping[str, Any]], key: str, need: Mapping[str, Any]) -> dict[str, Standing]:
+    """Of each model, how those of its kind stand on a need."""
+    return {model: standing(_of_its_kind(cells, model, key), need) for model in cells}
+
+
+def _of_its_kind(cells: Mapping[str, Mapping[str, Any]], model: str, key: str) -> dict[str, Mapping[str, Any]]:
+    """A need's cells of the models whose values can be ranked with those of ``model``, its own with them."""
+    return {other: row[key] for other, row in cells.items() if alike(row[key]) == alike(cells[model][key])}
+
+
+def _choice(
+    of: Table, model: str, cells: Mapping[str, Mapping[str, Any]], needs: Sequence[Mapping[str, Any]]
+) -> Choice:
+    """A model among those that are left, by the ``cells`` of all of these."""
+    scores, reasons = [], {}
+    for need in needs:
+        cell, among = cells[model][need["key"]], _of_its_kind(cells, model, need["key"])
+        ahead = sum(better(other, cell, need) for other in among.values())
+        scores.append(1 - ahead / (len(among) - 1) if len(among) > 1 else 1.0)
+        kind = f", {alike(cell)}" if cell["kind"] else ""
+        how = f"{cell['by']}; " if cell["by"] else ""
+        reasons[need["key"]] = f"{need['label']} {spelled(cell)} ({how}{ordinal(ahead + 1)} of {len(among)}{kind})"
+    commands = dict.fromkeys(_command(of["models"][model], need) for need in needs)
+    return Choice(model, sum(scores) / len(scores), reasons, list(commands))
+
+
+def _command(row: Mapping[str, Any], need: Mapping[str, Any]) -> str:
+    """What trains a model as it was measured for a need; few labels, masks, and images without labels are of other
+    trainings than the table's, which the claim measures again."""
+    return row["train"] if need["timed"] else f"python scripts/compare.py claims={need['claim']}"
 
 
 def _check_level(need: Mapping[str, Any], wanted: float | None) -> None:
@@ -245,11 +283,13 @@ def answers(of: Table) -> list[dict[str, Any]]:
         ``data``     the data set's key, such as ``"mnist"``
         ``take``     the key of the model to take, such as ``"gmm"``; null where nothing is recommended
         ``name``     the model in words, such as ``"Gaussian mixture"``; empty where nothing is recommended
-        ``equal``    the keys of all that are not told apart from the best, ``take`` the first; may be empty
+        ``equal``    the keys of all that none is told apart from as better, ``take`` the first; may be empty
         ``figure``   what it reaches, and how it was asked; empty where nothing is recommended
-        ``why``      what else is as good, and why this one is taken of them; empty where it is the best alone
+        ``why``      what else is as good, why this one is taken of them, and what else is not told apart; empty where
+                     it is alone
         ``because``  both in a short sentence
-        ``by``       how far it is ahead of the best of the others, with figures; empty where there is no other
+        ``by``       how far it, ``take``, is ahead of the best of the others, with figures; empty where there is no
+                     other
         ``rivals``   the models that are not told apart from it, with their figures; may be empty
         ``claim``    the name of the claim whose measurements say so
         ``train``    the command that trains it, or measures it where the claim trains it in a way of its own; empty
@@ -263,9 +303,9 @@ def answers(of: Table) -> list[dict[str, Any]]:
     ]
 
 
-def without_labels(of: Table) -> Table:
-    """The table of the models that can be trained without labels, which :func:`answers` then takes from these alone."""
-    return {**of, "models": {model: row for model, row in of["models"].items() if model in UNLABELLED}}
+def without_labels(of: Table, need: str) -> Table:
+    """The table of the models whose training for a need saw no labels; :func:`answers` says what to take of these."""
+    return {**of, "models": {model: of["models"][model] for model in WITHOUT_LABELS[need] if model in of["models"]}}
 
 
 def _answer(of: Table, need: Mapping[str, Any], own: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -276,50 +316,53 @@ def _answer(of: Table, need: Mapping[str, Any], own: Mapping[str, Any] | None) -
         aside = unranked({model: cell for model, cell in cells.items() if cell["seeds"]}, need)
         because = f"Nothing can be compared: {_why(aside)}." if aside else "Not measured on this data set."
         return said | {"take": None, "name": "", "equal": [], "because": because, "by": "", "train": ""}
-    take, row = own["choose"], of["models"][own["choose"]]
+    take, row, following = own["choose"], of["models"][own["choose"]], own["next"]
     rivals = [model for model in own["equal"] if model != take]
     told = f"{spelled(cells[take])} ({cells[take]['by']})" if cells[take]["by"] else spelled(cells[take])
-    why = f"{_alike(rivals)}{_quickest(row, need)}" if rivals else ""
-    because = f"{told}; {why}." if rivals else f"{told}, the best."
-    by = ""
-    if own["next"]:
-        by = f"{_ahead(own['ahead'], need)} {_the(own['next'])} ({spelled(cells[own['next']])})"
-    # few labels, masks and densities without classes are of other trainings than the table's commands
-    train = row["train"] if need["timed"] else f"python scripts/compare.py claims={need['claim']}"
-    said |= {
-        "figure": told,
-        "why": why,
-        "rivals": ", ".join(f"{_name(model)} ({spelled(cells[model])})" for model in rivals),
-    }
+    why = _why_taken([model for model in rivals if model not in own["open"]], own["open"], row, need)
+    best = "" if following and not better(cells[take], cells[following], need) else ", the best"
+    lead = f"{_ahead(own['ahead'], cells[take], need)} {_the(following)}" if following else ""
     return said | {
         "take": take,
         "name": _name(take),
         "equal": own["equal"],
-        "because": because,
-        "by": by,
-        "train": train,
+        "figure": told,
+        "why": why,
+        "because": f"{told}; {why}." if rivals else f"{told}{best}.",
+        "by": f"{lead} ({spelled(cells[following])})" if following else "",
+        "rivals": ", ".join(f"{_name(model)} ({spelled(cells[model])})" for model in rivals),
+        "train": _command(row, need),
     }
 
 
 def _why(aside: Mapping[str, str]) -> str:
     """Why none of several models is ranked."""
+    if list(aside.values()) == ["alone"]:
+        return f"{_the(next(iter(aside)))} alone was measured"
     if all(reason.startswith("alone with") for reason in aside.values()):
         return "each model is alone with its kind of values"
     return "; ".join(f"{_name(model)} {reason}" for model, reason in aside.items())
 
 
-def _alike(rivals: Sequence[str]) -> str:
-    if len(rivals) > 2:
-        return f"{len(rivals)} others are as good"
-    return f"{' and '.join(map(_the, rivals))} {'is' if len(rivals) == 1 else 'are'} as good"
+def _why_taken(near: Sequence[str], behind: Sequence[str], row: Mapping[str, Any], need: Mapping[str, Any]) -> str:
+    """Why a model, its ``row`` in the table, is taken of several: of those that are ``near`` it, and of those that are
+    ``behind`` but are not told apart."""
+    parts = [f"{_several(near)} as good", _quickest(row, need)] if near else []
+    return "; ".join(filter(None, [*parts, f"{_several(behind)} behind, but not surely" if behind else ""]))
+
+
+def _several(models: Sequence[str]) -> str:
+    """``"the CNN is"``, ``"the CNN and the RNN are"``, ``"3 others are"``."""
+    if len(models) > 2:
+        return f"{len(models)} others are"
+    return f"{' and '.join(map(_the, models))} {'is' if len(models) == 1 else 'are'}"
 
 
 def _quickest(row: Mapping[str, Any], need: Mapping[str, Any]) -> str:
-    """Why it is taken of several that are as good."""
     seconds = row["needs"]["training"]
     if not need["timed"] or not seconds["seeds"] or need["key"] == "training":
         return ""
-    return f", this trains the quickest, in {spelled(seconds)}"
+    return f"this one trains the quickest of those timed, in {spelled(seconds)}"
 
 
 def _name(model: str) -> str:
@@ -340,16 +383,15 @@ def _margin(need: Mapping[str, Any]) -> str:
     return f"{need['margin']:g} {unit if need['margin'] == 1 or need['unit'] == 'AUROC' else unit + 's'}"
 
 
-def _ahead(found: Mapping[str, Any] | None, need: Mapping[str, Any]) -> str:
-    """A :func:`zoo.textbook.comparisons.difference` in words: ``"0.49 ± 0.12 points more than"``, ``"2.1 times that
-    of"``, ``"a factor of 2.1 below"``."""
-    if found is None:
-        return "better than"
+def _ahead(found: Mapping[str, Any], cell: Mapping[str, Any], need: Mapping[str, Any]) -> str:
+    """A :func:`zoo.textbook.comparisons.difference` of a cell in words: ``"0.49 ± 0.12 points more than"``, ``"2.1
+    times that of"``, ``"a factor of 2.1 below"``."""
     if need["relative"]:
         factor = f"{1 + found['estimate']:.3g}"
         return f"{factor} times that of" if need["better"] == "more" else f"a factor of {factor} below"
     unit = "points" if need["unit"] == "%" else need["unit"]
-    return f"{spelled({**found, 'unit': unit, 'kind': None})} {need['better']} than"
+    least = "at least " if is_bound(cell) else ""
+    return f"{least}{spelled({**found, 'unit': unit, 'kind': None})} {need['better']} than"
 
 
 def exclusions(excluded: Mapping[str, tuple[str, str]]) -> list[str]:

@@ -12,7 +12,8 @@ A claim is a module of :mod:`zoo.textbook.claims`, found by its name, with
 
 A row is a dict with a case's parameters and its measurements. Values are repeated over seeds, which draw all that is
 random: training images, the start, the order, noise, and test images where not all are asked. Where the same test
-images serve all seeds, their sampling error is part of the interval, see :func:`sampling_error`.
+images serve all seeds, their sampling error is part of the interval, see :func:`sampling_error`; the protocol says of
+which quantities it is not.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ LEVEL = 0.95  # of intervals
 WRONG = "wrong"  # the measurement that lists test images
 RULE = (
     "A finding is supported where the whole 95 % interval (Student's t over seeds; where the same test images serve "
-    "all of them, with the error of sampling these) lies on the stated side of its threshold, not supported where the "
-    "whole interval lies on the other side, and inconclusive otherwise. A claim is supported where all its findings "
-    "are; not supported where a finding is refuted even by Holm's correction for as many findings as the claim has; "
-    "and inconclusive otherwise."
+    "all of them, with the error of sampling these, unless the protocol says otherwise) lies on the stated side of its "
+    "threshold, not supported where the whole interval lies on the other side, and inconclusive otherwise. A claim is "
+    "supported where all its findings are; not supported where a finding is refuted even by Holm's correction for as "
+    "many findings as the claim has; and inconclusive otherwise."
 )
 
 
@@ -94,8 +95,8 @@ class Finding:
         command: what repeats it; the claim's own command if left out.
         error: a standard error that all values share, in their unit, such as :func:`sampling_error`.
         bounds: what the quantity cannot leave, such as (0, 1) for an AUROC: its interval stays within.
-        exact: nothing in the values is random, such as numbers of parameters: values that are all the same are then
-            known; otherwise they are too few to tell how they vary.
+        exact: nothing in the values is random, such as numbers of parameters: values that are all the same, or a single
+            one, are then known; otherwise they are too few to tell how they vary.
     """
 
     key: str
@@ -123,8 +124,14 @@ class Finding:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % interval of the mean, see :func:`zoo.metrics.intervals.mean_interval`, within ``bounds``: no narrower
-        than these where values that are not ``exact`` are all the same, and nothing says how they vary."""
-        low, high = (-math.inf, math.inf) if self._alike else mean_interval(self.values, LEVEL, self.error)
+        than these where values are all the same and nothing says how they vary, and that value where it is ``exact``.
+        """
+        if not self._alike:
+            low, high = mean_interval(self.values, LEVEL, self.error)
+        elif self.exact:
+            low = high = self.values[0]
+        else:
+            low, high = -math.inf, math.inf
         return max(low, self.bounds[0]), min(high, self.bounds[1])
 
     @property
@@ -138,11 +145,12 @@ class Finding:
 
     @property
     def _alike(self) -> bool:
-        return not self.exact and not self.error and len(set(self.values)) == 1 and math.isfinite(self.values[0])
+        return not self.error and len(set(self.values)) == 1 and math.isfinite(self.values[0])
 
     def _chances(self, threshold: float, sign: int) -> tuple[float, float]:
         if self._alike:
-            return 1.0, 1.0
+            beyond = sign * (self.values[0] - threshold) if self.exact else 0.0
+            return float(beyond <= 0), float(beyond >= 0)
         signed = [sign * value for value in self.values]
         other = [-value for value in signed]
         return (
@@ -201,6 +209,11 @@ def deciding(findings: Sequence[Finding]) -> Finding:
     return against[0] if against else max(judged(findings), key=lambda finding: finding.chances[0])
 
 
+def standard_error(numbers: Tensor) -> float:
+    """Of the mean of independent numbers ``(N,)``."""
+    return float(numbers.std()) / math.sqrt(len(numbers))
+
+
 def sampling_error(*accuracies: Sequence[float], images: int) -> float:
     """The standard error, in points, that test images bring into a mean accuracy, or into a sum or difference of some.
 
@@ -236,6 +249,9 @@ def paired_error(*weighted: tuple[Sequence[Row], float]) -> float:
     It is that of the mean over images of what each of them adds: an image that is as difficult for one classifier as
     for another adds nothing to their difference, which :func:`sampling_error` cannot know.
 
+    It is cautious: the noise of each seed's own answers to these images is in the spread of seeds as well, and where
+    both make an interval, it counts twice.
+
     Args:
         *weighted: rows with what :func:`answered` tells, over seeds, and the weight of their mean accuracy, such as 1
             and -1; all were asked about the same test images in the same order.
@@ -249,7 +265,12 @@ def paired_error(*weighted: tuple[Sequence[Row], float]) -> float:
             if row["tested"] != images:
                 raise ValueError(f"{row['tested']} test images cannot be compared with {images} others one by one")
             adds[row[WRONG]] -= weight / len(rows)
-    return 100 * float(adds.std()) / math.sqrt(images)
+    return 100 * standard_error(adds)
+
+
+def sources(rows: Sequence[Row]) -> list[str]:
+    """The data sets that rows are of, in their order."""
+    return list(dict.fromkeys(row["data"] for row in rows))
 
 
 def select(rows: Sequence[Row], **wanted: Any) -> list[Row]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from zoo.metrics.intervals import mean_interval
@@ -11,13 +12,15 @@ from zoo.metrics.intervals import mean_interval
 SEEDS = 3  # fewer rank no model, where values vary over seeds
 RULE = (
     "One model is told apart from another as better where the 95 % interval of their difference, seed by seed "
-    "(Student's t, with the error of sampling the test images, image by image where the same ones were asked), leaves "
-    "out 0, and the mean difference is more than matters in practice: the margin of the need. Times are measured once, "
-    "and a factor of less than 2 is no difference. Of the model with the best mean and those that are behind it by no "
-    "more than the margin, the one that trains in the fewest seconds is to be taken; the best itself where a need is "
-    "about trainings that nobody timed. What is measured with fewer than "
-    f"{SEEDS} seeds, times aside, is shown and not ranked. Likelihoods are ranked among those of the same values "
-    "alone; a model that is alone with its kind is not."
+    "(Student's t, with the error of sampling the test images; that of accuracies image by image where the same ones "
+    "were asked), leaves out 0, and the mean difference is more than matters in practice: the margin of the need. "
+    "Times are measured once, and a factor of less than 2 is no difference. What differs by the same in all seeds, "
+    "with no error known, is not told apart; sizes are exact. A lower bound that is less shows no worse model. Equal "
+    "are the models that none is told apart from as better. Of that of them with the best mean, over the seeds that "
+    "all ranked models have, and those that are behind it by no more than the margin, the one that trains in the "
+    "fewest seconds is to be taken; the best itself where a need is about trainings that nobody timed. What is "
+    f"measured with fewer than {SEEDS} seeds, times aside, is shown and not ranked. Likelihoods are ranked among those "
+    "of the same values alone; a model that is alone with its kind is not."
 )
 
 
@@ -58,22 +61,31 @@ def difference(first: Mapping[str, Any], second: Mapping[str, Any], about: Mappi
 
     Returns:
         ``estimate`` and ``interval``, positive where the first is better: in the need's unit, or of a relative need the
-        ratio less 1, such as 0.5 for half as much again. ``interval`` is null of a single pair. None where the two
-        share fewer seeds than the need asks for.
+        ratio less 1, such as 0.5 for half as much again. ``interval`` is null where nothing tells how sure it is: of a
+        single pair, and where all pairs differ by the same though values are not exact. None where the two share fewer
+        seeds than the need asks for.
     """
-    seeds = [seed for seed in first["values"] if seed in second["values"]]
-    if len(seeds) < about["seeds"]:
+    own, others = _on_the_same(first, second), _on_the_same(second, first)
+    pairs = [(value, others[seed]) for seed, value in own.items() if seed in others]
+    if len(pairs) < about["seeds"]:
         return None
     sign = 1 if about["better"] == "more" else -1
-    pairs = [(first["values"][seed], second["values"][seed]) for seed in seeds]
     if about["relative"]:
-        logs = [sign * math.log(one / other) for one, other in pairs]
-        found = [math.expm1(min(value, 700.0)) for value in (sum(logs) / len(logs), *mean_interval(logs))]
+        values, error = [sign * math.log(one / other) for one, other in pairs], 0.0
     else:
-        values = [sign * (one - other) for one, other in pairs]
-        found = [sum(values) / len(values), *mean_interval(values, error=_error(first, second))]
+        values, error = [sign * (one - other) for one, other in pairs], _error(first, second)
+    found = [sum(values) / len(values), *mean_interval(values, error=error)]
+    if about["relative"]:
+        found = [math.expm1(min(value, 700.0)) for value in found]
     estimate, *interval = map(rounded, found)
-    return {"estimate": estimate, "interval": interval if len(seeds) > 1 else None}
+    alike = not error and len(set(map(rounded, values))) == 1
+    known = len(pairs) > 1 and (about["exact"] or not alike)
+    return {"estimate": estimate, "interval": interval if known else None}
+
+
+def _on_the_same(cell: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, float]:
+    """A cell's values by seed; where the other was asked about fewer of its test images, on these."""
+    return cell["common"].get(other["model"], cell["values"])
 
 
 def _error(first: Mapping[str, Any], second: Mapping[str, Any]) -> float:
@@ -89,10 +101,17 @@ def rounded(value: float) -> float:
 
 def better(first: Mapping[str, Any], second: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
     """Whether a cell is told apart from another of the same need as better, by :data:`RULE`."""
-    found = difference(first, second, about) if alike(first) == alike(second) else None
+    if alike(first) != alike(second) or is_bound(second):
+        return False
+    found = difference(first, second, about)
     if found is None or found["estimate"] <= about["margin"]:
         return False
-    return found["interval"] is None or found["interval"][0] > 0
+    return about["seeds"] == 1 if found["interval"] is None else found["interval"][0] > 0
+
+
+def is_bound(cell: Mapping[str, Any]) -> bool:
+    """Whether the values are lower bounds of what is asked."""
+    return (cell["kind"] or "").startswith("lower bound")
 
 
 def close(best: Mapping[str, Any], other: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
@@ -101,35 +120,77 @@ def close(best: Mapping[str, Any], other: Mapping[str, Any], about: Mapping[str,
     return found is not None and found["estimate"] <= about["margin"]
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How models stand on a need.
+
+    Attributes:
+        ordered: all, that with the best mean over the seeds that all of them have first.
+        equal: those of them that none is told apart from as better.
+        near: those of these that are behind the first of them by no more than the margin, it included.
+    """
+
+    ordered: Sequence[str]
+    equal: Sequence[str]
+    near: Sequence[str]
+
+
+def standing(cells: Mapping[str, Mapping[str, Any]], about: Mapping[str, Any]) -> Standing:
+    """The order of models of one kind that are ranked on a need, ``about`` it in the table, by their cells."""
+    ordered = sorted(cells, key=_mean_of_shared(cells, about))
+    equal = [model for model in ordered if not any(better(other, cells[model], about) for other in cells.values())]
+    equal = equal or ordered[:1]
+    near = [model for model in equal if model == equal[0] or close(cells[equal[0]], cells[model], about)]
+    return Standing(ordered, equal, near)
+
+
+def _mean_of_shared(cells: Mapping[str, Mapping[str, Any]], about: Mapping[str, Any]) -> Callable[[str], float]:
+    """What sorts the better model first: the mean over the seeds that all have; over its own where these are too few to
+    rank by."""
+    shared = set.intersection(*(set(cell["values"]) for cell in cells.values()))
+    sign = -1 if about["better"] == "more" else 1
+
+    def key(model: str) -> float:
+        cell = cells[model]
+        if len(shared) < about["seeds"]:
+            return sign * cell["estimate"]
+        return sign * sum(cell["values"][seed] for seed in sorted(shared)) / len(shared)
+
+    return key
+
+
 def recommend(models: Mapping[str, Any], about: Mapping[str, Any]) -> list[dict[str, Any]]:
     """By :data:`RULE`, for one need, a list with an entry a kind of values.
 
-    An entry has ``kind``, or null; ``best``, the model with the best mean; ``equal``, it and those that are behind it,
-    seed by seed, by no more than the margin, the quickest to train first where that was timed, else the best;
-    ``choose``, the first of these; ``next``, the best of the others, or null; and ``ahead``, the :func:`difference` of
-    the best from that, or null.
+    An entry has ``kind``, or null; ``best``, the model with the best mean of those that none is told apart from as
+    better; ``equal``, all of these, those that are behind the best by no more than the margin first, of them the
+    quickest to train where that was timed, else the best; ``open``, those of ``equal`` that are behind by more;
+    ``choose``, the first of ``equal``; ``next``, the best of the others that ``choose`` can be compared with, or null;
+    and ``ahead``, the :func:`difference` of ``choose`` from that, or null.
     """
     cells = column(models, about["key"])
     aside = unranked(cells, about)
     ranked = {model: cell for model, cell in cells.items() if model not in aside}
-    found = []
-    for kind in sorted({alike(cell) or "" for cell in ranked.values()}):
-        same = {model: cell for model, cell in ranked.items() if (alike(cell) or "") == kind}
-        best, *others = sorted(same, key=lambda model: order(same[model]["estimate"], about["better"]))
-        equal = [best, *(model for model in others if close(same[best], same[model], about))]
-        if about["timed"]:
-            equal.sort(key=lambda model: (seconds_of(models[model]), model != best))
-        following = next((model for model in others if model not in equal), None)
-        ahead = difference(same[best], same[following], about) if following else None
-        found.append(
-            {"kind": kind or None, "best": best, "equal": equal, "choose": equal[0], "next": following, "ahead": ahead}
-        )
-    return found
+    return [
+        _entry(models, {model: cell for model, cell in ranked.items() if (alike(cell) or "") == kind}, about)
+        for kind in sorted({alike(cell) or "" for cell in ranked.values()})
+    ]
 
 
-def order(value: float, better: str) -> float:
-    """What sorts the better value first."""
-    return -value if better == "more" else value
+def _entry(
+    models: Mapping[str, Any], cells: Mapping[str, Mapping[str, Any]], about: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Of :func:`recommend`, for ranked models of one kind."""
+    found = standing(cells, about)
+    near = sorted(found.near, key=lambda model: seconds_of(models[model])) if about["timed"] else list(found.near)
+    behind = [model for model in found.equal if model not in near]
+    take = near[0]
+    leads = {model: difference(cells[take], cells[model], about) for model in found.ordered if model not in found.equal}
+    following = next((model for model, lead in leads.items() if lead and lead["estimate"] > 0), None)
+    return {
+        **{"kind": alike(cells[take]), "best": found.equal[0], "equal": [*near, *behind], "open": behind},
+        **{"choose": take, "next": following, "ahead": leads[following] if following else None},
+    }
 
 
 def seconds_of(row: Mapping[str, Any]) -> float:

@@ -20,6 +20,7 @@ from zoo.textbook.comparisons import RULE, SEEDS, column, recommend, rounded, un
 Row = Mapping[str, Any]
 Table = dict[str, Any]
 DATA = ("mnist", "fashion_mnist", "digits")  # the data sets that there are tables of
+FORMAT = 2  # of models.json; one more with each change that old files do not have
 TWICE = 1.0  # the margin of times, which are measured once: a factor of 2
 
 
@@ -38,6 +39,7 @@ class Need:
         margin: the difference that matters in practice: less does not tell two models apart.
         relative: whether ``margin`` is a share of the values, which are above 0, and models are compared by ratios.
         seeds: fewer rank no model.
+        exact: whether what is the same with all seeds is so for sure.
         timed: whether it is asked of the trainings that the table has the seconds and the commands of.
         bounds: what no value can leave; intervals stay within.
         sampled: whether values are shares of the same test images, in %, whose sampling error all seeds have in common:
@@ -63,6 +65,7 @@ class Need:
     margin: float
     relative: bool = False
     seeds: int = SEEDS
+    exact: bool = False
     timed: bool = False
     bounds: tuple[float, float] = (-math.inf, math.inf)
     sampled: bool = False
@@ -91,7 +94,8 @@ class Need:
         for model, levels in found.items():
             for level, own in levels.items():
                 others = {other: found[other][level] for other in found if other != model and level in found[other]}
-                cells[model][level]["errors"] = _paired(own, others) if self.sampled else {}
+                if self.sampled:
+                    cells[model][level] |= _paired(own, others)
         return cells
 
     def _cell(self, model: str, rows: Sequence[Row]) -> dict[str, Any]:
@@ -104,20 +108,35 @@ class Need:
             error = self.scale * _mean(row.get(self.error, 0.0) for row in rows)
         last = rows[-1]
         kind = last.get(self.kind) if self.kind else None
-        return cell_of(seeds, self.bounds, error) | {"model": model, "kind": kind, "by": last.get("by")}
+        told: dict[str, Any] = {"model": model, "kind": kind, "by": last.get("by"), "errors": {}, "common": {}}
+        return cell_of(seeds, self.bounds, error) | told
 
 
-def _paired(own: Sequence[Row], others: Mapping[str, Sequence[Row]]) -> dict[str, float]:
-    """Of each other model that was asked about the same test images, image by image, the standard error, in points,
-    that these bring into the difference, with the seeds that both have."""
-    errors = {}
+def _paired(own: Sequence[Row], others: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, Any]]:
+    """How a model compares, image by image, with each other that was asked about the same test images, in one order.
+
+    Returns:
+        ``errors``: the standard error, in points, that the images bring into the difference, with the seeds that both
+        have. ``common``: where the other was asked about fewer, the first of them, the accuracies on these, by seed.
+    """
+    found: dict[str, dict[str, Any]] = {"errors": {}, "common": {}}
     for model, theirs in others.items():
         seeds = {row["seed"] for row in own} & {row["seed"] for row in theirs}
-        both = [[dict(row) for row in rows if row["seed"] in seeds] for rows in (own, theirs)]
-        told = {row["tested"] if WRONG in row else None for rows in both for row in rows}
-        if seeds and len(told) == 1 and None not in told:
-            errors[model] = rounded(paired_error((both[0], 1), (both[1], -1)))
-    return errors
+        both = [[row for row in rows if row["seed"] in seeds] for rows in (own, theirs)]
+        if not seeds or any(WRONG not in row for rows in both for row in rows):
+            continue
+        images = min(row["tested"] for rows in both for row in rows)
+        first = [[_of_the_first(images, row) for row in rows] for rows in both]
+        found["errors"][model] = rounded(paired_error((first[0], 1), (first[1], -1)))
+        if any(row["tested"] > images for row in both[0]):
+            found["common"][model] = {str(row["seed"]): rounded(100 * row["accuracy"]) for row in first[0]}
+    return found
+
+
+def _of_the_first(images: int, row: Row) -> dict[str, Any]:
+    """What a row would tell had only the first images been asked about."""
+    wrong = [place for place in row[WRONG] if place < images]
+    return {"seed": row["seed"], "accuracy": 1 - len(wrong) / images, "tested": images, WRONG: wrong}
 
 
 def worse_direction(rows: Iterable[Row]) -> Iterator[Row]:
@@ -225,13 +244,14 @@ NEEDS = (
          "classify", "plenty_of_labels", "images_per_second", TWICE, relative=True, seeds=1,
          bounds=POSITIVE, timed=True),
     Need("size", "size", "MiB", "less", "the file of its weights",
-         None, "plenty_of_labels", "file_mib", 0.1, relative=True, bounds=POSITIVE, timed=True),
+         None, "plenty_of_labels", "file_mib", 0.1, relative=True, bounds=POSITIVE, exact=True,
+         timed=True),
     Need("calibration", "calibration", "%", "less", "expected calibration error: how far confidence is from accuracy, "
          "with a temperature that was fitted on images held out of training",
          "classify", "calibration", "ece_after", 0.5, bounds=SHARE, scale=100, error="ece_after_error", unfold=scaled),
 )  # fmt: skip
 UNKNOWN: Mapping[str, Any] = {
-    **{"estimate": None, "interval": None, "seeds": 0, "values": {}, "error": 0.0, "errors": {}},
+    **{"estimate": None, "interval": None, "seeds": 0, "values": {}, "error": 0.0, "errors": {}, "common": {}},
     **{"kind": None, "by": None},
 }
 
@@ -240,10 +260,11 @@ UNKNOWN: Mapping[str, Any] = {
 
 
 def tables(rows: Mapping[str, Sequence[Row]], capabilities: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """What ``models.json`` holds: ``rule``, and in ``tables`` a :func:`table` of each data set that was measured."""
+    """What ``models.json`` holds: ``format``, ``rule``, and in ``tables`` a :func:`table` of each data set that was
+    measured."""
     known = {row.get("data") for need in NEEDS for row in rows.get(need.claim, ())}
     measured = {data: table(rows, capabilities, data) for data in DATA if data in known}
-    return {"rule": RULE, "tables": {data: own for data, own in measured.items() if own["models"]}}
+    return {"format": FORMAT, "rule": RULE, "tables": {data: own for data, own in measured.items() if own["models"]}}
 
 
 def table(
@@ -272,7 +293,7 @@ def table(
         level = nearest(need.default, levels)
         about = {
             **{name: getattr(need, name) for name in ("key", "label", "unit", "better", "source", "claim")},
-            **{name: getattr(need, name) for name in ("margin", "relative", "seeds", "timed")},
+            **{name: getattr(need, name) for name in ("margin", "relative", "seeds", "exact", "timed")},
             **{"levels": levels if need.level else [], "at": need.at.format(level)},
         }
         for model, able in capabilities.items():

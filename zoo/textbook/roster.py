@@ -37,6 +37,7 @@ NAMES = {
     "logistic_regression": "logistic regression", "svm": "SVM", "mlp": "MLP", "cnn": "CNN", "rnn": "RNN",
     "lenet": "LeNet",
 }  # fmt: skip
+HELD_OUT = {"mnist": 5_000, "fashion_mnist": 5_000, "digits": 200}  # training images that validate
 UNSEEDED = ("naive_bayes", "hmm")  # nothing of their training is random: their seeds draw other training images
 
 
@@ -62,4 +63,4 @@ def words(model: str, data: str, seed: int, budget: str = SHORT) -> tuple[str, .
 def splits(lab: Lab, model: str, data: str, seed: int) -> Splits:
     """The images that :func:`words` trains on, those held out of it, and the test images."""
     options = {"split_seed": seed} if model in UNSEEDED else {}
-    return lab.splits(data, val_size=200 if data == "digits" else 5000, **options)
+    return lab.splits(data, val_size=HELD_OUT[data], **options)

@@ -48,7 +48,6 @@ EPOCHS: dict[str, dict[str, tuple[int, ...]]] = {  # the budgets
 }
 SECONDS = {"mnist": {"vae": 5.5, "dcgan": 25.0}, "digits": {"vae": 0.1, "dcgan": 0.4}}  # an epoch
 EVALUATION = {"mnist": 10.0, "digits": 0.4}  # seconds a set of samples
-VALIDATION = {"mnist": 5_000, "digits": 200}
 SEEDS = {"mnist": 3, "digits": 8}  # of what is judged; of shorter trainings and drawn pixels the first alone
 REAL = "real"  # training images in the place of samples
 REAL_SEEDS = {"mnist": 3, "digits": 2}  # sets of them without an image in common, as many as there are test images
@@ -78,7 +77,7 @@ CLAIM = Claim(
     "images', all by the features of one frozen LeNet. Judged of the VAE are the mean grey values of its decoder, by "
     "which VAEs are shown. Its model's images have pixels that are drawn from those: they are told beside, with one "
     "seed, and compared with real images whose pixels are drawn from their grey values. Intervals of recall and of "
-    "divergences hold the error of test images, too.",
+    "divergences hold the error of test images, too; all others, those of detail among them, are of seeds alone.",
     discussion="The VAE's means blur as is said, and the DCGAN has the detail of real images. That is so of means, "
     "which no image of the VAE's model looks like: once pixels are drawn, on both sides, what is compared at high "
     "frequencies has much of the noise of drawing. The DCGAN drops no mode that is seen here: its samples fall into "
@@ -119,7 +118,7 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     ``shares`` and ``real_shares`` of the classes, of samples and of these; and pictures of ``samples``.
     """
     data, seed = case["data"], case["seed"]
-    splits = lab.splits(data, val_size=VALIDATION[data])
+    splits = lab.splits(data, val_size=roster.HELD_OUT[data])
     generator = torch.Generator().manual_seed(seed)
     if case["model"] == REAL:
         samples = real_images(splits, seed)
@@ -248,9 +247,9 @@ def recall_error(*recalls: Sequence[float], images: int) -> float:
 def shares_error(first: Sequence[Row], second: Sequence[Row]) -> float:
     """The standard error, in nats, that test images bring into the difference of two mean ``class_kl``.
 
-    By the delta method: with shares p and q of samples, and r of N test images, of all of whom each counts in one
-    class, KL(p ‖ r) − KL(q ‖ r) changes by −(p − q) / r with r, whose variance by class is r / N, and so varies by
-    √(Σ (p − q)² / r / N).
+    By the delta method. Classes have the shares p and q among samples, and r among N test images. The derivative of
+    KL(p ‖ r) − KL(q ‖ r) by r is −(p − q) / r, and the covariance of r is (diag(r) − r rᵀ) / N. As p − q adds up to 0,
+    the second part adds nothing, and the error is √(Σ (p − q)² / r / N).
     """
     real = torch.tensor(first[0]["real_shares"], dtype=torch.float64)
     p, q = (torch.tensor([row["shares"] for row in rows], dtype=torch.float64).mean(0) for rows in (first, second))

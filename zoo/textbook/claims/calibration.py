@@ -18,7 +18,7 @@ from zoo.models.svm import SVM
 from zoo.models.vae import VAE
 from zoo.questions.classify import classify
 from zoo.textbook import roster
-from zoo.textbook.claim import Case, Claim, Finding, Row, select, values
+from zoo.textbook.claim import Case, Claim, Finding, Row, select, sources, standard_error, values
 from zoo.textbook.lab import Lab
 from zoo.textbook.report import panels
 from zoo.textbook.report.panels import DATA, name
@@ -52,7 +52,7 @@ CLAIM = Claim(
     "stopped by validation they ask for temperatures of 0.97 to 1.1, and have little to repair, unlike the deep "
     "networks for which Guo et al. found the remedy. On MNIST the calibration error of logistic regression even "
     "grows by a point where its likelihood gains: the temperature with the best likelihood is not the one with the "
-    "best calibration by bins. A mean over models would tell of that one alone.",
+    "best calibration by bins. A mean over models would tell of naive Bayes alone.",
     version=3,
 )
 
@@ -117,18 +117,14 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
             f"count_{when}": count,
         }
     for score in SCORES:
-        measured[f"{score}_gain_error"] = _standard_error(lost[score]["before"] - lost[score]["after"])
+        measured[f"{score}_gain_error"] = standard_error(lost[score]["before"] - lost[score]["after"])
     for error in ERRORS:
         measured[f"{error}_gain_error"] = error_of_gain(lost[error]["before"], lost[error]["after"], generator)
         for when in ("before", "after"):
             own = lost[error][when]
             measured[f"{error}_{when}_error"] = error_of_gain(own, torch.zeros_like(own), generator)
-    measured["surplus_before_error"] = _standard_error(lost["ece"]["before"].sum(1))
+    measured["surplus_before_error"] = standard_error(lost["ece"]["before"].sum(1))
     return measured | {"tested": len(test)}
-
-
-def _standard_error(values: Tensor) -> float:
-    return float(values.std() / math.sqrt(len(values)))
 
 
 def medians(rows: Sequence[Row], quantity: str, data: str, family: Sequence[str]) -> tuple[list[float], float]:
@@ -149,14 +145,14 @@ def medians(rows: Sequence[Row], quantity: str, data: str, family: Sequence[str]
 
 def told(row: Row, quantity: str) -> float:
     """A measurement, or with ``"…_gain"`` how much smaller it is after than before."""
-    name, _, gain = quantity.rpartition("_")
-    return row[f"{name}_before"] - row[f"{name}_after"] if gain == "gain" else row[quantity]
+    score, _, gain = quantity.rpartition("_")
+    return row[f"{score}_before"] - row[f"{score}_after"] if gain == "gain" else row[quantity]
 
 
 def findings(rows: Sequence[Row]) -> list[Finding]:
     found = []
     families = {"generative": roster.GENERATIVE, "discriminative": roster.DISCRIMINATIVE}
-    for data in dict.fromkeys(row["data"] for row in rows):
+    for data in sources(rows):
         bayes = select(rows, data=data, model="naive_bayes")
         found.append(
             Finding(
@@ -211,7 +207,7 @@ def _each(rows: Sequence[Row], quantity: str, data: str, family: Sequence[str], 
 
 def figures(rows: Sequence[Row]) -> dict[str, Figure]:
     drawn_ = {}
-    for data in dict.fromkeys(row["data"] for row in rows):
+    for data in sources(rows):
         kept = select(rows, data=data)
         models = [model for model in roster.CLASSIFIERS if select(kept, model=model)]
         figure, axes = panels.panel(

@@ -1,4 +1,4 @@
-"""EM climbs the likelihood of a mixture without ever falling back, and without a step size; the gradient needs both.
+"""EM climbs the likelihood of a mixture and never falls; the gradient needs a step size, and may fall.
 
 Both start from the same parameters, see the same images and are counted in passes over them. EM's likelihood comes with
 its E-step, that of a full-batch gradient with its step; for mini-batches it takes a pass of its own, which is not
@@ -216,6 +216,7 @@ def _falls(climbs: Sequence[Sequence[float]]) -> Finding:
     lost, passes = [falls(heights) for heights in climbs], [len(heights) - 1 for heights in climbs]
     shares = [100 * len(own) / count for own, count in zip(lost, passes, strict=True)]
     every = [fall for own in lost for fall in own]
+    error = 0.0 if every else 100 * share_error(0, sum(passes))
     return Finding(
         "em-falls",
         f"EM loses likelihood (more than {ROUNDING:g} nats an image, of rounding) in less than {RARE:g} % of its "
@@ -223,7 +224,7 @@ def _falls(climbs: Sequence[Sequence[float]]) -> Finding:
         shares,
         "%",
         below=RARE,
-        error=100 * share_error(len(every), sum(passes)),
+        error=error,
         bounds=(0, 100),
     )
 

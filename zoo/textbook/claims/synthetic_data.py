@@ -90,8 +90,8 @@ def cases(suite: str) -> list[Case]:
     return found
 
 
-def _case(data: str, n: int, taught: str, m: int, steps: int, seed: int, seconds: float) -> Case:
-    return Case({"data": data, "n": n, "taught": taught, "m": m, "steps": steps, "seed": seed}, seconds)
+def _case(data: str, n: int, what: str, m: int, steps: int, seed: int, seconds: float) -> Case:
+    return Case({"data": data, "n": n, "taught": what, "m": m, "steps": steps, "seed": seed}, seconds)
 
 
 def generator(lab: Lab, data: str, n: int, seed: int) -> Model:

@@ -39,7 +39,7 @@ STANDING = {words.HOLD: "yes", words.OPEN: "open", words.AGAINST: "against", wor
 CLASSES = {"supported": "yes", "not supported": "no", "inconclusive": "open", MEASURED: "told"}
 LONG = 1200  # letters of a discussion that leave room for two figures at their side
 
-NO_LABELS = "No labels, or no classes wanted"  # of the models that can do without
+NO_LABELS = "No labels"  # of the models that were trained without
 # What somebody has, and what is wanted of it: the need that answers, and the claims that say more
 MAP: tuple[tuple[str, tuple[tuple[str, str, tuple[str, ...]], ...]], ...] = (
     ("A label for every image", (
@@ -47,6 +47,9 @@ MAP: tuple[tuple[str, tuple[tuple[str, str, tuple[str, ...]], ...]], ...] = (
         ("Pixels here and there will be missing", "missing", ("missing_pixels",)),
         ("One half of each image will be missing", "half", ("missing_pixels",)),
         ("Probabilities that mean what they say", "calibration", ("calibration", "noisy_labels")),
+        ("Samples like them", "sampling", ("blur_and_modes", "synthetic_data")),
+        ("How probable each is", "density", ("rate_distortion", "em_and_gradient")),
+        ("Which do not belong", "anomalies", ("anomalies",)),
         ("Quickly trained", "training", ("plenty_of_labels", "em_and_gradient")),
         ("Quickly asked", "speed", ("plenty_of_labels",)),
         ("A small file", "size", ("plenty_of_labels",)),
@@ -56,8 +59,7 @@ MAP: tuple[tuple[str, tuple[tuple[str, str, tuple[str, ...]], ...]], ...] = (
         ("Right classes, and there are many images without a label", "unlabelled", ("unlabelled_data",)),
     )),
     (NO_LABELS, (
-        ("Samples like them", "sampling", ("blur_and_modes", "synthetic_data")),
-        ("How probable each is", "density", ("rate_distortion", "em_and_gradient")),
+        ("Samples like them", "sampling", ("blur_and_modes",)),
         ("Which do not belong", "anomalies", ("anomalies",)),
     )),
 )  # fmt: skip
@@ -260,11 +262,10 @@ def branches(tables: Mapping[str, Any]) -> list[dict[str, Any]]:
     the models to ``take``, each with the data sets that say so, the ``answers`` and the claims that say ``further``."""
     found = []
     for has, wants in MAP:
-        of = {data: choose.without_labels(own) if has == NO_LABELS else own for data, own in tables.items()}
-        answers = [answer for own in of.values() for answer in choose.answers(own)]
         leaves = []
         for want, key, further in wants:
-            own = [answer for answer in answers if answer["need"] == key]
+            of = [choose.without_labels(own, key) if has == NO_LABELS else own for own in tables.values()]
+            own = [answer for own in of for answer in choose.answers(own) if answer["need"] == key]
             take: dict[str, list[str]] = {}
             for answer in own:
                 if answer["take"]:
