@@ -243,6 +243,12 @@ def answered(guessed: Tensor, labels: Tensor) -> Row:
     return {"accuracy": 1 - len(wrong) / len(labels), "tested": len(labels), WRONG: wrong}
 
 
+def of_the_first(images: int, wrong: Sequence[int]) -> Row:
+    """What :func:`answered` would tell of the first ``images``, of all that are wrong."""
+    found = [place for place in wrong if place < images]
+    return {"accuracy": 1 - len(found) / images, "tested": images, WRONG: found}
+
+
 def paired_error(*weighted: tuple[Sequence[Row], float]) -> float:
     """The standard error, in points, that test images bring into a sum of mean accuracies, each with its weight.
 

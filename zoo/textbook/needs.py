@@ -14,7 +14,7 @@ import yaml
 
 from zoo.metrics.intervals import mean_interval
 from zoo.textbook import roster
-from zoo.textbook.claim import WRONG, paired_error, sampling_error
+from zoo.textbook.claim import WRONG, of_the_first, paired_error, sampling_error
 from zoo.textbook.comparisons import RULE, SEEDS, column, recommend, rounded, unranked
 
 Row = Mapping[str, Any]
@@ -126,17 +126,11 @@ def _paired(own: Sequence[Row], others: Mapping[str, Sequence[Row]]) -> dict[str
         if not seeds or any(WRONG not in row for rows in both for row in rows):
             continue
         images = min(row["tested"] for rows in both for row in rows)
-        first = [[_of_the_first(images, row) for row in rows] for rows in both]
+        first = [[{"seed": row["seed"], **of_the_first(images, row[WRONG])} for row in rows] for rows in both]
         found["errors"][model] = rounded(paired_error((first[0], 1), (first[1], -1)))
         if any(row["tested"] > images for row in both[0]):
             found["common"][model] = {str(row["seed"]): rounded(100 * row["accuracy"]) for row in first[0]}
     return found
-
-
-def _of_the_first(images: int, row: Row) -> dict[str, Any]:
-    """What a row would tell had only the first images been asked about."""
-    wrong = [place for place in row[WRONG] if place < images]
-    return {"seed": row["seed"], "accuracy": 1 - len(wrong) / images, "tested": images, WRONG: wrong}
 
 
 def worse_direction(rows: Iterable[Row]) -> Iterator[Row]:

@@ -30,7 +30,6 @@ SHORTER: dict[str, tuple[str, ...]] = {
 GENERATIVE = ("naive_bayes", "gmm", "hmm", "vae")  # those that classify, too
 DISCRIMINATIVE = ("logistic_regression", "svm", "mlp", "cnn", "rnn")
 CLASSIFIERS = (*GENERATIVE, *DISCRIMINATIVE)
-UNLABELLED = (*GENERATIVE, "dcgan")  # those that can be trained without labels
 QUICK = ("naive_bayes", "gmm", "logistic_regression", "mlp")  # in the quick suite
 NAMES = {
     "naive_bayes": "naive Bayes", "gmm": "Gaussian mixture", "hmm": "hidden Markov", "vae": "VAE", "dcgan": "DCGAN",

@@ -16,7 +16,7 @@ from zoo.models.vae import VAE
 from zoo.questions.classify import classify
 from zoo.tasks.impute import observed_mask
 from zoo.textbook import roster
-from zoo.textbook.claim import WRONG, Case, Claim, Finding, Row, answered, paired_error, select, sources
+from zoo.textbook.claim import WRONG, Case, Claim, Finding, Row, answered, of_the_first, paired_error, select, sources
 from zoo.textbook.lab import Lab
 from zoo.textbook.report import panels
 from zoo.textbook.report.panels import DATA, name
@@ -188,19 +188,13 @@ def summed(rows: Sequence[Row], data: str, *terms: tuple[Line, str, int]) -> tup
     asked = [told(rows, "images", data, line, mask) for line, mask, _ in terms]
     images = min(min(of.values()) for of in asked)
     seeds = sorted(set.intersection(*(set(of) for of in wrong)))
-    answers = [[_of_the_first(images, of[seed]) for seed in seeds] for of in wrong]
+    answers = [[of_the_first(images, of[seed]) for seed in seeds] for of in wrong]
     signs = [sign for _, _, sign in terms]
     sums = [
         sum(100 * sign * row["accuracy"] for row, sign in zip(of_seed, signs, strict=True))
         for of_seed in zip(*answers, strict=True)
     ]
     return sums, paired_error(*zip(answers, signs, strict=True))
-
-
-def _of_the_first(images: int, wrong: Sequence[int]) -> Row:
-    """What ``answered`` would tell of the first images."""
-    found = [place for place in wrong if place < images]
-    return {"accuracy": 1 - len(found) / images, "tested": images, WRONG: found}
 
 
 def best(rows: Sequence[Row], data: str, mask: str, fills: Collection[str]) -> Line:
