@@ -81,10 +81,11 @@ CLAIM = Claim(
     discussion="The VAE's means blur as is said, and the DCGAN has the detail of real images. That is so of means, "
     "which no image of the VAE's model looks like: once pixels are drawn, on both sides, what is compared at high "
     "frequencies has much of the noise of drawing. The DCGAN drops no mode that is seen here: its samples fall into "
-    "all ten classes. Likely reasons, which were not tested apart: the zoo's DCGAN is trained with a gradient "
-    "penalty on real images (R1), which the networks of the claim were not, and MNIST has ten modes of equal weight; "
-    "and means without fine detail lie in a narrower part of the features, which the VAE pays for in recall and is "
-    "rewarded for in precision.",
+    "all ten classes, and it recalls more of the real images, 0.76 against 0.66. But that of the VAE had risen by 0.11 "
+    "from 6 epochs to 24, and by its whole recipe comes to as much: who leaves out more is open. Likely reasons, which "
+    "were not tested apart: the zoo's DCGAN is trained with a gradient penalty on real images (R1), which the networks "
+    "of the claim were not, and MNIST has ten modes of equal weight; and means without fine detail lie in a narrower "
+    "part of the features, which the VAE pays for in recall and is rewarded for in precision.",
     version=3,
 )
 

@@ -55,9 +55,9 @@ CLAIM = Claim(
     f"Arrived means within {TO_ARRIVE} nats an image of where EM ends; where a gradient has not, all its passes and "
     "seconds are counted, which is too few. Seconds are those of passes alone, nothing else running. A ratio is of "
     "two climbs from the same start; ratios are averaged over starts as they are.",
-    discussion="EM never falls, as is proved, and needs no step size. Adam by all images takes two to three times "
-    "its passes, and as much longer: the E-step that EM makes costs about what a gradient does. Mini-batches, which "
-    "take sixteen steps a pass, come nearer in passes, but not in seconds, as each of their steps decomposes all "
+    discussion="EM never falls, as is proved, and needs no step size. Adam by all images takes about three times "
+    "its passes, and four times as long: the E-step that EM makes costs about what a gradient does. Mini-batches, "
+    "which take sixteen steps a pass, come nearer in passes, but not in seconds, as each of their steps decomposes all "
     "covariances anew. A likely reason is Xu & Jordan's: EM's step is the gradient times a positive definite matrix "
     "that near the end approaches the inverse of the curvature where the components are apart. What is reached is a "
     "local maximum, by either: a gradient that climbs to another one may end higher or lower than EM.",

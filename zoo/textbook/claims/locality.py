@@ -34,7 +34,7 @@ TRAINING = (  # the same for both
     "learner.optimizer.lr=0.01", "learner.optimizer.weight_decay=0.01", "trainer.accelerator=cpu",
 )  # fmt: skip
 EPOCHS = {"cnn": 12, "mlp": 12}
-QUICK_IMAGES, QUICK_EPOCHS = 300, 40  # a thousand digits leave little to tell: all are right of 98 %
+QUICK_IMAGES, QUICK_EPOCHS, QUICK_SEEDS = 300, 40, 10  # a thousand digits leave little to tell: all are right of 98 %
 QUICK_SECONDS = {"cnn": 2.0, "mlp": 0.6}
 SEEDS = {"image": 4, "blocks": 3, "within": 3, "pixels": 4}  # most where it is judged
 GONE = 0.5  # points: an advantage below it is gone
@@ -110,7 +110,7 @@ def cases(suite: str) -> list[Case]:
     if suite == "quick":
         return [
             _case("digits", model, arrangement, seed, n=QUICK_IMAGES, epochs=QUICK_EPOCHS, seconds=QUICK_SECONDS[model])
-            for arrangement in ("image", "pixels") for model in MODELS for seed in range(5)
+            for arrangement in ("image", "pixels") for model in MODELS for seed in range(QUICK_SEEDS)
         ]  # fmt: skip
     return [
         _case(data, model, arrangement, seed, n=10_000, epochs=EPOCHS[model], seconds={"cnn": 13.0, "mlp": 2.5}[model])
