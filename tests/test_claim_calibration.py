@@ -92,7 +92,7 @@ def test_verdicts():
     assert found["fashion_mnist-families"].estimate == pytest.approx(5 - 2)
     assert found["fashion_mnist-generative-ece"].values == pytest.approx([3] * 3)  # of 11, 1 and 3
     assert found["fashion_mnist-discriminative-ece"].estimate == pytest.approx(1)  # of 0.5, 1 and 2.4
-    assert "naive Bayes -11, Gaussian mixture -1, VAE -3)" in found["fashion_mnist-generative-ece"].statement
+    assert "naive Bayes −11, Gaussian mixture −1, VAE −3)" in found["fashion_mnist-generative-ece"].statement
     assert found["fashion_mnist-discriminative-nll"].estimate == pytest.approx(0.01 + 1e-4)
     assert {key for key, finding in found.items() if finding.verdict == MEASURED} == {
         f"fashion_mnist-{family}-{score}" for family in ("generative", "discriminative")
