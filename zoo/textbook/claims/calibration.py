@@ -71,7 +71,7 @@ GAINS = {  # what a temperature may make smaller, its unit and scale, and whethe
 def cases(suite: str) -> list[Case]:
     quick = suite == "quick"
     return [
-        Case({"data": data, "model": model, "seed": seed}, 0.5 if quick else SECONDS.get(model, 4))
+        Case({"data": data, "model": model, "seed": seed}, 0.1 if quick else SECONDS.get(model, 4))
         for data in (("digits",) if quick else ("mnist", "fashion_mnist"))
         for model in (roster.QUICK if quick else roster.CLASSIFIERS)
         for seed in range(5 if quick else SEEDS.get(model, 3))

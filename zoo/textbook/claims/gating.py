@@ -128,7 +128,7 @@ def memory(influence: Tensor) -> float:
 def cases(suite: str) -> list[Case]:
     if suite == "quick":
         return [
-            _case("digits", *steps, cell, seed, n=1000, epochs=QUICK_EPOCHS, seconds=2.0)
+            _case("digits", *steps, cell, seed, n=1000, epochs=QUICK_EPOCHS, seconds=1.5)
             for steps in READINGS[suite] for cell in CELLS for seed in range(SEEDS)
         ]  # fmt: skip
     return [

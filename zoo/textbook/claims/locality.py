@@ -35,7 +35,7 @@ TRAINING = (  # the same for both
 )  # fmt: skip
 EPOCHS = {"cnn": 12, "mlp": 12}
 QUICK_IMAGES, QUICK_EPOCHS, QUICK_SEEDS = 300, 40, 10  # a thousand digits leave little to tell: all are right of 98 %
-QUICK_SECONDS = {"cnn": 2.0, "mlp": 0.6}
+QUICK_SECONDS = {"cnn": 1.5, "mlp": 0.5}
 SEEDS = {"image": 4, "blocks": 3, "within": 3, "pixels": 4}  # most where it is judged
 GONE = 0.5  # points: an advantage below it is gone
 BETWEEN = ("mnist",)  # where what lies between is measured, too
