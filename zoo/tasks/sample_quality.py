@@ -196,15 +196,12 @@ def describe(metrics: dict[str, Any]) -> list[str]:
         real = {name: value for name, value in m["real"].items() if value is not None}
         spread = f" ± {real['frechet_ratio_error']:.2f}" if "frechet_ratio_error" in real else ""
         apart = f", {real['frechet_ratio_apart']:.2f} to one another" if "frechet_ratio_apart" in real else ""
-        lines += [
-            *(
-                [f"real images in their place: Fréchet ratio {real['frechet_ratio']:.2f}{spread}{apart}"]
-                if "frechet_ratio" in real
-                else []
-            ),
+        if "frechet_ratio" in real:
+            lines.append(f"real images in their place: Fréchet ratio {real['frechet_ratio']:.2f}{spread}{apart}")
+        lines.append(
             f"real images: precision {real['precision']:.3f}  recall {real['recall']:.3f}  "
-            f"density {real['density']:.3f}  coverage {real['coverage']:.3f}",
-        ]
+            f"density {real['density']:.3f}  coverage {real['coverage']:.3f}"
+        )
     if "synthetic_accuracy" in m:
         lines.append(f"a classifier trained on samples alone: accuracy {m['synthetic_accuracy']:.2%}")
     return lines

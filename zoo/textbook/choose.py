@@ -228,7 +228,11 @@ def choose(
 
 def _standings(cells: Mapping[str, Mapping[str, Any]], key: str, need: Mapping[str, Any]) -> dict[str, Standing]:
     """Of each model, how those of its kind stand on a need."""
-    return {model: standing(_of_its_kind(cells, model, key), need) for model in cells}
+    found: dict[str | None, Standing] = {}  # of each kind once
+    for model, row in cells.items():
+        if (kind := alike(row[key])) not in found:
+            found[kind] = standing(_of_its_kind(cells, model, key), need)
+    return {model: found[alike(row[key])] for model, row in cells.items()}
 
 
 def _of_its_kind(cells: Mapping[str, Mapping[str, Any]], model: str, key: str) -> dict[str, Mapping[str, Any]]:
