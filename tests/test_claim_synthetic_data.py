@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from zoo.textbook.claim import NOT_SUPPORTED, SUPPORTED, verdict
+from zoo.textbook.claim import NOT_SUPPORTED, SUPPORTED, select, summed, verdict
 from zoo.textbook.claims import synthetic_data as claim
 from zoo.textbook.lab import Lab
 
@@ -56,7 +56,7 @@ def test_seeds_are_compared_with_their_own():
              ("both", 1): [0, 1, 5]}  # fmt: skip
     found = [{"taught": taught, "seed": seed, "accuracy": 1 - len(images) / 100, "tested": 100, "wrong": images}
              for (taught, seed), images in wrong.items()]  # fmt: skip
-    points, error = claim._added(found, ({"taught": "both"}, 1), ({"taught": "real"}, -1))
+    points, error = summed((select(found, taught="both"), 1), (select(found, taught="real"), -1))
     assert points == pytest.approx([2, 0])
     adds = torch.zeros(100).double()
     adds[[2, 3, 5]] = torch.tensor([1, 0.5, -0.5]).double()

@@ -279,6 +279,21 @@ def sources(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(row["data"] for row in rows))
 
 
+def summed(*weighted: tuple[Sequence[Row], float]) -> tuple[list[float], float]:
+    """A sum of accuracies, each with its weight, in points, one a seed that all of them have, in their order; and what
+    test images bring into its mean. The arguments are those of :func:`paired_error`."""
+    chosen = [({row["seed"]: row for row in rows}, weight) for rows, weight in weighted]
+    seeds = sorted(set.intersection(*({*by_seed} for by_seed, _ in chosen)))
+    points = [100 * sum(weight * by_seed[seed]["accuracy"] for by_seed, weight in chosen) for seed in seeds]
+    return points, paired_error(*(([by_seed[seed] for seed in seeds], weight) for by_seed, weight in chosen))
+
+
+def compared(key: str, statement: str, *weighted: tuple[Sequence[Row], float], **judged: Any) -> Finding:
+    """A finding on a sum of accuracies, see :func:`summed`; ``judged``: its threshold and bounds, if any."""
+    points, error = summed(*weighted)
+    return Finding(key, statement, points, "points", error=error, **judged)
+
+
 def select(rows: Sequence[Row], **wanted: Any) -> list[Row]:
     """The rows that have these values, sorted by seed."""
     found = [row for row in rows if all(row.get(key) == value for key, value in wanted.items())]

@@ -17,7 +17,7 @@ from torch import Tensor
 from zoo.base.model import evaluating
 from zoo.data.splits import Split
 from zoo.questions.classify import classify
-from zoo.textbook.claim import Case, Claim, Finding, Row, answered, differences, paired_error, select, values
+from zoo.textbook.claim import Case, Claim, Finding, Row, answered, compared, differences, select, values
 from zoo.textbook.lab import Lab
 from zoo.textbook.report import panels
 
@@ -168,10 +168,7 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
     def asked(cell: str, reading: tuple[str, int]) -> list[Row]:
         return select(rows, cell=cell, reads=reading[0], side=reading[1])
 
-    def ahead(quantity: str, cell: str, reading: tuple[str, int], scale: float = 1) -> list[float]:
-        own, vanilla = (values(asked(each, reading), quantity) for each in (cell, "vanilla"))
-        return differences(own, vanilla, scale)
-
+    memories = {cell: values(asked(cell, many), "memory") for cell in CELLS}
     found = []
     for cell in GATED:
         name = CELLS[cell]
@@ -179,16 +176,14 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
         over_few = (asked(cell, few), 1), (asked("vanilla", few), -1)
         less = (asked(cell, few), -1), (asked("vanilla", few), 1)
         found += [
-            Finding(f"pixels-{cell}", f"Over {_steps(*many)} the {name} is more accurate than the vanilla cell.",
-                    ahead("accuracy", cell, many, 100), "points", above=0, error=paired_error(*over_many)),
-            Finding(f"rows-{cell}", f"What the {name} is ahead of the vanilla cell over {_steps(*few)}.",
-                    ahead("accuracy", cell, few, 100), "points", error=paired_error(*over_few)),
-            Finding(f"longer-{cell}", f"The {name} is further ahead over {_steps(*many)} than over {_steps(*few)}.",
-                    differences(ahead("accuracy", cell, many, 100), ahead("accuracy", cell, few, 100)), "points",
-                    above=0, error=paired_error(*over_many, *less)),
+            compared(f"pixels-{cell}", f"Over {_steps(*many)} the {name} is more accurate than the vanilla cell.",
+                     *over_many, above=0),
+            compared(f"rows-{cell}", f"What the {name} is ahead of the vanilla cell over {_steps(*few)}.", *over_few),
+            compared(f"longer-{cell}", f"The {name} is further ahead over {_steps(*many)} than over {_steps(*few)}.",
+                     *over_many, *less, above=0),
             Finding(f"memory-{cell}", f"Over {_steps(*many)}, early steps matter more to the {name} than to the "
                     "vanilla cell, relative to late ones.",
-                    ahead("memory", cell, many), "decades", above=0),
+                    differences(memories[cell], memories["vanilla"]), "decades", above=0),
         ]  # fmt: skip
     return found
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from zoo.data.splits import Split, draw
 from zoo.metrics.classification import summarize
 from zoo.questions.classify import classify
-from zoo.textbook.claim import Case, Claim, Finding, Row, answered, differences, paired_error, select, sources, values
+from zoo.textbook.claim import Case, Claim, Finding, Row, answered, compared, select, sources, values
 from zoo.textbook.lab import Lab
 from zoo.textbook.report import panels
 
@@ -203,13 +203,11 @@ def _ahead(
     n: int,
     key: str,
     statement: str,
-    above: float | None = None,
-    below: float | None = None,
+    **judged: float,
 ) -> Finding:
     """By how much the first of a pair is more accurate than the second with ``n`` labels."""
     first, second = (select(rows, data=data, model=model, n=n) for model in pair)
-    ahead = differences(values(first, "accuracy"), values(second, "accuracy"), 100)
-    return Finding(key, statement, ahead, "points", above, below, error=paired_error((first, 1), (second, -1)))
+    return compared(key, statement, (first, 1), (second, -1), **judged)
 
 
 def crossovers(rows: Sequence[Row], data: str, first: str, second: str) -> list[float]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zoo.data.splits import Split, load_splits
 from zoo.questions.classify import classify
-from zoo.textbook.claim import Case, Claim, Finding, Row, answered, differences, paired_error, select, sources, values
+from zoo.textbook.claim import Case, Claim, Finding, Row, answered, compared, select, sources, values
 from zoo.textbook.lab import Lab
 from zoo.textbook.report import panels
 
@@ -157,10 +157,7 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
             ("permuted", f"On permuted pixels of {name} the CNN is ahead of the MLP by less than {GONE:g} points.",
              ("cnn", "pixels"), ("mlp", "pixels"), {"below": GONE}),
         ):  # fmt: skip
-            ahead = differences(values(asked[first], "accuracy"), values(asked[second], "accuracy"), 100)
-            found.append(Finding(f"{data}-{key}", statement, ahead, "points",
-                                 above=threshold.get("above"), below=threshold.get("below"),
-                                 error=paired_error((asked[first], 1), (asked[second], -1))))  # fmt: skip
+            found.append(compared(f"{data}-{key}", statement, (asked[first], 1), (asked[second], -1), **threshold))
     return found
 
 

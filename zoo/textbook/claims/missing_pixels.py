@@ -16,7 +16,7 @@ from zoo.models.vae import VAE
 from zoo.questions.classify import classify
 from zoo.tasks.impute import observed_mask
 from zoo.textbook import roster
-from zoo.textbook.claim import WRONG, Case, Claim, Finding, Row, answered, of_the_first, paired_error, select, sources
+from zoo.textbook.claim import WRONG, Case, Claim, Finding, Row, answered, compared, of_the_first, select, sources
 from zoo.textbook.lab import Lab
 from zoo.textbook.report import panels
 from zoo.textbook.report.panels import DATA, name
@@ -174,27 +174,22 @@ def told(rows: Sequence[Row], quantity: str, data: str, line: Line, mask: str) -
     return {row["seed"]: row[quantity][row["masks"].index(mask)] for row in found}
 
 
-def summed(rows: Sequence[Row], data: str, *terms: tuple[Line, str, int]) -> tuple[list[float], float]:
-    """A sum of accuracies in points, one a seed that all have, and the standard error that test images bring into it.
+def terms(rows: Sequence[Row], data: str, *lines: tuple[Line, str, int]) -> list[tuple[list[Row], int]]:
+    """What ``compared`` needs of a sum of accuracies.
 
     Of lines that were asked about different numbers of images, the first ones count, which all were asked about.
 
     Args:
         rows: measured ones.
         data: the data set.
-        *terms: a line, the mask it is asked under, and a sign.
+        *lines: a line, the mask it is asked under, and a sign.
     """
-    wrong = [told(rows, WRONG, data, line, mask) for line, mask, _ in terms]
-    asked = [told(rows, "images", data, line, mask) for line, mask, _ in terms]
-    images = min(min(of.values()) for of in asked)
-    seeds = sorted(set.intersection(*(set(of) for of in wrong)))
-    answers = [[of_the_first(images, of[seed]) for seed in seeds] for of in wrong]
-    signs = [sign for _, _, sign in terms]
-    sums = [
-        sum(100 * sign * row["accuracy"] for row, sign in zip(of_seed, signs, strict=True))
-        for of_seed in zip(*answers, strict=True)
-    ]
-    return sums, paired_error(*zip(answers, signs, strict=True))
+    images = min(min(told(rows, "images", data, line, mask).values()) for line, mask, _ in lines)
+    return [
+        ([{"seed": seed, **of_the_first(images, wrong)}
+          for seed, wrong in told(rows, WRONG, data, line, mask).items()], sign)
+        for line, mask, sign in lines
+    ]  # fmt: skip
 
 
 def best(rows: Sequence[Row], data: str, mask: str, fills: Collection[str]) -> Line:
@@ -207,16 +202,13 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
     found = []
     for data in sources(rows):
         generative = best(rows, data, "50", [MARGINAL])
-        lost, error = summed(rows, data, (generative, "0", 1), (generative, "50", -1))
         found.append(
-            Finding(
+            compared(
                 f"{data}-graceful",
                 f"{DATA[data]}: with 50 % of the pixels missing, the best generative classifier ({name(generative[0])})"
                 " loses less than one point of accuracy.",
-                lost,
-                "points",
+                *terms(rows, data, (generative, "0", 1), (generative, "50", -1)),
                 below=1,
-                error=error,
             )
         )
         for mask in JUDGED:
@@ -231,18 +223,14 @@ def _compared(rows: Sequence[Row], data: str, mask: str) -> list[Finding]:
     unprepared, prepared = (best(rows, data, mask, fills) for fills in ((LOCAL, MEAN), (MASKED,)))
     found = []
     for key, rival in (("unprepared", unprepared), ("trained", prepared)):
-        more, error = summed(
-            rows, data, (rival, "0", 1), (rival, mask, -1), (generative, "0", -1), (generative, mask, 1)
-        )
+        signed = (rival, "0", 1), (rival, mask, -1), (generative, "0", -1), (generative, mask, 1)
         found.append(
-            Finding(
+            compared(
                 f"{data}-{mask}-{key}",
                 f"{DATA[data]}: with {gone} missing, the best generative classifier ({name(generative[0])}) loses less "
                 f"accuracy than the {_who(rival)}.",
-                more,
-                "points",
+                *terms(rows, data, *signed),
                 above=0,
-                error=error,
             )
         )
     strongest = best(rows, data, mask, (LOCAL, MEAN, MASKED))
@@ -256,14 +244,11 @@ def _compared(rows: Sequence[Row], data: str, mask: str) -> list[Finding]:
         asked = all(told(rows, "images", data, line, mask) for line in (first, second))
         if not asked or (key.endswith("strongest") and strongest == unprepared):
             continue
-        more, error = summed(rows, data, (first, mask, 1), (second, mask, -1))
         found.append(
-            Finding(
+            compared(
                 key,
                 f"{DATA[data]}: with {gone} missing, {what} ({_who(first)}), less that of the {_who(second)}.",
-                more,
-                "points",
-                error=error,
+                *terms(rows, data, (first, mask, 1), (second, mask, -1)),
             )
         )
     return found

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zoo.data.splits import Split
 from zoo.questions.classify import classify
-from zoo.textbook.claim import WRONG, Case, Claim, Finding, Row, answered, differences, paired_error, select, values
+from zoo.textbook.claim import WRONG, Case, Claim, Finding, Row, answered, compared, select, summed
 from zoo.textbook.claims.learning_curves import PAIRS, words
 from zoo.textbook.lab import Lab
 from zoo.textbook.report import panels
@@ -195,7 +195,7 @@ def damaged(train: Split, case: Mapping[str, Any], lab: Lab) -> Split:
 def asked(
     rows: Sequence[Row], model: str, kind: str, share: float, longer: int = 1, given: bool = False
 ) -> tuple[list[Row], list[Row]]:
-    """The rows of a model before a damage and after it, of the seeds that have both.
+    """The rows of a model before a damage and after it.
 
     Args:
         rows: as they were measured.
@@ -205,14 +205,12 @@ def asked(
     after = select(rows, model=model, damage=kind, share=share, longer=longer)
     if given:
         after = [row | {quantity: row[f"{quantity}{GIVEN}"] for quantity in ("accuracy", WRONG)} for row in after]
-    seeds = [row["seed"] for row in after]
-    before = [row for row in select(rows, model=model, damage="none", longer=longer) if row["seed"] in seeds]
-    return before, after
+    return select(rows, model=model, damage="none", longer=longer), after
 
 
 def drops(before: Sequence[Row], after: Sequence[Row]) -> list[float]:
     """Points of accuracy that a damage costs, by seed, see :func:`asked`."""
-    return differences(values(before, "accuracy"), values(after, "accuracy"), 100)
+    return summed((before, 1), (after, -1))[0]
 
 
 def findings(rows: Sequence[Row]) -> list[Finding]:
@@ -233,8 +231,7 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
     kind, share = DAMAGES["labels"]
     longer = asked(rows, "mlp", kind, share, LONGER)
     if longer[1]:
-        seeds = [row["seed"] for row in longer[1]]
-        once = asked([row for row in rows if row["seed"] in seeds], "mlp", kind, share)
+        once = asked(rows, "mlp", kind, share)
         text = f"What {NAMES['labels']} cost the MLP more after {LONGER} times as many passes."
         found.append(_more("labels-mlp-longer", text, once, longer))
     return found
@@ -245,11 +242,10 @@ def _more(
     statement: str,
     first: tuple[list[Row], list[Row]],
     second: tuple[list[Row], list[Row]],
-    above: float | None = None,
+    **judged: float,
 ) -> Finding:
     """By how many points more a damage costs the second than the first, each as :func:`asked`."""
-    error = paired_error((second[0], 1), (second[1], -1), (first[0], -1), (first[1], 1))
-    return Finding(key, statement, differences(drops(*second), drops(*first)), "points", above, error=error)
+    return compared(key, statement, (second[0], 1), (second[1], -1), (first[0], -1), (first[1], 1), **judged)
 
 
 def figures(rows: Sequence[Row]) -> dict[str, Figure]:

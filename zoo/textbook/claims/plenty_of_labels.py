@@ -17,7 +17,7 @@ from zoo.questions.classify import classify
 from zoo.tasks.evaluate import evaluate
 from zoo.tasks.sample_quality import comparable_ratio, sample_metrics
 from zoo.textbook import roster
-from zoo.textbook.claim import Case, Claim, Finding, Row, answered, differences, paired_error, select, sources, values
+from zoo.textbook.claim import Case, Claim, Finding, Row, answered, compared, select, sources, values
 from zoo.textbook.lab import Lab
 from zoo.textbook.report import panels
 from zoo.textbook.report.panels import DATA, name
@@ -167,8 +167,7 @@ def few(model: str, data: str, seed: int, n: int, lab: Lab) -> Row:
         words = [word for word in words if not word.startswith("trainer.max_epochs=")]
         words.append(f"trainer.max_epochs={PASSES}")
     trained = _with_importance(lab.fit(*words, train=train))
-    guessed = torch.cat([classify(trained, x).argmax(1) for x, _ in splits.test.chunks(1024)])
-    return answered(guessed, splits.test.labels)
+    return answered(classify(trained, splits.test.x()).argmax(1), splits.test.labels)
 
 
 def _with_importance(model: Model) -> Model:
@@ -234,8 +233,7 @@ def _ahead(key: str, data: str, rows: Sequence[Row], start: str) -> Finding:
         f"{DATA[data]}: {start} best discriminative model ({_names(first)}) is more accurate than "
         f"the best generative one ({_names(second)})."
     )
-    return Finding(key, text, _points(first, second), "points", above=0, error=paired_error((first, 1), (second, -1)),
-                   bounds=(-100, 100))  # fmt: skip
+    return compared(key, text, (first, 1), (second, -1), above=0, bounds=(-100, 100))
 
 
 def _cost(data: str, rows: Sequence[Row], quantity: str, what: str, exact: bool) -> Finding:
@@ -248,17 +246,9 @@ def _cost(data: str, rows: Sequence[Row], quantity: str, what: str, exact: bool)
 
 def _recipe(data: str, rows: Sequence[Row], model: str) -> Finding:
     """What a longer training brings, by the seeds that have both."""
-    seeds = {row["seed"] for row in select(rows, model=model, budget=RECIPE)}
-    whole, short = (
-        [row for row in select(rows, model=model, budget=budget) if row["seed"] in seeds] for budget in (RECIPE, SHORT)
-    )
+    whole, short = (select(rows, model=model, budget=budget) for budget in (RECIPE, SHORT))
     text = f"{DATA[data]}: what the recipe of the {name(model)} reaches above its short form."
-    error = paired_error((whole, 1), (short, -1))
-    return Finding(f"{data}-{model}-recipe", text, _points(whole, short), "points", error=error, bounds=(-100, 100))
-
-
-def _points(first: Sequence[Row], second: Sequence[Row]) -> list[float]:
-    return differences([row["accuracy"] for row in first], [row["accuracy"] for row in second], 100)
+    return compared(f"{data}-{model}-recipe", text, (whole, 1), (short, -1), bounds=(-100, 100))
 
 
 def _names(rows: Sequence[Row]) -> str:

@@ -16,7 +16,7 @@ from zoo.data.batches import Augment
 from zoo.data.splits import Split
 from zoo.questions.classify import classify
 from zoo.tasks.students import joined, labelled_samples, taught
-from zoo.textbook.claim import Case, Claim, Finding, Row, answered, paired_error, select, values
+from zoo.textbook.claim import Case, Claim, Finding, Row, answered, compared, select, summed, values
 from zoo.textbook.lab import Lab
 from zoo.textbook.report import panels
 
@@ -116,8 +116,7 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     augment = Augment(shift=SHIFT) if "shifted" in what else None
     batch = ALL_BATCH if n == ALL else BATCH
     student = taught(images, splits.spec, seed, case["steps"], batch, augment)
-    guessed = torch.cat([classify(student, x).argmax(1) for x, _ in splits.test.chunks(2_000)])
-    return answered(guessed, splits.test.labels)
+    return answered(classify(student, splits.test.x()).argmax(1), splits.test.labels)
 
 
 def _repeated(images: Split, count: int) -> Split:
@@ -132,18 +131,13 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
     real_few, real_many = ({"n": n, "taught": "real"} for n in (few, many))
     alike, more, plenty = ({"n": n, "taught": "both", "m": count} for n, count in ((few, few), (few, m), (many, m)))
 
-    def gain(
-        key: str, statement: str, better: Mapping[str, Any], than: Mapping[str, Any],
-        above: float | None = None, below: float | None = None,
-    ) -> Finding:  # fmt: skip
-        return compared(key, statement, (better, 1), (than, -1), above=above, below=below)
+    def chosen(*signed: tuple[Mapping[str, Any], int]) -> list[tuple[list[Row], float]]:
+        return [(select(rows, **wanted), sign) for wanted, sign in signed]
 
-    def compared(
-        key: str, statement: str, *signed: tuple[Mapping[str, Any], int],
-        above: float | None = None, below: float | None = None,
+    def gain(
+        key: str, statement: str, better: Mapping[str, Any], than: Mapping[str, Any], **judged: float
     ) -> Finding:  # fmt: skip
-        points, error = _added(rows, *signed)
-        return Finding(key, statement, points, "points", above, below, error=error)
+        return compared(key, statement, *chosen((better, 1), (than, -1)), **judged)
 
     found = [
         gain("few", f"As many samples beside {few:,} real images of {name} raise the classifier's accuracy.",
@@ -152,7 +146,7 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
         gain("many", f"{m:,} samples beside {many:,} real images of {name} raise it by less than 0.1 point.",
              plenty, real_many, below=0.1),
         compared("less", f"{m:,} samples add more to {few:,} real images of {name} than to {many:,}.",
-                 (more, 1), (real_few, -1), (plenty, -1), (real_many, 1), above=0),
+                 *chosen((more, 1), (real_few, -1), (plenty, -1), (real_many, 1)), above=0),
     ]  # fmt: skip
     if select(rows, n=few, taught="shifted"):
         shifted, both_shifted = {"n": few, "taught": "shifted"}, {"n": few, "taught": "both shifted"}
@@ -173,15 +167,6 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
     return found
 
 
-def _added(rows: Sequence[Row], *signed: tuple[Mapping[str, Any], int]) -> tuple[list[float], float]:
-    """A sum of accuracies with signs, in points, by the seeds that all selections have; what test images bring into
-    its mean, see ``paired_error``."""
-    chosen = [({row["seed"]: row for row in select(rows, **wanted)}, sign) for wanted, sign in signed]
-    seeds = sorted(set.intersection(*({*by_seed} for by_seed, _ in chosen)))
-    points = [100 * sum(sign * by_seed[seed]["accuracy"] for by_seed, sign in chosen) for seed in seeds]
-    return points, paired_error(*(([by_seed[seed] for seed in seeds], sign) for by_seed, sign in chosen))
-
-
 def figures(rows: Sequence[Row]) -> dict[str, Figure]:
     data = rows[0]["data"]
     name, m = panels.DATA[data], SAMPLES[data]
@@ -197,6 +182,10 @@ def figures(rows: Sequence[Row]) -> dict[str, Figure]:
     gain, gained = panels.panel(
         f"Gain over n real images alone, {name}", "real images n", "test accuracy gained (points)"
     )
+
+    def gains(n: int, way: Mapping[str, Any]) -> list[float]:
+        return summed((select(rows, n=n, **way), 1), (select(rows, n=n, taught="real"), -1))[0]
+
     for label, (index, wanted) in ways.items():
         look = panels.style(label, index)
         found = [n for n in sizes if select(rows, n=n, **wanted(n))]
@@ -205,9 +194,7 @@ def figures(rows: Sequence[Row]) -> dict[str, Figure]:
         points = {float(n): [100 * value for value in values(rows, "accuracy", n=n, **wanted(n))] for n in found}
         panels.curve(axes, points, **look)
         if index:  # not the real images themselves
-            real = {n: {"n": n, "taught": "real"} for n in found}
-            gains = {float(n): _added(rows, ({"n": n, **wanted(n)}, 1), (real[n], -1))[0] for n in found}
-            panels.curve(gained, gains, **look)
+            panels.curve(gained, {float(n): gains(n, wanted(n)) for n in found}, **look)
     gained.axhline(0, color=panels.INK, linewidth=0.8)
     for part, place in ((axes, "lower right"), (gained, "best")):
         part.set_xscale("log")

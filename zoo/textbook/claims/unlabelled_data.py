@@ -17,7 +17,7 @@ from zoo.questions.encode import encode
 from zoo.spec import DataSpec
 from zoo.tasks.few_labels import guess
 from zoo.tasks.students import taught
-from zoo.textbook.claim import Case, Claim, Finding, Row, answered, differences, paired_error, select, values
+from zoo.textbook.claim import Case, Claim, Finding, Row, answered, compared, paired_error, select, summed, values
 from zoo.textbook.lab import Lab
 from zoo.textbook.report import panels
 
@@ -174,8 +174,8 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
     few, many = LABELS[data]
     name = panels.DATA[data]
     found = [
-        Finding(f"{method.replace('_', '-')}-few", f"With {few} labels of {name}, {how}.", _gains(rows, method, few),
-                "points", above=None if method == "m2" else 0, error=_error(rows, (method, few, 1)))
+        compared(f"{method.replace('_', '-')}-few", f"With {few} labels of {name}, {how}.",
+                 *_gain(rows, method, few), above=None if method == "m2" else 0)
         for method, how in (
             ("naive_bayes", "EM on unlabelled images, too, makes naive Bayes more accurate"),
             ("gmm", "EM on unlabelled images, too, makes one Gaussian a class more accurate"),
@@ -185,16 +185,11 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
         )
         if select(rows, method=method)
     ]  # fmt: skip
-    often = select(rows, method="lenet", labels=few)
-    draws = {row["seed"] for row in select(rows, method="lenet", labels=many)}
-    shared = [row for row in often if row["seed"] in draws] + select(rows, method="lenet", labels=many)
     found += [
-        Finding("naive-bayes-many", f"With {many:,} labels of {name}, unlabelled images make naive Bayes, whose "
-                "assumption is false, less accurate.", _gains(rows, "naive_bayes", many), "points", below=0,
-                error=_error(rows, ("naive_bayes", many, 1))),
-        Finding("fades", f"Unlabelled images give a LeNet more with {few} labels of {name} than with {many:,}.",
-                differences(_gains(shared, "lenet", few), _gains(shared, "lenet", many)), "points", above=0,
-                error=_error(shared, ("lenet", few, 1), ("lenet", many, -1))),
+        compared("naive-bayes-many", f"With {many:,} labels of {name}, unlabelled images make naive Bayes, whose "
+                 "assumption is false, less accurate.", *_gain(rows, "naive_bayes", many), below=0),
+        compared("fades", f"Unlabelled images give a LeNet more with {few} labels of {name} than with {many:,}.",
+                 *_gain(rows, "lenet", few), *_gain(rows, "lenet", many, -1), above=0),
     ]  # fmt: skip
     if data == "mnist":
         right = select(rows, method="lenet", labels=few, unlabelled=True)
@@ -204,16 +199,10 @@ def findings(rows: Sequence[Row]) -> list[Finding]:
     return found
 
 
-def _gains(rows: Sequence[Row], method: str, n: int) -> list[float]:
-    """By how many points unlabelled images raise the accuracy, seed by seed."""
-    both, alone = (values(rows, "accuracy", method=method, labels=n, unlabelled=which) for which in (True, False))
-    return differences(both, alone, 100)
-
-
-def _error(rows: Sequence[Row], *gains: tuple[str, int, int]) -> float:
-    """See ``paired_error``: of a sum of gains, each of a method, a number of labels, and a sign."""
-    return paired_error(*((select(rows, method=method, labels=n, unlabelled=which), sign if which else -sign)
-                          for method, n, sign in gains for which in (True, False)))  # fmt: skip
+def _gain(rows: Sequence[Row], method: str, n: int, sign: int = 1) -> list[tuple[list[Row], float]]:
+    """What ``compared`` needs of what unlabelled images add to the accuracy."""
+    return [(select(rows, method=method, labels=n, unlabelled=which), sign if which else -sign)
+            for which in (True, False)]  # fmt: skip
 
 
 def figures(rows: Sequence[Row]) -> dict[str, Figure]:
@@ -234,7 +223,8 @@ def figures(rows: Sequence[Row]) -> dict[str, Figure]:
     axes.axhline(0, color=panels.INK, linewidth=0.8)
     for index, method in enumerate(methods):
         sizes = sorted({row["labels"] for row in select(rows, method=method)})
-        panels.curve(axes, {n: _gains(rows, method, n) for n in sizes}, **panels.style(METHODS[method][0], index))
+        gains = {n: summed(*_gain(rows, method, n))[0] for n in sizes}
+        panels.curve(axes, gains, **panels.style(METHODS[method][0], index))
     axes.set_xticks(LABELS[data], [f"{n:,}" for n in LABELS[data]])
     axes.minorticks_off()
     panels.legend(axes)
