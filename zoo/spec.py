@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 import unicodedata
@@ -13,7 +14,68 @@ from zoo.errors import DataError, ZooError
 
 MOST = 2**20  # channels, and classes, which have a name each
 LARGEST = 2**31 - 1  # entries of an example
-VALUES = ("grey", "real", "binary", "counts", "tokens")
+VALUES = ("grey", "real", "mixed", "binary", "counts", "tokens")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, and the entries of an example that it becomes: one of a number; or one a category, of which
+    that of the cell's category is 1 and the others are 0. All of them are NaN where the cell is missing.
+
+    Attributes:
+        name: what the user's file calls it.
+        categories: what its cells may be, in the order of their entries; empty for numbers.
+        location: what is subtracted from a number.
+        scale: what it is divided by then; above 0.
+        gaps_of: the column of which this one says whether its cell is ``"seen"`` or ``"missing"``, its two categories:
+            no file has such a column. Empty for all others.
+    """
+
+    name: str
+    categories: tuple[str, ...] = ()
+    location: float = 0.0
+    scale: float = 1.0
+    gaps_of: str = ""
+
+    @property
+    def width(self) -> int:
+        """How many entries it becomes."""
+        return len(self.categories) or 1
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """Names of its entries: ``("age",)``, or ``("purpose=car", "purpose=house")``."""
+        return tuple(f"{self.name}={category}" for category in self.categories) or (self.name,)
+
+    @classmethod
+    def made(cls, value: Any) -> Column:
+        """From a name, or what :meth:`DataSpec.to_dict` makes of a column. Raises ``TypeError`` or ``ValueError``."""
+        if isinstance(value, Column):
+            return value
+        values = dict(value) if isinstance(value, Mapping) else {"name": value}
+        if set(values) - {field.name for field in fields(cls)}:
+            raise TypeError(f"{value!r} is no column")
+        column = cls(
+            _text(values["name"]),
+            tuple(_text(category) for category in values.get("categories", ())),
+            float(values.get("location", 0.0)),
+            float(values.get("scale", 1.0)),
+            _text(values.get("gaps_of", "")),
+        )
+        if not (math.isfinite(column.location) and math.isfinite(column.scale) and column.scale > 0):
+            raise ValueError("location must be finite, and scale finite and positive")
+        if len(set(column.categories)) < len(column.categories):
+            raise ValueError("categories must differ")
+        return column
+
+    def to_plain(self) -> str | dict[str, Any]:
+        """Its name, where there is no more to say of it, or a dict that :meth:`made` takes."""
+        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        told = {key: value for key, value in plain.items() if value not in ([], "", *_NUMBER.get(key, ()))}
+        return self.name if told.keys() == {"name"} else told
+
+
+_NUMBER = {"location": (0.0,), "scale": (1.0,)}  # what goes without saying
 
 
 @dataclass(frozen=True)
@@ -30,9 +92,12 @@ class DataSpec:
         settings: of the kind, by name: what must be known of the training examples to treat others alike, such as
             ``{"invert": "auto"}``. Strings, numbers, true or false.
         kind: what an example is, see :mod:`zoo.data.kinds`.
-        values: what its entries are: ``"grey"`` levels, ``"real"`` numbers, ``"binary"``, ``"counts"`` or ``"tokens"``.
+        values: what its entries are: ``"grey"`` levels, ``"real"`` numbers, ``"mixed"``: numbers and categories,
+            ``"binary"``, ``"counts"`` or ``"tokens"``.
         missing: whether values may be missing, which are NaN.
-        columns: names of the entries along the last axis, W of them or none.
+        columns: what the entries along the last axis are, W of them in all; or none, where they have no names. A name
+            alone is a column of numbers as they are.
+        target: what the user's file calls the column of classes; empty where it has no name.
         vocabulary: what tokens or counts stand for, in order; empty for other values.
     """
 
@@ -45,8 +110,9 @@ class DataSpec:
     kind: str = "image"
     values: str = "grey"
     missing: bool = False
-    columns: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
     vocabulary: tuple[str, ...] = ()
+    target: str = ""
 
     def __post_init__(self) -> None:
         for name, convert in _CONVERSIONS.items():
@@ -74,11 +140,15 @@ class DataSpec:
             ("class_names", names, self.num_classes),
             ("mean", mean, moments),
             ("std", std, moments),
-            ("columns", self.columns, self.shape[2] if self.columns else 0),
         ):
             if len(value) != count:
                 raise ZooError(f"{name} has {len(value)} entries where {count} are needed")
             object.__setattr__(self, name, value)
+        width = sum(column.width for column in self.columns)
+        if self.columns and width != self.shape[2]:
+            raise ZooError(f"columns have {width} entries where {self.shape[2]} are needed")
+        if any(column.categories for column in self.columns) != (self.values == "mixed"):
+            raise ZooError(f"values are {self.values!r}: those of categories, and of them alone, are 'mixed'")
         if not all(math.isfinite(m) and math.isfinite(s) and s > 0 for m, s in zip(mean, std, strict=True)):
             raise ZooError(f"mean must be finite and std finite and positive, not {mean} and {std}")
 
@@ -91,6 +161,23 @@ class DataSpec:
     def wanted(self) -> str:
         """What an example is, in words for an error message: ``1×28×28 in [0, 1]``."""
         return _times(self.shape) + (" in [0, 1]" if self.values == "grey" else "")
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Which entries along the last axis are numbers, and no part of a category."""
+        return tuple(places.start for column, places in self.blocks if not column.categories)
+
+    @property
+    def categories(self) -> tuple[slice, ...]:
+        """Which entries along the last axis are those of a column of categories, a slice a column."""
+        return tuple(places for column, places in self.blocks if column.categories)
+
+    @property
+    def blocks(self) -> tuple[tuple[Column, slice], ...]:
+        """Columns and where their entries are along the last axis; numbers without a name where it has no columns."""
+        columns = self.columns or tuple(Column(f"x{number}") for number in range(1, self.shape[2] + 1))
+        ends = itertools.accumulate(column.width for column in columns)
+        return tuple((column, slice(end - column.width, end)) for column, end in zip(columns, ends, strict=True))
 
     def class_numbers(self, names: Sequence[str]) -> list[int]:
         """The label of each of the ``names`` of other data's classes, whatever their Unicode form; -1 where none is."""
@@ -115,7 +202,9 @@ class DataSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """As lists, strings and numbers, fit for a checkpoint or JSON. What pictures do not need is left out."""
-        values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {key: list(value) if isinstance(value, tuple) else value for key, value in own.items()}
+        values |= {"settings": dict(self.settings), "columns": [column.to_plain() for column in self.columns]}
         return {key: value for key, value in values.items() if key in _ALWAYS or value != _DEFAULTS[key]}
 
     @classmethod
@@ -134,6 +223,7 @@ class DataSpec:
 _ALWAYS = ("shape", "num_classes", "class_names", "mean", "std")
 _DEFAULTS: dict[str, Any] = {
     "settings": {}, "kind": "image", "values": "grey", "missing": False, "columns": [], "vocabulary": [],
+    "target": "",
 }  # fmt: skip
 
 
@@ -190,6 +280,7 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "kind": _text,
     "values": _text,
     "missing": _yes_or_no,
-    "columns": lambda names: tuple(_text(name) for name in names),
+    "columns": lambda columns: tuple(map(Column.made, columns)),
+    "target": _text,
     "vocabulary": lambda words: tuple(_text(word) for word in words),
 }
