@@ -122,6 +122,7 @@ class GMM(Density):
         alpha: examples imagined of each category in each component (tables with categories), above 0.
     """
 
+    encodes_gaps = True
     learns_from_gaps = True
     takes = ("grey", "real", "mixed")
     partly_labelled = ("statistics", "losses")
@@ -665,9 +666,9 @@ class GMM(Density):
             probabilities = posterior @ self.categories.log_p().exp().flatten(0, 1) / posterior.sum(1, keepdim=True)
         return torch.where(observed, x, self._examples(total, probabilities))
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Responsibilities p(y, k | x), ``(B, M · K)``."""
-        return self._posterior(x).exp()
+    def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """Responsibilities p(y, k | x), ``(B, M · K)``, from the entries that ``observed`` marks (all if left out)."""
+        return self._posterior(x, observed).exp()
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """The mean examples weighted by the responsibilities, ``(B, C, H, W)``."""

@@ -116,13 +116,13 @@ class NaiveBayes(Density):
         return torch.where(seen if self.categories is None else torch.cat([seen, known], 1), terms, 0)
 
     def contributions(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
-        """log p(x_j | y) of each column j, or pixel, in nats, ``(B, K, columns)``, 0 where it is hidden."""
+        """log p(x_j | y) of each column j of ``spec.blocks``, in nats, ``(B, K, columns)``, 0 where it is hidden."""
         terms = torch.stack([self._terms(x, group, observed) for group in range(self.groups)], 1)
-        if self.categories is None:
-            return terms
-        of_entry = [number for number, (column, _) in enumerate(self.spec.blocks) for _ in range(column.width)]
-        column = torch.cat(self.categories.parts(torch.tensor([of_entry], device=terms.device)), 1)[0]
-        return terms.new_zeros(*terms.shape[:2], len(self.spec.blocks)).index_add(2, column, terms)
+        blocks = self.spec.blocks
+        along = [number for number, (column, _) in enumerate(blocks) for _ in range(column.width)]
+        flat = torch.tensor(along, device=terms.device).expand(self.spec.shape).reshape(1, -1)
+        column = flat if self.categories is None else torch.cat(self.categories.parts(flat), 1)
+        return terms.new_zeros(*terms.shape[:2], len(blocks)).index_add(2, column[0], terms)
 
     def offsets(self) -> Tensor:
         """log p(y) in nats, ``(K,)``: what is added to the :meth:`contributions` of all columns."""
