@@ -40,8 +40,7 @@ def main() -> None:
     text, seed = options["label"], options["seed"]
     label = None if text is None else class_number(model.spec, text)
     words = ["samples", *([] if label is None else [re.sub(r"\W+", "_", model.spec.class_names[label])])]
-    kept = checkpoint.locate(options["ckpt"])
-    out = user_path(options["out"] or (kept if kept.is_dir() else kept.parent))
+    out = user_path(options["out"] or checkpoint.folder(options["ckpt"]))
     folder = out if out.is_dir() or str(options["out"]).endswith("/") else out.parent
     if not folder.is_dir():
         raise ConfigError(f"out={options['out']}: the folder {folder} does not exist")
