@@ -57,6 +57,17 @@ from zoo.data.kinds.table import FORMAT, SETTINGS, find_files, read, show, write
 from zoo.spec import DataSpec
 
 VALUES = "real"
+OPTIONS = {}
+NOUN = "chain"
+
+
+def fit(raw, columns, unused=(), like=None):
+    mean, std = statistics(raw)
+    return {"shape": tuple(raw.shape[1:]), "mean": mean, "std": std, "values": VALUES}
+
+
+def store(raw, columns, spec):
+    return raw
 
 
 def decode(stored):

@@ -31,7 +31,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from zoo import plain, terminal
 from zoo.errors import ConfigError, did_you_mean
-from zoo.files import user_path
+from zoo.files import PATH_OPTIONS, user_path
 from zoo.found import names
 from zoo.plain import read_yaml
 from zoo.registry import renewed, user_directories
@@ -106,8 +106,9 @@ def checked(config: DictConfig) -> dict[str, Any]:
         configs = next(Path(source.path) for source in loader.get_sources() if source.provider == "main")
         hint = _hint(key, set(_keys(defaults, "")), {group: choices[group] for group in GROUPS}, configs)
         raise ConfigError(f"unknown key {key!r}: {hint}{_set_by(key, choices, configs)}") from None
-    if values["data"].get("path") not in (None, ""):  # the run remembers it: it means the same from any directory
-        values["data"]["path"] = str(user_path(str(values["data"]["path"])).resolve())
+    for key in PATH_OPTIONS:  # the run remembers them: they mean the same from any directory
+        if values["data"].get(key) not in (None, ""):
+            values["data"][key] = str(user_path(str(values["data"][key])).resolve())
     return {key: _without_rules(value) for key, value in values.items() if key not in ("hydra", RULES)}
 
 

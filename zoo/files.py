@@ -21,6 +21,7 @@ import yaml
 from zoo.errors import ConfigError, ZooError
 from zoo.terminal import printable
 
+PATH_OPTIONS = ("path", "test_path")  # of sources, which mean the same from any directory once they are remembered
 REPOSITORY = Path(__file__).resolve().parents[1]  # the checkout: configs, pretrained models, train.py
 
 

@@ -146,7 +146,7 @@ class DataSpec:
             object.__setattr__(self, name, value)
         width = sum(column.width for column in self.columns)
         if self.columns and width != self.shape[2]:
-            raise ZooError(f"columns have {width} entries where {self.shape[2]} are needed")
+            raise ZooError(f"columns has {width} entries where {self.shape[2]} are needed")
         if any(column.categories for column in self.columns) != (self.values == "mixed"):
             raise ZooError(f"values are {self.values!r}: those of categories, and of them alone, are 'mixed'")
         if not all(math.isfinite(m) and math.isfinite(s) and s > 0 for m, s in zip(mean, std, strict=True)):

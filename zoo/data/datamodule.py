@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from lightning.pytorch import LightningDataModule
 from zoo.data.batches import Augment, Batches
 from zoo.data.splits import Split, Splits, load_splits
 from zoo.errors import ConfigError, DataError
-from zoo.files import user_path
+from zoo.files import PATH_OPTIONS, user_path
 from zoo.spec import DataSpec
 
 EVALUATION_BATCH = 1000  # without gradients, more images fit, and fewer steps cost less
@@ -33,6 +33,7 @@ class ImageDataModule(LightningDataModule):
         batch_size: images a process trains on at a time; validation and test see 1,000 or more, fewer
             where pictures are large.
         augment: options of :class:`zoo.data.batches.Augment`, for training images only.
+        costs: of two classes, what it costs to take an example of the first one, and of the second one, for the other.
         seed: of data order and augmentation; the splits depend on ``split_seed`` alone.
         train: images to train on in place of the source's; nothing is validated then.
 
@@ -51,6 +52,10 @@ class ImageDataModule(LightningDataModule):
         labels: int = 0,
         repeat: int = 1,
         split_seed: int = 0,
+        folds: int = 0,
+        fold: int = 0,
+        train_classes: Sequence[str] = (),
+        costs: Sequence[float] | None = None,
         augment: Mapping[str, Any] | None = None,
         seed: int = 0,
         train: Split | None = None,
@@ -69,16 +74,23 @@ class ImageDataModule(LightningDataModule):
         sizes: dict[str, Any] = {"val_size": val_size, "train_size": train_size, "split_seed": split_seed}
         if labels:
             sizes |= {"labels": labels, "repeat": repeat}
+        if folds or fold:
+            sizes |= {"folds": folds, "fold": fold}
+        if train_classes:
+            sizes["train_classes"] = [str(name) for name in train_classes]
         self.splits: Splits = load_splits(name, root, **sizes, **source_options)
         if not len(self.splits.train):
             raise DataError(f"data={name} holds no training images, only some to test on")
         self.augment.check(self.splits.spec.kind)
+        self.costs = None if costs is None else checked_costs(costs, self.splits.spec)
         if train is not None:
             self.splits = self.splits.with_train(train)
-        if source_options.get("path"):  # a checkpoint remembers it: it means the same from any directory
-            source_options["path"] = str(user_path(str(source_options["path"])).resolve())
-        plain = {key: str(value) if isinstance(value, Path) else value for key, value in source_options.items()}
-        self._source = {"name": name, **sizes, **plain}
+        for key in PATH_OPTIONS:  # a checkpoint remembers them: they mean the same from any directory
+            if source_options.get(key):
+                source_options[key] = str(user_path(str(source_options[key])).resolve())
+        self._source = {"name": name, **sizes, **source_options}
+        if self.costs is not None:
+            self._source["costs"] = list(self.costs)
         self.spec: DataSpec = self.splits.spec
 
     def _batches(self, split: Split, batch_size: int, **options: Any) -> Batches:
@@ -113,6 +125,20 @@ class ImageDataModule(LightningDataModule):
         """Raises ``DataError`` where a run would go on with other images than it began with."""
         if state_dict["fingerprint"] != self.splits.fingerprint:
             raise DataError(f"{self._source['name']} has changed since the run began; a run goes on with the same data")
+
+
+def checked_costs(costs: Any, spec: DataSpec) -> tuple[float, float]:
+    """What mistakes cost, as two numbers. Raises ``ConfigError`` where they are none, or there are no two classes."""
+    if spec.num_classes != 2:
+        raise ConfigError(f"data.costs are of two classes, and the data has {spec.num_classes}")
+    numbers = [cost for cost in costs if isinstance(cost, (int, float)) and not isinstance(cost, bool) and cost > 0]
+    if len(numbers) != 2 or len(costs) != 2 or not all(map(math.isfinite, numbers)):
+        first, second = spec.class_names
+        raise ConfigError(
+            f"data.costs={list(costs)}: two numbers above 0 are needed, what it costs to take an example of {first!r} "
+            f"for {second!r}, and the other way round"
+        )
+    return float(numbers[0]), float(numbers[1])
 
 
 def _resident(split: Split, device: torch.device) -> Split:

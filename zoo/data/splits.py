@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from zoo.data import kinds, sources
+from zoo.data.folds import check_fold, in_fold, of_groups
 from zoo.errors import ConfigError, DataError, did_you_mean, some
 from zoo.files import user_path
-from zoo.spec import DataSpec
+from zoo.spec import Column, DataSpec
 
 UNLABELLED = -1  # the label of a training image whose class is hidden
+TEST_SHARE = 0.2
 TEST_SEED = 0  # the test split of a source without an official one is the same for ever
 
 
@@ -88,7 +90,12 @@ class Loaded:
         class_names: in label order, where the source's ``CLASSES`` does not say.
         fingerprint: of the content, hex; taken from all examples if left out.
         settings: of the kind, which go with a model wherever it is used; its defaults if left out.
-        columns: names of the entries along the last axis, if they have any.
+        columns: what the entries along the last axis are, if they have names. Of a column of categories an entry is the
+            number of one among them.
+        unused: names of columns that a model is not to see, since they tell nothing of an example.
+        target: what the user's file calls the column of classes.
+        groups: int64 ``(N,)``: which of ``train`` belong together, and stay on one side wherever they are parted; None
+            where each stands for itself.
         val: the official validation split; None where there is none, and a part of ``train`` may be held out.
         notes: what a user should know of how the data was read, in sentences: what was left out, say.
         apart: bool ``(N,)``: which of ``train`` are to be set apart where ``test`` is None; a stratified random 20 % if
@@ -100,10 +107,13 @@ class Loaded:
     class_names: tuple[str, ...] = ()
     fingerprint: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
-    columns: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = ()
     val: Split | None = None
     notes: tuple[str, ...] = ()
     apart: Tensor | None = None
+    unused: tuple[str, ...] = ()
+    target: str = ""
+    groups: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -122,9 +132,15 @@ class Splits:
         """Other training images of the same classes, with a shape and statistics of their own, and no validation."""
         kind = kinds.find(train.kind)
         mean, std = kind.statistics(train.images)
+        std = tuple(1.0 if place in self._of_categories else value for place, value in enumerate(std))
         missing = self.spec.missing or kind.has_missing(train.images)
         spec = replace(self.spec, shape=train.shape, mean=mean, std=std, missing=missing)
         return replace(self, train=train, val=train.take(slice(0)), spec=spec)
+
+    @property
+    def _of_categories(self) -> set[int]:
+        """Entries that are no numbers, whose scale is theirs."""
+        return {place for places in self.spec.categories for place in range(places.start, places.stop)}
 
 
 def matched(splits: Splits, spec: DataSpec) -> Splits:
@@ -160,14 +176,19 @@ def load_splits(
     labels: int = 0,
     repeat: int = 1,
     split_seed: int = 0,
+    folds: int = 0,
+    fold: int = 0,
+    train_classes: Sequence[str] = (),
     whole: bool = False,
-    **source_options: Any,
+    like: DataSpec | None = None,
+    **options: Any,
 ) -> Splits:
     """Load a source and split it.
 
     The official test split stays apart; where a source has none, what it names is set apart, or else a stratified 20 %
     with a fixed seed. There need be no training images where the source holds a test split alone.
-    Validation images are the official ones, or else drawn from the rest, stratified.
+    Validation images are the official ones, or else drawn from the rest, stratified. Examples that belong together, see
+    :class:`Loaded`, are on one side. What is fitted to data, of whatever kind, is fitted to the training images.
 
     Args:
         name: a source, see :mod:`zoo.data.sources`.
@@ -178,9 +199,14 @@ def load_splits(
             which become ``UNLABELLED``; 0 keeps all.
         repeat: times that each labelled image is among the training images where others are hidden: how much a label
             weighs. Nothing else depends on it.
-        split_seed: draws the validation and the training subset, and whose labels are kept.
+        split_seed: draws the folds, the validation and the training subset, and whose labels are kept.
+        folds: cut what there is to train on into that many stratified parts; 0 does not.
+        fold: the part that is the test split, counted from 0. An official test split is left alone then.
+        train_classes: the classes whose images alone are trained and validated on, by name; all if left out.
         whole: all of a source that has no official test split is test, since nothing is to be trained on it.
-        **source_options: the source's own.
+        like: the spec of a model that is to see these images: they are scaled, and their columns and categories told
+            apart, as it says.
+        **options: the source's own, and those of its kind.
 
     Raises:
         ConfigError: unknown source or option, or a value out of range.
@@ -193,51 +219,98 @@ def load_splits(
             raise ConfigError(f"data.{key} must be at least {least}, not {size}")
     if repeat > 1 and not labels:
         raise ConfigError(f"data.repeat={repeat} is of labelled images where others are hidden: it needs data.labels=…")
+    check_fold(folds, fold)
     root = user_path(root) if root else default_root()
     source = sources.find(name)
-    for option in source_options:
-        if option not in source.OPTIONS:
-            hint = did_you_mean(option, source.OPTIONS, "options")
-            raise ConfigError(f"data={name} has no option {option!r}: {hint}")
-        default = source.OPTIONS[option]
-        value = source_options[option]
-        if default is not None and not isinstance(default, list) and type(value) is not type(default):
-            raise ConfigError(f"data.{option} is {type(value).__name__}, where {type(default).__name__} is needed")
-    loaded: Loaded = source.load(root, **{**source.OPTIONS, **source_options})
+    kind = kinds.find(source.KIND)
+    of_kind = {key: options.pop(key) for key in kind.OPTIONS if key in options}
+    _check_options(name, options, source.OPTIONS)
+    _check_options(name, of_kind, kind.OPTIONS)
+    loaded: Loaded = source.load(root, **{**source.OPTIONS, **options})
     train = replace(loaded.train, kind=source.KIND)
-    if loaded.test is not None:
-        test = replace(loaded.test, kind=source.KIND)
-    else:
-        train, test = (train.take(slice(0)), train) if whole else _set_test_apart(train, loaded.apart)
+    test = None if loaded.test is None else replace(loaded.test, kind=source.KIND)
     official_val = None if loaded.val is None else replace(loaded.val, kind=source.KIND)
+    names, groups, notes = source.CLASSES or loaded.class_names, loaded.groups, [*loaded.notes]
+    for split in (train, test, official_val):
+        if split is not None:
+            _check(split, len(names), name)
+    if folds and not (whole and test is None):
+        if test is not None:
+            notes.append(f"the official test split of {len(test):,} {kind.NOUN}s is left alone")
+        train, test, groups = _without(train, groups, in_fold(train.labels, groups, folds, fold, split_seed))
+        notes.append(f"the test split is fold {fold} of {folds}, {len(test):,} {kind.NOUN}s")
+    elif test is None:
+        held = torch.arange(len(train)) if whole else _set_apart(train.labels, loaded.apart, groups)
+        train, test, groups = _without(train, groups, held)
+        if loaded.apart is not None and not whole:
+            notes.append(f"{len(test):,} of {len(train) + len(test):,} {kind.NOUN}s are set apart as the test split")
     parts = [train, test, *([] if official_val is None else [official_val])]
-    names, fingerprint = source.CLASSES or loaded.class_names, loaded.fingerprint or _fingerprint(*parts)
-    for split in parts:
-        _check(split, len(names), name)
-    notes = [*loaded.notes, *_absent(train, test, names)]
-    if loaded.apart is not None and not whole:
-        notes.append(f"{len(test):,} of {len(train) + len(test):,} images are set apart as the test split")
+    fingerprint = loaded.fingerprint or _fingerprint(*parts)
+    notes += _absent(train, test, names, kind.NOUN)
     count = round(val_size * len(train)) if 0 < val_size < 1 else int(val_size)
     count = count if official_val is None and len(train) else 0
     if count and count >= len(train):
-        raise DataError(f"data.val_size={val_size} leaves no training image of the {len(train)} there are")
+        raise DataError(f"data.val_size={val_size} leaves no training {kind.NOUN} of the {len(train)} there are")
     generator = torch.Generator().manual_seed(split_seed)
-    rest, held_out = stratified(train.labels, count, generator)
-    val = train.take(held_out if count else slice(0)) if official_val is None else official_val
+    if groups is None:
+        rest, held = stratified(train.labels, count, generator)
+    else:
+        held = of_groups(train.labels, groups, count, split_seed)
+        rest = _others(held, len(train))
+    val = train.take(held if len(held) else slice(0)) if official_val is None else official_val
+    if train_classes:
+        chosen = _numbers_of(train_classes, names)
+        rest = rest[torch.isin(train.labels[rest], chosen)]
+        val = val.take(torch.isin(val.labels, chosen).nonzero()[:, 0])
+        if not len(rest):
+            raise DataError(f"no training {kind.NOUN} is of data.train_classes={','.join(train_classes)}")
     if train_size:
         rest = rest[balanced(train.labels[rest], train_size, len(names), generator)]
-    kind = kinds.find(source.KIND)
-    missing = any(kind.has_missing(split.images) for split in parts)
     train = train if len(rest) == len(train) else train.take(rest)
-    mean, std = kind.statistics((train if len(train) else test).images)
-    settings = kinds.complete(kind.SETTINGS, loaded.settings)
+    raw = (train if len(train) else test).images
     spec = DataSpec(
-        train.shape, len(names), names, mean, std, settings,
-        kind=source.KIND, values=kind.VALUES, missing=missing, columns=loaded.columns,
+        num_classes=len(names), class_names=names, settings=kinds.complete(kind.SETTINGS, loaded.settings),
+        kind=source.KIND, target=loaded.target, **kind.fit(raw, loaded.columns, loaded.unused, like, **of_kind),
     )  # fmt: skip
+    train, val, test = (
+        replace(part, images=kind.store(part.images, loaded.columns, spec)) for part in (train, val, test)
+    )
+    spec = replace(spec, missing=any(kind.has_missing(part.images) for part in (train, val, test)))
     if labels:
         train = _hide(train, balanced(train.labels, labels, len(names), generator, "labels"), repeat)
     return Splits(train, val, test, spec, fingerprint, tuple(notes))
+
+
+def _check_options(name: str, options: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Raise ``ConfigError`` for an option that a source does not have, or a value of another type than its default."""
+    for option, value in options.items():
+        if option not in known:
+            raise ConfigError(f"data={name} has no option {option!r}: {did_you_mean(option, known, 'options')}")
+        default = known[option]
+        if default is not None and not isinstance(default, list) and type(value) is not type(default):
+            raise ConfigError(f"data.{option} is {type(value).__name__}, where {type(default).__name__} is needed")
+
+
+def _numbers_of(classes: Sequence[str], names: Sequence[str]) -> Tensor:
+    """The labels of classes. Raises ``ConfigError`` for a name that no class has."""
+    for text in map(str, classes):
+        if text not in names:
+            hint = did_you_mean(text, names, "classes")
+            raise ConfigError(f"data.train_classes: no class is called {text!r}: {hint}")
+    return torch.tensor([names.index(str(text)) for text in classes])
+
+
+def _others(index: Tensor, count: int) -> Tensor:
+    """The indices below ``count`` that are not in ``index``, sorted."""
+    mask = torch.ones(count, dtype=torch.bool)
+    mask[index] = False
+    return mask.nonzero()[:, 0]
+
+
+def _without(data: Split, groups: Tensor | None, held: Tensor) -> tuple[Split, Split, Tensor | None]:
+    """The examples that are not ``held``, those that are, and the groups of the former."""
+    rest = _others(held, len(data))
+    return data.take(rest), data.take(held), None if groups is None else groups[rest]
 
 
 def _check(split: Split, classes: int, source: str) -> None:
@@ -260,23 +333,27 @@ def _fingerprint(*splits: Split) -> str:
     return digest.hexdigest()
 
 
-def _absent(train: Split, test: Split, names: Sequence[str]) -> list[str]:
-    """Notes on classes without an image to train or to test on."""
+def _absent(train: Split, test: Split, names: Sequence[str], noun: str) -> list[str]:
+    """Notes on classes without an example to train or to test on."""
     notes = []
     for part, split in (("training", train), ("test", test)):
         counts = split.labels.bincount(minlength=len(names)).tolist()
         absent = [name for name, count in zip(names, counts, strict=True) if not count]
         if absent and len(split):
-            notes.append(f"no {part} image of a class: {some(absent)}")
+            notes.append(f"no {part} {noun} of a class: {some(absent)}")
     return notes
 
 
-def _set_test_apart(data: Split, apart: Tensor | None) -> tuple[Split, Split]:
-    if apart is None:
-        return parted(data, max(round(0.2 * len(data)), 1), torch.Generator().manual_seed(TEST_SEED))
-    if not bool(apart.any()):
-        raise DataError("all images are the same: none can be set apart to test on")
-    return data.take((~apart).nonzero()[:, 0]), data.take(apart.nonzero()[:, 0])
+def _set_apart(labels: Tensor, apart: Tensor | None, groups: Tensor | None) -> Tensor:
+    """Sorted indices of the examples that make the test split of a source without an official one."""
+    if apart is not None:
+        if not bool(apart.any()):
+            raise DataError("all images are the same: none can be set apart to test on")
+        return apart.nonzero()[:, 0]
+    count = max(round(TEST_SHARE * len(labels)), 1)
+    if groups is not None:
+        return of_groups(labels, groups, count, TEST_SEED)
+    return stratified(labels, count, torch.Generator().manual_seed(TEST_SEED))[1]
 
 
 def stratified(labels: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -287,9 +364,7 @@ def stratified(labels: Tensor, count: int, generator: torch.Generator) -> tuple[
     remainder = (exact - counts).argsort(descending=True, stable=True)
     counts[remainder[: count - int(counts.sum())]] += 1
     part = _draw(labels, counts.tolist(), generator)
-    mask = torch.ones(len(labels), dtype=torch.bool)
-    mask[part] = False
-    return mask.nonzero()[:, 0], part
+    return _others(part, len(labels)), part
 
 
 def parted(split: Split, count: int, generator: torch.Generator) -> tuple[Split, Split]:

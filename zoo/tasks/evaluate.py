@@ -222,7 +222,7 @@ def splits_for(
         ConfigError: ``source`` is empty, and ``data`` is not given.
         DataError: see :func:`zoo.data.splits.load_splits`.
     """
-    options = {key: value for key, value in source.items() if key != "fingerprint"}
+    options = {key: value for key, value in source.items() if key not in ("fingerprint", "costs")}
     other = data is not None and data != options.get("name")
     if other:
         whole = whole and ("name" in options or data == "image_folder")  # a release does not say what it has seen
@@ -231,15 +231,18 @@ def splits_for(
             spec.check_kind("image", "data=image_folder")
             channels, size, _ = spec.shape
             options |= {"image_size": size, "color": "grey" if channels == 1 else "color", **spec.settings}
+        elif data == "table":
+            spec.check_kind("table", "data=table")
+            options |= {"target": spec.target, "missing": spec.settings.get("missing", "").split("\n")}
     if "name" not in options:
         raise ConfigError("the checkpoint does not say what it was trained on: give data=…")
     if folder is not None:
         options["path"] = folder
-    splits = load_splits(**options, root=root, whole=whole and other)
+    splits = load_splits(**options, root=root, whole=whole and other, like=spec)
     if not other and splits.fingerprint != source.get("fingerprint", splits.fingerprint):
         if folder is not None and user_path(folder).resolve() != user_path(source.get("path") or ".").resolve():
             seen = "another folder than the model was trained on, or changed since: pictures that it knows may be in it"
-            splits = load_splits(**options, root=root, whole=whole)
+            splits = load_splits(**options, root=root, whole=whole, like=spec)
         else:
             seen = "the data has changed since the training: pictures that the model knows may be among the test images"
         splits = replace(splits, notes=(*splits.notes, seen))

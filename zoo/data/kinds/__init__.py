@@ -7,6 +7,14 @@ A file that is added here is found without another edit. ``stored`` examples are
 ``VALUES``        what the entries are: ``values`` of the spec
 ``SETTINGS``      what must be known to treat other examples like those of the training: by name, the choices, the
                   first of which is the default; {} for none
+``OPTIONS``       of ``fit``, with their defaults, which ``data.…=`` sets for every source of the kind; {} for none
+``NOUN``          what an example is called in a sentence
+``fit``           ``fit(raw, columns, unused=(), like=None, **options)``: what is fitted to training examples, which are
+                  as a source hands them over, and to nothing else: ``shape``, ``mean``, ``std``, ``values`` and what
+                  else of a spec it may be. ``columns`` and ``unused`` are those of ``Loaded``. ``like``: the spec of
+                  other examples, as which these are to be described, where that changes what a model sees
+``store``         ``store(raw, columns, spec) -> stored``: what a source hands over, with its ``Loaded.columns``, as
+                  it is held in memory. Raises ``DataError`` for what does not fit the spec
 ``decode``        ``decode(stored) -> x``: the one place where stored values become what a model sees. Stored numbers
                   that were made floating ones before keep their type
 ``convert``       ``convert(values, spec) -> x``: what somebody hands over in Python, of the shape that :func:`tensor`
@@ -21,8 +29,8 @@ A file that is added here is found without another edit. ``stored`` examples are
                   example, and the examples. Settings take the place of the spec's. Raises ``DataError``, which names
                   it, for a file that cannot be read
 ``FORMAT``        of the files that ``write`` writes, in a word
-``write``         ``write(stored, labels, spec, folder)`` puts labelled examples into ``folder``; the names of what was
-                  written there
+``write``         ``write(stored, labels, spec, folder)`` puts examples into ``folder``, with labels unless those are
+                  None; the names of what was written there
 ``trial``         ``trial(n) -> (stored, spec)``: ``n`` made-up examples, always the same, and what describes them, for
                   a first try of any model
 ================  =====================================================================================================
@@ -34,7 +42,7 @@ import functools
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,7 +53,7 @@ from torch import Tensor
 from zoo import found
 from zoo.errors import ConfigError, DataError, did_you_mean
 from zoo.files import user_path
-from zoo.spec import DataSpec
+from zoo.spec import Column, DataSpec
 
 LEVEL = 1 / 255  # from a grey level to the next
 
@@ -55,7 +63,20 @@ class Kind(Protocol):
 
     VALUES: str
     SETTINGS: Mapping[str, tuple[str, ...]]
+    OPTIONS: Mapping[str, Any]
+    NOUN: str
     FORMAT: str
+
+    def fit(
+        self,
+        raw: Tensor,
+        columns: Sequence[Column],
+        unused: Collection[str] = (),
+        like: DataSpec | None = None,
+        **options: Any,
+    ) -> dict[str, Any]: ...
+
+    def store(self, raw: Tensor, columns: Sequence[Column], spec: DataSpec) -> Tensor: ...
 
     def decode(self, stored: Tensor) -> Tensor: ...
 
@@ -75,7 +96,7 @@ class Kind(Protocol):
 
     def trial(self, n: int) -> tuple[Tensor, DataSpec]: ...
 
-    def write(self, stored: Tensor, labels: Tensor, spec: DataSpec, folder: Path) -> list[str]: ...
+    def write(self, stored: Tensor, labels: Tensor | None, spec: DataSpec, folder: Path) -> list[str]: ...
 
 
 def names() -> list[str]:
@@ -171,7 +192,7 @@ def complete(choices: Mapping[str, tuple[str, ...]], *given: Mapping[str, Any]) 
     for name, value in (item for values in given for item in values.items()):
         if name not in choices:
             raise ConfigError(f"such data has no setting {name!r}: {did_you_mean(name, choices, 'settings')}")
-        if value not in choices[name]:
+        if choices[name] != ("",) and value not in choices[name]:
             raise ConfigError(f"{name}={value} is no choice: {did_you_mean(str(value), choices[name], 'choices')}")
         settings[name] = value
     return settings

@@ -7,7 +7,7 @@ it is transparent, padded to the target's aspect with the median of its border, 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from torch import Tensor
 
 from zoo.data import kinds, pictures
 from zoo.errors import ConfigError, DataError
-from zoo.spec import DataSpec
+from zoo.spec import Column, DataSpec
 
 VALUES = "grey"
 SETTINGS = {"invert": ("auto", "always", "never"), "frame": ("picture", "ink")}  # how a picture is treated, see prepare
+OPTIONS: dict[str, Any] = {}
+NOUN = "image"
 FORMAT = "png"
 WHITE = 255  # the level
 _STILL = (  # a picture, not a film, a drawing or an array: where Pillow knows the format, as it may have been built
@@ -31,6 +33,19 @@ _STILL = (  # a picture, not a film, a drawing or an array: where Pillow knows t
     ".xpm", ".msp",
 )  # fmt: skip
 SUFFIXES = tuple(suffix for suffix in _STILL if suffix in Image.registered_extensions())
+
+
+def fit(
+    raw: Tensor, columns: Sequence[Column], unused: Collection[str] = (), like: DataSpec | None = None
+) -> dict[str, Any]:
+    """Shape, and mean and standard deviation of each channel, of these images, whatever others are like."""
+    channels, height, width = raw.shape[1:]
+    mean, std = statistics(raw)
+    return {"shape": (channels, height, width), "mean": mean, "std": std, "values": VALUES}
+
+
+def store(raw: Tensor, columns: Sequence[Column], spec: DataSpec) -> Tensor:
+    return raw
 
 
 def decode(stored: Tensor) -> Tensor:
@@ -109,8 +124,13 @@ def read(paths: Sequence[Path], spec: DataSpec, **settings: Any) -> tuple[list[s
     return [str(path) for path in paths], torch.from_numpy(pixels)
 
 
-def write(stored: Tensor, labels: Tensor, spec: DataSpec, folder: Path) -> list[str]:
-    """Write ``folder/<class>/00001.png``; the names of the classes' folders, in the order of labels."""
+def write(stored: Tensor, labels: Tensor | None, spec: DataSpec, folder: Path) -> list[str]:
+    """Write ``folder/<class>/00001.png``; the names of the classes' folders, in the order of labels.
+
+    Raises ``DataError`` where there are no labels: a folder is a class.
+    """
+    if labels is None:
+        raise DataError("pictures are written into the folders of their classes, and these have none")
     names = folder_names(spec.class_names)
     digits = max(5, len(str(len(stored))))
     for label, name in enumerate(names):

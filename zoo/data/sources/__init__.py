@@ -6,8 +6,8 @@ A file that is added here is found without another edit. What it has:
 ``KIND``          the kind of its examples: a module of :mod:`zoo.data.kinds`
 ``CLASSES``       the names of its classes in label order; None where ``load`` finds them
 ``OPTIONS``       its own options with their defaults; {} for none. Options that ``data.…=`` is to set stand in a file
-                  ``configs/data/<name>.yaml``, too; a source without one needs no such file. ``path`` is a file or
-                  folder of the user's: runs and checkpoints remember it as an absolute path
+                  ``configs/data/<name>.yaml``, too; a source without one needs no such file. ``path`` and
+                  ``test_path`` are files or folders of the user's: runs and checkpoints remember absolute paths
 ``load``          ``load(root, **options)`` gives a :class:`zoo.data.splits.Loaded`. All of ``OPTIONS`` are handed over;
                   ``root`` is the directory where data lies or is downloaded to. Raises ``ConfigError`` for an
                   impossible option and ``DataError`` for data that is missing or damaged

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from zoo.data.splits import Loaded, Split
+from zoo.spec import Column
 
 KIND = "table"
 CLASSES = ("malignant", "benign")
@@ -24,5 +25,5 @@ def load(root: Path) -> Loaded:
 
     table = load_breast_cancer()
     rows = torch.from_numpy(table.data).float()[:, None, None]
-    columns = tuple(str(name) for name in table.feature_names)
-    return Loaded(Split(rows, torch.from_numpy(table.target).long()), columns=columns)
+    columns = tuple(Column(str(name)) for name in table.feature_names)
+    return Loaded(Split(rows, torch.from_numpy(table.target).long()), columns=columns, target="tumour")

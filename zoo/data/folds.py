@@ -1,0 +1,53 @@
+"""Parts of a data set: stratified, and with examples that belong together on one side."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from zoo.errors import ConfigError, DataError
+
+
+def check_fold(folds: int, fold: int) -> None:
+    """Raise ``ConfigError`` for a number of folds, or of a fold, that there cannot be."""
+    if folds < 0 or folds == 1:
+        raise ConfigError(f"data.folds must be at least 2, or 0 for none, not {folds}")
+    if fold < 0 or fold >= max(folds, 1):
+        numbers = f"from 0 to {folds - 1}" if folds else "of data.folds=…, which is 0"
+        raise ConfigError(f"data.fold={fold} is no fold: the numbers are {numbers}")
+
+
+def in_fold(labels: Tensor, groups: Tensor | None, folds: int, fold: int, seed: int) -> Tensor:
+    """Which examples make one of ``folds`` parts, sorted indices; every example is in one of them.
+
+    Classes have their proportions in each part, and examples of a group are in the same: scikit-learn's
+    ``StratifiedKFold`` and ``StratifiedGroupKFold``, shuffled.
+
+    Args:
+        labels: int64 ``(N,)``.
+        groups: int64 ``(N,)``; None where each example stands for itself.
+        folds: how many parts, at least 2.
+        fold: which one, from 0.
+        seed: draws the parts.
+
+    Raises:
+        DataError: fewer examples of a class, or groups, than parts.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # slow to import
+
+    least = min(count for count in labels.bincount().tolist() if count)
+    available = least if groups is None else len(groups.unique())
+    if available < folds:
+        what = "examples of a class" if groups is None else "groups of examples"
+        raise DataError(f"data.folds={folds} needs as many {what}, and there are {available}")
+    chosen = StratifiedKFold if groups is None else StratifiedGroupKFold
+    # of a seed that scikit-learn takes, whatever number is given
+    parts = chosen(folds, shuffle=True, random_state=seed % 2**32).split(labels, labels, groups)
+    return torch.from_numpy(list(parts)[fold][1])
+
+
+def of_groups(labels: Tensor, groups: Tensor, count: int, seed: int) -> Tensor:
+    """Sorted indices of about ``count`` examples, stratified, of whole groups: one of as many parts as that needs, and
+    of at most as many as there are groups; none where there is one group alone."""
+    folds = min(max(round(len(labels) / max(count, 1)), 2), len(groups.unique()))
+    return in_fold(labels, groups, folds, 0, seed) if count and folds > 1 else torch.zeros(0, dtype=torch.long)
