@@ -1,34 +1,16 @@
 """What each column adds to the logits: sums that are the model's own answers, and what cannot be asked for them."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from sklearn import linear_model
+from tables import SPEC, rows
 
 import zoo
 from zoo.models.logistic_regression import LogisticRegression
 from zoo.models.svm import SVM
-from zoo.spec import Column
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-COLUMNS = (Column("age", location=40, scale=10), Column("job", ("none", "clerk", "smith")), Column("sum"))
-MIXED = zoo.DataSpec(
-    (1, 1, 5), 2, ("good", "bad"), (0, 0.5, 0.3, 0.2, 0), (1,) * 5, kind="table", values="mixed", missing=True,
-    columns=COLUMNS,
-)  # fmt: skip
-
-
-def rows(n: int = 12) -> torch.Tensor:
-    """Numbers and categories ``(n, 1, 1, 5)``, of which a job and an age are missing."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(n, 1, 1, 5, generator=generator)
-    x[..., 0, 0, 1:4] = F.one_hot(torch.randint(3, (n,), generator=generator), 3).float()
-    x[0, ..., 1:4] = x[1, ..., 0] = math.nan
-    return x
 
 
 def drawn(model: torch.nn.Module) -> torch.nn.Module:
@@ -51,8 +33,8 @@ def test_contributions_and_offsets_add_up_to_the_probabilities(name):
     pictures = torch.rand(6, 3, 4, 5, generator=torch.Generator().manual_seed(2))
     hidden = torch.rand(12, 1, 1, 5, generator=torch.Generator().manual_seed(3)) < 0.6
     for spec, x, observed in (
-        (MIXED, rows(), None),
-        (MIXED, rows(), hidden),
+        (SPEC, rows(), None),
+        (SPEC, rows(), hidden),
         (PICTURES, pictures, None),
         (PICTURES, pictures, pictures > 0.2),
     ):
@@ -67,7 +49,7 @@ def test_contributions_and_offsets_add_up_to_the_probabilities(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_a_column_adds_what_its_own_cell_says(name):
     """The change of one cell changes its column's contribution alone; what is missing adds nothing."""
-    model, x = drawn(MODELS[name](MIXED)), rows()
+    model, x = drawn(MODELS[name](SPEC)), rows()
     before = zoo.explain(model, x).contributions
     other = x.clone()
     other[:, ..., 4] += 1
@@ -83,8 +65,8 @@ def test_contributions_are_coefficients_times_values():
     x = rows(200).nan_to_num(0.2)
     labels = (x[:, 0, 0, 0] + x[:, 0, 0, 2] > 0).long()
     theirs = linear_model.LogisticRegression(C=1.0).fit(x.flatten(1).numpy(), labels.numpy())
-    model = LogisticRegression(MIXED)
-    mean = torch.tensor(MIXED.mean)
+    model = LogisticRegression(SPEC)
+    mean = torch.tensor(SPEC.mean)
     model.head.weight.data[1] = torch.tensor(theirs.coef_[0])
     model.head.bias.data[1] = float(theirs.intercept_[0]) + mean @ model.head.weight.data[1]
     contributions, offsets = zoo.explain(model, x)
@@ -96,7 +78,7 @@ def test_contributions_are_coefficients_times_values():
     np.testing.assert_allclose(odds, theirs.decision_function(x.flatten(1).numpy()), atol=1e-5)
 
 
-@pytest.mark.parametrize("model", [SVM(MIXED, num_features=8), zoo.create("mlp", PICTURES, hidden_sizes=[4])])
+@pytest.mark.parametrize("model", [SVM(SPEC, num_features=8), zoo.create("mlp", PICTURES, hidden_sizes=[4])])
 def test_what_is_no_sum_over_columns_is_refused(model):
     """A kernel, and layers: the sentence names models whose logits are sums."""
     with pytest.raises(zoo.ZooError, match=r"cannot say what each column adds.*models that can: logistic_regression"):
@@ -105,7 +87,7 @@ def test_what_is_no_sum_over_columns_is_refused(model):
 
 
 def test_what_was_asked_about_is_left_as_it_was():
-    model, x = drawn(LogisticRegression(MIXED)), rows()
+    model, x = drawn(LogisticRegression(SPEC)), rows()
     kept = x.clone()
     contributions, offsets = zoo.explain(model, x)
     contributions += 1

@@ -45,7 +45,7 @@ class Classifier(Model):
     head: nn.Module
     fills_gaps = True
     learns_from_gaps = True
-    takes = ("grey", "real", "binary", "counts")
+    takes = ("grey", "real", "mixed", "binary", "counts")
 
     def __init__(self, spec: DataSpec) -> None:
         super().__init__()
