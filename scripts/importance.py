@@ -77,8 +77,8 @@ def main() -> None:
     for note in splits.notes:
         console.print(terminal.printable(note), soft_wrap=True)
     score, own = importance["score"], importance["own"]
-    title = f"{terminal.printable(options['ckpt'])}: {score} {importance['value']:.4f}, {len(split):,} rows"
-    table = Table("column", f"fall of {score}", *([own] if own else []), title=title)
+    title = terminal.printable(f"{options['ckpt']}: {score} {importance['value']:.4f}, {len(split):,} rows")
+    table = Table("column", f"fall of {score.partition(' ')[0]}", *([own] if own else []), title=title)
     for column in [*table.columns][1:]:
         column.justify = "right"
     for column, row in [*importance["columns"].items()][:SHOWN]:

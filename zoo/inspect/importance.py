@@ -25,7 +25,7 @@ def importance_figure(importance: Mapping[str, Any]) -> Figure:
     drops, stds = ([row[key] for row in shown.values()] for key in ("drop", "std"))
     axes[0].barh(places, drops, xerr=stds, color="#4c78a8", ecolor="black", error_kw={"linewidth": 1})
     score, value = importance["score"], importance["value"]
-    axes[0].set(xlabel=f"fall of {score}, from {value:.3f}", title="Each column in random order")
+    axes[0].set(xlabel=f"fall of {score} from {value:.3f}", title="Each column in random order")
     if own:
         values = [row["own"] for row in shown.values()]
         axes[1].barh(places, values, color=["#f58518" if value < 0 else "#9ecae9" for value in values])

@@ -51,7 +51,7 @@ def measure(model: Model, split: Split, repeats: int = 10, seed: int = 0) -> dic
         seed: of these orders: the same seed gives the same.
 
     Returns:
-        ``score``, its name, ``"AUROC"`` of the last class where there are two, else ``"accuracy"``; its ``value`` with
+        ``score``, its name, ``"AUROC of <last class>"`` where there are two, else ``"accuracy"``; its ``value`` with
         all columns as they are; ``own``, what the model's own numbers are, or None where it has none; and ``columns``
         by name, the most important first: ``drop`` and ``std``, mean and standard deviation of what the score falls by,
         and ``own``, see :func:`own_importance`.
@@ -91,7 +91,7 @@ def measure(model: Model, split: Split, repeats: int = 10, seed: int = 0) -> dic
 
 
 def _score_name(spec: DataSpec) -> str:
-    return "AUROC" if spec.num_classes == 2 else "accuracy"
+    return f"AUROC of {spec.class_names[1]}" if spec.num_classes == 2 else "accuracy"
 
 
 def _score(spec: DataSpec) -> Callable[[Tensor, Tensor], float]:
