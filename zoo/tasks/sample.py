@@ -27,7 +27,7 @@ AT_ONCE = 1000  # examples drawn at a time
 
 @dataclass(frozen=True)
 class Samples:
-    """Examples ``(n, C, H, W)`` as they are stored, their classes, int64 ``(n,)``, where the model has any, and the seed.
+    """Examples ``(n, C, H, W)`` as they are stored, their classes, int64 ``(n,)``, where there are any, and their seed.
 
     ``spec`` is what they are like.
     """
