@@ -218,8 +218,8 @@ def test_one_s_own_table(tmp_path):
     assert len(official.train) == 61
     assert official.test.labels.tolist() == [1, 0]
     assert official.test.images[1].isnan().all()
+    odd = write(tmp_path / "odd.csv", "bought,kind,x", "perhaps,b,1.5")
     with pytest.raises(zoo.DataError, match="'perhaps' is none of the classes"):
-        odd = write(tmp_path / "odd.csv", "bought,kind,x", "perhaps,b,1.5")
         load_splits("table", path=str(path), target="bought", missing=["?"], test_path=str(odd))
 
 
