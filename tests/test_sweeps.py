@@ -278,8 +278,8 @@ def test_each_group_of_folds_has_a_mean_unless_one_failed(multirun):
     assert status == 2
     names = [row[0] for row in rows(said)]
     text = " ".join(names)
-    assert "mean of model=logistic_regression ± s.e." in text
-    assert "mean of model=mlp ± s.e." in text
+    assert "mean ± s.e. of model=logistic_regression" in text
+    assert "mean ± s.e. of model=mlp" in text
     assert "no mean of model=svm: data.fold=1 came to nothing" in said
     means = json.loads((directory / "table.json").read_text())["means"]
     assert [(mean["of"], mean["lacking"]) for mean in means] == [

@@ -266,7 +266,10 @@ def print_table(directory: Path, choices: Mapping[str, Sequence[str]] | None = N
     console().print(table)
     for mean in means:
         if mean.lacking:
-            console().print(f"no mean{mean.of}: {', '.join(mean.lacking)} came to nothing", soft_wrap=True)
+            console().print(
+                f"{' '.join(filter(None, ['no mean', mean.of]))}: {', '.join(mean.lacking)} came to nothing",
+                soft_wrap=True,
+            )
     jobs = [
         {"run": run.name, "failed": reason or None, **values}
         for run, values, reason in zip(runs, found, reasons, strict=True)
@@ -350,11 +353,11 @@ class Mean:
 
     @property
     def of(self) -> str:
-        return f" of {' '.join(self.words)}" if self.words else ""
+        return f"of {' '.join(self.words)}" if self.words else ""
 
     def cells(self, figures: Sequence[Figure]) -> list[str]:
         """Of its row in the table: the mean above its error."""
-        cells = [f"mean{self.of}\n± s.e."]
+        cells = ["\n".join(filter(None, ["mean", "± s.e.", self.of]))]
         for figure in figures:
             mean = self.values.get(figure.key)
             cells.append("" if mean is None else "\n± ".join(format(value, figure.form) for value in mean))

@@ -196,17 +196,14 @@ def describe(metrics: dict[str, Any]) -> list[str]:
         accuracy, nll, ece = (metrics[key] for key in ("accuracy", "nll", "ece"))
         lines.append(f"accuracy {accuracy:.2%}  nll {nll:.4f} nats  ece {ece:.4f}")
     if "positive" in metrics:
-        names = {
-            "auroc": "auroc",
-            "average_precision": "average precision",
-            "brier": "brier",
-            "f1": "f1",
-            "cost": "cost",
-        }
-        shown = {key: f"{name} {metrics[key]:.4f}" for key, name in names.items() if key in metrics}
+        ranked = {"auroc": "auroc", "average_precision": "average precision", "brier": "brier"}
+        decided = {"f1": "f1", **({} if metrics["costs"] == list(binary.EVEN) else {"cost": "cost"})}
+        first, second = (
+            [f"{name} {metrics[key]:.4f}" for key, name in names.items() if key in metrics]
+            for names in (ranked, decided)
+        )
         rule = f"where p({textwrap.shorten(metrics['positive'], 20, placeholder='…')}) > {metrics['threshold']:.3g}"
-        decided = [shown.pop(key) for key in ("f1", "cost") if key in shown]
-        lines += ["  ".join(shown.values()), "  ".join([*decided, rule])]
+        lines += ["  ".join(first), *(["  ".join([*second, rule])] if second else [])]
     if "log_prob" in metrics:
         error = f" ± {metrics['log_prob_se']:.2f}" if "log_prob_se" in metrics else ""
         bits = f"  {metrics['bits_per_dim']:.3f} bits/dim" if "bits_per_dim" in metrics else ""
@@ -308,7 +305,7 @@ def splits_for(
     noun = kinds.find(spec.kind).NOUN
     if not other and splits.fingerprint != source.get("fingerprint", splits.fingerprint):
         if folder is not None and user_path(folder).resolve() != user_path(source.get("path") or ".").resolve():
-            seen = f"another place than the model was trained on, or changed since: {noun}s that it knows may be there"
+            seen = f"another folder or file than in the training, or changed since: {noun}s that it knows may be in it"
             splits = load_splits(**options, root=root, whole=whole, like=spec)
         else:
             seen = (
