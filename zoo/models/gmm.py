@@ -63,7 +63,7 @@ DIRECTIONS = 50  # principal ones of a picture that are modelled in detail, if n
 BLOCK = 1 << 19  # numbers worked on at a time: what stays in a core's cache
 LARGEST_BLOCK = 1 << 22  # where an image has so many that a few alone do not: numbers a component
 MOST_WORK = 1 << 38  # multiplications of decomposing covariances of large pictures, a minute
-WITH_GAPS = 256  # rows with gaps that are worked on at a time: as many are hidden of each as of the one with the most
+GAPS = 1 << 20  # numbers of covariances of rows with gaps that are worked on at a time
 ALIKE = 8  # images that see the same pixels, at least, for these to be worked on together
 PAIRS = 1 << 25  # numbers in the largest table of pairs of directions: 256 MiB
 LEAST = 1e-12  # of the variance of a pixel that never changes, in squared grey value
@@ -399,7 +399,8 @@ class GMM(Density):
         sums: dict[str, Tensor] = {}
         log_components, at_once = self._components_of(group), self._at_once
         if rows.seen is not None:  # those of which as many are hidden side by side
-            order, at_once = rows.seen.sum(1).argsort(dim=0, stable=True), self._with_gaps
+            order = rows.seen.sum(1).argsort(dim=0, stable=True)
+            at_once = max(1, GAPS // (self.num_components * self.size**2))
             rows = rows.at(order)
             weights, shares = (None if part is None else part[order] for part in (weights, shares))
         for number, part in enumerate(rows.split(at_once)):
@@ -425,11 +426,6 @@ class GMM(Density):
             sums = {key: value + sums[key] if sums else value for key, value in new.items()}
         return sums
 
-    @property
-    def _with_gaps(self) -> int:
-        """How many rows with gaps to work on at a time, each of which may hide all entries."""
-        return max(1, min(WITH_GAPS, LARGEST_BLOCK // (self.num_components * self.size**2)))
-
     @torch.no_grad()
     def maximize(self, statistics: dict[str, Tensor]) -> None:
         counts = statistics["counts"]
@@ -444,7 +440,7 @@ class GMM(Density):
         self.logits[group] = counts.log()
         floor = torch.full_like(sums["first"], self.floor)
         if "seen" in sums:
-            floor = floor * sums["seen"] / counts[:, None]
+            floor = torch.where(alive[:, None], floor * sums["seen"] / counts[:, None], floor)
         shift = self.covariance.maximize(sums | {"counts": counts}, group, alive, floor)
         self.mean[group, alive] += shift.to(self.mean.dtype)[alive]
         if self.categories is not None:
