@@ -103,10 +103,12 @@ def test_the_likelihood_of_em_is_of_what_is_seen(table):
     assert float(statistics["images"]) == pytest.approx(60)
 
 
-def test_who_cannot_learn_from_gaps_says_so():
-    spec = zoo.DataSpec((1, 4, 6), 3, mean=(0.0,), kind="sequence", values="real", missing=True)
-    with pytest.raises(zoo.ConfigError, match="hmm cannot be trained on data of which values are missing"):
-        zoo.EMLearner(zoo.create("hmm", spec))
+@pytest.mark.parametrize(("name", "learner"), [("hmm", zoo.EMLearner), ("m2", zoo.LikelihoodLearner)])
+def test_who_cannot_learn_from_gaps_says_so(name, learner):
+    model = zoo.create(name, zoo.DataSpec((1, 8, 8), 3, missing=True))
+    words = f"{name} cannot be trained on data of which values are missing; models that can: .*naive_bayes.*vae"
+    with pytest.raises(zoo.ConfigError, match=words):
+        learner(model)
 
 
 def test_what_cannot_be_asked_of_examples_with_gaps_is_refused():

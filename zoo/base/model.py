@@ -33,6 +33,7 @@ class Model(nn.Module):
         bytes_an_example: what training by gradient keeps of each example of a batch, of models that keep a lot.
         lighter: what makes it smaller for large examples, to end an error message.
         takes: the kinds of values it can be made for, see :attr:`zoo.DataSpec.values`.
+        kinds: the kinds of examples it can be made for, see :mod:`zoo.data.kinds`; None: any.
     """
 
     spec: DataSpec
@@ -45,6 +46,7 @@ class Model(nn.Module):
     encodes_gaps: bool = False
     learns_from_gaps: bool = False
     takes: tuple[str, ...] = ("grey",)
+    kinds: tuple[str, ...] | None = None
     bytes_an_example: float = 0.0
     lighter: str = "a smaller data.image_size makes it fit"
 

@@ -615,8 +615,9 @@ class GMM(Density):
 
     def _examples(self, numbers: Tensor, categories: Tensor | None) -> Tensor:
         """Examples ``(n, C, H, W)`` of their numbers and entries of categories, None without any."""
-        flat = numbers if self.categories is None else self.categories.joined(numbers, categories)
-        return flat.unflatten(1, self.spec.shape)
+        if self.categories is not None and categories is not None:
+            numbers = self.categories.joined(numbers, categories)
+        return numbers.unflatten(1, self.spec.shape)
 
     def _draw_categories(self, which: Tensor, generator: torch.Generator | None) -> Tensor | None:
         return None if self.categories is None else self.categories.draw(which, generator)
