@@ -78,7 +78,9 @@ def written_out(model, group):
 
 def log_normal(x, mean, covariance):
     d = x - mean
-    return -0.5 * (d @ np.linalg.solve(covariance, d) + np.linalg.slogdet(covariance)[1] + len(x) * math.log(2 * math.pi))
+    return -0.5 * (
+        d @ np.linalg.solve(covariance, d) + np.linalg.slogdet(covariance)[1] + len(x) * math.log(2 * math.pi)
+    )
 
 
 def expected(x, seen, mean, covariance):
@@ -149,8 +151,7 @@ def test_a_step_is_the_written_out_one(covariance):
         for row in flat[labels.numpy() == group]:
             seen = ~np.isnan(row)
             log_joint = np.log(weights) + [
-                log_normal(row[seen], m[seen], c[np.ix_(seen, seen)])
-                for m, c in zip(means, covariances, strict=True)
+                log_normal(row[seen], m[seen], c[np.ix_(seen, seen)]) for m, c in zip(means, covariances, strict=True)
             ]
             evidence = np.logaddexp.reduce(log_joint)
             likelihood += evidence
@@ -231,21 +232,21 @@ PATTERNS = (
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("covariance", COVARIANCES)
 def test_the_likelihood_never_falls(covariance, pattern, hidden):
-    for seed in range(4):
+    for seed in range(2):
         spec = numbers()
-        x, labels = rows(spec, 150, seed, share=0.2)
+        x, labels = rows(spec, 100, seed, share=0.2)
         x = with_pattern(x, labels, pattern)
-        labels = torch.where(torch.arange(150) % 4 > 0, -1, labels) if hidden else labels
+        labels = torch.where(torch.arange(100) % 4 > 0, -1, labels) if hidden else labels
         model = started(spec, x, labels, covariance=covariance)
         values, alive = [], []
-        for _ in range(20):
+        for _ in range(15):
             total = summed(model, x, labels)
             model.maximize(total)
             values.append(float(total["log_likelihood"]))
             counts = total["counts"]  # a dead component is put elsewhere, at a price
             alive.append(bool((counts > DEAD * counts.sum(1, keepdim=True) / counts.shape[1]).all()))
         gains = np.diff(values)[alive[:-1]]
-        assert sum(alive) > 15
+        assert sum(alive) > 11
         assert gains.min() >= -1e-8 * np.abs(values).max(), (seed, gains.min())
         assert gains.max() > 1e-3
 
@@ -254,13 +255,13 @@ def test_the_likelihood_never_falls(covariance, pattern, hidden):
 @pytest.mark.parametrize("alpha", [1.0, 1e-12])
 def test_with_categories_the_penalised_likelihood_never_falls(name, alpha):
     """The likelihood times ∏ p_c^α; as α goes to 0, the likelihood itself."""
-    for seed in range(4):
+    for seed in range(2):
         spec = mixed()
         x, labels = rows(spec, 150, seed, share=0.2)
         labels = torch.where(torch.arange(150) % 3 > 0, -1, labels)
         model = started(spec, x, labels, name, alpha=alpha)
         values = []
-        for _ in range(25):
+        for _ in range(15):
             penalty = alpha * float(model.categories.log_p().detach().sum())
             values.append(em_step(model, x, labels) + (penalty if alpha == 1.0 else 0.0))
         gains = np.diff(values)

@@ -215,7 +215,7 @@ class GMM(Density):
         if observed is None:
             y, rest = self._project(values)
             return _Rows(y, None, categories), rest
-        seen, known = self._parts(self._whole(observed))
+        seen, known = self._parts(observed)
         y = torch.where(seen, values - self.centre, 0)
         if self.categories is not None:
             categories = torch.where(known, categories, 0)
@@ -557,7 +557,7 @@ class GMM(Density):
         What depends on the seen entries alone is found once for them all."""
         every = torch.arange(self.groups * self.num_components, device=x.device).view(self.groups, -1)
         which = every[list(groups)].flatten()
-        (values, categories), (observed, known) = self._parts(x), self._parts(self._whole(observed))
+        (values, categories), (observed, known) = self._parts(x), self._parts(observed)
         result = values.new_empty(len(x), len(which))
         for rows in self._alike(observed, self._few(len(which))):
             seen = observed[rows[:, 0]]
@@ -570,10 +570,6 @@ class GMM(Density):
             return result
         log_p = self.categories.log_p().flatten(0, 1)[which]
         return result + self.categories.log_prob(torch.where(known, categories, 0), log_p)
-
-    def _whole(self, observed: Tensor) -> Tensor:
-        """What is seen, columns of categories as a whole."""
-        return observed if self.categories is None else self.categories.whole(observed)
 
     def _alike(self, observed: Tensor, at_once: int) -> Iterator[Tensor]:
         """Indices ``(P, n)`` of images, ``at_once`` at most, all n of a row with the same seen pixels, which makes one
@@ -638,9 +634,7 @@ class GMM(Density):
         return self.possible(self._examples(torch.cat(drawn), self._draw_categories(which, generator)))
 
     def impute(self, x: Tensor, observed: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
-        """Exact conditional samples ``(n, B, C, H, W)``, of what is possible: a component, then what it hides. A column
-        of categories is drawn as a whole."""
-        observed = self._whole(observed)
+        """Exact conditional samples ``(n, B, C, H, W)``, of what is possible: a component, then what it hides."""
         posterior = self._posterior(x, observed).exp()
         which = torch.multinomial(posterior, n, replacement=True, generator=generator).T.flatten()
         generator = generator or torch.default_generator
@@ -650,7 +644,6 @@ class GMM(Density):
 
     def conditional_mean(self, x: Tensor, observed: Tensor) -> Tensor:
         """E[x | seen entries], ``(B, C, H, W)``, exact but for components of a probability below 1e-6."""
-        observed = self._whole(observed)
         posterior = self._posterior(x, observed).exp()
         posterior = torch.where(posterior < 1e-6, 0, posterior)
         rows, which = posterior.nonzero(as_tuple=True)
