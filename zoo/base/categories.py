@@ -17,6 +17,14 @@ from torch import Tensor, nn
 from zoo.spec import DataSpec
 
 
+def whole(observed: Tensor, spec: DataSpec) -> Tensor:
+    """What is seen, bool ``(B, C, H, W)``, where a column of categories of which an entry is hidden is hidden whole."""
+    seen = observed.clone()
+    for places in spec.categories:
+        seen[..., places] = observed[..., places].all(-1, keepdim=True)
+    return seen
+
+
 class Categories(nn.Module):
     """The distributions of all columns of categories of a table, for each of some components.
 
@@ -30,14 +38,12 @@ class Categories(nn.Module):
 
     numbers: Tensor
     entries: Tensor
-    column: Tensor
 
     def __init__(self, spec: DataSpec, *components: int) -> None:
         super().__init__()
         self.widths = [places.stop - places.start for places in spec.categories]
-        column = [number for number, width in enumerate(self.widths) for _ in range(width)]
         entries = [entry for places in spec.categories for entry in range(places.start, places.stop)]
-        for name, values in (("numbers", spec.numbers), ("entries", entries), ("column", column)):
+        for name, values in (("numbers", spec.numbers), ("entries", entries)):
             self.register_buffer(name, torch.tensor(values, dtype=torch.long), persistent=False)
         self.logits = nn.Parameter(torch.zeros(*components, len(entries)))
 
@@ -51,14 +57,6 @@ class Categories(nn.Module):
         """Flat examples of their :meth:`parts`."""
         whole = numbers.new_empty(len(numbers), len(self.numbers) + len(self.entries))
         return whole.index_copy(1, self.numbers, numbers).index_copy(1, self.entries, categories)
-
-    def whole(self, observed: Tensor) -> Tensor:
-        """What is seen, bool ``(B, C, H, W)``, where a column of which an entry is hidden is hidden as a whole."""
-        flat = observed.flatten(1)
-        hidden = (~flat[:, self.entries]).to(self.logits.dtype)
-        columns = hidden.new_zeros(len(hidden), len(self.widths)).index_add(1, self.column, hidden)
-        seen = flat.index_copy(1, self.entries, columns[:, self.column] == 0)
-        return seen.view_as(observed)
 
     # Distributions
 

@@ -63,7 +63,7 @@ DIRECTIONS = 50  # principal ones of a picture that are modelled in detail, if n
 BLOCK = 1 << 19  # numbers worked on at a time: what stays in a core's cache
 LARGEST_BLOCK = 1 << 22  # where an image has so many that a few alone do not: numbers a component
 MOST_WORK = 1 << 38  # multiplications of decomposing covariances of large pictures, a minute
-WITH_GAPS = 256  # rows with gaps that are worked on at a time: as many are hidden of each as of the one with the most
+GAPS = 1 << 20  # numbers of covariances of rows with gaps that are worked on at a time
 ALIKE = 8  # images that see the same pixels, at least, for these to be worked on together
 PAIRS = 1 << 25  # numbers in the largest table of pairs of directions: 256 MiB
 LEAST = 1e-12  # of the variance of a pixel that never changes, in squared grey value
@@ -215,7 +215,7 @@ class GMM(Density):
         if observed is None:
             y, rest = self._project(values)
             return _Rows(y, None, categories), rest
-        seen, known = self._parts(self._whole(observed))
+        seen, known = self._parts(observed)
         y = torch.where(seen, values - self.centre, 0)
         if self.categories is not None:
             categories = torch.where(known, categories, 0)
@@ -399,7 +399,8 @@ class GMM(Density):
         sums: dict[str, Tensor] = {}
         log_components, at_once = self._components_of(group), self._at_once
         if rows.seen is not None:  # those of which as many are hidden side by side
-            order, at_once = rows.seen.sum(1).argsort(dim=0, stable=True), self._with_gaps
+            order = rows.seen.sum(1).argsort(dim=0, stable=True)
+            at_once = max(1, GAPS // (self.num_components * self.size**2))
             rows = rows.at(order)
             weights, shares = (None if part is None else part[order] for part in (weights, shares))
         for number, part in enumerate(rows.split(at_once)):
@@ -425,11 +426,6 @@ class GMM(Density):
             sums = {key: value + sums[key] if sums else value for key, value in new.items()}
         return sums
 
-    @property
-    def _with_gaps(self) -> int:
-        """How many rows with gaps to work on at a time, each of which may hide all entries."""
-        return max(1, min(WITH_GAPS, LARGEST_BLOCK // (self.num_components * self.size**2)))
-
     @torch.no_grad()
     def maximize(self, statistics: dict[str, Tensor]) -> None:
         counts = statistics["counts"]
@@ -444,7 +440,7 @@ class GMM(Density):
         self.logits[group] = counts.log()
         floor = torch.full_like(sums["first"], self.floor)
         if "seen" in sums:
-            floor = floor * sums["seen"] / counts[:, None]
+            floor = torch.where(alive[:, None], floor * sums["seen"] / counts[:, None], floor)
         shift = self.covariance.maximize(sums | {"counts": counts}, group, alive, floor)
         self.mean[group, alive] += shift.to(self.mean.dtype)[alive]
         if self.categories is not None:
@@ -561,7 +557,7 @@ class GMM(Density):
         What depends on the seen entries alone is found once for them all."""
         every = torch.arange(self.groups * self.num_components, device=x.device).view(self.groups, -1)
         which = every[list(groups)].flatten()
-        (values, categories), (observed, known) = self._parts(x), self._parts(self._whole(observed))
+        (values, categories), (observed, known) = self._parts(x), self._parts(observed)
         result = values.new_empty(len(x), len(which))
         for rows in self._alike(observed, self._few(len(which))):
             seen = observed[rows[:, 0]]
@@ -574,10 +570,6 @@ class GMM(Density):
             return result
         log_p = self.categories.log_p().flatten(0, 1)[which]
         return result + self.categories.log_prob(torch.where(known, categories, 0), log_p)
-
-    def _whole(self, observed: Tensor) -> Tensor:
-        """What is seen, columns of categories as a whole."""
-        return observed if self.categories is None else self.categories.whole(observed)
 
     def _alike(self, observed: Tensor, at_once: int) -> Iterator[Tensor]:
         """Indices ``(P, n)`` of images, ``at_once`` at most, all n of a row with the same seen pixels, which makes one
@@ -642,9 +634,7 @@ class GMM(Density):
         return self.possible(self._examples(torch.cat(drawn), self._draw_categories(which, generator)))
 
     def impute(self, x: Tensor, observed: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
-        """Exact conditional samples ``(n, B, C, H, W)``, of what is possible: a component, then what it hides. A column
-        of categories is drawn as a whole."""
-        observed = self._whole(observed)
+        """Exact conditional samples ``(n, B, C, H, W)``, of what is possible: a component, then what it hides."""
         posterior = self._posterior(x, observed).exp()
         which = torch.multinomial(posterior, n, replacement=True, generator=generator).T.flatten()
         generator = generator or torch.default_generator
@@ -654,7 +644,6 @@ class GMM(Density):
 
     def conditional_mean(self, x: Tensor, observed: Tensor) -> Tensor:
         """E[x | seen entries], ``(B, C, H, W)``, exact but for components of a probability below 1e-6."""
-        observed = self._whole(observed)
         posterior = self._posterior(x, observed).exp()
         posterior = torch.where(posterior < 1e-6, 0, posterior)
         rows, which = posterior.nonzero(as_tuple=True)

@@ -112,7 +112,7 @@ class NaiveBayes(Density):
             terms = torch.cat([terms, categories * self.categories.log_p()[group]], 1)
         if observed is None:
             return terms
-        seen, known = self._parts(self._whole(observed).flatten(1))
+        seen, known = self._parts(observed.flatten(1))
         return torch.where(seen if self.categories is None else torch.cat([seen, known], 1), terms, 0)
 
     def contributions(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
@@ -135,10 +135,6 @@ class NaiveBayes(Density):
     def _parts(self, flat: Tensor) -> tuple[Tensor, Any]:
         """The entries of flat examples that are no categories, and those that are, None without any."""
         return (flat, None) if self.categories is None else self.categories.parts(flat)
-
-    def _whole(self, observed: Tensor) -> Tensor:
-        """What is seen, columns of categories as a whole."""
-        return observed if self.categories is None else self.categories.whole(observed)
 
     def _of_numbers(self, statistics: Sequence[float], dtype: torch.dtype = torch.float32) -> Tensor:
         """Statistics of the data's description, one an entry that is no category, ``(D,)``."""
@@ -237,9 +233,7 @@ class NaiveBayes(Density):
         return values.unflatten(1, self.spec.shape)
 
     def impute(self, x: Tensor, observed: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
-        """Exact conditional samples ``(n, B, C, H, W)``: the class by its posterior, hidden entries given the class; a
-        column of categories as a whole."""
-        observed = self._whole(observed)
+        """Exact conditional samples ``(n, B, C, H, W)``: the class by its posterior, hidden entries given the class."""
         posterior = self.classify(x, observed).exp()
         groups = torch.multinomial(posterior, n, replacement=True, generator=generator).T.flatten()
         drawn = self.possible(self._draw(groups, generator)).unflatten(0, (n, len(x)))
@@ -247,7 +241,6 @@ class NaiveBayes(Density):
 
     def conditional_mean(self, x: Tensor, observed: Tensor) -> Tensor:
         """E[x | seen pixels], ``(B, C, H, W)``, exact."""
-        observed = self._whole(observed)
         mean = self.classify(x, observed).exp() @ self._means()
         return torch.where(observed, x, mean.unflatten(1, self.spec.shape))
 
