@@ -27,13 +27,12 @@ python scripts/impute.py ckpt=<file or run directory> [images or folders] [key=v
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from zoo.command import command, parse
 from zoo.data import sources
 from zoo.errors import ConfigError
-from zoo.files import user_path
+from zoo.files import output_file, user_path
 
 DEFAULTS: dict[str, Any] = {
     "ckpt": ..., "data": None, "path": None, "root": None, "mask": "mcar", "missing": 0.5, "n": 19, "classifier": None,
@@ -52,19 +51,6 @@ RULES = {
 SHOWN = 10  # images in the picture
 
 
-def picture_file(text: str, name: str) -> Path:
-    """The PNG that ``out=text`` stands for: ``name`` in a folder, or itself. Raises ``ConfigError`` for other files."""
-    out = user_path(text)
-    if out.is_dir():
-        return out / name
-    if out.suffix not in ("", ".png"):
-        raise ConfigError(f"out={text}: the picture is a PNG, and its name ends with .png")
-    folder = out if text.endswith("/") else out.parent
-    if not folder.is_dir():
-        raise ConfigError(f"out={text}: the folder {folder} does not exist")
-    return out.with_suffix(".png")
-
-
 @command
 def main() -> None:
     options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
@@ -72,7 +58,7 @@ def main() -> None:
     if mask not in ("mcar", "block") and options["missing"] != 0.5:
         raise ConfigError(f"mask={mask} hides half of an image: missing={options['missing']} is for mcar and block")
     name = f"imputed-{mask}-seed{seed}.png"
-    out = picture_file(options["out"], name) if options["out"] else None
+    out = output_file(options["out"], name) if options["out"] else None
     import torch
     from rich.table import Table
 
@@ -85,8 +71,7 @@ def main() -> None:
     from zoo.tasks.impute import describe, measure, observed_mask, picture
 
     if out is None:
-        kept = checkpoint.locate(options["ckpt"])
-        out = (kept if kept.is_dir() else kept.parent) / name
+        out = checkpoint.folder(options["ckpt"]) / name
     model, source = registry.load_with_source(options["ckpt"], options["ema"])
     model.spec.check_kind("image", "pixels are hidden and filled in")
     classifier = registry.load(options["classifier"], options["ema"]) if options["classifier"] else None

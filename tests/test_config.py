@@ -326,6 +326,8 @@ OBSERVED_IN_DATA = {
     "data.train_size": ("50", lambda m: len(m.splits.train)),
     "data.labels": ("20", lambda m: m.splits.train.labels.min().item()),
     "data.split_seed": ("5", lambda m: m.splits.val.images.sum().item()),
+    "data.folds": ("3", lambda m: len(m.splits.test)),
+    "data.train_classes": ("[3]", lambda m: m.splits.train.labels.max().item()),
     "data.augment.shift": ("2", lambda m: next(iter(m.train_dataloader()))[0].tolist()),
     "data.augment.flip": ("true", lambda m: next(iter(m.train_dataloader()))[0].tolist()),
     "data.augment.erase": ("1", lambda m: next(iter(m.train_dataloader()))[0].tolist()),
@@ -339,6 +341,19 @@ OBSERVED_IN_FOLDER = {  # of a folder with pictures dark on light, in two classe
     "data.frame": ("ink", lambda m: m.splits.train.images.float().mean().item()),
     "data.invert": ("never", lambda m: m.spec.mean[0] > 0.5),
     "data.root": ("{folder}/elsewhere", lambda m: None),
+}
+OBSERVED_IN_TABLE = {  # of a file of one's own
+    "data.path": ("{folder}/other.csv", lambda m: len(m.splits.train) + len(m.splits.test)),
+    "data.target": ("code", lambda m: m.spec.num_classes),
+    "data.test_path": ("{folder}/other.csv", lambda m: len(m.splits.test)),
+    "data.missing": ("['1']", lambda m: m.spec.missing),
+    "data.categories": ("[code]", lambda m: m.spec.shape),
+    "data.drop": ("[code]", lambda m: m.spec.shape),
+    "data.groups": ("code", lambda m: m.spec.shape),
+    "data.positive": ("no", lambda m: m.spec.class_names),
+    "data.indicators": ("true", lambda m: m.spec.shape),  # of what data.missing takes for missing
+    "data.costs": ("[1, 5]", lambda m: m.costs),
+    "data.fold": ("1", lambda m: m.splits.test.images.nansum().item()),
 }
 OBSERVED_IN_MODEL = {
     "svm.kernel": "linear", "svm.num_features": "64", "svm.bandwidth": "0.7", "svm.seed": "3",
@@ -448,7 +463,14 @@ def test_every_key_has_a_row():
             prefix = path.stem if group in ("model", "learner") else group
             keys |= {f"{prefix}.{key}" for key, _ in _leaves(content)}
     keys = {key for key in keys if not re.fullmatch(r"\w+\.name", key)}  # the option of the group itself
-    known = OBSERVED_IN_DATA | OBSERVED_IN_FOLDER | OBSERVED_IN_MODEL | OBSERVED_IN_RUN | OBSERVED_ELSEWHERE
+    known = (
+        OBSERVED_IN_DATA
+        | OBSERVED_IN_FOLDER
+        | OBSERVED_IN_TABLE
+        | OBSERVED_IN_MODEL
+        | OBSERVED_IN_RUN
+        | OBSERVED_ELSEWHERE
+    )
     assert keys == set(known)
 
 
@@ -481,6 +503,24 @@ def test_folder_key_is_observed(key, folder, tmp_path):
         assert list((folder / "elsewhere").rglob("images.npy"))
     else:
         assert observe(changed) != observe(_data(*options))
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tables")
+    for name, rows in (("rows", 60), ("other", 45)):
+        lines = [f"{row * 0.5},{row % 5},{'yes' if row % 3 else 'no'}" for row in range(rows)]
+        (folder / f"{name}.csv").write_text("\n".join(["size,code,bought", *lines]) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("key", OBSERVED_IN_TABLE)
+def test_table_key_is_observed(key, tables):
+    value, observe = OBSERVED_IN_TABLE[key]
+    options = ["data=table", f"data.path={tables}/rows.csv", "data.target=bought", "data.val_size=0"]
+    beside = {"data.fold": ["data.folds=3"], "data.indicators": ["data.missing=['1']"]}
+    options += beside.get(key, [])
+    assert observe(_data(*options, f"{key}={value.format(folder=tables)}")) != observe(_data(*options))
 
 
 @pytest.mark.parametrize("key", OBSERVED_IN_MODEL)

@@ -319,7 +319,7 @@ def test_judge(tmp_path):
     assert [row["p_value"] for row in answer] == p_values(known, scores).tolist()
     assert answer[1]["p_value"] == 0.01
     assert judge(detector, calibration, paths, 0.1, invert="always")[1]["score"] < answer[1]["score"]  # black is nearer
-    with pytest.raises(ZooError, match="needs 999 normal images"):
+    with pytest.raises(ZooError, match="needs 999 normal examples"):
         judge(detector, calibration, paths, alarm=0.001)
 
 
@@ -430,6 +430,6 @@ def test_command_errors(run, tmp_path, capsys):
     assert "is what the model was trained on" in refused(capsys, f"ckpt={run}", "against=digits")
     assert "nowhere does not exist" in refused(capsys, f"ckpt={run}", "nowhere.png", "json=nowhere/x.json")
     assert "a whole number is needed, such as 0" in refused(capsys, f"ckpt={run}", "nowhere.png", "images=x")
-    assert "needs 999 normal images" in refused(capsys, f"ckpt={run}", str(ROOT / "results"), "alarm=0.001")
+    assert "needs 999 normal examples" in refused(capsys, f"ckpt={run}", str(ROOT / "results"), "alarm=0.001")
     with pytest.raises(DataError, match="the images are 3×28×28, the model was made for 1×28×28"):
         fit(zoo.load(run), load_splits("digits").train)(torch.zeros(1, 3, 28, 28, dtype=torch.uint8))

@@ -13,7 +13,8 @@ from zoo.spec import DataSpec
 class Normalize(nn.Module):
     """``(x - mean) / std`` with the statistics of the training data, as one multiply-add.
 
-    Where the data has gaps, a missing value (NaN) becomes the mean before anything is computed from it.
+    Where the data has gaps, a missing value (NaN) becomes the mean before anything is computed from it, which is the
+    frequency in the entry of a category.
     """
 
     scale: Tensor
@@ -45,7 +46,7 @@ class Classifier(Model):
     head: nn.Module
     fills_gaps = True
     learns_from_gaps = True
-    takes = ("grey", "real", "binary", "counts")
+    takes = ("grey", "real", "mixed", "binary", "counts")
 
     def __init__(self, spec: DataSpec) -> None:
         super().__init__()

@@ -83,12 +83,18 @@ def load(
             raise DataError(f"{where} is damaged: {error}\n{published.REMEDY}") from error
         return checked(contents, where)
 
+    def is_right(content: bytes) -> bool:
+        try:
+            return len(unpacked(content, url)) > 0
+        except DataError:
+            return False
+
     for place in (root / folder, root):
         paths = [published.first_file(place / name) for name in files]
         if all(paths):
             return checked({name: _bytes(path) for name, path in zip(files, paths, strict=True) if path}, place)
     path = published.first_file(root / folder / archive, root / archive)
-    path = path or published.fetch([url], root / folder / archive, lambda content: unpacked(content, url) is not None)
+    path = path or published.fetch([url], root / folder / archive, is_right)
     return unpacked(_bytes(path), path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ from zoo.spec import DataSpec
 GROUPS, COMPONENTS = 10, 16  # classes, and components of a class, that are shown at most
 SAMPLES = 8  # in a row of samples
 STRANGEST = 5  # cells of a row that are shown
+MOST_COLUMNS, ACROSS, MOST_CATEGORIES = 20, 4, 6  # of a table: columns, panels side by side, categories that are shown
+LEAST_SAMPLES = 1000  # that a distribution is drawn of
 TILE = 0.8  # inches an image is wide
 
 if TYPE_CHECKING:
@@ -209,7 +212,7 @@ def cost_figure(scores: Tensor, labels: Tensor, metrics: Mapping[str, Any]) -> F
     axes.plot(threshold, cost, "o", color=ORANGE, markersize=8, label=_threshold(metrics), clip_on=False)
     name, (first, second) = short(metrics["positive"]), metrics["costs"]
     axes.set(
-        xlabel=f"threshold of the probability of {name}", ylabel="cost of an example",
+        xlabel=f"threshold of the probability of {name}", ylabel="cost per example",
         xlim=(0, 1), ylim=(0, 1.05 * float(costs.max()) or 1),
         title=f"Cost {cost:.4f}: {second:g} where {name} is missed, {first:g} where falsely seen",
     )  # fmt: skip
@@ -321,10 +324,13 @@ def generative_figures(model: Model, split: Split) -> dict[str, Figure]:
 
     ``samples``, the same ones at each call, of each class where there are classes; ``components``: mean images and
     weights of a mixture; ``states``: the most probable state sequence of a few images of ``split``; ``transitions``:
-    between these states, a matrix a class. At most 10 classes with 16 components each are shown.
+    between these states, a matrix a class. At most 10 classes with 16 components each are shown. Of a table, in place
+    of pictures, ``columns``: how the cells of samples are distributed, and those of ``split``.
     """
 
     figures = {}
+    if model.spec.kind == "table":
+        return {"columns": columns_figure(model, split)} if capability.can(model, "sample") else {}
     with evaluating(model):
         if capability.can(model, "sample"):
             figures["samples"] = samples_figure(model)
@@ -337,6 +343,50 @@ def generative_figures(model: Model, split: Split) -> dict[str, Figure]:
         if hasattr(model, "transition_matrix"):
             figures["transitions"] = transitions_figure(model.transition_matrix(), _group_names(model))
     return figures
+
+
+def columns_figure(model: Model, split: Split, seed: int = 0) -> Figure:
+    """Cells of a split, and as many of samples, always the same: a panel for each of the first 20 columns. Numbers are
+    shown from their 1st to their 99th percentile in the split, of categories the six most frequent ones."""
+    table = kinds.find("table")
+    drawn = sample(model, max(len(split), LEAST_SAMPLES), generator=capability.seeded(model, seed))
+    real, made = (table.cells(stored, model.spec) for stored in (split.images, table.encode(drawn)))  # type: ignore
+    names = list(real)[:MOST_COLUMNS]
+    texts = {column.name for column in model.spec.columns if column.categories}
+    rows = -(-len(names) // ACROSS)
+    figure = _figure(2.6 * ACROSS, 1.9 * rows + 0.5)
+    panels = figure.subplots(rows, ACROSS, squeeze=False).flat
+    for axes, name in itertools.zip_longest(panels, names):
+        if name is None:
+            axes.set_axis_off()
+            continue
+        cells = [side[name].dropna() for side in (real, made)]
+        axes.set_title(textwrap.shorten(str(name), 28, placeholder="…"), fontsize=9)
+        axes.tick_params(labelsize=7)
+        axes.spines[["top", "right"]].set_visible(False)
+        if name in texts:
+            _draw_categories(axes, cells)
+        elif len(cells[0]):
+            bins = np.histogram_bin_edges(cells[0], 20, tuple(np.percentile(cells[0], (1, 99))))
+            axes.hist(cells[0], bins, density=True, color="#9ecae9")
+            axes.hist(cells[1], bins, density=True, histtype="step", color="#f58518", linewidth=1.5)
+            axes.set_yticks([])
+    from matplotlib.patches import Patch
+
+    handles = [Patch(color="#9ecae9", label="test rows"), Patch(fill=False, edgecolor="#f58518", label="samples")]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+def _draw_categories(axes: Any, cells: list[Any]) -> None:
+    """Shares of the most frequent categories, in the data and in samples."""
+    shares = [side.value_counts(normalize=True) for side in cells]
+    shown = list(shares[0].index[:MOST_CATEGORIES])[::-1]
+    places = np.arange(len(shown))
+    real, made = ([side.get(category, 0.0) for category in shown] for side in shares)
+    axes.barh(places, real, 0.8, color="#9ecae9")
+    axes.barh(places, made, 0.8, fill=False, edgecolor="#f58518", linewidth=1.2)
+    axes.set_yticks(places, [textwrap.shorten(category, 18, placeholder="…") for category in shown])
 
 
 def _group_names(model: Model) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ def threshold(calibration: Tensor, alarm: float) -> float:
     allowed = math.floor(alarm * (n + 1) + 1e-9)  # how many of n + 1 may be flagged
     if not allowed:
         needed = math.ceil(1 / alarm - 1e-9) - 1
-        raise ZooError(f"a false-alarm rate of {alarm:g} needs {needed} normal images at least to be kept, not {n}")
+        raise ZooError(f"a false-alarm rate of {alarm:g} needs {needed} normal examples at least to be kept, not {n}")
     return float(calibration.sort()[0][n - allowed])
 
 
@@ -121,9 +121,9 @@ def _checked(normal: Tensor, strange: Tensor) -> tuple[Tensor, Tensor]:
 def _number(scores: Tensor, which: str) -> Tensor:
     """As float64 on the CPU: not every accelerator has it. Raises ``ZooError`` for none, and for NaN."""
     if scores.dim() != 1 or len(scores) == 0:
-        raise ZooError(f"the scores of {which} images must be a vector with an entry at least: {tuple(scores.shape)}")
+        raise ZooError(f"the scores of {which} examples must be a vector with an entry at least: {tuple(scores.shape)}")
     if scores.isnan().any():
-        raise ZooError(f"{int(scores.isnan().sum())} of {len(scores)} {which} images have a score that is no number")
+        raise ZooError(f"{int(scores.isnan().sum())} of {len(scores)} {which} examples have a score that is no number")
     return scores.detach().cpu().double()
 
 

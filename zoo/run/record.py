@@ -146,7 +146,7 @@ def draw(
     figures, log_proba = {}, evaluation.log_proba
     if isinstance(model, Latent):  # TensorBoard has had these each epoch; the files are to show what is kept
         draw_latents(model, data.splits.val or data.splits.train.labelled(), run / "figures")
-    else:
+    if not isinstance(model, Latent) or model.spec.kind != "image":
         figures = {f"model/{name}": figure for name, figure in generative_figures(model, data.splits.test).items()}
     if log_proba is not None:
         drawn = classifier_figures(log_proba, data.splits.test.labels, evaluation.metrics, model.spec)

@@ -250,12 +250,17 @@ def _in_units(values: Tensor, column: Column) -> Tensor:
     return (values * column.scale + column.location).round(decimals=DIGITS - math.floor(math.log10(column.scale)))
 
 
-def write(stored: Tensor, labels: Tensor | None, spec: DataSpec, folder: Path) -> list[str]:
-    """Write ``folder/rows.csv``: the columns, and the name of the class behind them, if there are any."""
+def csv_text(stored: Tensor, labels: Tensor | None, spec: DataSpec) -> str:
+    """A CSV file: the columns, and the name of the class behind them, if there are any."""
     frame = cells(stored, spec)
     if labels is not None:
         frame[spec.target or LABEL] = [spec.class_names[label] for label in labels.tolist()]
-    write_text(folder / "rows.csv", frame.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+    return frame.to_csv(index=False, float_format="%.9g", lineterminator="\n")
+
+
+def write(stored: Tensor, labels: Tensor | None, spec: DataSpec, folder: Path) -> list[str]:
+    """Write ``folder/rows.csv``, see :func:`csv_text`."""
+    write_text(folder / "rows.csv", csv_text(stored, labels, spec))
     return ["rows.csv"]
 
 
