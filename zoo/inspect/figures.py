@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +39,8 @@ if TYPE_CHECKING:
 def classifier_figures(
     log_proba: Tensor, labels: Tensor, metrics: Mapping[str, Any], spec: DataSpec
 ) -> dict[str, Figure]:
-    """What a classifier does on a test split, by name: ``confusion`` and ``reliability``; of two classes also ``cost``
-    and, where both are there, ``roc`` and ``precision_recall``.
+    """What a classifier does on a test split, by name: ``confusion`` and ``reliability``; of two classes also
+    ``cost_by_threshold`` and, where both are there, ``roc`` and ``precision_recall``.
 
     Args:
         log_proba: log p(y | x), ``(N, K)``.
@@ -54,7 +53,7 @@ def classifier_figures(
         return {**figures, "reliability": reliability_figure(log_proba, labels, metrics["ece"])}
     scores, labels = log_odds(log_proba), labels.cpu()
     figures["reliability"] = positive_reliability_figure(scores, labels, metrics)
-    figures["cost"] = cost_figure(scores, labels, metrics)
+    figures["cost_by_threshold"] = cost_figure(scores, labels, metrics)
     if "auroc" in metrics:
         figures |= {
             "roc": roc_figure(scores, labels, metrics),
@@ -133,7 +132,7 @@ def reliability_figure(log_proba: Tensor, labels: Tensor, error: float) -> Figur
 def positive_reliability_figure(scores: Tensor, labels: Tensor, metrics: Mapping[str, Any]) -> Figure:
     """How often an example is of the positive class against its probability of being so, in 15 bins; Brier's score is
     in the title."""
-    name = _short(metrics["positive"])
+    name = short(metrics["positive"])
     bins = frequencies(scores.sigmoid(), labels == 1)
     return _reliability(
         bins, f"probability of {name}", f"share of {name}", f"Reliability: Brier {metrics['brier']:.4f}"
@@ -170,7 +169,7 @@ def roc_figure(scores: Tensor, labels: Tensor, metrics: Mapping[str, Any]) -> Fi
     at = mistaken / int((labels == 0).sum()), found / int((labels == 1).sum())
     axes.plot(*at, "o", color=ORANGE, markersize=8, label=_threshold(metrics), clip_on=False)
     axes.set(
-        xlabel="false positives: share of the others", ylabel=f"true positives: share of {_short(metrics['positive'])}"
+        xlabel="false positives: share of the others", ylabel=f"true positives: share of {short(metrics['positive'])}"
     )
     axes.legend(loc="lower right", frameon=False)
     return figure
@@ -194,7 +193,7 @@ def precision_recall_figure(scores: Tensor, labels: Tensor, metrics: Mapping[str
         axes.plot(
             *at, "o", color=ORANGE, markersize=8, label=f"{_threshold(metrics)}, F1 {metrics['f1']:.3f}", clip_on=False
         )
-    name = _short(metrics["positive"])
+    name = short(metrics["positive"])
     axes.set(
         xlabel=f"recall: share of {name} that is found", ylabel=f"precision: share of {name} in what is taken for it"
     )
@@ -211,7 +210,7 @@ def cost_figure(scores: Tensor, labels: Tensor, metrics: Mapping[str, Any]) -> F
     axes.stairs(costs, edges, baseline=None, color=BLUE, linewidth=2)
     axes.axvline(threshold, color=ORANGE, linewidth=1)
     axes.plot(threshold, cost, "o", color=ORANGE, markersize=8, label=_threshold(metrics), clip_on=False)
-    name, (first, second) = _short(metrics["positive"]), metrics["costs"]
+    name, (first, second) = short(metrics["positive"]), metrics["costs"]
     axes.set(
         xlabel=f"threshold of the probability of {name}", ylabel="cost per example",
         xlim=(0, 1), ylim=(0, 1.05 * float(costs.max()) or 1),
@@ -244,9 +243,9 @@ def _threshold(metrics: Mapping[str, Any]) -> str:
     return f"threshold {metrics['threshold']:.3g}"
 
 
-def _short(name: str) -> str:
-    """A class's name in a line."""
-    return textwrap.shorten(name, 24, placeholder="…")
+def short(name: str) -> str:
+    """A class's name, in at most 20 characters."""
+    return name if len(name) <= 20 else f"{name[:19]}…"
 
 
 # Mistakes

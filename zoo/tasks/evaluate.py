@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +17,7 @@ from zoo.data import kinds
 from zoo.data.splits import UNLABELLED, Split, Splits, checked_costs, load_splits, matched
 from zoo.errors import ConfigError, DataError, ZooError
 from zoo.files import user_path
+from zoo.inspect.figures import short
 from zoo.metrics import binary
 from zoo.metrics.classification import confusion_matrix, macro_f1, per_class_accuracy, summarize
 from zoo.metrics.likelihood import dequantise, summarize_likelihood
@@ -202,7 +202,7 @@ def describe(metrics: dict[str, Any]) -> list[str]:
             [f"{name} {metrics[key]:.4f}" for key, name in names.items() if key in metrics]
             for names in (ranked, decided)
         )
-        rule = f"where p({textwrap.shorten(metrics['positive'], 20, placeholder='…')}) > {metrics['threshold']:.3g}"
+        rule = f"where p({short(metrics['positive'])}) > {metrics['threshold']:.3g}"
         lines += ["  ".join(first), *(["  ".join([*second, rule])] if second else [])]
     if "log_prob" in metrics:
         error = f" ± {metrics['log_prob_se']:.2f}" if "log_prob_se" in metrics else ""
