@@ -1,5 +1,7 @@
 """Files of tables: what columns hold, and a sentence for each mistake."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -137,6 +139,35 @@ def test_numbers_in_the_units_of_the_file_are_not_taken_for_standardised_ones():
         zoo.classify(model, frame.to_numpy())
     assert zoo.classify(model, frame).shape == (114, 2)
     assert zoo.classify(model, splits.test.images).shape == (114, 2)
+
+
+def test_parquet_has_what_csv_has(tmp_path):
+    frame = pd.DataFrame({
+        "whole": pd.array([1, None, 3], dtype="Int64"), "exact": [Decimal("1.50"), None, Decimal("2")],
+        "text": pd.Categorical(["b", None, "a"]), "yes": pd.array([True, None, False], dtype="boolean"),
+    })  # fmt: skip
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    read = [frames.read_frame(tmp_path / f"a.{suffix}") for suffix in ("parquet", "csv")]
+    columns = [frames.columns_of(found, "here")[0] for found in read]
+    assert columns[0] == columns[1]
+    assert [column.categories for column in columns[0]] == [(), (), ("a", "b"), ("False", "True")]
+    rows = [frames.raw(found, columns[0], "here") for found in read]
+    np.testing.assert_array_equal(*rows)
+    np.testing.assert_array_equal(rows[0], [[1, 1.5, 1, 1], [np.nan] * 4, [3, 2, 0, 0]])
+
+
+def test_parquet_that_is_no_table_or_far_too_much(tmp_path, monkeypatch):
+    pd.DataFrame({"x": [[1, 2], [3]]}).to_parquet(tmp_path / "lists.parquet")
+    with pytest.raises(zoo.DataError, match="column 'x' holds lists"):
+        frames.read_frame(tmp_path / "lists.parquet")
+    path = tmp_path / "zeros.parquet"
+    pd.DataFrame({"x": np.zeros(10**6)}).to_parquet(path)
+    assert path.stat().st_size < 10**5
+    monkeypatch.setattr(memory, "LEAST", 5e7)
+    monkeypatch.setattr(memory.os, "sysconf", lambda _: 0)
+    with pytest.raises(zoo.ConfigError, match=r"zeros\.parquet, of 0\.0 GB, would need"):
+        frames.read_frame(path)
 
 
 # A file of one's own

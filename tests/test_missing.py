@@ -103,11 +103,12 @@ def test_the_likelihood_of_em_is_of_what_is_seen(table):
     assert float(statistics["images"]) == pytest.approx(60)
 
 
-@pytest.mark.parametrize(("name", "learner"), [("gmm", zoo.EMLearner), ("hmm", zoo.EMLearner)])
-def test_who_cannot_learn_from_gaps_says_so(table, name, learner):
-    options = {"pca": 0} if name == "gmm" else {}
-    with pytest.raises(zoo.ConfigError, match=f"{name} cannot be trained on data of which values are missing"):
-        learner(zoo.create(name, table[2], **options))
+@pytest.mark.parametrize(("name", "learner"), [("hmm", zoo.EMLearner), ("m2", zoo.LikelihoodLearner)])
+def test_who_cannot_learn_from_gaps_says_so(name, learner):
+    model = zoo.create(name, zoo.DataSpec((1, 8, 8), 3, missing=True))
+    words = f"{name} cannot be trained on data of which values are missing; models that can: .*naive_bayes.*vae"
+    with pytest.raises(zoo.ConfigError, match=words):
+        learner(model)
 
 
 def test_what_cannot_be_asked_of_examples_with_gaps_is_refused():
@@ -115,8 +116,7 @@ def test_what_cannot_be_asked_of_examples_with_gaps_is_refused():
     x = torch.rand(3, 1, 4, 4)
     x[0, 0, 0, 0] = torch.nan
     assert zoo.classify(model, x).isfinite().all()
-    with pytest.raises(zoo.ZooError, match="gmm cannot encode where values are missing"):
-        zoo.encode(model, x)
+    assert zoo.encode(model, x).isfinite().all()
     with pytest.raises(zoo.ZooError, match="gmm cannot reconstruct where values are missing"):
         zoo.reconstruct(model, x)
 

@@ -201,7 +201,7 @@ def test_the_bound_without_a_label_is_the_sum_over_classes():
     model = m2()
     x = torch.rand(3, 1, 2, 2, generator=torch.Generator().manual_seed(1)).round()
     many = x.repeat(4000, 1, 1, 1)
-    log_q = model.classifier(x - model._mean(x)).log_softmax(1).repeat(4000, 1)
+    log_q = model.classifier(model._centred(x)).log_softmax(1).repeat(4000, 1)
     with torch.no_grad():
         hidden = model.losses(many, torch.full((len(many),), UNLABELLED))
         expected = 0.0
@@ -225,7 +225,7 @@ def test_a_labelled_image_has_the_bound_of_its_class_and_trains_the_classifier()
     expected = plain.losses(x, labels)
     for key in ("log_likelihood", "recon", "kl"):
         torch.testing.assert_close(terms[key], expected[key])
-    log_q = with_q.classifier(x - with_q._mean(x)).log_softmax(1)
+    log_q = with_q.classifier(with_q._centred(x)).log_softmax(1)
     nll = torch.nn.functional.nll_loss(log_q, labels)
     torch.testing.assert_close(terms["classification"], nll)
     torch.testing.assert_close(terms["loss"], -terms["log_likelihood"] + 2.0 * nll)
@@ -243,7 +243,7 @@ def test_the_recipe_weighs_labels_as_it_says():
 def test_q_answers_for_classes_and_the_bounds_where_pixels_are_missing():
     model = m2()
     x = torch.rand(5, 1, 2, 2, generator=torch.Generator().manual_seed(1)).round()
-    log_q = model.classifier(x - model._mean(x)).log_softmax(1)
+    log_q = model.classifier(model._centred(x)).log_softmax(1)
     torch.testing.assert_close(zoo.classify(model, x), log_q)
     torch.testing.assert_close(model.validate(x, torch.zeros(5, dtype=torch.long))["log_proba"], log_q)
     seen = torch.ones(1, dtype=torch.bool)

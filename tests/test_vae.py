@@ -7,12 +7,13 @@ import re
 import pytest
 import torch
 from conftest import command, run_train
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import Categorical, Normal, kl_divergence
 
 import zoo
 from zoo.base import likelihoods
-from zoo.base.likelihoods import LIKELIHOODS, binarise
+from zoo.base.likelihoods import LIKELIHOODS, NARROWEST, Mixed, binarise
 from zoo.models.vae import VAE, kl_to_standard
+from zoo.spec import Column
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SPEC = zoo.DataSpec((2, 5, 4), 3, mean=(0.3, 0.5), std=(0.4, 0.4))
@@ -449,7 +450,8 @@ def test_noise_of_training_is_fresh_and_of_evaluation_fixed():
     ("options", "reason"),
     [
         ({"network": "transformer"}, "network must be mlp, conv"),
-        ({"likelihood": "gaussian"}, "likelihood must be bernoulli"),
+        ({"likelihood": "gaussian"}, "likelihood must be auto, bernoulli"),
+        ({"likelihood": "mixed"}, "likelihood=mixed does not fit such values: bernoulli or continuous_bernoulli or"),
         ({"prior": "vamp"}, "prior must be normal, realnvp"),
         ({"free_bits": 0.1, "num_samples": 2}, "free_bits"),
         ({"free_bits": 0.1, "prior": "realnvp"}, "free_bits"),
@@ -504,3 +506,236 @@ def test_evaluation_script_takes_more_samples(run, tmp_path):
         values[samples] = json.loads(out.read_text())
     assert values[200]["log_prob"] > values[1]["log_prob"] + 1
     assert values[200]["bits_per_dim"] < values[1]["bits_per_dim"]
+
+
+# Tables: a number, a column of three categories, a number in units of its own, and one of two categories
+
+ROWS = zoo.DataSpec(
+    (1, 1, 7), 2, mean=(0, 0.5, 0.3, 0.2, 4, 0.6, 0.4), std=(1, 1, 1, 1, 3, 1, 1), kind="table", values="mixed",
+    columns=(Column("age"), Column("job", ("a", "b", "c")), Column("sum"), Column("own", ("no", "yes"))),
+    missing=True,
+)  # fmt: skip
+GRID = torch.linspace(-8, 8, 4001).double()  # of a latent of one dimension
+
+
+def rows(n: int, seed: int = 3, gaps: float = 0.0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    numbers, eye = torch.randn(n, 2, generator=generator), torch.eye(3)
+    job, own = (torch.randint(count, (n,), generator=generator) for count in (3, 2))
+    x = torch.cat([numbers[:, :1], eye[job], 4 + 3 * numbers[:, 1:], eye[own, :2]], 1)
+    hidden = torch.rand(n, 4, generator=generator) < gaps
+    return torch.where(hidden[:, [0, 1, 1, 1, 2, 3, 3]], math.nan, x)[:, None, None]
+
+
+def integrated(model: VAE, x: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+    """log p of the seen entries, ``(B,)``, by the trapezoidal rule over a latent of one dimension."""
+    parameters = model.parameters_of(GRID[:, None])
+    values = torch.where(observed, model.mixed.log_prob(x, parameters[:, None]), 0).flatten(2).sum(2)
+    joint = values + Normal(0, 1).log_prob(GRID)[:, None]
+    return torch.trapezoid(joint.exp(), GRID, dim=0).log()
+
+
+def one_dimensional() -> VAE:
+    """With a decoder as far from its start as others, and an encoder whose samples are wherever the prior's are."""
+    model = build(ROWS, latent_dim=1, importance_samples=16_000).double().eval()
+    with torch.no_grad():
+        model.encoder_head[-1].weight.mul_(0.1)
+        model.encoder_head[-1].bias.copy_(torch.tensor([0.0, 0.3]))
+    return model
+
+
+def test_a_row_is_normal_numbers_and_categories():
+    """Against torch's distributions, with what the decoder's output means."""
+    mixed = Mixed(ROWS).double()
+    assert mixed.shape == (1, 1, 9)
+    parameters, x = torch.randn(50, 1, 1, 9).double(), rows(50).double()
+    values, out = mixed.log_prob(x, parameters)[:, 0, 0], parameters[:, 0, 0]
+    scales = NARROWEST + torch.nn.functional.softplus(out[:, 7:])
+    torch.testing.assert_close(values[:, 0], Normal(out[:, 0], scales[:, 0]).log_prob(x[:, 0, 0, 0]))
+    expected = Normal(4 + 3 * out[:, 4], 3 * scales[:, 1]).log_prob(x[:, 0, 0, 4])
+    torch.testing.assert_close(values[:, 4], expected)
+    for places in (slice(1, 4), slice(5, 7)):
+        expected = Categorical(logits=out[:, places]).log_prob(x[:, 0, 0, places].argmax(1))
+        torch.testing.assert_close(values[:, places].sum(1), expected)
+        torch.testing.assert_close(mixed.expected(parameters)[:, 0, 0, places].sum(1), torch.ones(50).double())
+    torch.testing.assert_close(mixed.expected(parameters)[:, 0, 0, 4], 4 + 3 * out[:, 4])
+
+
+def test_a_row_starts_as_the_training_rows_are():
+    model = zoo.create("vae", ROWS)
+    normal, log_p = model.mixed._parts(model.offset)
+    torch.testing.assert_close(normal.loc.flatten(), torch.tensor([0.0, 4.0]))
+    torch.testing.assert_close(normal.scale.flatten(), torch.tensor([1.0, 3.0]))
+    torch.testing.assert_close(log_p.exp().flatten(), torch.tensor([0.5, 0.3, 0.2, 0.6, 0.4]))
+
+
+def test_no_scale_vanishes():
+    """However the decoder is trained, a value that it hits has no more than a bounded density."""
+    parameters = torch.full((1, 1, 1, 9), -1e4)
+    parameters[..., [0, 4]] = 0.0
+    x = torch.tensor(ROWS.mean).view(1, 1, 1, 7)
+    values = Mixed(ROWS).log_prob(x, parameters)[0, 0, 0]
+    assert values[0] == pytest.approx(-math.log(NARROWEST * math.sqrt(2 * math.pi)))
+    assert values[4] == pytest.approx(-math.log(3 * NARROWEST * math.sqrt(2 * math.pi)))
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.4])
+def test_the_bound_of_rows_is_tight_with_many_samples(gaps):
+    model, x = one_dimensional(), rows(12, gaps=gaps).double()
+    bound, exact = zoo.log_prob(model, x), integrated(model, x.nan_to_num(0), ~x.isnan())
+    assert (~x.isnan()).all() == (gaps == 0)
+    torch.testing.assert_close(bound, exact, atol=0.03, rtol=0)
+    of_one = model.log_weights(x.nan_to_num(0), None, 16_000, None if gaps == 0 else ~x.isnan())
+    assert (of_one.mean(0) < exact).all()  # the bound with one sample, on average
+
+
+def test_what_is_expected_of_hidden_cells():
+    """Against the integral over the latent; completions have it as their mean, and are rows that can be."""
+    model, x = one_dimensional(), rows(6).double()
+    observed = torch.ones_like(x, dtype=torch.bool)
+    observed[..., 1:5] = False  # a column of categories and a number
+    parameters = model.parameters_of(GRID[:, None])
+    weights = torch.where(observed, model.mixed.log_prob(x, parameters[:, None]), 0).flatten(2).sum(2)
+    weights = (weights + Normal(0, 1).log_prob(GRID)[:, None]).softmax(0)
+    expected = (weights[:, :, None] * model.mixed.expected(parameters).flatten(1)[:, None]).sum(0)
+    mean = zoo.impute(model, x, observed, mean=True)[0]
+    assert torch.equal(mean[observed], x[observed])
+    torch.testing.assert_close(mean.flatten(1)[:, 1:5], expected[:, 1:5], atol=0.1, rtol=0)
+    drawn = zoo.impute(model, x, observed, n=4000, generator=torch.Generator().manual_seed(0))
+    assert set(drawn[..., 1:4].unique().tolist()) == {0.0, 1.0}
+    assert (drawn[..., 1:4].sum(-1) == 1).all()
+    error = drawn.std(0) / math.sqrt(len(drawn))
+    assert ((drawn.mean(0) - mean).abs() <= 5 * error + 0.02 * mean.abs() + 0.02).all()
+
+
+def test_a_column_that_is_hidden_in_part_is_hidden():
+    model, x = build(ROWS).eval(), rows(5)
+    part, whole = (torch.ones_like(x, dtype=torch.bool) for _ in range(2))
+    part[..., 2], whole[..., 1:4] = False, False
+    assert torch.equal(model.log_prob(x, observed=part), model.log_prob(x, observed=whole))
+    assert not torch.equal(model.log_prob(x, observed=part), model.log_prob(x))
+
+
+def test_samples_of_a_table_are_rows_with_their_noise():
+    model = build(ROWS, conditional=True).eval()
+    x = zoo.sample(model, 3000, labels=1, generator=torch.Generator().manual_seed(0))
+    assert x.shape == (3000, 1, 1, 7)
+    assert set(x[..., 1:4].unique().tolist()) == set(x[..., 5:].unique().tolist()) == {0.0, 1.0}
+    assert (x[..., 1:4].sum(-1) == 1).all()
+    assert (x[..., 5:].sum(-1) == 1).all()
+    z = torch.zeros(20_000, 3)
+    drawn = model._emitted(z, torch.ones(len(z), dtype=torch.long), torch.Generator().manual_seed(0))
+    parameters = model.parameters_of(z[:1], torch.ones(1, dtype=torch.long))
+    normal, _ = model.mixed._parts(parameters)
+    error = 5 / math.sqrt(len(z))
+    expected = model.decode(z[:1], torch.ones(1, dtype=torch.long))
+    assert ((drawn.mean(0) - expected[0]).abs() <= error * drawn.std(0) + 1e-6).all()
+    torch.testing.assert_close(drawn[..., [0, 4]].std(0)[0, 0], normal.scale[0, 0, 0], rtol=0.03, atol=0)
+    again = zoo.sample(model, 3000, labels=1, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(x, again)
+
+
+@pytest.mark.parametrize("num_samples", [1, 4])
+def test_hidden_columns_are_as_if_they_had_never_been(num_samples):
+    """The training bound of rows whose last column is missing is that of a model of the other columns, with the same
+    weights; the gradient has no part of it, either."""
+    spec = zoo.DataSpec((1, 1, 5), 2, mean=ROWS.mean[:5], std=ROWS.std[:5], kind="table", values="mixed",
+                        columns=ROWS.columns[:3])  # fmt: skip
+    whole, part = build(ROWS, num_samples=num_samples), build(spec, num_samples=num_samples)
+    state = whole.state_dict()
+    kept = [*range(5), 7, 8]  # of the decoder's output: locations and logits, then scales
+    for key in ("decoder_head.2.weight", "decoder_head.2.bias"):
+        state[key] = state[key][kept]
+    state["offset"], state["encoder_head.0.weight"] = state["offset"][..., kept], state["encoder_head.0.weight"][:, :5]
+    part.load_state_dict(state)
+    x = rows(9)
+    x[..., 5:] = math.nan
+    found = []
+    for model, examples in ((whole, x), (part, x[..., :5])):
+        torch.manual_seed(0)
+        found.append(model.losses(examples, torch.zeros(9, dtype=torch.long)))
+    torch.testing.assert_close(*found)
+    found[0]["loss"].backward()
+    gradient = whole.decoder_head[2].weight.grad
+    assert gradient[5:7].abs().max() == 0
+    assert gradient[kept].isfinite().all()
+    assert gradient[kept].abs().max() > 0
+
+
+def test_it_learns_from_rows_with_gaps():
+    """Columns that depend on each other, a third of whose cells are missing: of complete rows that it has not seen it
+    knows more than a model of independent columns that was fitted to all cells."""
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(3000, 1, generator=generator)
+    numbers = hidden + 0.4 * torch.randn(3000, 3, generator=generator)
+    numbers = (numbers - numbers.mean(0)) / numbers.std(0)
+    yes = (hidden + 0.4 * torch.randn(3000, 1, generator=generator) > 0).float()
+    x = torch.cat([numbers, 1 - yes, yes], 1)[:, None, None]
+    mean = (0.0, 0.0, 0.0, *x[:, 0, 0, 3:].mean(0).tolist())
+    columns = (*map(Column, "abc"), Column("d", ("no", "yes")))
+    spec = zoo.DataSpec((1, 1, 5), 2, mean=mean, std=(1.0,) * 5, kind="table", values="mixed", columns=columns,
+                        missing=True)  # fmt: skip
+    train, held_out = x[:2000].clone(), x[2000:]
+    gaps = torch.rand(2000, 4, generator=generator) < 1 / 3
+    train[gaps[:, None, None, [0, 1, 2, 3, 3]]] = math.nan
+    torch.manual_seed(0)
+    model = zoo.create("vae", spec, latent_dim=2, hidden_sizes=[32], num_samples=5)
+    optimizer, labels = torch.optim.Adam(model.parameters(), 1e-2), torch.zeros(200, dtype=torch.long)
+    for _ in range(40):
+        for part in train.split(200):
+            optimizer.zero_grad()
+            model.losses(part, labels)["loss"].backward()
+            optimizer.step()
+    independent = Normal(0, 1).log_prob(held_out[..., :3]).sum(-1).flatten()
+    independent = independent + (held_out[..., 3:] * torch.tensor(mean[3:]).log()).sum(-1).flatten()
+    assert zoo.log_prob(model.eval(), held_out).mean() > independent.mean() + 1.2
+    assert model.validate(train[:50], labels[:50])["log_joint"].squeeze(1).tolist() == pytest.approx(
+        zoo.log_prob(model, train[:50], num_samples=5).tolist(), rel=1e-5
+    )
+
+
+def test_pictures_with_gaps_start_from_what_is_seen():
+    spec = zoo.DataSpec((1, 2, 2), 2, mean=(0.5,), std=(0.3,), missing=True)
+    model = zoo.create("vae", spec, **TINY)
+    x = torch.tensor([[0.2, 0.4, math.nan, 1.0], [0.6, math.nan, math.nan, 1.0]]).view(2, 1, 2, 2)
+    model.initialize([(x, torch.zeros(2, dtype=torch.long))], torch.Generator())
+    torch.testing.assert_close(model.offset.sigmoid().flatten(), torch.tensor([0.4, 0.4, 0.5, 0.999]))
+    loss = model.losses(x, torch.zeros(2, dtype=torch.long))["loss"]
+    loss.backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters() if parameter.grad is not None)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        (
+            "vae",
+            {"likelihood": "bernoulli"},
+            "likelihood=bernoulli does not fit such values: mixed, the one of numbers",
+        ),
+        ("vae", {"network": "conv"}, "network=conv is for pictures"),
+        ("m2", {}, "is for grey or binary values, and the data has mixed ones; models for those: .*vae"),
+    ],
+)
+def test_what_a_table_does_not_fit_is_refused(name, options, words):
+    with pytest.raises(zoo.ZooError, match=words):
+        zoo.create(name, ROWS, **options)
+
+
+def test_density_of_a_table():
+    assert zoo.create("vae", ROWS).density.of == "mixed"
+    numbers = zoo.DataSpec((1, 1, 3), 2, kind="table", values="real")
+    assert zoo.create("vae", numbers).density.of == "continuous"
+
+
+def test_tables_from_end_to_end(tmp_path):
+    """A classifier by Bayes' rule, trained, saved and loaded."""
+    run = run_train(
+        tmp_path, "model=vae", "data=breast_cancer", "model.conditional=true", "model.latent_dim=4",
+        "model.hidden_sizes=[32]", "trainer.max_epochs=8",
+    )  # fmt: skip
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["test"]["accuracy"] > 0.8
+    model = zoo.load(run)
+    assert zoo.sample(model, 4).shape == (4, 1, 1, 30)
+    assert model.config["options"]["likelihood"] == "auto"

@@ -149,12 +149,13 @@ def _built(name: str, spec: DataSpec | Mapping[str, Any] | None, overrides: Mapp
     cls = model_class(name)
     if not isinstance(spec, DataSpec):
         spec = DataSpec() if spec is None else DataSpec.from_dict(spec)
-    if spec.values not in cls.takes:
-        able = [other for other in list_models() if _takes(other, spec.values)]
-        raise ZooError(
-            f"model {name!r} is for {' or '.join(cls.takes)} values, and the data has {spec.values} ones; "
-            f"models for those: {', '.join(able) or 'none'}"
-        )
+    if not _fits(cls, spec):
+        if spec.values not in cls.takes:
+            unfit = f"is for {' or '.join(cls.takes)} values, and the data has {spec.values} ones"
+        else:
+            unfit = f"is for the kind {' or '.join(cls.kinds or ())}, and the data is of the kind {spec.kind}"
+        able = ", ".join(models_that(lambda other: _fits(other, spec))) or "none"
+        raise ZooError(f"model {name!r} {unfit}; models for those: {able}")
     defaults = options(name)
     for key in overrides:
         if key not in defaults:
@@ -180,12 +181,20 @@ def _built(name: str, spec: DataSpec | Mapping[str, Any] | None, overrides: Mapp
     return model
 
 
-def _takes(name: str, values: str) -> bool:
-    """Whether a model is for such values; one that cannot be imported is for none."""
-    try:
-        return values in model_class(name).takes
-    except ZooError:
-        return False
+def models_that(can: Callable[[type[Model]], bool]) -> list[str]:
+    """The names of the known models whose classes can do something; one that cannot be imported can nothing."""
+
+    def able(name: str) -> bool:
+        try:
+            return can(model_class(name))
+        except ZooError:
+            return False
+
+    return [name for name in list_models() if able(name)]
+
+
+def _fits(cls: type[Model], spec: DataSpec) -> bool:
+    return spec.values in cls.takes and (cls.kinds is None or spec.kind in cls.kinds)
 
 
 def _require_memory(cls: type[Model], spec: DataSpec, chosen: Mapping[str, Any]) -> None:

@@ -13,7 +13,8 @@ from zoo.spec import DataSpec
 class Normalize(nn.Module):
     """``(x - mean) / std`` with the statistics of the training data, as one multiply-add.
 
-    Where the data has gaps, a missing value (NaN) becomes the mean before anything is computed from it.
+    Where the data has gaps, a missing value (NaN) becomes the mean before anything is computed from it, which is the
+    frequency in the entry of a category.
     """
 
     scale: Tensor

@@ -7,7 +7,7 @@ network the other, a variational autoencoder both.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -256,15 +256,18 @@ class Latent(Generative):
         a bounded number at a time."""
         return self.decode_all(torch.cat([self.prior(part) for part in noise.split(AT_ONCE)]), labels)
 
-    def decode_all(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """As ``decode``, a bounded number at a time; labels are left aside where there are no classes."""
+    def decode_all(
+        self, z: Tensor, labels: Tensor | None = None, decode: Callable[..., Tensor] | None = None
+    ) -> Tensor:
+        """As ``decode``, or another that is given, a bounded number at a time; labels are left aside where there are no
+        classes."""
         if len(z) == 0:
             return z.new_empty(0, *self.spec.shape)
-        size = at_once(AT_ONCE, math.prod(self.spec.shape))
+        size, decode = at_once(AT_ONCE, math.prod(self.spec.shape)), decode or self.decode
         if self.log_prior is None or labels is None:
-            return torch.cat([self.decode(part) for part in z.split(size)])
+            return torch.cat([decode(part) for part in z.split(size)])
         pairs = zip(z.split(size), labels.split(size), strict=True)
-        return torch.cat([self.decode(*pair) for pair in pairs])
+        return torch.cat([decode(*pair) for pair in pairs])
 
     def sample(self, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """``n`` examples ``(n, C, H, W)``; of p(x | labels) if given, else of p(x)."""

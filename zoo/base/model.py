@@ -28,10 +28,12 @@ class Model(nn.Module):
         marginalises: whether hidden entries can be integrated out: ``log_prob`` and ``classify`` take ``observed``.
         unless: of one that does not: what would, to end an error message.
         fills_gaps: whether it is meant to be asked about examples whose missing entries have been filled in.
+        encodes_gaps: whether its ``encode`` takes ``observed``.
         learns_from_gaps: whether it can be trained on examples of which entries are missing.
         bytes_an_example: what training by gradient keeps of each example of a batch, of models that keep a lot.
         lighter: what makes it smaller for large examples, to end an error message.
         takes: the kinds of values it can be made for, see :attr:`zoo.DataSpec.values`.
+        kinds: the kinds of examples it can be made for, see :mod:`zoo.data.kinds`; None: any.
     """
 
     spec: DataSpec
@@ -41,8 +43,10 @@ class Model(nn.Module):
     marginalises: bool = False
     unless: str = ""
     fills_gaps: bool = False
+    encodes_gaps: bool = False
     learns_from_gaps: bool = False
     takes: tuple[str, ...] = ("grey",)
+    kinds: tuple[str, ...] | None = None
     bytes_an_example: float = 0.0
     lighter: str = "a smaller data.image_size makes it fit"
 

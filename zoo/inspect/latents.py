@@ -172,6 +172,8 @@ def encoded(model: Latent, split: Split) -> Codes | None:
         return None
     like = next(model.parameters())
     x, labels = split.to(like.device).x(like.dtype), split.labels.to(like.device)
+    if model.spec.missing:
+        x = model.fill(x, ~x.isnan())
     size = at_once(len(x), x[0].numel())
     parts = [
         model.posterior(model.observe(part), of) for part, of in zip(x.split(size), labels.split(size), strict=True)

@@ -59,8 +59,9 @@ class Learner(LightningModule):
         if not isinstance(self.model, Model):
             raise ConfigError(f"{type(self.model).__name__} is no model of the zoo: it must extend zoo.Model")
         if self.model.spec.missing and not self.model.learns_from_gaps:
-            reason = "cannot be trained on data of which values are missing"
-            raise ConfigError(f"{self.model.name} {reason}; classifiers and naive_bayes can")
+            able = ", ".join(registry.models_that(lambda cls: cls.learns_from_gaps))
+            reason = f"cannot be trained on data of which values are missing; models that can: {able}"
+            raise ConfigError(f"{self.model.name} {reason}")
         self.check_model()
         chosen = {} if monitor is None else {"monitor": monitor}
         self.save_hyperparameters(

@@ -36,6 +36,8 @@ class CNN(Classifier):
             right; predictions take five times as long, ten times with ``mirror``.
     """
 
+    kinds = ("image",)  # neighbouring entries of a table have nothing to do with each other
+
     def __init__(
         self,
         spec: DataSpec,

@@ -181,6 +181,8 @@ class DCGAN(Latent):
         spectral_norm: divide the discriminator's weights by their largest singular value (Miyato et al. 2018).
     """
 
+    kinds = ("image",)  # neighbouring entries of a table have nothing to do with each other
+
     def __init__(
         self,
         spec: DataSpec,

@@ -59,6 +59,7 @@ class HMM(Density):
         smoothing: imagined steps with a pixel on, and as many with it off, that each state has seen (Bernoulli only).
     """
 
+    kinds = ("image",)  # neighbouring entries of a table have nothing to do with each other
     takes = ("grey", "real", "binary")
     partly_labelled = ("statistics", "losses")
     allowed: Tensor

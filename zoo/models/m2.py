@@ -43,6 +43,8 @@ class M2(VAE):
             importance_samples: see the VAE.
     """
 
+    takes = ("grey", "binary")
+    learns_from_gaps = False
     partly_labelled = ("losses",)
     classes_by_joint = False
 
@@ -98,7 +100,7 @@ class M2(VAE):
 
     def log_q(self, x: Tensor) -> Tensor:
         """log q(y | x), ``(B, K)``, of pixels as the likelihood sees them."""
-        return full(self.classifier(x - self._mean(x))).log_softmax(1)
+        return full(self.classifier(self._centred(x))).log_softmax(1)
 
     def losses(self, x: Tensor, labels: Tensor, epoch: float = math.inf) -> dict[str, Tensor]:
         """As of the VAE, with a label that is negative where a class is hidden: a row a labelled image, and one a class

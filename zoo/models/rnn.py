@@ -42,6 +42,7 @@ class RNN(Classifier):
         forget_bias: added to the bias of an LSTM's forget gates at the start; 0 leaves torch's start.
     """
 
+    kinds = ("image",)  # neighbouring entries of a table have nothing to do with each other
     lighter = "model.reads=rows or columns, a narrower model.hidden_size or a smaller data.image_size make it fit"
 
     def __init__(

@@ -11,20 +11,25 @@ or, with K > 1 samples, the tighter importance-weighted bound
 which is also how ``log_prob`` answers. With ``conditional`` every term depends on the class y too: p(x | y) of all
 classes makes a classifier by Bayes' rule.
 
+Where values are missing, both bounds are of those that are seen: the others drop out of log p(x | z), and the encoder
+sees the training mean in their place. With K > 1 that is the bound of MIWAE. The encoder is not told which they are:
+Mattei & Frellsen find no need for it, and the bound is one whatever it sees.
+
 References:
     Kingma & Welling 2014, Auto-encoding variational Bayes; Rezende, Mohamed & Wierstra 2014.
     Burda, Grosse & Salakhutdinov 2016, Importance weighted autoencoders.
     Higgins et al. 2017, β-VAE.  Kingma et al. 2016, Improved variational inference (free bits).
     Dinh, Sohl-Dickstein & Bengio 2017, Density estimation using Real NVP.
     He et al. 2015, Delving deep into rectifiers.
-    Tucker et al. 2019, Doubly reparameterized gradient estimators.  Mattei & Frellsen 2019, MIWAE.
+    Tucker et al. 2019, Doubly reparameterized gradient estimators.
+    Mattei & Frellsen 2019, MIWAE: deep generative modelling and imputation of incomplete data sets.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +38,7 @@ from torch.distributions import Normal
 
 from zoo.base.blocks import ConvDecoder, ConvEncoder, perceptron, start
 from zoo.base.generative import Batches, Density, Latent, bayes
-from zoo.base.likelihoods import LIKELIHOODS, binarise, mean_of
+from zoo.base.likelihoods import LIKELIHOODS, Mixed, binarise, mean_of
 from zoo.base.memory import at_once
 from zoo.base.noise import normal, streams
 from zoo.base.precision import full
@@ -51,7 +56,8 @@ class VAE(Density, Latent):
 
     ``log_prob`` is a lower bound with ``importance_samples`` samples, the same ones for the same image, of what
     ``density.of`` says. Images that come out (``sample``, ``decode``, ``reconstruct``, ``impute``) are means of
-    p(x | z), without the noise of single pixels.
+    p(x | z), without the noise of single pixels. Of a table, ``sample`` and ``impute`` draw rows from p(x | z), since a
+    row of means is none that could be; the others give means of numbers and probabilities of categories.
 
     Args:
         spec: the data.
@@ -60,9 +66,10 @@ class VAE(Density, Latent):
         hidden_sizes: widths of the fully connected layers of the encoder; the decoder has them in reverse.
         channels: feature maps of the convolutional stages, each of which halves height and width (``conv``).
         blocks: residual blocks a stage (``conv``).
-        likelihood: ``"bernoulli"``: pixels are binary, drawn anew with the grey value as probability in training, drawn
-            as :func:`binarise` does in evaluation; ``"continuous_bernoulli"``: a density on [0, 1];
-            ``"discretized_logistic"``: 256 levels.
+        likelihood: ``"auto"``: ``"bernoulli"`` for pictures, ``"mixed"`` for tables. ``"bernoulli"``: pixels are
+            binary, drawn anew with the grey value as probability in training, drawn as :func:`binarise` does in
+            evaluation; ``"continuous_bernoulli"``: a density on [0, 1]; ``"discretized_logistic"``: 256 levels;
+            ``"mixed"``: normal numbers and columns of categories, see :class:`zoo.base.likelihoods.Mixed`.
         prior: ``"normal"``, or ``"realnvp"``: a flow of affine coupling layers.
         flow_layers, flow_width: coupling layers and the width of their two hidden layers (``realnvp``).
         conditional: encoder and decoder see the class, and the model is a classifier by Bayes' rule.
@@ -73,7 +80,8 @@ class VAE(Density, Latent):
         importance_samples: K of ``log_prob``.
     """
 
-    takes = ("grey", "binary")
+    takes: tuple[str, ...] = ("grey", "binary", "real", "mixed")
+    learns_from_gaps = True
     lighter = "a smaller data.image_size, narrower model.hidden_sizes or, with network=conv, more stages make it fit"
     grey: Tensor
     partly_labelled: tuple[str, ...] = ()  # the bound of an image of unknown class is that of zoo.models.m2
@@ -87,7 +95,7 @@ class VAE(Density, Latent):
         hidden_sizes: tuple[int, ...] = (400, 400),
         channels: tuple[int, ...] = (32, 64),
         blocks: int = 1,
-        likelihood: str = "bernoulli",
+        likelihood: str = "auto",
         prior: str = "normal",
         flow_layers: int = 6,
         flow_width: int = 128,
@@ -101,7 +109,10 @@ class VAE(Density, Latent):
         super().__init__(spec, conditional)
         self.latent_dim = latent_dim
         hidden_sizes, channels = tuple(hidden_sizes), tuple(channels)
-        _check(network, hidden_sizes, channels, likelihood, prior)
+        rows = spec.values in ("real", "mixed")
+        if likelihood == "auto":
+            likelihood = "mixed" if rows else "bernoulli"
+        _check(network, hidden_sizes, channels, likelihood, prior, rows)
         if min(latent_dim, num_samples, importance_samples) < 1 or min(beta, free_bits, warmup) < 0:
             raise ValueError(
                 "latent_dim, num_samples and importance_samples must be at least 1, and beta, free_bits and warmup at "
@@ -113,19 +124,26 @@ class VAE(Density, Latent):
             )
         self.beta, self.num_samples, self.free_bits, self.warmup = beta, num_samples, free_bits, warmup
         self.importance_samples = importance_samples
-        self.log_likelihood_of, outputs, of = LIKELIHOODS[likelihood]
         self.likelihood = likelihood
+        self.mixed = Mixed(spec) if rows else None
+        self.log_likelihood_of: Callable[[Tensor, Tensor], Tensor]
+        if self.mixed is not None:
+            self.log_likelihood_of, output = self.mixed.log_prob, self.mixed.shape
+            of = "mixed" if spec.categories else "continuous"
+        else:
+            self.log_likelihood_of, outputs, of = LIKELIHOODS[likelihood]
+            output = (outputs * spec.shape[0], *spec.shape[1:])
         self.density = Likelihood("lower bound", of)
-        out, pixels = outputs * spec.shape[0], math.prod(spec.shape)
         classes = spec.num_classes if conditional else 0
         self.encoder: nn.Module
         self.decoder: nn.Module
         if network == "mlp":
             self.encoder = nn.Flatten()
-            self.decoder = nn.Unflatten(1, (out, *spec.shape[1:]))
-            encoded, decoded = pixels, outputs * pixels
+            self.decoder = nn.Unflatten(1, output)
+            encoded, decoded = math.prod(spec.shape), math.prod(output)
         else:
-            encoder, decoder = ConvEncoder(spec.shape, channels, blocks), ConvDecoder(spec.shape, channels, blocks, out)
+            encoder = ConvEncoder(spec.shape, channels, blocks)
+            decoder = ConvDecoder(spec.shape, channels, blocks, output[0])
             self.encoder, self.decoder, encoded, decoded = encoder, decoder, encoder.out_features, decoder.in_features
         self.encoder_head = perceptron([encoded + classes, *hidden_sizes, 2 * latent_dim])
         self.decoder_head = perceptron([latent_dim + classes, *hidden_sizes[::-1], decoded])
@@ -140,8 +158,8 @@ class VAE(Density, Latent):
             for coupling in self.flow.transform.transforms:  # a flow starts as the standard normal
                 nn.init.zeros_(coupling.hyper[-1].weight)
                 nn.init.zeros_(coupling.hyper[-1].bias)
-        # log odds of the mean grey value, to which the decoder's output is added
-        self.register_buffer("offset", torch.zeros(out, *spec.shape[1:]))
+        # to which the decoder's output is added: log odds of the mean grey value
+        self.register_buffer("offset", torch.zeros(output) if self.mixed is None else self.mixed.start)
         self.register_buffer(
             "grey", torch.tensor(spec.mean).view(spec.statistics_shape), persistent=False
         )  # of the data's mean
@@ -166,17 +184,21 @@ class VAE(Density, Latent):
         return "m2", {**others, "classify_weight": weight}
 
     def initialize(self, batches: Batches, generator: torch.Generator) -> None:
-        """Start from the mean image and the classes' frequencies."""
+        """Start from the mean image and the classes' frequencies; the means of a table's columns are those of its spec,
+        and are there already."""
         device = self.offset.device
-        total, counts, images = torch.zeros(self.spec.shape, device=device), torch.zeros(self.groups, device=device), 0
+        total, counts = torch.zeros(self.spec.shape, device=device), torch.zeros(self.groups, device=device)
+        seen: Any = 0
         for x, labels in batches:
+            x, observed = self.gaps(x)
             total += x.sum(0)
-            images += len(x)
+            seen += len(x) if observed is None else observed.sum(0)
             if self.log_prior is not None:
                 counts += torch.bincount(labels[labels >= 0], minlength=self.groups)
         self.set_prior(counts)
-        mean = (total / images).clamp(1e-3, 1 - 1e-3)
-        self.offset[: self.spec.shape[0]] = mean.logit().to(self.offset)
+        if self.mixed is None:
+            mean = (total / seen).nan_to_num(0.5).clamp(1e-3, 1 - 1e-3)
+            self.offset[: self.spec.shape[0]] = mean.logit().to(self.offset)
         self.initialized.fill_(True)
 
     # The three distributions
@@ -186,7 +208,7 @@ class VAE(Density, Latent):
 
         ``x`` are pixels as the likelihood sees them, see :meth:`observe`.
         """
-        features = self._with_class(self.encoder(x - self._mean(x)), labels)
+        features = self._with_class(self.encoder(self._centred(x)), labels)
         location, log_scale = full(self.encoder_head(features)).chunk(2, 1)
         return Normal(location, log_scale.clamp(-10, 5).exp(), validate_args=False)
 
@@ -205,7 +227,8 @@ class VAE(Density, Latent):
         return noise if self.flow is None else self.flow().transform.inv(noise)
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        return mean_of(self.likelihood, self.parameters_of(z, labels))
+        parameters = self.parameters_of(z, labels)
+        return mean_of(self.likelihood, parameters) if self.mixed is None else self.mixed.expected(parameters)
 
     def observe(self, x: Tensor) -> Tensor:
         """Grey values ``(B, C, H, W)`` in [0, 1] to what is modelled: binary pixels, or the grey values."""
@@ -213,8 +236,8 @@ class VAE(Density, Latent):
             return x
         return torch.bernoulli(x) if self.training else binarise(x)
 
-    def _mean(self, x: Tensor) -> Tensor:
-        return self.grey.to(x.dtype)
+    def _centred(self, x: Tensor) -> Tensor:
+        return x - self.grey.to(x.dtype) if self.mixed is None else self.mixed.standardise(x)
 
     def _with_class(self, values: Tensor, labels: Tensor | None) -> Tensor:
         if self.log_prior is None:
@@ -228,7 +251,7 @@ class VAE(Density, Latent):
         """The criterion and what it consists of, averaged over a batch, in nats an image.
 
         Args:
-            x: grey values ``(B, C, H, W)`` in [0, 1].
+            x: grey values ``(B, C, H, W)`` in [0, 1], or rows; NaN is missing where the data has gaps.
             labels: ``(B,)``.
             epoch: epochs done so far, for ``warmup``.
 
@@ -237,14 +260,15 @@ class VAE(Density, Latent):
             log p(x, y) where there are classes; ``recon``: −E log p(x | z); ``kl``: KL(q ‖ p), estimated from the
             sample where the prior is a flow. Scalars.
         """
+        x, observed = self.gaps(x)
         x = self.observe(x)
         weight = self.kl_weight(epoch)
-        q = self.posterior(x, labels)
+        q = self.posterior(self._filled(x, observed), labels)
         if self.num_samples > 1:
-            recon, kl, bound, loss = self._importance_weighted(x, labels, q, weight)
+            recon, kl, bound, loss = self._importance_weighted(x, labels, q, weight, observed)
         else:
             z = q.rsample()
-            recon = -self._sum(self.log_likelihood_of(x, self.parameters_of(z, labels))).mean()
+            recon = -self._log_likelihood_of(x, self.parameters_of(z, labels), observed).mean()
             if self.flow is None:
                 dimensions = kl_to_standard(q).mean(0)
                 kl, charged = dimensions.sum(), dimensions.clamp_min(self.free_bits).sum()
@@ -264,12 +288,12 @@ class VAE(Density, Latent):
         return kl_to_standard(q).sum(1) if self.flow is None else q.log_prob(z).sum(1) - self.log_prior_of(z)
 
     def _importance_weighted(
-        self, x: Tensor, labels: Tensor, q: Normal, weight: float
+        self, x: Tensor, labels: Tensor, q: Normal, weight: float, observed: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         samples, batch = self.num_samples, len(x)
         z = q.rsample((samples,))
         flat, repeated = z.flatten(0, 1), labels.repeat(samples)
-        recon = -self._sum(self.log_likelihood_of(x, self.parameters_of(flat, repeated).unflatten(0, (samples, batch))))
+        recon = -self._log_likelihood_of(x, self.parameters_of(flat, repeated).unflatten(0, (samples, batch)), observed)
         # the encoder's gradient goes through z alone, with squared weights: its signal does not fade as K grows
         fixed = Normal(q.loc.detach(), q.scale.detach(), validate_args=False)
         kl = fixed.log_prob(z).sum(-1) - self.log_prior_of(flat).view(samples, batch)
@@ -283,22 +307,33 @@ class VAE(Density, Latent):
 
     def validate(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """What a validation pass looks at, a row an image: ``log_joint`` with training's K, ``recon`` and ``kl``."""
-        return self._validate(self.observe(x), labels)
+        x, observed = self.gaps(x)
+        return self._validate(self.observe(x), labels, observed)
 
-    def _validate(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def _validate(self, x: Tensor, labels: Tensor, observed: Tensor | None = None) -> dict[str, Tensor]:
         """Of pixels as the likelihood sees them."""
-        q = self.posterior(x, labels)
-        z = q.loc + q.scale * self._noise(streams(x, NOISE), 0, 1)[0].to(q.loc)
-        recon = -self._sum(self.log_likelihood_of(x, self.parameters_of(z, labels)))
-        joint = self.log_joint(x, num_samples=self.num_samples)
+        shown = self.shown(x, observed)
+        q = self.posterior(shown.filled, labels)
+        z = q.loc + q.scale * self._noise(shown.stream, 0, 1)[0].to(q.loc)
+        recon = -self._log_likelihood_of(x, self.parameters_of(z, labels), shown.observed)
+        joint = self.log_joint(x, observed, num_samples=self.num_samples)
         return {"log_joint": joint, "recon": recon, "kl": self.divergence(q, z)}
 
     # Likelihood
 
-    def shown(self, x: Tensor, observed: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """What is the same for all classes: what the encoder sees of images, hidden pixels filled in, in pictures with
-        the mean of the pixels around, and where the stream of each image's noise begins, ``(B, 1)``."""
-        return x if observed is None else self.fill(x, observed), streams(x, NOISE, observed)
+    def shown(self, x: Tensor, observed: Tensor | None = None) -> Shown:
+        """What is the same for all classes: what there is to see of images as the likelihood sees them."""
+        if observed is not None and self.mixed is not None:
+            observed = self.mixed.whole(observed)
+        return Shown(self._filled(x, observed), streams(x, NOISE, observed), observed)
+
+    def _filled(self, x: Tensor, observed: Tensor | None) -> Tensor:
+        return x if observed is None else self.fill(x, observed)
+
+    def _log_likelihood_of(self, x: Tensor, parameters: Tensor, observed: Tensor | None) -> Tensor:
+        """log p(x | z) in nats, ``(…)``, of the entries that are ``observed``."""
+        values = self.log_likelihood_of(x, parameters)
+        return self._sum(values if observed is None else torch.where(observed, values, 0))
 
     def weighted(
         self,
@@ -306,7 +341,7 @@ class VAE(Density, Latent):
         labels: Tensor | None,
         num_samples: int,
         observed: Tensor | None = None,
-        shown: tuple[Tensor, Tensor] | None = None,
+        shown: Shown | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Importance samples from q(z | x) and their log weights log p(x, z) − log q(z | x), a bounded number at once.
 
@@ -318,14 +353,13 @@ class VAE(Density, Latent):
         Yields:
             z ``(S, B, D)`` and log weights ``(S, B)``, in nats; the S add up to ``num_samples``.
         """
-        filled, stream = shown or self.shown(x, observed)
-        q, step = self.posterior(filled, labels), self._samples_at_once(x)
+        shown = shown or self.shown(x, observed)
+        q, step = self.posterior(shown.filled, labels), self._samples_at_once(x)
         for first in range(0, num_samples, step):
-            z = q.loc + q.scale * self._noise(stream, first, min(step, num_samples - first)).to(q.loc)
+            z = q.loc + q.scale * self._noise(shown.stream, first, min(step, num_samples - first)).to(q.loc)
             repeated = None if labels is None else labels.repeat(len(z))
             parameters = self.parameters_of(z.flatten(0, 1), repeated).unflatten(0, z.shape[:2])
-            values = self.log_likelihood_of(x, parameters)
-            values = self._sum(values if observed is None else torch.where(observed, values, 0))
+            values = self._log_likelihood_of(x, parameters, shown.observed)
             yield z, values + self.log_prior_of(z) - q.log_prob(z).sum(-1)
 
     def log_weights(self, x: Tensor, labels: Tensor | None, num_samples: int, *seen: Any) -> Tensor:
@@ -390,7 +424,20 @@ class VAE(Density, Latent):
         labels = None if self.log_prior is None else self.log_joint(x, num_samples=CODE_SAMPLES).argmax(1)
         return self.posterior(x, labels).loc, labels
 
-    # Missing pixels
+    # New examples, and missing values
+
+    def sample(self, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        if self.mixed is None:
+            return super().sample(n, labels, generator)
+        groups = self.draw_groups(n, labels, generator)
+        return self._emitted(self.prior(self.noise(n, generator)), groups, generator)
+
+    def _emitted(self, z: Tensor, labels: Tensor | None, generator: torch.Generator | None) -> Tensor:
+        """Means of pictures ``(B, C, H, W)``, and draws of rows, of latents ``(B, D)``."""
+        mixed = self.mixed
+        if mixed is None:
+            return self.decode_all(z, labels)
+        return self.decode_all(z, labels, lambda *of: mixed.draw(self.parameters_of(*of), generator))
 
     def impute(self, x: Tensor, observed: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
         """``n`` completions ``(n, B, C, H, W)`` by sampling importance resampling: of ``importance_samples`` latents,
@@ -400,7 +447,7 @@ class VAE(Density, Latent):
         index = chosen[..., None].expand(-1, -1, z.shape[-1])
         latents = z.gather(0, index).flatten(0, 1)
         classes = None if labels is None else labels.gather(0, chosen).flatten()
-        return self.decode_all(latents, classes).unflatten(0, chosen.shape)
+        return self._emitted(latents, classes, generator).unflatten(0, chosen.shape)
 
     def conditional_mean(self, x: Tensor, observed: Tensor) -> Tensor:
         """The expected image given the observed pixels, ``(B, C, H, W)``, by self-normalised importance sampling."""
@@ -441,18 +488,35 @@ class VAE(Density, Latent):
         return values.flatten(-3).sum(-1)
 
 
+class Shown(NamedTuple):
+    """What is asked about: ``filled``, what the encoder sees, hidden pixels filled in, in pictures with the mean of the
+    pixels around; ``stream``, where that of each image's noise begins, ``(B, 1)``; ``observed``, if anything is hidden.
+    """
+
+    filled: Tensor
+    stream: Tensor
+    observed: Tensor | None
+
+
 def kl_to_standard(q: Normal) -> Tensor:
     """KL(q ‖ N(0, 1)) of each dimension, in nats, ``(B, D)``."""
     return 0.5 * (q.loc.square() + q.scale.square() - 1) - q.scale.log()
 
 
-def _check(network: str, hidden_sizes: tuple[int, ...], channels: tuple[int, ...], likelihood: str, prior: str) -> None:
+def _check(
+    network: str, hidden_sizes: tuple[int, ...], channels: tuple[int, ...], likelihood: str, prior: str, rows: bool
+) -> None:
     for key, value, allowed in (
         ("network", network, ("mlp", "conv")),
-        ("likelihood", likelihood, tuple(LIKELIHOODS)),
+        ("likelihood", likelihood, ("auto", *LIKELIHOODS, "mixed")),
         ("prior", prior, ("normal", "realnvp")),
     ):
         if value not in allowed:
             raise ValueError(f"{key} must be {', '.join(allowed)}, not {value!r}")
+    if rows != (likelihood == "mixed"):
+        fitting = "mixed, the one of numbers and categories" if rows else " or ".join(LIKELIHOODS)
+        raise ValueError(f"likelihood={likelihood} does not fit such values: {fitting} does")
+    if rows and network == "conv":
+        raise ValueError("network=conv is for pictures, whose neighbouring pixels belong together: network=mlp")
     if any(size < 1 for size in (*hidden_sizes, *channels)) or not channels:
         raise ValueError("hidden_sizes and channels must be positive, and there must be a stage of channels")
