@@ -337,7 +337,7 @@ def test_commands_for_tables(trained, tmp_path):
     assert "rows.csv:2" in said
     for words, expected in (
         (("scripts/predict.py", str(tmp_path / "rows.csv"), "invert=auto"), "no setting 'invert'"),
-        (("scripts/impute.py",), "for the kind image"),
+        (("scripts/impute.py",), "logistic_regression cannot impute"),
         (("scripts/evaluate.py", "data=digits"), "the data is of the kind image"),
         (("scripts/detect.py", "against=digits"), "the data is of the kind image"),
     ):
