@@ -277,11 +277,9 @@ def test_a_checkpoint_meets_other_rows_by_the_names_of_their_columns(tmp_path):
     words = ("data=table", f"data.path={path}", "data.target=bought", "model=logistic_regression")
     run = run_train(tmp_path / "runs", *words, "trainer.max_epochs=2", "trainer.accelerator=cpu")
     other = write(tmp_path / "other.csv", "bought,kind,x", "yes,7,1", "no,7,2", "yes,7,1", "no,7,2")
-    result = command(
-        "scripts/evaluate.py", f"ckpt={run}", f"path={other}", "split=train", "json=" + str(tmp_path / "a.json")
-    )
+    result = command("scripts/evaluate.py", f"ckpt={run}", f"path={other}", "json=" + str(tmp_path / "a.json"))
     assert result.returncode == 0, result.stderr
-    lost = write(tmp_path / "lost.csv", "bought,kind", "yes,7", "no,a", "yes,7", "no,a")
+    lost = write(tmp_path / "lost.csv", "bought,kind", "yes,b", "no,a", "yes,b", "no,a")
     result = command("scripts/evaluate.py", f"ckpt={run}", f"path={lost}")
     assert result.returncode == 2
     assert "no column 'x', which the model knows" in result.stderr

@@ -123,6 +123,8 @@ class LatentPictures(Checkpoint):
         samples = model.sample(count, labels, capability.seeded(model, SEED)).float().cpu()
         compared = self.shown.take(slice(COMPARED))
         x, classes = compared.x(), compared.labels
+        if model.spec.missing:
+            x = model.fill(x.to(model.device), ~x.to(model.device).isnan()).cpu()
         if labels is None:
             labels, classes = torch.zeros(count), torch.zeros(len(x))
         diversity = spread(samples[:COMPARED], labels[:COMPARED]) / max(spread(x, classes), 1e-12)
