@@ -8,6 +8,7 @@ from tables import SPEC, rows
 
 import zoo
 from zoo.models.logistic_regression import LogisticRegression
+from zoo.models.naive_bayes import NaiveBayes
 from zoo.models.svm import SVM
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -58,6 +59,32 @@ def test_a_column_adds_what_its_own_cell_says(name):
     assert changed[:2].max() == 0
     assert before[0, :, 1].abs().max() == before[1, :, 0].abs().max() == 0
     assert before[2:].abs().amin((0, 1)).min() > 0
+
+
+def test_contributions_of_naive_bayes_are_log_probabilities():
+    """Of each column given the class, by hand; what is missing, or hidden, adds nothing; offsets are log p(y)."""
+    model, x = NaiveBayes(SPEC, emission="mixed", alpha=0.5), rows(40)
+    labels = torch.arange(40) % 2
+    model.initialize([(x, labels)], torch.Generator().manual_seed(0))
+    model.maximize(model.statistics(x, labels))
+    contributions, offsets = zoo.explain(model, x)
+    torch.testing.assert_close((offsets + contributions.sum(2)).log_softmax(1), zoo.classify(model, x))
+    flat = x.flatten(1)
+    for y in (0, 1):
+        ours = flat[labels == y]
+        for column, place in ((0, 0), (2, 4)):
+            seen = ours[:, place][~ours[:, place].isnan()]
+            normal = torch.distributions.Normal(seen.mean(), seen.std(correction=0))
+            wanted = normal.log_prob(flat[:, place].nan_to_num(0)).where(~flat[:, place].isnan(), torch.tensor(0.0))
+            torch.testing.assert_close(contributions[:, y, column], wanted, atol=1e-4, rtol=1e-4)
+        counts = ours[:, 1:4].nansum(0) + 0.5
+        wanted = (flat[:, 1:4].nan_to_num(0) * (counts / counts.sum()).log()).sum(1)
+        torch.testing.assert_close(contributions[:, y, 1], wanted, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(offsets.exp(), torch.tensor([0.5, 0.5]))
+    hidden = torch.rand(40, 1, 1, 5, generator=torch.Generator().manual_seed(3)) < 0.6
+    contributions, offsets = zoo.explain(model, x, hidden)
+    told = (offsets + contributions.sum(2)).log_softmax(1)
+    torch.testing.assert_close(told, zoo.classify(model, x, hidden))
 
 
 def test_contributions_are_coefficients_times_values():

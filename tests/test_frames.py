@@ -12,6 +12,7 @@ import zoo
 from zoo.base import memory
 from zoo.data import frames, kinds
 from zoo.data.splits import load_splits
+from zoo.inspect.figures import generative_figures
 from zoo.spec import Column, DataSpec
 
 table = kinds.find("table")
@@ -279,7 +280,25 @@ def test_a_checkpoint_meets_other_rows_by_the_names_of_their_columns(tmp_path):
     other = write(tmp_path / "other.csv", "bought,kind,x", "yes,7,1", "no,7,2", "yes,7,1", "no,7,2")
     result = command("scripts/evaluate.py", f"ckpt={run}", f"path={other}", "json=" + str(tmp_path / "a.json"))
     assert result.returncode == 0, result.stderr
-    lost = write(tmp_path / "lost.csv", "bought,kind", "yes,7", "no,a", "yes,7", "no,a")
+    lost = write(tmp_path / "lost.csv", "bought,kind", "yes,b", "no,a", "yes,b", "no,a")
     result = command("scripts/evaluate.py", f"ckpt={run}", f"path={lost}")
     assert result.returncode == 2
     assert "no column 'x', which the model knows" in result.stderr
+
+
+def test_columns_of_samples_are_drawn_beside_those_of_the_data(tmp_path):
+    splits = load_splits("heart_disease")
+    model = zoo.create("naive_bayes", splits.spec)
+    batches = [(splits.train.images, splits.train.labels)]
+    model.initialize(batches, torch.Generator())
+    model.maximize(model.statistics(*batches[0]))
+    figure = generative_figures(model.eval(), splits.test)["columns"]
+    panels = {axes.get_title(): axes for axes in figure.axes if axes.get_title()}
+    assert list(panels) == [column.name for column in splits.spec.columns]
+    sexes = [label.get_text() for label in panels["sex"].get_yticklabels()]
+    assert sexes == ["woman", "man"]  # the most frequent on top
+    real, made = panels["sex"].containers
+    share = (table.cells(splits.test.images, splits.spec)["sex"] == "man").mean()
+    assert real[1].get_width() == pytest.approx(share)
+    assert made[1].get_width() == pytest.approx(share, abs=0.1)
+    assert generative_figures(zoo.create("logistic_regression", splits.spec), splits.test) == {}

@@ -20,7 +20,7 @@ from zoo.data.splits import Split
 from zoo.registry import load_with_source
 from zoo.spec import Column
 from zoo.tasks.evaluate import splits_for
-from zoo.tasks.importance import COEFFICIENT, columns, measure, own_importance
+from zoo.tasks.importance import COEFFICIENT, LOG_RATIO, columns, measure, own_importance
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 REPEATS = 30
@@ -108,6 +108,24 @@ def test_coefficients_are_log_odds():
     assert own_importance(zoo.create("svm", tables.SPEC, num_features=8), tables.labelled()) == (None, {})
 
 
+def test_naive_bayes_has_log_ratios():
+    """The mean over rows of what a column says for one class against the other; of gaps, with their column."""
+    for spec in (tables.SPEC, tables.WITH_GAPS):
+        split = tables.labelled(200, spec)
+        model = zoo.create("naive_bayes", spec, emission="mixed")
+        model.initialize([(split.images, split.labels)], torch.Generator().manual_seed(0))
+        model.maximize(model.statistics(split.images, split.labels))
+        words, own = own_importance(model, split)
+        assert words == LOG_RATIO
+        contributions = zoo.explain(model, split.images).contributions
+        ratios = contributions[:, 1] - contributions[:, 0]
+        jobs = ratios[:, 1] + (ratios[:, 3] if spec is tables.WITH_GAPS else 0)
+        assert own["age"] == pytest.approx(float(ratios[:, 0].abs().mean()), rel=1e-4)
+        assert own["job"] == pytest.approx(float(jobs.abs().mean()), rel=1e-4)
+        assert own["age"] > own["job"] > own["sum"]  # as the classes were made
+        assert measure(model, split, 2)["own"] == LOG_RATIO
+
+
 def test_columns_are_those_of_the_file():
     named = {name: [number for number, _, _ in blocks] for name, blocks in columns(tables.WITH_GAPS).items()}
     assert named == {"age": [0], "job": [1, 3], "sum": [2]}
@@ -121,12 +139,17 @@ def run(tmp_path_factory) -> Path:
 
 def test_command(run, tmp_path, capsys):
     run_script(
-        "importance.py", f"ckpt={run}", "repeats=3", "split=val", f"json={tmp_path / 'x.json'}", f"out={tmp_path / 'x'}"
+        "importance.py",
+        f"ckpt={run}",
+        "repeats=3",
+        "split=train",
+        f"json={tmp_path / 'x.json'}",
+        f"out={tmp_path / 'x'}",
     )
     said = capsys.readouterr().out
     told = json.loads((tmp_path / "x.json").read_text())
     model, source = load_with_source(run)
-    wanted = measure(model, splits_for(model.spec, source).val, 3)
+    wanted = measure(model, splits_for(model.spec, source).train, 3)
     assert {key: value for key, value in told.items() if key != "options"} == wanted
     assert len(wanted["columns"]) == 30
     for name, row in wanted["columns"].items():
@@ -156,5 +179,5 @@ def test_bad_input(run, tmp_path, capsys):
         assert reason in said
         assert len(said.splitlines()) == 1
     one = tables.labelled()
-    with pytest.raises(zoo.DataError, match="rows of one class"):
+    with pytest.raises(zoo.DataError, match="rows of two at least, and there are 1"):
         measure(tables.linear(), one.take(one.labels == 1))

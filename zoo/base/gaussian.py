@@ -12,7 +12,7 @@ from torch import Tensor
 from zoo.base.precision import precise
 
 LOG_2PI = math.log(2 * math.pi)
-SMALL = 24  # the largest matrices that are inverted many at a time, entry by entry; others are one by one
+SMALL = 16  # the largest matrices that are inverted many at a time, entry by entry; others are one by one
 
 
 def solve_observed(covariance: Tensor, observed: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,7 +70,8 @@ def hidden_given_seen(precision: Tensor, deviation: Tensor, seen: Tensor) -> tup
     exact[:, :size, :size] = precise(precision)
     ends = torch.arange(1, len(seen) + 1, device=seen.device)[:, None]
     sizes = (ends * hidden).amax(0).tolist() if most else []
-    covariance, log_det = _inverted(exact.flatten(1)[:, pairs], sizes)
+    blocks = exact.flatten(1).index_select(1, pairs.flatten()).unflatten(1, pairs.shape)
+    covariance, log_det = _inverted(blocks, sizes)
     index = places.expand(len(precision), -1, -1)
     pull = precise((deviation @ precision).gather(2, index) * hidden).mT  # Λ_mo (x_o − μ_o), (K, h, B)
     mean = -(covariance * pull[:, None]).sum(2).mT.to(deviation.dtype)
@@ -78,7 +79,8 @@ def hidden_given_seen(precision: Tensor, deviation: Tensor, seen: Tensor) -> tup
 
 
 def _inverted(matrices: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Inverses ``(K, h, h, B)`` and log determinants ``(K, B)`` of positive definite ``matrices`` ``(K, h, h, B)``.
+    """Inverses ``(K, h, h, B)`` and log determinants ``(K, B)`` of positive definite ``matrices`` ``(K, h, h, B)``, which
+    are overwritten.
 
     sizes: for each i < h, how many of the B, counted from the first, have more than the identity in row i: no other row
     is looked at, nor inverted.
@@ -87,18 +89,18 @@ def _inverted(matrices: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
         factor = torch.linalg.cholesky(matrices.permute(0, 3, 1, 2))
         log_det = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return torch.cholesky_inverse(factor).permute(0, 2, 3, 1), log_det
-    log_det, done = matrices.new_zeros(matrices.shape[0], matrices.shape[3]), []
+    det = matrices.new_ones(matrices.shape[0], matrices.shape[3])
     for i, size in enumerate(sizes):  # the sweep operator (Goodnight 1979), which ends with minus the inverse
-        done.append((matrices[..., size:], log_det[:, size:]))
-        matrices, log_det = matrices[..., :size], log_det[:, :size]
-        pivot, row = matrices[:, i, i], matrices[:, i]
+        part = matrices[..., :size]
+        pivot, row = part[:, i, i].clone(), part[:, i].clone()
         scaled = row / pivot[:, None]
-        log_det = log_det + pivot.log()
-        matrices = matrices - row[:, :, None] * scaled[:, None]
-        matrices[:, i] = matrices[:, :, i] = scaled
-        matrices[:, i, i] = -1 / pivot
-    inverses, log_dets = zip(*reversed([*done, (matrices, log_det)]), strict=True)
-    return -torch.cat(inverses, 3), torch.cat(log_dets, 1)
+        part.addcmul_(row[:, :, None], scaled[:, None], value=-1)
+        part[:, i] = part[:, :, i] = scaled
+        part[:, i, i] = -1 / pivot
+        det[:, :size] *= pivot
+    for i, size in enumerate(sizes):  # a row that nothing was done to is that of the identity: its own inverse
+        matrices[:, i, :, :size].neg_()
+    return matrices, det.log()
 
 
 def deviation_given_observed(

@@ -57,7 +57,7 @@ def auroc_interval(normal: Tensor, strange: Tensor, level: float = 0.95) -> Inte
 
 def aupr(normal: Tensor, strange: Tensor) -> float:
     """The average precision of calling the highest scores anomalies, in (0, 1]."""
-    return float(_average_precision(*_counts(*_checked(normal, strange))))
+    return float(_average_precision(*counts_by_score(*_checked(normal, strange))))
 
 
 def aupr_interval(normal: Tensor, strange: Tensor, generator: torch.Generator, level: float = 0.95) -> Interval:
@@ -67,7 +67,7 @@ def aupr_interval(normal: Tensor, strange: Tensor, generator: torch.Generator, l
 
 def fpr_at_tpr(normal: Tensor, strange: Tensor, tpr: float = TPR) -> float:
     """The share of normal images that are flagged where at least ``tpr`` of the anomalies are, in [0, 1]."""
-    return float(_false_positives(*_counts(*_checked(normal, strange)), tpr))
+    return float(_false_positives(*counts_by_score(*_checked(normal, strange)), tpr))
 
 
 def fpr_interval(
@@ -103,6 +103,12 @@ def p_values(calibration: Tensor, scores: Tensor) -> Tensor:
     calibration, scores = _number(calibration, "calibration"), _number(scores, "tested")
     smaller = torch.searchsorted(calibration.sort()[0], scores)
     return (1 + len(calibration) - smaller).double() / (len(calibration) + 1)
+
+
+def counts_by_score(normal: Tensor, strange: Tensor) -> tuple[Tensor, Tensor]:
+    """How many of either kind have each distinct score, the highest first: two ``(G,)`` float64."""
+    groups, number = _groups(normal, strange)
+    return tuple(group.bincount(minlength=number).double() for group in groups)  # type: ignore[return-value]
 
 
 # Parts
@@ -148,12 +154,6 @@ def _newcombe(n: int, m: int, z: float) -> float:
 
 def _sigmoid(logit: float) -> float:
     return 1 / (1 + math.exp(-logit)) if logit > -700 else 0.0
-
-
-def _counts(normal: Tensor, strange: Tensor) -> tuple[Tensor, Tensor]:
-    """How many of either kind have each distinct score, the highest first: two ``(G,)`` float64."""
-    groups, number = _groups(normal, strange)
-    return tuple(group.bincount(minlength=number).double() for group in groups)  # type: ignore[return-value]
 
 
 def _groups(normal: Tensor, strange: Tensor) -> tuple[tuple[Tensor, Tensor], int]:

@@ -66,10 +66,9 @@ def measure(model: Model, split: Split, repeats: int = 10, seed: int = 0) -> dic
     capability.require(model, "classify")
     known = split.labelled()
     score = _score(spec)
-    if len(known.labels.unique()) < 2:
-        raise DataError(
-            f"{len(known):,} rows of one class: which columns tell classes apart needs rows of two at least"
-        )
+    classes = len(known.labels.unique())
+    if classes < 2:
+        raise DataError(f"which columns tell classes apart needs rows of two at least, and there are {classes}")
     x, generator = known.x(), torch.Generator().manual_seed(seed)
     value = score(classify(model, x), known.labels)
     drops = {}
