@@ -82,8 +82,8 @@ def hidden_given_seen(precision: Tensor, deviation: Tensor, seen: Tensor) -> tup
 
 
 def _inverted(matrices: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Inverses ``(K, h, h, B)`` and log determinants ``(K, B)`` of positive definite ``matrices`` ``(K, h, h, B)``, which
-    are overwritten.
+    """Inverses ``(K, h, h, B)`` and log determinants ``(K, B)`` of positive definite ``matrices``, which are of
+    the inverses' shape and are overwritten.
 
     sizes: for each i < h, how many of the B, counted from the first, have more than the identity in row i: no other row
     is looked at, nor inverted.
