@@ -19,7 +19,7 @@ Normal = Callable[[int], Tensor]  # size -> standard normal draws (..., size)
 Whiten = Callable[[Tensor], tuple[Tensor, Tensor]]
 Sums = dict[str, Tensor]
 Hidden = Callable[[Tensor], Sums]  # weights (K, B) -> what hidden entries add to the moments
-Given = tuple[Tensor, Tensor, Tensor, Hidden]
+Condition = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Hidden]]
 
 AXIS_STEPS = 100  # of a power iteration
 MATRICES = 1 << 23  # numbers of matrices that are worked on at a time
@@ -66,26 +66,27 @@ class Diagonal(nn.Module):
         makes a pass quick, since it stays in the cache."""
         return {"second": (chosen[:, None] @ white.square_())[:, 0].double()}
 
-    def given_seen(self, v: Tensor, seen: Tensor, which: Tensor) -> Given:
-        """What is to be expected of deviations of which only some entries are seen.
-
-        Args:
-            v: ``(K, B, d)``, 0 where hidden.
-            seen: bool ``(B, d)``.
-            which: the components, ``(K,)``.
+    def conditioning(self, which: Tensor) -> Condition:
+        """What to expect of deviations from the means of the components ``which`` ``(K,)`` of which some are hidden.
 
         Returns:
-            The expected deviations in the units of :meth:`whitening`, ``(K, B, d)``; the Mahalanobis distances squared
-            of what is seen, and log |S_oo|, both ``(K, B)``; and a function of weights ``(K, B)`` that gives what the
-            conditional covariances of hidden entries add to :meth:`moments`.
+            A function of deviations ``(K, B, d)``, 0 where hidden, and which are seen, bool ``(B, d)``. It gives the
+            expected ones in the units of :meth:`whitening`, ``(K, B, d)``; the Mahalanobis distances squared of what is
+            seen, and log |S_oo|, both ``(K, B)``; and a function of weights ``(K, B)`` that gives what the conditional
+            covariances of hidden entries add to :meth:`moments`.
         """
         log_variance = self._log_variance(which)
-        white = v * (-0.5 * log_variance).exp()[:, None]
+        scale = (-0.5 * log_variance).exp()[:, None]
 
-        def hidden(chosen: Tensor) -> Sums:
-            return {"second": (chosen @ (~seen).to(chosen.dtype)).double()}  # the variance is 1 in its own units
+        def condition(v: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Hidden]:
+            white = v * scale
 
-        return white, white.square().sum(2), log_variance @ seen.to(v.dtype).T, hidden
+            def hidden(chosen: Tensor) -> Sums:
+                return {"second": (chosen @ (~seen).to(chosen.dtype)).double()}  # the variance is 1 in its own units
+
+            return white, white.square().sum(2), log_variance @ seen.to(v.dtype).T, hidden
+
+        return condition
 
     def maximize(self, sums: Sums, group: int, alive: Tensor, floor: Tensor) -> Tensor:
         """Set the most likely S_k of the ``alive`` components, ``floor`` ``(K, d)`` added to their diagonals; their
@@ -172,24 +173,29 @@ class Dense(nn.Module):
         white = white.flatten(0, 1) if self.tied else white
         return {"second": (white.mT @ white).double()}
 
-    def given_seen(self, v: Tensor, seen: Tensor, which: Tensor) -> Given:
+    def conditioning(self, which: Tensor) -> Condition:
         factor = precise(self._factor_of(which))
         inverse = torch.linalg.solve_triangular(factor, torch.eye(self.size).to(factor), upper=False)
-        precision, whiten = (matrix.to(v.dtype) for matrix in (inverse.mT @ inverse, inverse.mT))
-        completed, log_det, covariance, pairs = hidden_given_seen(precision, v, seen)
-        white = completed @ whiten
-        log_det = log_det + 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1).to(v.dtype)[:, None]
+        precision, whiten = (matrix.to(self.factor.dtype) for matrix in (inverse.mT @ inverse, inverse.mT))
+        whole = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1)[:, None]
 
-        def hidden(chosen: Tensor) -> Sums:
-            side = self.size + covariance.shape[1]
-            starts = torch.arange(len(which), device=pairs.device)[:, None] * side**2
-            weighted = covariance * chosen[:, None, None]
-            sums = covariance.new_zeros(len(which) * side**2)
-            sums.index_add_(0, (starts + pairs.flatten()).flatten(), weighted.flatten())
-            second = inverse @ sums.view(-1, side, side)[:, : self.size, : self.size] @ inverse.mT
-            return {"second": (second.sum(0) if self.tied else second).double()}
+        def condition(v: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Hidden]:
+            completed, log_det, covariance, pairs = hidden_given_seen(precision, v, seen)
+            white = completed @ whiten
 
-        return white, torch.linalg.vector_norm(white, dim=2).square(), log_det, hidden
+            def hidden(chosen: Tensor) -> Sums:
+                side = self.size + covariance.shape[1]
+                weighted = (covariance * chosen[:, None, None]).flatten(1)
+                sums = covariance.new_zeros(len(which), side**2)
+                for mine, values in zip(sums, weighted, strict=True):
+                    mine.index_add_(0, pairs.flatten(), values)
+                second = inverse @ sums.view(-1, side, side)[:, : self.size, : self.size] @ inverse.mT
+                return {"second": (second.sum(0) if self.tied else second).double()}
+
+            distance = torch.linalg.vector_norm(white, dim=2).square()
+            return white, distance, log_det + whole.to(log_det.dtype), hidden
+
+        return condition
 
     def maximize(self, sums: Sums, group: int, alive: Tensor, floor: Tensor) -> Tensor:
         if self.tied:
@@ -323,33 +329,36 @@ class LowRank(Diagonal):
             **super().moments(white, chosen, group),  # the last to see them
         }
 
-    def given_seen(self, v: Tensor, seen: Tensor, which: Tensor) -> Given:
-        """As :meth:`Diagonal.given_seen`, by the latent z given what is seen; deviations come in units of y."""
+    def conditioning(self, which: Tensor) -> Condition:
+        """As :meth:`Diagonal.conditioning`, by the latent z given what is seen; deviations come in units of y."""
         loadings, log_noise = self._loadings(which), self._log_variance(which)
-        inverse = torch.where(seen, (-log_noise).exp()[:, None], 0)  # Ψ_oo⁻¹, (K, B, d)
+        precision = (-log_noise).exp()[:, None]
         products = (loadings[..., :, None] * loadings[..., None, :]).flatten(2)  # w_d w_dᵀ, (K, d, q²)
-        eye = torch.eye(self.rank, dtype=v.dtype, device=v.device)
-        cholesky = torch.linalg.cholesky((inverse @ products).unflatten(2, eye.shape) + eye)
-        projected = (v * inverse) @ loadings
-        latent = torch.cholesky_solve(projected[..., None], cholesky)[..., 0]
-        completed = torch.where(seen, v, latent @ loadings.mT)
-        distance = (v.square() * inverse).sum(2) - (projected * latent).sum(2)
-        log_det = log_noise @ seen.to(v.dtype).T + 2 * cholesky.diagonal(dim1=2, dim2=3).log().sum(2)
+        eye = torch.eye(self.rank, dtype=loadings.dtype, device=loadings.device)
 
-        def hidden(chosen: Tensor) -> Sums:
-            # z is less sure than it is where all is seen, as maximize takes it to be; and hidden entries go with it
-            weighted = torch.cholesky_inverse(cholesky) * chosen[..., None, None]
-            sums = ((~seen).to(v.dtype).T @ weighted.flatten(2)).unflatten(2, eye.shape)  # (K, d, q, q)
-            sure = torch.linalg.inv(eye + loadings.mT @ (loadings * (-log_noise).exp()[..., None]))
-            cross = (sums @ loadings[..., None])[..., 0]
-            noise = log_noise.exp() * (chosen @ (~seen).to(v.dtype))
-            return {
-                "latent_second": (weighted.sum(1) - chosen.sum(1)[:, None, None] * sure).double(),
-                "cross": cross.double(),
-                "second": ((cross * loadings).sum(2) + noise).double(),
-            }
+        def condition(v: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Hidden]:
+            inverse, gaps = torch.where(seen, precision, 0), (~seen).to(v.dtype)  # Ψ_oo⁻¹, (K, B, d)
+            cholesky = torch.linalg.cholesky((inverse @ products).unflatten(2, eye.shape) + eye)
+            projected = (v * inverse) @ loadings
+            latent = torch.cholesky_solve(projected[..., None], cholesky)[..., 0]
+            distance = (v.square() * inverse).sum(2) - (projected * latent).sum(2)
+            log_det = log_noise @ seen.to(v.dtype).T + 2 * cholesky.diagonal(dim1=2, dim2=3).log().sum(2)
 
-        return completed, distance, log_det, hidden
+            def hidden(chosen: Tensor) -> Sums:
+                # z is less sure than where all is seen, which maximize takes it to be, and hidden entries go with it
+                weighted = torch.cholesky_inverse(cholesky) * chosen[..., None, None]
+                cross = (gaps.T @ weighted.flatten(2)).unflatten(2, eye.shape) @ loadings[..., None]
+                sure = torch.linalg.inv(eye + loadings.mT @ (loadings * precision.mT))
+                noise = log_noise.exp() * (chosen @ gaps)
+                return {
+                    "latent_second": (weighted.sum(1) - chosen.sum(1)[:, None, None] * sure).double(),
+                    "cross": cross[..., 0].double(),
+                    "second": ((cross[..., 0] * loadings).sum(2) + noise).double(),
+                }
+
+            return torch.where(seen, v, latent @ loadings.mT), distance, log_det, hidden
+
+        return condition
 
     def maximize(self, sums: Sums, group: int, alive: Tensor, floor: Tensor) -> Tensor:
         """As :meth:`Diagonal.maximize`: the regression of y − m_k on (z, 1) gives W and the shift at once."""

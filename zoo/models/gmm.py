@@ -38,7 +38,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.base.categories import Categories
-from zoo.base.covariance import Covariance, Dense, Diagonal, Hidden, LowRank
+from zoo.base.covariance import Condition, Covariance, Dense, Diagonal, Hidden, LowRank
 from zoo.base.gaussian import LOG_2PI
 from zoo.base.generative import Batches, Density
 from zoo.base.kmeans import kmeans, nearest
@@ -63,7 +63,7 @@ DIRECTIONS = 50  # principal ones of a picture that are modelled in detail, if n
 BLOCK = 1 << 19  # numbers worked on at a time: what stays in a core's cache
 LARGEST_BLOCK = 1 << 22  # where an image has so many that a few alone do not: numbers a component
 MOST_WORK = 1 << 38  # multiplications of decomposing covariances of large pictures, a minute
-GAPS = 1 << 20  # numbers of covariances of rows with gaps that are worked on at a time
+GAPS = 1 << 22  # numbers of covariances of rows with gaps that are worked on at a time
 ALIKE = 8  # images that see the same pixels, at least, for these to be worked on together
 PAIRS = 1 << 25  # numbers in the largest table of pairs of directions: 256 MiB
 LEAST = 1e-12  # of the variance of a pixel that never changes, in squared grey value
@@ -242,13 +242,17 @@ class GMM(Density):
         fewest = max(1, min(64, LARGEST_BLOCK // self.size))
         return max(fewest, BLOCK // (self.num_components * self.size))
 
-    def _components_of(self, group: int) -> Callable[[_Rows], tuple[Tensor, Tensor, Hidden | None]]:
-        """A function of rows that gives log π_k p(y; k) of what is seen, ``(K, B)``, the expected deviations from the
-        means, ``(K, B, d)``, and what hidden entries add to their moments, None where nothing is hidden."""
+    def _components_of(self, group: int, gaps: bool = False) -> Callable[[_Rows], tuple[Tensor, Tensor, Hidden | None]]:
+        """A function of rows, with or without ``gaps``, that gives log π_k p(y; k) of what is seen, ``(K, B)``, the
+        expected deviations from the means, ``(K, B, d)``, and what hidden entries add to their moments, None without.
+        """
         mean, weights = self.mean[group], self.logits[group].log_softmax(0)
-        whiten, log_det = self.covariance.whitening(mean, group)
-        constant = weights - 0.5 * (log_det + self.size * LOG_2PI)
         which = group * self.num_components + torch.arange(self.num_components, device=mean.device)
+        if gaps:
+            condition = self.covariance.conditioning(which)
+        else:
+            whiten, log_det = self.covariance.whitening(mean, group)
+            constant = weights - 0.5 * (log_det + self.size * LOG_2PI)
         log_p = None if self.categories is None else self.categories.log_p()[group]
 
         def log_components(rows: _Rows) -> tuple[Tensor, Tensor, Hidden | None]:
@@ -257,10 +261,9 @@ class GMM(Density):
                 white, distance = whiten(rows.y)
                 result = constant[:, None] - 0.5 * distance
             else:
-                v = torch.where(rows.seen, rows.y - mean[:, None], 0)
-                white, distance, log_det, hidden = self.covariance.given_seen(v, rows.seen, which)
-                distance = distance + log_det + rows.seen.sum(1, dtype=v.dtype) * LOG_2PI
-                result = weights[:, None] - 0.5 * distance
+                v = torch.addcmul(rows.y, mean[:, None], rows.seen.to(mean.dtype), value=-1)  # y is 0 where hidden
+                white, distance, log_det, hidden = condition(v, rows.seen)
+                result = weights[:, None] - 0.5 * (distance + log_det + rows.seen.sum(1, dtype=v.dtype) * LOG_2PI)
             if self.categories is not None and rows.categories is not None:
                 result = result + self.categories.log_prob(rows.categories, log_p).T
             return result, white, hidden
@@ -397,7 +400,7 @@ class GMM(Density):
         size of one: they lose no digits.
         """
         sums: dict[str, Tensor] = {}
-        log_components, at_once = self._components_of(group), self._at_once
+        log_components, at_once = self._components_of(group, rows.seen is not None), self._at_once
         if rows.seen is not None:  # those of which as many are hidden side by side
             order = rows.seen.sum(1).argsort(dim=0, stable=True)
             at_once = max(1, GAPS // (self.num_components * self.size**2))
@@ -476,13 +479,15 @@ class GMM(Density):
         correction = (inner @ solve((v @ basis)[..., None]))[..., 0] @ basis.T
         return torch.where(observed, v - correction, 0) / residual, log_det
 
-    def _distances(self, x: Tensor, observed: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+    def _distances(
+        self, x: Tensor, observed: Tensor, which: Tensor, condition: Condition | None
+    ) -> tuple[Tensor, Tensor]:
         """(x_o − μ_o)ᵀ Σ_oo⁻¹ (x_o − μ_o), ``(P, K, n)``, of flat images ``(P, n, D)`` from the components ``which``
         ``(K,)``, and log |Σ_oo|, ``(P, K, 1)``, where P times n images show the same pixels, ``observed`` ``(P, D)``.
         """
-        if not self.projected and isinstance(self.covariance, Dense) and x.shape[1] == 1:
+        if condition is not None and x.shape[1] == 1:
             v = torch.where(observed, x[:, 0] - self._mean_images(which)[:, None], 0)
-            _, distances, log_det, _ = self.covariance.given_seen(v, observed, which)
+            _, distances, log_det, _ = condition(v, observed)
             return distances.T[..., None], log_det.T[..., None]
         if not self.projected:
             seen = observed[:, None, None]
@@ -558,10 +563,13 @@ class GMM(Density):
         every = torch.arange(self.groups * self.num_components, device=x.device).view(self.groups, -1)
         which = every[list(groups)].flatten()
         (values, categories), (observed, known) = self._parts(x), self._parts(observed)
+        # of each image alone, matrices of what it hides are quicker than those of what it shows
+        quick = isinstance(self.covariance, Dense) and not self.projected
+        condition = self.covariance.conditioning(which) if quick else None
         result = values.new_empty(len(x), len(which))
         for rows in self._alike(observed, self._few(len(which))):
             seen = observed[rows[:, 0]]
-            distances, log_det = self._distances(values[rows], seen, which)
+            distances, log_det = self._distances(values[rows], seen, which, condition)
             constant = log_det + seen.sum(1, dtype=log_det.dtype)[:, None, None] * LOG_2PI
             columns = (-0.5 * (distances + constant)).mT.flatten(0, 1).to(x.dtype)
             result = result.index_put((rows.flatten(),), columns)
