@@ -211,11 +211,11 @@ def cost_figure(scores: Tensor, labels: Tensor, metrics: Mapping[str, Any]) -> F
     axes.stairs(costs, edges, baseline=None, color=BLUE, linewidth=2)
     axes.axvline(threshold, color=ORANGE, linewidth=1)
     axes.plot(threshold, cost, "o", color=ORANGE, markersize=8, label=_threshold(metrics), clip_on=False)
-    name, (first, second) = short(metrics["positive"]), metrics["costs"]
+    first, second = metrics["costs"]
     axes.set(
-        xlabel=f"threshold of the probability of {name}", ylabel="cost per example",
-        xlim=(0, 1), ylim=(0, 1.05 * float(costs.max()) or 1),
-        title=f"Cost {cost:.4f}: {second:g} where {name} is missed, {first:g} where falsely seen",
+        xlabel=f"threshold of the probability of {short(metrics['positive'])}",
+        ylabel=f"cost per example: missed {second:g}, false alarm {first:g}",
+        xlim=(0, 1), ylim=(0, 1.05 * float(costs.max()) or 1), title=f"Cost by threshold: {cost:.4f}",
     )  # fmt: skip
     axes.legend(loc="best", frameon=False)
     _bare(axes)
