@@ -271,3 +271,11 @@ def test_auroc_chooses_where_both_classes_are_validated(splits, model):
     values = learner.measure("val", torch.randn(4, 2), torch.tensor([0, 1, 1, 0]))
     assert "auroc" in values
     assert "auroc" not in learner.measure("val", torch.randn(4, 2), torch.tensor([1, 1, 1, 1]))
+
+
+def test_auroc_cannot_choose_by_one_class(tmp_path, capsys):
+    words = ("model=logistic_regression", "data=breast_cancer", "data.val_size=1", "trainer.max_epochs=1")
+    with pytest.raises(SystemExit) as end:
+        run_train(tmp_path, *words, "learner.monitor=val/auroc", "logger=none")
+    assert end.value.code == 2
+    assert "needs validation examples of both classes" in capsys.readouterr().err
