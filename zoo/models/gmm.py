@@ -261,7 +261,7 @@ class GMM(Density):
                 white, distance = whiten(rows.y)
                 result = constant[:, None] - 0.5 * distance
             else:
-                v = (rows.y - mean[:, None]) * rows.seen.to(mean.dtype)
+                v = torch.addcmul(rows.y, mean[:, None], rows.seen.to(mean.dtype), value=-1)  # y is 0 where hidden
                 white, distance, log_det, hidden = condition(v, rows.seen)
                 result = weights[:, None] - 0.5 * (distance + log_det + rows.seen.sum(1, dtype=v.dtype) * LOG_2PI)
             if self.categories is not None and rows.categories is not None:
