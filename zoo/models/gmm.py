@@ -118,7 +118,7 @@ class GMM(Density):
         per_class: a mixture for each class, a generative classifier; else one for all images.
         init: how the first responsibilities are found: ``"kmeans"``, ``"k-means++"`` (its seeds alone) or ``"random"``.
         restarts: k-means runs of which the one with the least squared distance is kept.
-        floor: variance added in each direction, in squared grey value, or standard deviations of a column of a table
+        floor: variance added in each direction, in squared grey value, or of a table in variances of a column
             (scikit-learn's ``reg_covar``).
         alpha: examples imagined of each category in each component (tables with categories), above 0.
     """
