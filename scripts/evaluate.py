@@ -7,7 +7,8 @@ python scripts/evaluate.py ckpt=<file or run directory> [data=…] [key=value �
   path    the folder of data=image_folder or data=idx
   root    where data lies; ZOO_DATA, else data/, if left out
   split   test (default), val or train: those of the training run; another data= has no val
-  missing share of the pixels to hide at random, the same ones for every model (0): accuracy from the others
+  missing share of the pixels, or of a table's cells, to hide at random, the same ones for every model (0): accuracy
+          from the others
   mask    which pixels: mcar (default): each for itself; block: a square somewhere; left, right, top or bottom: that
           half, without missing=…; half: one of the four for each image
   fill    what a model sees in their place: local: the mean of the seen pixels around; mean: the training mean. If left
@@ -121,7 +122,8 @@ def main() -> None:
     noun = kinds.find(model.spec.kind).NOUN
     title = f"{terminal.printable(options['ckpt'])} on {len(split):,} {options['split']} {noun}s"
     if missing:
-        title += f", {missing:.0%} of the pixels missing ({mask}{', fill=' * bool(fill)}{fill or ''})"
+        parts = "pixels" if model.spec.kind == "image" else "cells"
+        title += f", {missing:.0%} of the {parts} missing ({mask}{', fill=' * bool(fill)}{fill or ''})"
     if "per_class" in metrics:
         table = Table("class", f"{noun}s", "recall", title=title)
         for label, name in enumerate(model.spec.class_names):

@@ -117,6 +117,27 @@ def test_costs_are_of_two_classes(splits, model):
         evaluate(zoo.create("logistic_regression", digits.spec), digits.test, costs=[1, 5])
 
 
+def test_cells_of_a_row_are_hidden_whole(monkeypatch):
+    """A category shows nothing of itself, nor does the column that tells of a gap."""
+    columns = (Column("a"), Column("b", ("x", "y", "z")), Column("a?", ("seen", "missing"), gaps_of="a"))
+    spec = DataSpec((1, 1, 6), 2, kind="table", values="mixed", missing=True, columns=columns)
+    asked = []
+
+    def classify(model, x, observed, fill):
+        asked.append(observed)
+        return torch.full((len(x), 2), 0.5).log()
+
+    monkeypatch.setattr("zoo.tasks.evaluate.classify", classify)
+    model = zoo.create("naive_bayes", spec, emission="mixed")
+    split = Split(torch.zeros(1000, 1, 1, 6), torch.arange(1000) % 2, "table")
+    evaluate(model, split, missing=0.3)
+    (seen,) = (observed.flatten(1) for observed in asked)
+    assert (seen[:, [4, 5]] == seen[:, [0]]).all()
+    assert (seen[:, [2, 3]] == seen[:, [1]]).all()
+    assert not (seen[:, 0] == seen[:, 1]).all()
+    assert seen[:, :2].float().mean() == pytest.approx(0.7, abs=0.04)
+
+
 # Pictures
 
 
@@ -180,8 +201,8 @@ def test_worst_mistakes_of_a_table_name_its_strangest_cells():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    words = ("model=logistic_regression", "data=breast_cancer", "data.costs=[1,5]", "learner.monitor=val/auroc")
-    return run_train(tmp_path_factory.mktemp("runs"), *words, "trainer.max_epochs=3", "trainer=cpu")
+    words = ("model=logistic_regression", "data=breast_cancer", "data.val_size=0.1", "data.costs=[1,5]", "trainer=cpu")
+    return run_train(tmp_path_factory.mktemp("runs"), *words, "learner.monitor=val/auroc", "trainer.max_epochs=3")
 
 
 def test_a_run_chooses_its_epoch_by_auroc(run):

@@ -74,8 +74,8 @@ def evaluate(
         split: examples and labels; those whose class is hidden are left aside, and a density is asked about them all
             where no class is known.
         batch_size: images at a time.
-        missing: share of the pixels to hide, in all their channels, drawn for each image from a fixed seed. Above 0 the
-            model is asked for classes alone, see :func:`zoo.classify`.
+        missing: share of the pixels to hide, in all their channels, or of the cells of a row, drawn for each example
+            from a fixed seed. Above 0 the model is asked for classes alone, see :func:`zoo.classify`.
         importance: importance samples an image of a likelihood that is a bound; the model's own number if left out.
         mask: which pixels, see :func:`zoo.tasks.impute.observed_mask`; halves need no share.
         fill: what takes their place, see :func:`zoo.classify`.
@@ -157,8 +157,17 @@ def _log_proba(model: Model, split: Split, batch_size: int, missing: float, mask
     parts = []
     for x, _ in split.chunks(batch_size):
         observed = observed_mask(mask, len(x), model.spec.shape[1:], missing, generator) if missing else None
+        if observed is not None and model.spec.columns:
+            observed = observed[..., _cell_of(model.spec)]
         parts.append(classify(model, x, observed, fill=fill))
     return torch.cat(parts)
+
+
+def _cell_of(spec: DataSpec) -> list[int]:
+    """For each entry of a row an entry that stands for its cell, which is hidden as a whole: the first of a category,
+    and that of the cell of which it says whether it is missing."""
+    first = {column.name: places.start for column, places in spec.blocks if not column.gaps_of}
+    return [first[column.gaps_of or column.name] for column, _ in spec.blocks for _ in range(column.width)]
 
 
 def _of_two(
