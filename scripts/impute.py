@@ -183,7 +183,7 @@ def rows(model: Model, source: Mapping[str, Any], options: Mapping[str, Any], fi
         table.add_row(*map(terminal.printable, row))
     console.print(table)
     if "nll" in metrics:
-        console.print(f"−log p(hidden | seen) {metrics['nll']:.4f} nats a hidden cell")
+        console.print(f"−log p(hidden | seen) {metrics['nll']:.4f} nats a hidden cell ({metrics['nll_of']})")
     for file, text in texts.items():
         write_text(file, text)
         print(terminal.printable(file))
