@@ -185,10 +185,10 @@ class Dense(nn.Module):
 
             def hidden(chosen: Tensor) -> Sums:
                 side = self.size + covariance.shape[1]
-                starts = torch.arange(len(which), device=pairs.device)[:, None] * side**2
-                weighted = covariance * chosen[:, None, None]
-                sums = covariance.new_zeros(len(which) * side**2)
-                sums.index_add_(0, (starts + pairs.flatten()).flatten(), weighted.flatten())
+                weighted = (covariance * chosen[:, None, None]).flatten(1)
+                sums = covariance.new_zeros(len(which), side**2)
+                for mine, values in zip(sums, weighted, strict=True):
+                    mine.index_add_(0, pairs.flatten(), values)
                 second = inverse @ sums.view(-1, side, side)[:, : self.size, : self.size] @ inverse.mT
                 return {"second": (second.sum(0) if self.tied else second).double()}
 

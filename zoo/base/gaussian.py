@@ -51,7 +51,7 @@ def hidden_given_seen(precision: Tensor, deviation: Tensor, seen: Tensor) -> tup
 
     Args:
         precision: Λ, ``(K, d, d)``.
-        deviation: x − μ, ``(K, B, d)``, 0 where hidden.
+        deviation: x − μ, ``(K, B, d)``, 0 where hidden; it is overwritten where it has no gradient.
         seen: bool ``(B, d)``; those that see the fewest first are done the quickest.
 
     Returns:
@@ -74,13 +74,16 @@ def hidden_given_seen(precision: Tensor, deviation: Tensor, seen: Tensor) -> tup
     covariance, log_det = _inverted(blocks, sizes)
     index = places.expand(len(precision), -1, -1)
     pull = precise((deviation @ precision).gather(2, index) * hidden).mT  # Λ_mo (x_o − μ_o), (K, h, B)
-    mean = -(covariance * pull[:, None]).sum(2).mT.to(deviation.dtype)
-    return deviation.scatter_add(2, index, mean), log_det.to(deviation.dtype), covariance, pairs
+    mean = torch.zeros_like(pull)
+    for i, size in enumerate(sizes):
+        mean[..., :size].addcmul_(covariance[:, i, :, :size], pull[:, i, None, :size], value=-1)
+    add = deviation.scatter_add if deviation.requires_grad else deviation.scatter_add_  # a gradient asks for it later
+    return add(2, index, mean.mT.to(deviation.dtype)), log_det.to(deviation.dtype), covariance, pairs
 
 
 def _inverted(matrices: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Inverses ``(K, h, h, B)`` and log determinants ``(K, B)`` of positive definite ``matrices`` ``(K, h, h, B)``, which
-    are overwritten.
+    """Inverses ``(K, h, h, B)`` and log determinants ``(K, B)`` of positive definite ``matrices``, which are of
+    the inverses' shape and are overwritten.
 
     sizes: for each i < h, how many of the B, counted from the first, have more than the identity in row i: no other row
     is looked at, nor inverted.

@@ -63,7 +63,7 @@ DIRECTIONS = 50  # principal ones of a picture that are modelled in detail, if n
 BLOCK = 1 << 19  # numbers worked on at a time: what stays in a core's cache
 LARGEST_BLOCK = 1 << 22  # where an image has so many that a few alone do not: numbers a component
 MOST_WORK = 1 << 38  # multiplications of decomposing covariances of large pictures, a minute
-GAPS = 1 << 20  # numbers of covariances of rows with gaps that are worked on at a time
+GAPS = 1 << 22  # numbers of covariances of rows with gaps that are worked on at a time
 ALIKE = 8  # images that see the same pixels, at least, for these to be worked on together
 PAIRS = 1 << 25  # numbers in the largest table of pairs of directions: 256 MiB
 LEAST = 1e-12  # of the variance of a pixel that never changes, in squared grey value
@@ -261,7 +261,7 @@ class GMM(Density):
                 white, distance = whiten(rows.y)
                 result = constant[:, None] - 0.5 * distance
             else:
-                v = torch.where(rows.seen, rows.y - mean[:, None], 0)
+                v = torch.addcmul(rows.y, mean[:, None], rows.seen.to(mean.dtype), value=-1)  # y is 0 where hidden
                 white, distance, log_det, hidden = condition(v, rows.seen)
                 result = weights[:, None] - 0.5 * (distance + log_det + rows.seen.sum(1, dtype=v.dtype) * LOG_2PI)
             if self.categories is not None and rows.categories is not None:
