@@ -118,7 +118,7 @@ def pictures(model: Model, source: Mapping[str, Any], options: Mapping[str, Any]
     observed = observed_mask(mask, len(images), model.spec.shape[1:], missing, generator)
     metrics = measure(model, images, observed, n, seed, labels, classifier)
     if options["json"]:
-        write_json(user_path(options["json"]), {"options": options, **metrics})
+        write_json(user_path(options["json"]), {"options": {**options, "n": n, "missing": missing}, **metrics})
     write_bytes(out, png(picture(model, images[:SHOWN], observed[:SHOWN], seed)))
     title = f"{len(images):,} images, {metrics['hidden']:.0%} of the pixels hidden ({mask})"
     table = Table("measure", "value", "what it is", title=f"{terminal.printable(options['ckpt'])}: {title}")
@@ -171,9 +171,10 @@ def rows(model: Model, source: Mapping[str, Any], options: Mapping[str, Any], fi
         notes, split = splits.notes, splits.test
     stored = draw(split, options["images"]).images
     draws = N if files else options["n"] or N
-    metrics = measure_rows(model, stored, options["missing"] or MISSING["table"], draws, seed)
+    missing = options["missing"] or MISSING["table"]
+    metrics = measure_rows(model, stored, missing, draws, seed)
     if options["json"]:
-        write_json(user_path(options["json"]), {"options": options, **metrics})
+        write_json(user_path(options["json"]), {"options": {**options, "missing": missing}, **metrics})
     for note in notes:
         console.print(terminal.printable(note), soft_wrap=True)
     title = f"{terminal.printable(options['ckpt'])}: {metrics['hidden']:,} known cells of {len(stored):,} rows hidden"
@@ -183,7 +184,7 @@ def rows(model: Model, source: Mapping[str, Any], options: Mapping[str, Any], fi
         table.add_row(*map(terminal.printable, row))
     console.print(table)
     if "nll" in metrics:
-        console.print(f"−log p(hidden | seen) {metrics['nll']:.4f} nats a hidden cell")
+        console.print(f"−log p(hidden | seen) {metrics['nll']:.4f} nats a hidden cell ({metrics['nll_of']})")
     for file, text in texts.items():
         write_text(file, text)
         print(terminal.printable(file))

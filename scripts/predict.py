@@ -48,6 +48,13 @@ def main() -> None:
     from zoo.tasks.predict import predict
     from zoo.terminal import console, printable
 
+    def put(key: str, text: str) -> None:
+        """Print what ``key=-`` asks for, or write it to the file that is named."""
+        if options[key] == "-":
+            print(text, end="")
+        else:
+            write_text(user_path(options[key]), text)
+
     model = registry.load(options["ckpt"])
     if options["explain"]:
         model.spec.check_kind("table", "explain=true has a line a column")
@@ -56,36 +63,37 @@ def main() -> None:
     paths = kinds.find(model.spec.kind).find_files(files)
     print(kinds.left_out(files, paths), end="", file=sys.stderr)
     answers = predict(model, paths, **settings)
-    ranked = answers.ranked(options["top"])
+    number, card = options["row"] - 1, {}
     if options["explain"]:
         from zoo.tasks.score_card import describe, score_card
 
         names, rows = kinds.find(model.spec.kind).read(paths, model.spec)
-        if options["row"] > len(rows):
+        if number >= len(rows):
             raise ConfigError(f"row={options['row']}: there are {len(rows):,} rows")
-        number = options["row"] - 1
-        ranked[number]["explanation"] = score_card(model, rows[number : number + 1])
-    texts = {"csv": answers.csv_text(), "json": json_text(ranked)}
-    for key, text in texts.items():
-        if options[key] not in (None, "-"):
-            write_text(user_path(options[key]), text)
-    printed = [text for key, text in texts.items() if options[key] == "-"]
-    if printed:
-        print(printed[0], end="")
-    elif options["explain"]:
+        card = score_card(model, rows[number : number + 1])
+    if options["csv"]:
+        put("csv", answers.csv_text())
+    if options["json"]:
+        ranked = answers.ranked(options["top"])
+        if card:
+            ranked[number]["explanation"] = card
+        put("json", json_text(ranked))
+    if "-" in (options["csv"], options["json"]):
+        return
+    if card:
         table = Table("column", "value", Column("points", justify="right"), title=printable(names[number]))
-        for row in describe(ranked[number]["explanation"]):
+        for row in describe(card):
             table.add_row(*map(printable, row))
         console().print(table)
-    else:
-        table = Table("example", "class", *(["then"] if options["top"] > 1 else []))
-        shown = ranked[:SHOWN] if model.spec.kind == "table" else ranked
-        for answer in shown:
-            words = [f"{printable(entry['name'])} {entry['probability']:.1%}" for entry in answer["classes"]]
-            table.add_row(printable(answer["file"]), words[0], *([", ".join(words[1:])] if options["top"] > 1 else []))
-        console().print(table)
-        if len(shown) < len(ranked):
-            console().print(f"… of {len(ranked):,} rows; csv=… writes them all")
+        return
+    table = Table("example", "class", *(["then"] if options["top"] > 1 else []))
+    shown = answers.ranked(options["top"], SHOWN if model.spec.kind == "table" else None)
+    for answer in shown:
+        words = [f"{printable(entry['name'])} {entry['probability']:.1%}" for entry in answer["classes"]]
+        table.add_row(printable(answer["file"]), words[0], *([", ".join(words[1:])] if options["top"] > 1 else []))
+    console().print(table)
+    if len(shown) < len(answers.names):
+        console().print(f"… of {len(answers.names):,} rows; csv=… writes them all")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from sklearn import linear_model
 from tables import SPEC, rows
 
 import zoo
+from zoo.data.kinds import table
 from zoo.models.logistic_regression import LogisticRegression
 from zoo.models.naive_bayes import NaiveBayes
 from zoo.models.svm import SVM
@@ -122,3 +123,15 @@ def test_what_was_asked_about_is_left_as_it_was():
     assert torch.equal(x.nan_to_num(9), kept.nan_to_num(9))
     assert not torch.equal(zoo.explain(model, x).offsets, offsets)
     assert model.training
+
+
+def test_a_data_frame_is_asked_about_in_its_own_units():
+    """Columns by their names, in any order, with others among them; cells that are missing, as in a file."""
+    x = rows()
+    frame = table.cells(x, SPEC)
+    frame = frame[["sum", "job", "age"]].assign(other="x")
+    for model in (drawn(LogisticRegression(SPEC)), drawn(SVM(SPEC, kernel="linear"))):
+        contributions, _ = zoo.explain(model, frame)
+        torch.testing.assert_close(contributions, zoo.explain(model, x).contributions, atol=1e-3, rtol=1e-4)
+    with pytest.raises(zoo.DataError, match="no column 'job'"):
+        zoo.explain(model, frame.drop(columns="job"))

@@ -83,6 +83,7 @@ def test_measures_of_a_model_that_is_right():
     normal = 0.5 * math.log(2 * math.pi * math.e)
     share = columns["job"]["hidden"] / found["hidden"]
     assert found["nll"] == pytest.approx(share * entropy + (1 - share) * normal, abs=0.05)
+    assert found["nll_of"] == "exact, continuous"
     assert measure_rows(Independent(), x, 0.3, 19, 0) == found
     assert measure_rows(Independent(), x, 0.3, 19, 1) != found
     rows = {row[0]: row[1:] for row in describe(found)}

@@ -23,9 +23,9 @@ Columns of categories are independent of each other and of the numbers, given th
 
 References: Dempster, Laird & Rubin (1977); Nigam, McCallum, Thrun & Mitchell (2000), Text classification from labeled
 and unlabeled documents using EM; Ghahramani & Jordan (1994), Supervised learning from incomplete data via an EM
-approach; Ghahramani & Hinton (1996), The EM algorithm for mixtures of factor
-analyzers; Tipping & Bishop (1999), Mixtures of probabilistic principal component analyzers; Arthur & Vassilvitskii
-(2007), k-means++. The updates are those of scikit-learn's ``GaussianMixture``.
+approach; Ghahramani & Hinton (1996), The EM algorithm for mixtures of factor analyzers; Tipping & Bishop (1999),
+Mixtures of probabilistic principal component analyzers; Arthur & Vassilvitskii (2007), k-means++. The updates are those
+of scikit-learn's ``GaussianMixture``.
 """
 
 from __future__ import annotations
@@ -118,7 +118,8 @@ class GMM(Density):
         per_class: a mixture for each class, a generative classifier; else one for all images.
         init: how the first responsibilities are found: ``"kmeans"``, ``"k-means++"`` (its seeds alone) or ``"random"``.
         restarts: k-means runs of which the one with the least squared distance is kept.
-        floor: variance added in each direction, in squared grey value (scikit-learn's ``reg_covar``).
+        floor: variance added in each direction, in squared grey value, or of a table in variances of a column
+            (scikit-learn's ``reg_covar``).
         alpha: examples imagined of each category in each component (tables with categories), above 0.
     """
 

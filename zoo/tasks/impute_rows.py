@@ -26,7 +26,7 @@ from zoo.errors import DataError
 from zoo.questions.impute import impute
 from zoo.questions.log_prob import log_prob
 from zoo.spec import DataSpec
-from zoo.tasks.impute import interval_ranks
+from zoo.tasks.impute import interval_ranks, nll_of
 
 AT_ONCE = 1000  # rows
 CELL = re.compile(r' *"(?:[^"]|"")*"[^,\r\n]*|[^,\r\n]*')  # of a CSV file
@@ -52,10 +52,11 @@ def measure_rows(model: Model, rows: Tensor, missing: float = 0.1, n: int = 19, 
     Returns:
         ``hidden``: how many cells; ``level``: the share of hidden numbers that intervals of exact draws would hold,
         ``coverage``: that which they do, see :func:`zoo.tasks.impute.covered`; ``nll``: −log p(hidden | seen) in nats a
-        hidden cell, where the model can integrate missing cells out. ``columns`` by name, those of which cells are
-        hidden: ``hidden``; of numbers ``rmse`` of the expected value (of the mean of the completions, where the model
-        cannot tell it), ``rmse_training_mean``, ``coverage`` and the intervals' mean ``width``, all in the unit of the
-        file; of categories ``accuracy`` of the most probable one, and ``accuracy_most_frequent``.
+        hidden cell, and ``nll_of``, what it is, where the model can integrate missing cells out. ``columns`` by name,
+        those of which cells are hidden: ``hidden``; of numbers ``rmse`` of the expected value (of the mean of the
+        completions, where the model cannot tell it), ``rmse_training_mean``, ``coverage`` and the intervals' mean
+        ``width``, all in the unit of the file; of categories ``accuracy`` of the most probable one, and
+        ``accuracy_most_frequent``.
 
     Raises:
         ZooError: the model cannot impute, or is not for tables.
@@ -111,7 +112,7 @@ def measure_rows(model: Model, rows: Tensor, missing: float = 0.1, n: int = 19, 
     if covered:
         metrics["coverage"] = float(torch.cat(covered).mean())
     if _tells_hidden(model):
-        metrics["nll"] = float(nll) / count
+        metrics |= {"nll": float(nll) / count, "nll_of": nll_of(model)}
     return metrics | {"columns": columns}
 
 

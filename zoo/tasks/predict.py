@@ -33,9 +33,10 @@ class Answers:
     probabilities: Tensor
     spec: DataSpec
 
-    def ranked(self, top: int = 3) -> list[dict[str, Any]]:
-        """A dict an example: ``file``, and ``classes``: ``name`` and ``probability``, the ``top`` most probable."""
-        values, labels = self.probabilities.topk(min(top, self.spec.num_classes), dim=1)
+    def ranked(self, top: int = 3, first: int | None = None) -> list[dict[str, Any]]:
+        """A dict an example, or one each of the ``first`` ones: ``file``, and ``classes``: ``name`` and
+        ``probability``, the ``top`` most probable."""
+        values, labels = self.probabilities[:first].topk(min(top, self.spec.num_classes), dim=1)
         return [
             {
                 "file": file,
@@ -44,7 +45,7 @@ class Answers:
                     for value, label in zip(row, chosen, strict=True)
                 ],
             }
-            for file, row, chosen in zip(self.names, values.tolist(), labels.tolist(), strict=True)
+            for file, row, chosen in zip(self.names[:first], values.tolist(), labels.tolist(), strict=True)
         ]
 
     def csv_text(self) -> str:
