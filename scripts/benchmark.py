@@ -4,7 +4,7 @@ python scripts/benchmark.py [key=value …]
 
   suite    one or several of those below, with commas, or all ({default})
   models   these alone, with commas; tiny is an MLP of 784-64-128-64-10 (what a suite has for default);
-           for accuracy: launch, and the recipes in configs/experiment/speed
+           for accuracy: launch, and the recipes in configs/experiment/speed; for em: gaps, too
   rounds   how often each way is measured; medians are reported (0: the benchmark's own number)
   quick    a tenth of the images or less and two rounds, to see that it runs; no bar is judged, and figures
            are written only where out says (false)
@@ -63,7 +63,7 @@ def main() -> None:
     suites = list(SUITES) if values["suite"] == "all" else names(values["suite"], SUITES, "suite")
     models = values["models"]
     if models is not None:
-        models = tuple(names(models, ["tiny", "launch", *recipes(), *registry.list_models()], "model"))
+        models = tuple(names(models, ["tiny", "launch", "gaps", *recipes(), *registry.list_models()], "model"))
 
     from zoo.benchmarks import _data, _plots, _results
     from zoo.benchmarks._benchmark import Options, measure

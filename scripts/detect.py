@@ -2,28 +2,34 @@
 
 python scripts/detect.py ckpt=<checkpoint> <files or folders> [key=value …]
 python scripts/detect.py ckpt=<checkpoint> against=<data> [key=value …]
+python scripts/detect.py ckpt=<checkpoint> anomaly=<class> [key=value …]
 
-The first calls a picture an anomaly if its score is above a threshold, which
-is chosen on validation images such that a normal one is above it with
-probability alarm at most. The second measures every score that the model has
-on its own test images and on those of another source, with 95 % intervals.
+The first calls a picture, or a row, an anomaly if its score is above a
+threshold, which is chosen on validation images such that a normal one is above
+it with probability alarm at most. The second measures every score that the
+model has on its own test images and on those of another source, with 95 %
+intervals; the third on the test images of a class and on all others.
 
   ckpt    a .ckpt file, a run directory or a released model's folder
   score   combined, native, log_prob, typicality, likelihood_ratio, complexity,
           reconstruction, mahalanobis, max_softmax, entropy or energy, as far
-          as the model has it; all if left out (against), or one that is to be
-          relied on (pictures): likelihood_ratio with a background, else
-          combined, else what there is of its two parts
-  alarm   how often a normal picture may be called an anomaly (0.05)
+          as the model has it; all if left out (against, anomaly), or one that
+          is to be relied on (pictures, rows): likelihood_ratio with a
+          background, else log_prob of rows, else combined, else what there is
+          of its two parts
+  alarm   how often a normal picture or row may be called an anomaly (0.05)
   background
           checkpoint of a density of the same kind, for the likelihood ratio
   against a source, as train.py --help lists them, whose test images are the
           anomalies, or image_folder: all pictures in path are
+  anomaly a class, by its name: its test images are the anomalies, those of the
+          others are normal, and p(<class>) is one of the scores of a model that
+          has learnt it. data.train_classes=[…] trains one that has not
   data    what the model was trained on, where the checkpoint does not say
   path    the folder of against=image_folder, else of data=image_folder
   root    where data lies; ZOO_DATA, else data/, if left out
-  images  only that many images of each source, drawn at random, with against=…
-          (0: all)
+  images  only that many images of each kind, drawn at random, with against=… or
+          anomaly=… (0: all)
   invert  of pictures that are named or in a folder: auto, always or never; as
           the training pictures were treated if left out
   json    a file to write the numbers to, and the code that complexity goes by
@@ -39,8 +45,8 @@ from zoo.data import sources
 from zoo.errors import ConfigError
 
 DEFAULTS: dict[str, Any] = {
-    "ckpt": ..., "score": None, "alarm": 0.05, "background": None, "against": None, "data": None, "path": None,
-    "root": None, "images": 0, "invert": None, "json": None,
+    "ckpt": ..., "score": None, "alarm": 0.05, "background": None, "against": None, "anomaly": None, "data": None,
+    "path": None, "root": None, "images": 0, "invert": None, "json": None,
 }  # fmt: skip
 RULES = {
     "alarm": "(0, 1)",
@@ -52,17 +58,24 @@ RULES = {
 }
 
 
+SHOWN = 20  # rows of a table
+
+
 @command
 def main() -> None:
     options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
     against, path, root = options["against"], options["path"], options["root"]
     folder = against == "image_folder"
-    if bool(files) == bool(against):
-        raise ConfigError("name either pictures or against=…, whose images are the anomalies; see --help")
+    measured = bool(against or options["anomaly"])
+    if [bool(files), bool(against), bool(options["anomaly"])].count(True) != 1:
+        raise ConfigError(
+            "name either pictures or against=…, whose images are the anomalies, or anomaly=…, the class that is; see "
+            "--help"
+        )
     if folder and not path:
         raise ConfigError("against=image_folder needs the folder that holds the pictures: path=…")
     for key, heeded, place in (
-        ("images", against, "against=…"),
+        ("images", measured, "against=… and anomaly=…"),
         ("alarm", files, "pictures that are named"),
         ("invert", files or folder, "pictures that are named, or in the folder of against=image_folder"),
     ):
@@ -77,7 +90,7 @@ def main() -> None:
     from zoo.data import kinds
     from zoo.data.splits import draw, load_splits
     from zoo.files import user_path, write_json
-    from zoo.tasks.detect import SEED, codes, compare, fit, held_out, judge, score_names
+    from zoo.tasks.detect import SEED, codes, compare, fit, held_out, judge, parted_by_class, score_names
     from zoo.tasks.evaluate import splits_for
 
     model, source = registry.load_with_source(options["ckpt"])
@@ -92,13 +105,17 @@ def main() -> None:
         raise ConfigError(f"against={against} is what the model was trained on: its images are no anomalies")
     background = registry.load(options["background"]) if options["background"] else None
     splits = splits_for(model.spec, source, options["data"], root, None if folder else path)
+    target, others = None, f"of {against}"
+    if options["anomaly"]:
+        splits, strange, target = parted_by_class(splits, options["anomaly"])
+        others = f"of {options['anomaly']}"
     calibration, test = held_out(splits)
     names = [options["score"]] if options["score"] else None
     console = terminal.console()
     for note in splits.notes:
         console.print(terminal.printable(note), soft_wrap=True)
     answer: Any
-    if not against:
+    if not measured:
         names = names or list(score_names(model, background)[:1])
         detector = fit(model, splits.train, names, background, calibration.images)
         answer = judge(detector, calibration.images, paths, options["alarm"], **settings)
@@ -107,38 +124,44 @@ def main() -> None:
         if folder:
             drawn = torch.randperm(len(paths), generator=torch.Generator().manual_seed(SEED))
             drawn = drawn[: options["images"] or None].sort().values
-            _, strange = kind.read([paths[number] for number in drawn.tolist()], model.spec, **settings)
-        else:
+            _, anomalies = kind.read([paths[number] for number in drawn.tolist()], model.spec, **settings)
+        elif against:
             other = draw(load_splits(against, root).test, options["images"])
             model.spec.check_examples(other.shape, other.kind)
-            strange = other.images
+            anomalies = other.images
+        else:
+            anomalies = draw(strange, options["images"]).images
         normal = draw(test, options["images"]).images
-        detector = fit(model, splits.train, names, background, calibration.images)
-        answer = compare(detector, normal, strange, torch.Generator().manual_seed(SEED))
+        detector = fit(model, splits.train, names, background, calibration.images, target)
+        answer = compare(detector, normal, anomalies, torch.Generator().manual_seed(SEED))
     if options["json"]:
         code = {"code": detector.code} if detector.code else {}
-        told = {"options": options, **code, "scores" if against else "pictures": answer}
-        write_json(user_path(options["json"]), told)
+        what = "scores" if measured else "pictures" if model.spec.kind == "image" else "rows"
+        write_json(user_path(options["json"]), {"options": options, **code, what: answer})
     if detector.code:
         console.print(
             f"the complexity of an image is its length by {detector.code}, of {len(codes(model.density))} codes the "
             "one by which training images are the shortest",
             soft_wrap=True,
         )
-    if not against:
+    if not measured:
         table = Table("example", "score", "p-value", "verdict")
-        for row in answer:
+        shown = answer if model.spec.kind == "image" else sorted(answer, key=lambda row: -row["score"])[:SHOWN]
+        for row in shown:
             verdict = "anomaly" if row["anomaly"] else "normal"
             table.add_row(terminal.printable(row["file"]), f"{row['score']:.4g}", f"{row['p_value']:.4f}", verdict)
         console.print(table)
+        if len(shown) < len(answer):
+            found = sum(row["anomaly"] for row in answer)
+            console.print(f"the strangest of {len(answer):,} rows, {found:,} of them anomalies; json=… holds them all")
         console.print(
             f"{detector.names[0]} above {answer[0]['threshold']:.4g}: anomaly; so are {options['alarm']:g} of normal "
-            f"images at most, by {len(calibration):,} {where} images",
+            f"{kind.NOUN}s at most, by {len(calibration):,} {where} {kind.NOUN}s",
             soft_wrap=True,
         )
     else:
-        title = f"{len(normal):,} test images against {len(strange):,} of {against}, in %"
-        table = Table("score", "AUROC", "AUPR", "FPR at 95 % TPR", title=title)
+        title = f"{len(normal):,} test {kind.NOUN}s against {len(anomalies):,} {others}, in %"
+        table = Table("score", "AUROC", "AUPR", "FPR at 95 % TPR", title=terminal.printable(title))
         for name, row in answer.items():
             table.add_row(name, *(_cell(row[key], row[f"{key}_interval"]) for key in ("auroc", "aupr", "fpr95")))
         console.print(table)

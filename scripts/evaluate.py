@@ -7,7 +7,8 @@ python scripts/evaluate.py ckpt=<file or run directory> [data=â€¦] [key=value â€
   path    the folder of data=image_folder or data=idx
   root    where data lies; ZOO_DATA, else data/, if left out
   split   test (default), val or train: those of the training run; another data= has no val
-  missing share of the pixels to hide at random, the same ones for every model (0): accuracy from the others
+  missing share of the pixels, or of a table's cells, to hide at random, the same ones for every model (0): accuracy
+          from the others
   mask    which pixels: mcar (default): each for itself; block: a square somewhere; left, right, top or bottom: that
           half, without missing=â€¦; half: one of the four for each image
   fill    what a model sees in their place: local: the mean of the seen pixels around; mean: the training mean. If left
@@ -21,6 +22,8 @@ python scripts/evaluate.py ckpt=<file or run directory> [data=â€¦] [key=value â€
           true: train a classifier on samples of each class, and test it on real images; takes minutes (false)
   importance
           samples an image for a likelihood that is a bound, which more of them raise; 0 (default): the model's number
+  costs   of two classes, what it costs to take an example of the first one, and of the second one, for the other:
+          [1,5]. The threshold is the one that costs least on the validation split. If left out, those of the training
   ema     true (default): averaged weights where there are any; false: the raw ones
   json    a file to write the numbers to
 """
@@ -36,8 +39,8 @@ from zoo.errors import ConfigError
 
 DEFAULTS: dict[str, Any] = {
     "ckpt": ..., "data": None, "path": None, "root": None, "split": "test", "missing": 0.0, "mask": "mcar",
-    "fill": None, "images": 0, "samples": 10_000, "draws": 0, "synthetic": False, "importance": 0, "ema": True,
-    "json": None,
+    "fill": None, "images": 0, "samples": 10_000, "draws": 0, "synthetic": False, "importance": 0, "costs": [],
+    "ema": True, "json": None,
 }  # fmt: skip
 RULES = {
     "split": ["test", "val", "train"],
@@ -49,6 +52,7 @@ RULES = {
     "samples": "[0, inf)",
     "draws": "[0, 1000]",
     "importance": "[0, inf)",
+    "costs": "any",
     "json": "file",
 }
 DRAWS = 3  # if not said
@@ -74,6 +78,7 @@ def main() -> None:
     from rich.table import Table
 
     from zoo import capability, registry, terminal
+    from zoo.data import kinds
     from zoo.files import user_path, write_json
     from zoo.run import machine
     from zoo.tasks import reference, sample_quality, students
@@ -98,7 +103,11 @@ def main() -> None:
     metrics: dict[str, Any] = {}
     if tells(model) or not samples:
         importance = options["importance"] or None
-        metrics = evaluate(model, split, missing=missing, importance=importance, mask=mask, fill=fill).metrics
+        costs = options["costs"] or source.get("costs")
+        metrics = evaluate(
+            model, split, missing=missing, importance=importance, mask=mask, fill=fill, costs=costs,
+            validation=splits.val,
+        ).metrics  # fmt: skip
     data = options["data"] or source["name"]
     measured = sample_quality.sample_metrics(model, splits, data, samples, draws=options["draws"] or DRAWS)
     metrics |= measured
@@ -110,11 +119,13 @@ def main() -> None:
     said = remarks(metrics, model.spec)
     if options["json"]:
         write_json(user_path(options["json"]), {"options": options, **metrics, "remarks": said})
-    title = f"{terminal.printable(options['ckpt'])} on {len(split):,} {options['split']} images"
+    noun = kinds.find(model.spec.kind).NOUN
+    title = f"{terminal.printable(options['ckpt'])} on {len(split):,} {options['split']} {noun}s"
     if missing:
-        title += f", {missing:.0%} of the pixels missing ({mask}{', fill=' * bool(fill)}{fill or ''})"
+        parts = "pixels" if model.spec.kind == "image" else "cells"
+        title += f", {missing:.0%} of the {parts} missing ({mask}{', fill=' * bool(fill)}{fill or ''})"
     if "per_class" in metrics:
-        table = Table("class", "images", "accuracy", title=title)
+        table = Table("class", f"{noun}s", "recall", title=title)
         for label, name in enumerate(model.spec.class_names):
             if name in metrics["per_class"]:
                 table.add_row(

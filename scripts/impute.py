@@ -1,43 +1,57 @@
-"""Hide pixels and have a model fill them in: how near it comes, and a picture.
+"""Hide pixels and have a model fill them in: how near it comes, and a picture. Or fill in the empty cells of a table.
 
 python scripts/impute.py ckpt=<file or run directory> [images or folders] [key=value …]
+python scripts/impute.py ckpt=<file or run directory> [<table>] [key=value …]
 
   ckpt    a .ckpt file, a run directory or a released model's folder
-  data    a source, as train.py --help lists them, of which the test images are
-          taken; what it was trained on if left out. Pictures that are named take
-          its place
-  path    the folder of data=image_folder or data=idx
+  data    a source, as train.py --help lists them, of which the test images, or
+          rows, are taken; what it was trained on if left out. Pictures that are
+          named, or a table, take its place
+  path    the folder of data=image_folder or data=idx, the file of data=table
   root    where data lies; ZOO_DATA, else data/, if left out
   mask    mcar (default): each pixel for itself; block: a square somewhere; left,
           right, top or bottom: that half; half: one of the four for each image
-  missing share of the pixels that mcar and block hide (0.5)
-  n       completions an image, of which intervals are made (19: 90 % ones)
+  missing share of the pixels that mcar and block hide (0.5); of the known cells
+          of a table that are hidden, to see how well the model tells them (0.1)
+  n       completions of an image or a row, of which intervals are made (19: 90 %
+          ones). A table that is named is filled in so many times; once if left out
+  mean    true: fill a table in with expected numbers and the most probable
+          categories in the place of random ones (false)
   classifier
           another checkpoint, whose accuracy on completed images is told
-  images  only that many, drawn at random (500); 0 for all
+  images  only that many images or rows are measured, drawn at random (500); 0 for
+          all
   seed    of masks and completions: the same seed gives the same (0)
   invert  of pictures that are named: auto, always or never; as the training
           pictures were treated if left out
   out     the picture, or the folder that it is put into: imputed-<mask>-seed<seed>
-          .png there; the folder of the weights if left out
+          .png there; the folder of the weights if left out. Of a table, the CSV
+          file: <table>-filled.csv beside it; with n=5 there are five, numbered
   ema     true (default): averaged weights where there are any; false: the raw ones
   json    a file to write the numbers to
+
+All that a table has beside its empty cells stays as it is, columns that the
+model does not know among it.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.command import command, parse
 from zoo.data import sources
 from zoo.errors import ConfigError
-from zoo.files import user_path
+from zoo.files import output_file, user_path
+
+if TYPE_CHECKING:
+    from zoo.base.model import Model
 
 DEFAULTS: dict[str, Any] = {
-    "ckpt": ..., "data": None, "path": None, "root": None, "mask": "mcar", "missing": 0.5, "n": 19, "classifier": None,
-    "images": 500, "seed": 0, "invert": None, "out": None, "ema": True, "json": None,
+    "ckpt": ..., "data": None, "path": None, "root": None, "mask": "mcar", "missing": 0.0, "n": 0, "mean": False,
+    "classifier": None, "images": 500, "seed": 0, "invert": None, "out": None, "ema": True, "json": None,
 }  # fmt: skip
 RULES = {
     "data": sources.names(),
@@ -50,29 +64,28 @@ RULES = {
     "json": "file",
 }
 SHOWN = 10  # images in the picture
-
-
-def picture_file(text: str, name: str) -> Path:
-    """The PNG that ``out=text`` stands for: ``name`` in a folder, or itself. Raises ``ConfigError`` for other files."""
-    out = user_path(text)
-    if out.is_dir():
-        return out / name
-    if out.suffix not in ("", ".png"):
-        raise ConfigError(f"out={text}: the picture is a PNG, and its name ends with .png")
-    folder = out if text.endswith("/") else out.parent
-    if not folder.is_dir():
-        raise ConfigError(f"out={text}: the folder {folder} does not exist")
-    return out.with_suffix(".png")
+N, MISSING = 19, {"image": 0.5, "table": 0.1}  # if not said
 
 
 @command
 def main() -> None:
     options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
-    mask, seed = options["mask"], options["seed"]
-    if mask not in ("mcar", "block") and options["missing"] != 0.5:
-        raise ConfigError(f"mask={mask} hides half of an image: missing={options['missing']} is for mcar and block")
-    name = f"imputed-{mask}-seed{seed}.png"
-    out = picture_file(options["out"], name) if options["out"] else None
+    if options["mask"] not in ("mcar", "block") and options["missing"] not in (0, 0.5):
+        raise ConfigError(
+            f"mask={options['mask']} hides half of an image: missing={options['missing']} is for mcar and block"
+        )
+    from zoo import registry
+
+    model, source = registry.load_with_source(options["ckpt"], options["ema"])
+    if model.spec.kind == "table":
+        rows(model, source, options, files)
+    else:
+        model.spec.check_kind("image", "pixels are hidden and filled in")
+        pictures(model, source, options, files)
+
+
+def pictures(model: Model, source: Mapping[str, Any], options: Mapping[str, Any], files: Sequence[str]) -> None:
+    """Measure how well a model fills in hidden pixels, and draw a picture of it."""
     import torch
     from rich.table import Table
 
@@ -84,11 +97,11 @@ def main() -> None:
     from zoo.tasks.evaluate import splits_for
     from zoo.tasks.impute import describe, measure, observed_mask, picture
 
-    if out is None:
-        kept = checkpoint.locate(options["ckpt"])
-        out = (kept if kept.is_dir() else kept.parent) / name
-    model, source = registry.load_with_source(options["ckpt"], options["ema"])
-    model.spec.check_kind("image", "pixels are hidden and filled in")
+    mask, seed, n = options["mask"], options["seed"], options["n"] or N
+    if options["mean"]:
+        raise ConfigError("mean=true fills in a table; of pictures the expected one is measured beside completions")
+    name = f"imputed-{mask}-seed{seed}.png"
+    out = output_file(options["out"], name) if options["out"] else checkpoint.folder(options["ckpt"]) / name
     classifier = registry.load(options["classifier"], options["ema"]) if options["classifier"] else None
     count, notes = options["images"] or None, tuple[str, ...]()
     if files:
@@ -101,20 +114,80 @@ def main() -> None:
         notes, split = splits.notes, draw(splits.test, count or 0)
         images, labels = split.images, split.labels
     generator = torch.Generator().manual_seed(seed)
-    observed = observed_mask(mask, len(images), model.spec.shape[1:], options["missing"], generator)
-    metrics = measure(model, images, observed, options["n"], seed, labels, classifier)
+    missing = options["missing"] or MISSING["image"]
+    observed = observed_mask(mask, len(images), model.spec.shape[1:], missing, generator)
+    metrics = measure(model, images, observed, n, seed, labels, classifier)
     if options["json"]:
-        write_json(user_path(options["json"]), {"options": options, **metrics})
+        write_json(user_path(options["json"]), {"options": {**options, "n": n, "missing": missing}, **metrics})
     write_bytes(out, png(picture(model, images[:SHOWN], observed[:SHOWN], seed)))
     title = f"{len(images):,} images, {metrics['hidden']:.0%} of the pixels hidden ({mask})"
     table = Table("measure", "value", "what it is", title=f"{terminal.printable(options['ckpt'])}: {title}")
-    for row in describe(metrics, options["n"]):
+    for row in describe(metrics, n):
         table.add_row(*row)
     console = terminal.console()
     for note in notes:
         console.print(terminal.printable(note), soft_wrap=True)
     console.print(table)
     print(terminal.printable(out))
+
+
+def rows(model: Model, source: Mapping[str, Any], options: Mapping[str, Any], files: Sequence[str]) -> None:
+    """Fill in the empty cells of a table, and measure how well a model tells hidden ones that are known."""
+    import torch
+    from rich.table import Column, Table
+
+    from zoo import terminal
+    from zoo.data import kinds
+    from zoo.data.splits import Split, draw
+    from zoo.files import write_json, write_text
+    from zoo.tasks.evaluate import splits_for
+    from zoo.tasks.impute_rows import describe, filled, measure_rows
+
+    for key in ("mask", "classifier", "invert"):
+        if options[key] != DEFAULTS[key]:
+            raise ConfigError(f"{key}={options[key]} is for pictures, and the model was made for the kind table")
+    if options["mean"] and options["n"]:
+        raise ConfigError(f"mean=true fills a table in once, and n={options['n']} as often with random completions")
+    for key in ("out", "mean"):
+        if options[key] and not files:
+            raise ConfigError(f"{key}={options[key]} is of a table that is filled in: name a file")
+    console, seed, notes, texts = terminal.console(), options["seed"], tuple[str, ...](), dict[Path, str]()
+    if files:
+        paths = kinds.find("table").find_files(files)
+        if len(paths) > 1:
+            raise ConfigError(f"one table is filled in at a time, and {len(paths)} are named")
+        path = paths[0]
+        name = f"{path.stem}-filled.csv"
+        out = output_file(options["out"], name) if options["out"] else path.with_name(name)
+        if out.resolve() == path.resolve():
+            raise ConfigError(f"out={options['out']} is the table itself, which is left as it is")
+        found = filled(model, path, options["n"] or 1, options["mean"], seed)
+        several = [out.with_stem(f"{out.stem}-{number}") for number in range(1, len(found) + 1)]
+        texts = dict(zip(several if len(found) > 1 else [out], found, strict=True))
+        stored = kinds.find("table").read([path], model.spec)[1]
+        split = Split(stored, torch.zeros(len(stored)).long(), "table")
+    else:
+        splits = splits_for(model.spec, source, options["data"], options["root"], options["path"], whole=True)
+        notes, split = splits.notes, splits.test
+    stored = draw(split, options["images"]).images
+    draws = N if files else options["n"] or N
+    missing = options["missing"] or MISSING["table"]
+    metrics = measure_rows(model, stored, missing, draws, seed)
+    if options["json"]:
+        write_json(user_path(options["json"]), {"options": {**options, "missing": missing}, **metrics})
+    for note in notes:
+        console.print(terminal.printable(note), soft_wrap=True)
+    title = f"{terminal.printable(options['ckpt'])}: {metrics['hidden']:,} known cells of {len(stored):,} rows hidden"
+    heads = ("hidden", "RMSE, accuracy", "mean, mode", f"in {metrics['level']:.0%} interval")
+    table = Table("column", *(Column(head, justify="right") for head in heads), title=title)
+    for row in describe(metrics):
+        table.add_row(*map(terminal.printable, row))
+    console.print(table)
+    if "nll" in metrics:
+        console.print(f"−log p(hidden | seen) {metrics['nll']:.4f} nats a hidden cell ({metrics['nll_of']})")
+    for file, text in texts.items():
+        write_text(file, text)
+        print(terminal.printable(file))
 
 
 if __name__ == "__main__":

@@ -439,6 +439,7 @@ OBSERVED_ELSEWHERE = {
     "data.split": "test_published.test_emnist_from_the_archive",
     "data.names": "test_published.test_labels_and_their_names",
     "data.repeat": "test_semi_supervised.test_labelled_images_are_repeated",
+    "gmm.alpha": "test_categories.test_alpha_counts_as_examples, which have categories",
     "m2.classify_weight": "test_semi_supervised, from the bound without a label on",
     "rnn.forget_bias": "test_truth.test_the_forget_gates_of_an_lstm_begin_more_open, a start that others replace",
     "probe.encoder": "test_probe.test_trained_from_the_command_line",

@@ -1,6 +1,7 @@
 """Anomaly scores of models against what they are by definition; scripts/detect.py as a user meets it."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import lzma
@@ -18,6 +19,7 @@ import torch
 from conftest import ROOT, command, run_train
 from PIL import Image
 from scipy.spatial.distance import mahalanobis
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 import zoo
 from zoo import checkpoint
@@ -25,6 +27,7 @@ from zoo.base.model import Model
 from zoo.data.splits import Split, Splits, load_splits
 from zoo.errors import DataError, ZooError
 from zoo.metrics.detection import p_values, threshold
+from zoo.registry import load_with_source
 from zoo.spec import DataSpec, Likelihood
 from zoo.tasks.detect import (
     CODES,
@@ -39,6 +42,7 @@ from zoo.tasks.detect import (
     score_names,
     shortest_code,
 )
+from zoo.tasks.evaluate import splits_for
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -319,7 +323,7 @@ def test_judge(tmp_path):
     assert [row["p_value"] for row in answer] == p_values(known, scores).tolist()
     assert answer[1]["p_value"] == 0.01
     assert judge(detector, calibration, paths, 0.1, invert="always")[1]["score"] < answer[1]["score"]  # black is nearer
-    with pytest.raises(ZooError, match="needs 999 normal images"):
+    with pytest.raises(ZooError, match="needs 999 normal examples"):
         judge(detector, calibration, paths, alarm=0.001)
 
 
@@ -430,6 +434,108 @@ def test_command_errors(run, tmp_path, capsys):
     assert "is what the model was trained on" in refused(capsys, f"ckpt={run}", "against=digits")
     assert "nowhere does not exist" in refused(capsys, f"ckpt={run}", "nowhere.png", "json=nowhere/x.json")
     assert "a whole number is needed, such as 0" in refused(capsys, f"ckpt={run}", "nowhere.png", "images=x")
-    assert "needs 999 normal images" in refused(capsys, f"ckpt={run}", str(ROOT / "results"), "alarm=0.001")
+    assert "needs 999 normal examples" in refused(capsys, f"ckpt={run}", str(ROOT / "results"), "alarm=0.001")
     with pytest.raises(DataError, match="the images are 3×28×28, the model was made for 1×28×28"):
         fit(zoo.load(run), load_splits("digits").train)(torch.zeros(1, 3, 28, 28, dtype=torch.uint8))
+
+
+# Tables
+
+
+def test_scores_of_a_table():
+    """A density's own score comes first: a row that is likelier than most is none to look at. What cannot be asked
+    about rows with gaps is left out; the probability of a class is one of the scores where the model has learnt it."""
+    spec = DataSpec((1, 1, 3), 2, ("genuine", "fraud"), kind="table", values="real", std=(1.0,) * 3)
+    model = zoo.create("gmm", spec, num_components=1, pca=0)
+    assert score_names(model)[0] == "log_prob"
+    assert "complexity" not in score_names(model)
+    assert score_names(model, target=1)[0] == "p(fraud)"
+    model.log_prior.copy_(torch.tensor([0.0, -math.inf]))  # it has seen no fraud
+    assert "p(fraud)" not in score_names(model, target=1)
+    with_gaps = zoo.create("gmm", dataclasses.replace(spec, missing=True), num_components=1, pca=0)
+    assert {"reconstruction", "mahalanobis"} & {*score_names(model)}
+    assert not {"reconstruction", "mahalanobis"} & {*score_names(with_gaps)}
+    classifier = zoo.create("logistic_regression", dataclasses.replace(spec, missing=True))
+    assert {"p(fraud)", "mahalanobis"} <= {*score_names(classifier, target=1)}
+
+
+@pytest.fixture(scope="module")
+def payments(tmp_path_factory) -> Path:
+    """A made-up file of the form of the card-fraud set: components, an amount, and few frauds, which are far out."""
+    path = tmp_path_factory.mktemp("payments") / "payments.csv"
+    generator = np.random.default_rng(0)
+    fraud = generator.random(3000) < 0.03
+    values = generator.normal(size=(3000, 4)) + fraud[:, None] * generator.normal(0, 3, size=(3000, 4))
+    values[:, 3] = np.exp(values[:, 3])
+    rows = np.column_stack([values, fraud])
+    np.savetxt(path, rows, fmt=["%.6f"] * 4 + ["%d"], delimiter=",", header="V1,V2,V3,Amount,Class", comments="")
+    return path
+
+
+@pytest.fixture(scope="module")
+def fraud_models(payments, tmp_path_factory) -> dict[str, Path]:
+    """A density of genuine payments, and classifiers that have seen both kinds."""
+    words = ("data=table", f"data.path={payments}", "data.target=Class", "logger=none", "trainer.accelerator=cpu")
+    options = {
+        "gmm": ("model.num_components=2", "model.pca=0", "model.per_class=false", "data.train_classes=[0]"),
+        "naive_bayes": ("model.emission=gaussian",),
+        "logistic_regression": ("trainer.max_epochs=2",),
+    }
+    folder = tmp_path_factory.mktemp("runs")
+    return {name: run_train(folder / name, f"model={name}", *words, *more) for name, more in options.items()}
+
+
+def test_command_finds_a_class(fraud_models, tmp_path):
+    """Every score on the test rows: AUROC and AUPR are scikit-learn's."""
+    found = {}
+    for name, run in fraud_models.items():
+        said = detect(f"ckpt={run}", "anomaly=1", f"json={tmp_path / 'out.json'}")
+        assert max(map(len, said.splitlines())) <= 80
+        found[name] = json.loads((tmp_path / "out.json").read_text())["scores"]
+        model, source = load_with_source(run)
+        test = splits_for(model.spec, source).test
+        labels = test.labels.numpy()
+        assert f"{(labels == 0).sum()} test rows against {(labels == 1).sum()} of 1" in said
+        scores = {}
+        if name != "logistic_regression":
+            scores["log_prob"] = -zoo.log_prob(model, test.x())
+        if name != "gmm":
+            log_proba = zoo.classify(model, test.x()).double()
+            scores["p(1)"] = log_proba[:, 1] - log_proba[:, 0]
+        for score, values in scores.items():
+            assert found[name][score]["auroc"] == pytest.approx(roc_auc_score(labels, values), abs=1e-6)
+            assert found[name][score]["aupr"] == pytest.approx(average_precision_score(labels, values), abs=1e-6)
+            low, high = found[name][score]["auroc_interval"]
+            assert low < found[name][score]["auroc"] < high
+    assert "p(1)" not in found["gmm"]
+    assert (
+        found["gmm"]["log_prob"]["auroc"] > 0.9 > found["logistic_regression"]["p(1)"]["auroc"]
+    )  # they lie all around
+    assert found["naive_bayes"]["p(1)"]["auroc"] > 0.9
+
+
+def test_command_tells_unusual_rows(fraud_models, payments, tmp_path, capsys):
+    """The strangest first, of a user's file."""
+    said = detect(f"ckpt={fraud_models['gmm']}", str(payments), f"json={tmp_path / 'out.json'}")
+    rows = json.loads((tmp_path / "out.json").read_text())["rows"]
+    assert len(rows) == 3000
+    strangest = sorted(rows, key=lambda row: -row["score"])
+    assert said.count("anomaly │") == 20
+    assert f"{strangest[19]['score']:.4g}" in said
+    assert f"the strangest of 3,000 rows, {sum(row['anomaly'] for row in rows):,} of them anomalies" in said
+    frauds = np.array([line.endswith(",1") for line in payments.read_text().splitlines()[1:]])
+    flagged = np.array([row["anomaly"] for row in rows])
+    assert flagged[frauds].mean() > 0.6
+    assert flagged[~frauds].mean() < 0.08
+    assert "log_prob above" in said
+    assert "validation rows" in said
+    for words, reason in (
+        (("anomaly=2",), "anomaly=2 is none of the classes"),
+        (("anomaly=1", "against=digits"), "name either"),
+        (("anomaly=1", "alarm=0.1"), "alarm=0.1 is for"),
+        (("anomaly=1", "score=p(0)"), "no score 'p(0)'"),
+    ):
+        assert reason in refused(capsys, f"ckpt={fraud_models['gmm']}", *words)
+    other = tmp_path / "other.csv"
+    other.write_text("V1,V2,V3,Sum\n1,2,3,4\n")
+    assert "has no column 'Amount'" in refused(capsys, f"ckpt={fraud_models['gmm']}", str(other))

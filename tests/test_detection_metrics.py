@@ -159,7 +159,7 @@ def test_p_values():
         (lambda: auroc(torch.zeros(0), torch.ones(2)), "normal"),
         (lambda: aupr(torch.zeros(2), torch.zeros(2, 2)), "strange"),
         (lambda: fpr_at_tpr(torch.zeros(2), torch.tensor([math.nan, 1])), "1 of 2 strange"),
-        (lambda: threshold(torch.zeros(18), 0.05), "needs 19 normal images"),
+        (lambda: threshold(torch.zeros(18), 0.05), "needs 19 normal examples"),
         (lambda: threshold(torch.zeros(18), 1.5), "between 0 and 1"),
     ],
 )

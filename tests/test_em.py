@@ -196,7 +196,7 @@ def test_files(run):
     assert names == {
         "best.ckpt", "last.ckpt", "config.yaml", "metrics.csv", "summary.json", "tensorboard", "figures",
     }  # fmt: skip
-    assert {path.name for path in (run / "figures").iterdir()} == {"samples.png", "components.png"}
+    assert {path.stem for path in (run / "figures").iterdir()} == {"samples", "components", "confusion", "reliability"}
     assert json.loads((run / "summary.json").read_text())["config"]["learner"]["name"] == "em"
 
 
@@ -234,10 +234,11 @@ def test_tensorboard(run):
     assert set(shown.Tags()["images"]) == {
         "model/samples", "model/components", "test/confusion", "test/reliability", "test/worst_mistakes",
     }  # fmt: skip
+    tags = {tag.partition("/")[2]: tag for tag in shown.Tags()["images"]}
     for path in (run / "figures").iterdir():
         with Image.open(path) as picture:
             assert picture.convert("L").getextrema()[0] < 50
-            in_tensorboard = shown.Images(f"model/{path.stem}")[0]
+            in_tensorboard = shown.Images(tags[path.stem])[0]
             assert picture.size == (in_tensorboard.width, in_tensorboard.height)
 
 

@@ -1,5 +1,7 @@
 """Files of tables: what columns hold, and a sentence for each mistake."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ import zoo
 from zoo.base import memory
 from zoo.data import frames, kinds
 from zoo.data.splits import load_splits
+from zoo.inspect.figures import generative_figures
 from zoo.spec import Column, DataSpec
 
 table = kinds.find("table")
@@ -139,6 +142,35 @@ def test_numbers_in_the_units_of_the_file_are_not_taken_for_standardised_ones():
     assert zoo.classify(model, splits.test.images).shape == (114, 2)
 
 
+def test_parquet_has_what_csv_has(tmp_path):
+    frame = pd.DataFrame({
+        "whole": pd.array([1, None, 3], dtype="Int64"), "exact": [Decimal("1.50"), None, Decimal("2")],
+        "text": pd.Categorical(["b", None, "a"]), "yes": pd.array([True, None, False], dtype="boolean"),
+    })  # fmt: skip
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    read = [frames.read_frame(tmp_path / f"a.{suffix}") for suffix in ("parquet", "csv")]
+    columns = [frames.columns_of(found, "here")[0] for found in read]
+    assert columns[0] == columns[1]
+    assert [column.categories for column in columns[0]] == [(), (), ("a", "b"), ("False", "True")]
+    rows = [frames.raw(found, columns[0], "here") for found in read]
+    np.testing.assert_array_equal(*rows)
+    np.testing.assert_array_equal(rows[0], [[1, 1.5, 1, 1], [np.nan] * 4, [3, 2, 0, 0]])
+
+
+def test_parquet_that_is_no_table_or_far_too_much(tmp_path, monkeypatch):
+    pd.DataFrame({"x": [[1, 2], [3]]}).to_parquet(tmp_path / "lists.parquet")
+    with pytest.raises(zoo.DataError, match="column 'x' holds lists"):
+        frames.read_frame(tmp_path / "lists.parquet")
+    path = tmp_path / "zeros.parquet"
+    pd.DataFrame({"x": np.zeros(10**6)}).to_parquet(path)
+    assert path.stat().st_size < 10**5
+    monkeypatch.setattr(memory, "LEAST", 5e7)
+    monkeypatch.setattr(memory.os, "sysconf", lambda _: 0)
+    with pytest.raises(zoo.ConfigError, match=r"zeros\.parquet, of 0\.0 GB, would need"):
+        frames.read_frame(path)
+
+
 # A file of one's own
 
 
@@ -246,11 +278,27 @@ def test_a_checkpoint_meets_other_rows_by_the_names_of_their_columns(tmp_path):
     words = ("data=table", f"data.path={path}", "data.target=bought", "model=logistic_regression")
     run = run_train(tmp_path / "runs", *words, "trainer.max_epochs=2", "trainer.accelerator=cpu")
     other = write(tmp_path / "other.csv", "bought,kind,x", "yes,7,1", "no,7,2", "yes,7,1", "no,7,2")
-    result = command(
-        "scripts/evaluate.py", f"ckpt={run}", f"path={other}", "split=train", "json=" + str(tmp_path / "a.json")
-    )
+    result = command("scripts/evaluate.py", f"ckpt={run}", f"path={other}", "json=" + str(tmp_path / "a.json"))
     assert result.returncode == 0, result.stderr
-    lost = write(tmp_path / "lost.csv", "bought,kind", "yes,7", "no,a", "yes,7", "no,a")
+    lost = write(tmp_path / "lost.csv", "bought,kind", "yes,b", "no,a", "yes,b", "no,a")
     result = command("scripts/evaluate.py", f"ckpt={run}", f"path={lost}")
     assert result.returncode == 2
     assert "no column 'x', which the model knows" in result.stderr
+
+
+def test_columns_of_samples_are_drawn_beside_those_of_the_data(tmp_path):
+    splits = load_splits("heart_disease")
+    model = zoo.create("naive_bayes", splits.spec)
+    batches = [(splits.train.images, splits.train.labels)]
+    model.initialize(batches, torch.Generator())
+    model.maximize(model.statistics(*batches[0]))
+    figure = generative_figures(model.eval(), splits.test)["columns"]
+    panels = {axes.get_title(): axes for axes in figure.axes if axes.get_title()}
+    assert list(panels) == [column.name for column in splits.spec.columns]
+    sexes = [label.get_text() for label in panels["sex"].get_yticklabels()]
+    assert sexes == ["woman", "man"]  # the most frequent on top
+    real, made = panels["sex"].containers
+    share = (table.cells(splits.test.images, splits.spec)["sex"] == "man").mean()
+    assert real[1].get_width() == pytest.approx(share)
+    assert made[1].get_width() == pytest.approx(share, abs=0.1)
+    assert generative_figures(zoo.create("logistic_regression", splits.spec), splits.test) == {}

@@ -73,7 +73,8 @@ def shown(run) -> EventAccumulator:
 
 
 def test_pictures_of_each_epoch(run, shown):
-    assert {path.name for path in (run / "figures").iterdir()} == {f"{name}.png" for name in PICTURES}
+    names = {*PICTURES, "confusion", "reliability"}
+    assert {path.name for path in (run / "figures").iterdir()} == {f"{name}.png" for name in names}
     models = {tag for tag in shown.Tags()["images"] if not tag.startswith("test/")}  # which are those of a classifier
     assert models == {f"model/{name}" for name in PICTURES}  # and none under another name
     for name in PICTURES:

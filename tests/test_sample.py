@@ -1,6 +1,7 @@
-"""scripts/sample.py: images of any generative model, as a picture and as numbers."""
+"""scripts/sample.py: images of any generative model, as a picture and as numbers; rows as a table."""
 
 import contextlib
+import csv
 import io
 import runpy
 import sys
@@ -9,11 +10,13 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import tables
 import torch
 from conftest import ROOT, command, run_train
 from PIL import Image
 
 import zoo
+from zoo.data.kinds import table
 from zoo.errors import ZooError
 from zoo.tasks.sample import class_number, draw_samples, write_samples
 
@@ -165,3 +168,60 @@ def test_refusals(run, tmp_path, capsys):
     assert "does not exist" in refused(capsys, f"ckpt={run}", f"out={tmp_path / 'nowhere' / 'x'}")
     assert "does not exist" in refused(capsys, f"ckpt={run}", f"out={tmp_path / 'nowhere'}/")
     assert "ckpt=" in refused(capsys, str(run))
+
+
+class Rows(zoo.Generative):
+    """Draws the rows of a made-up table, of which some cells are said to be missing."""
+
+    def __init__(self, conditional):
+        super().__init__(tables.WITH_GAPS, conditional)
+
+    def sample(self, n, labels=None, generator=None):
+        x = tables.rows(n)
+        gone = torch.arange(n)[:, None, None, None] % 3 == 0
+        x[0, ..., 1:4], x[1, ..., 0] = 0, 0.5
+        x[0, ..., 1] = 1
+        return torch.cat([x, ~gone, gone], -1)
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_samples_of_a_table_are_a_file_of_its_columns(conditional, tmp_path):
+    """Numbers in their units, categories by their names, a cell that is said to be missing empty, and the class."""
+    samples = draw_samples(Rows(conditional), 12, label=1 if conditional else None)
+    (path,) = write_samples(samples, tmp_path / "rows")
+    assert path == tmp_path / "rows.csv"
+    with path.open() as file:
+        found = list(csv.DictReader(file))
+    assert list(found[0]) == ["age", "job", "sum", *(["credit"] if conditional else [])]
+    for number, row in enumerate(found):
+        x = samples.images[number, 0, 0]
+        assert float(row["age"]) == pytest.approx(40 + 10 * float(x[0]), abs=1e-3)
+        assert row["job"] == ("" if number % 3 == 0 else ("none", "clerk", "smith")[x[1:4].argmax()])
+        assert row.get("credit") == ("bad" if conditional else None)
+    _, again = table.read([path], tables.SPEC)
+    expected = samples.images[..., :5].clone()
+    expected[::3, ..., 1:4] = torch.nan
+    torch.testing.assert_close(again, expected, atol=1e-4, rtol=0, equal_nan=True)
+
+
+def test_command_for_a_table(tmp_path, capsys):
+    words = ("data=breast_cancer", "model=naive_bayes", "model.emission=gaussian", "logger=none")
+    run = run_train(tmp_path / "runs", *words)
+    (path,) = sample(f"ckpt={run}", "label=benign", "n=400")
+    assert path == run / "samples-benign-seed0.csv"
+    assert not {".png", ".npz"} & {file.suffix for file in run.iterdir()}
+    splits = zoo.ImageDataModule("breast_cancer").splits
+    names = [column.name for column in splits.spec.columns]
+    with path.open() as file:
+        found = list(csv.DictReader(file))
+    assert list(found[0]) == [*names, "tumour"]
+    assert {row["tumour"] for row in found} == {"benign"}
+    benign = splits.spec.class_names.index("benign")
+    rows = table.cells(splits.train.images[splits.train.labels == benign], splits.spec)
+    drawn = {name: np.array([float(row[name]) for row in found]) for name in names}
+    for name in names:
+        error = rows[name].std() * (1 / 400 + 1 / len(rows)) ** 0.5
+        assert abs(drawn[name].mean() - rows[name].mean()) < 5 * error, name
+    (other,) = sample(f"ckpt={run}", "label=benign", "n=400", f"out={tmp_path / 'mine.csv'}")
+    assert other == tmp_path / "mine.csv"
+    assert other.read_bytes() == path.read_bytes()

@@ -103,7 +103,7 @@ def test_a_thousand_jobs_are_composed_once():
         words = ["-m", "seed=range(0,1000)", "learner.optimizer.lr=0.1,0.2,0.3", "model=mlp,cnn"]
         assert config.check_sweep(words, CONFIGS) == words
     assert compose.call_count == 2  # the first job, and the other model
-    assert sweep.count(words[1:]) == 6000
+    assert sweep.Sweep(Path(), sweep.choices(words[1:])).jobs == 6000
 
 
 def test_the_first_of_many_jobs_begins_before_the_others_are_composed(multirun):
@@ -240,6 +240,72 @@ def test_names_of_jobs_fit_a_path(tmp_path):
     assert all(re.fullmatch(r"[\w.-]{4,80}", name, re.ASCII) for name in names)
 
 
+# Folds
+
+
+FOLDS = ("data=breast_cancer", "data.folds=3", "data.fold=0,1,2")
+
+
+def fold_of(settings, resume, target):
+    """A job whose figures are a function of model and fold."""
+    target.mkdir()
+    fold = settings["data"]["fold"]
+    if settings["model"]["name"] == "svm" and fold == 1:
+        raise zoo.DataError("no such fold")
+    test = {"accuracy": [0.9, 0.8, 0.85][fold], "auroc": [0.7, 0.9, 0.5][fold], **({"log_prob": 1.0} if fold else {})}
+    (target / "summary.json").write_text(json.dumps({"test": test, "seconds": {"fit": 1}}))
+    return 0.5
+
+
+def test_folds_end_with_their_mean_and_its_standard_error(multirun):
+    """Of [0.9, 0.8, 0.85] it is 0.85 ± 0.05 / √3; not of what one of them lacks."""
+    status, said, directory = multirun(*FOLDS, job=fold_of)
+    assert status == 0
+    *_, mean, error = rows(said)
+    assert mean == ["mean", "85.00%", "0.7000", "", "1.0"]
+    assert error == ["± s.e.", "± 2.89%", "± 0.1155", "", "± 0.0"]
+    table = json.loads((directory / "table.json").read_text())
+    assert [job["auroc"] for job in table["jobs"]] == [0.7, 0.9, 0.5]
+    assert [job["run"] for job in table["jobs"]] == ["000-fold0", "001-fold1", "002-fold2"]
+    (found,) = table["means"]
+    assert found["accuracy"] == {"mean": pytest.approx(0.85), "se": pytest.approx(0.05 / 3**0.5)}
+    assert "log_prob" not in found
+    assert (found["of"], found["lacking"]) == ([], [])
+
+
+def test_each_group_of_folds_has_a_mean_unless_one_failed(multirun):
+    status, said, directory = multirun(*FOLDS, "model=logistic_regression,svm,mlp", "seed=1", job=fold_of)
+    assert status == 2
+    names = [row[0] for row in rows(said)]
+    text = " ".join(names)
+    assert "mean ± s.e. of model=logistic_regression" in text
+    assert "mean ± s.e. of model=mlp" in text
+    assert "no mean of model=svm: data.fold=1 came to nothing" in said
+    means = json.loads((directory / "table.json").read_text())["means"]
+    assert [(mean["of"], mean["lacking"]) for mean in means] == [
+        (["model=logistic_regression"], []), (["model=svm"], ["data.fold=1"]), (["model=mlp"], []),
+    ]  # fmt: skip
+    assert set(means[1]) == {"of", "lacking"}
+
+
+def test_the_order_of_choices_is_that_of_jobs(multirun):
+    """Whether the fold is the first or the last that varies."""
+    for words in ((*FOLDS, "seed=1,2"), ("seed=1,2", *FOLDS)):
+        *_, directory = multirun(*words, job=fold_of)
+        means = json.loads((directory / "table.json").read_text())["means"]
+        assert [(mean["of"], mean["auroc"]["mean"]) for mean in means] == [
+            (["seed=1"], pytest.approx(0.7)), (["seed=2"], pytest.approx(0.7)),
+        ]  # fmt: skip
+        assert [mean["auroc"]["se"] for mean in means] == [pytest.approx(0.2 / 3**0.5)] * 2
+
+
+@pytest.mark.parametrize("words", [("data.folds=3", "data.fold=0", "seed=1,2"), ("data.folds=3", "data.fold=2")])
+def test_of_one_fold_there_is_no_mean(multirun, words):
+    *_, said, directory = multirun("data=breast_cancer", *words, job=fold_of)
+    assert "mean" not in said
+    assert json.loads((directory / "table.json").read_text())["means"] == []
+
+
 # One process, many runs
 
 
@@ -350,7 +416,7 @@ def test_no_job_begins_once_the_sweep_is_stopped(tmp_path):
 
 def test_ctrl_c_lets_jobs_elsewhere_end(tmp_path, capsys, monkeypatch):
     """Once: no further job begins, and what ran is in the table. Twice: at once."""
-    monkeypatch.setattr(sweep, "_begun", [sweep.Sweep(tmp_path, 3)])
+    monkeypatch.setattr(sweep, "_begun", [sweep.Sweep(tmp_path, {"seed": ["seed=0", "seed=1", "seed=2"]})])
     (tmp_path / "000").mkdir()
     (tmp_path / "000" / "summary.json").write_text('{"seconds": {"fit": 1}}')
     before = signal.getsignal(signal.SIGINT)

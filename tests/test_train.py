@@ -39,7 +39,8 @@ def rows(run: Path) -> list[dict[str, str]]:
 
 def test_files(run):
     names = {path.name for path in run.iterdir()}
-    assert names == {"best.ckpt", "last.ckpt", "config.yaml", "metrics.csv", "summary.json", "tensorboard"}
+    assert names == {"best.ckpt", "last.ckpt", "config.yaml", "metrics.csv", "summary.json", "tensorboard", "figures"}
+    assert {path.name for path in (run / "figures").iterdir()} == {"confusion.png", "reliability.png"}
     assert not re.search(r"[=, \[\]]", str(run.relative_to(run.parents[1])))
 
 

@@ -18,6 +18,7 @@ from .questions.reconstruct import reconstruct as reconstruct
 from .questions.interpolate import interpolate as interpolate
 from .questions.impute import impute as impute
 from .questions.anomaly_score import anomaly_score as anomaly_score
+from .questions.explain import explain as explain
 
 # What a model of your own extends, and says of itself
 from .base.model import Model as Model

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from zoo import found, registry
+from zoo.base.categories import whole
 from zoo.base.model import Model, evaluating
 from zoo.data import kinds
 from zoo.errors import ZooError
@@ -164,7 +165,7 @@ def given(model: Model, x: Any, observed: Any = None) -> tuple[Tensor, Tensor | 
             kind stores them: levels from 0 to 255. Without ``C`` where that is 1; without ``B``, one example;
             ``(B, H, W, C)``; flattened, where ``C`` is 1. Pictures of PIL and paths of files, one or a list.
         observed: bool, broadcastable to the examples; False marks a missing entry, whose value is never read. NaN
-            among the others is missing, too.
+            among the others is missing, too. Of a column of categories all entries are seen, or none is.
 
     Returns:
         Floating numbers ``(B, C, H, W)`` of the model's own type, with 0 for what is not seen: no model can read what
@@ -186,6 +187,9 @@ def given(model: Model, x: Any, observed: Any = None) -> tuple[Tensor, Tensor | 
         observed = there if observed is None else observed & there
         x = torch.where(there, x, 0)
         low, high = _bounds(x)
+    if observed is not None and model.spec.categories:
+        observed = whole(observed, model.spec)
+        x = torch.where(observed, x, 0)
     kinds.check_range(x, low, high, model.spec)
     return x, observed
 

@@ -52,6 +52,12 @@ def locate(path: str | Path) -> Path:
     return path
 
 
+def folder(path: str | Path) -> Path:
+    """The folder that holds the weights of ``path``, for what is made of them. Raises as :func:`locate` does."""
+    kept = locate(path)
+    return kept if kept.is_dir() else kept.parent
+
+
 def read(path: str | Path) -> dict[str, Any]:
     """A training checkpoint as plain data on the CPU, known to be of this zoo and of a known format.
 

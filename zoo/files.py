@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from zoo.errors import ZooError
+from zoo.errors import ConfigError, ZooError
 from zoo.terminal import printable
 
 PATH_OPTIONS = ("path", "test_path")  # of sources, which mean the same from any directory once they are remembered
@@ -50,6 +50,23 @@ def user_path(text: str | Path) -> Path:
     except UnicodeEncodeError as error:  # the file system's names are of another encoding
         raise ZooError(f"{printable(text)} is no path here: names of files are {error.encoding}") from error
     return path
+
+
+def output_file(text: str, name: str) -> Path:
+    """The file that ``out=text`` stands for: ``name`` in that folder, or the file of that name, which may be written
+    without the suffix of ``name``.
+
+    Raises ``ConfigError`` for another suffix, or where the folder does not exist.
+    """
+    out, suffix = user_path(text), Path(name).suffix
+    if out.is_dir():
+        return out / name
+    if out.suffix not in ("", suffix):
+        raise ConfigError(f"out={text}: it is a {suffix[1:].upper()} file, and its name ends with {suffix}")
+    folder = out if text.endswith("/") else out.parent
+    if not folder.is_dir():
+        raise ConfigError(f"out={text}: the folder {folder} does not exist")
+    return out.with_suffix(suffix)
 
 
 def write_text(path: Path, text: str) -> None:

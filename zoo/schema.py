@@ -5,7 +5,8 @@ rule                what must hold
 ==================  ==================================================================================
 ``"[0, 1)"``        an interval; of a list, for each entry
 ``"-1 or [1, inf)"``    one of several things: a word or a number as it stands, whole numbers in an interval,
-                    ``share (0, 1]``: a number with a decimal point, ``list [0, inf)``: some whole numbers
+                    ``share (0, 1]``: a number with a decimal point, ``list [0, inf)``: some whole numbers,
+                    ``numbers (0, inf)``: some numbers, ``null``: none
 ``[gru, lstm]``     one of these values
 ``any``             every value is passed on; the receiver checks it
 ``open``            a mapping that takes further keys; the receiver checks them
@@ -64,7 +65,11 @@ def check_value(where: str, value: Any, default: Any, rule: Any = None) -> None:
 def _described(rule: str) -> str:
     """A part of a rule with several, in words."""
     kind, _, interval = rule.partition(" ")
-    words = {"share": "a share, with a decimal point, in", "list": "a list of whole numbers in"}
+    words = {
+        "share": "a share, with a decimal point, in",
+        "list": "a list of whole numbers in",
+        "numbers": "a list of numbers in",
+    }
     return f"{words[kind]} {interval}" if kind in words else f"a whole number in {rule}" if rule[0] in "[(" else rule
 
 
@@ -79,9 +84,19 @@ def _is_one(value: Any, rule: str) -> bool:
         return isinstance(value, float) and _inside(value, interval)
     if kind == "list":
         return isinstance(value, list) and bool(value) and all(_is_one(entry, interval) for entry in value)
+    if kind == "numbers":
+        return isinstance(value, list) and bool(value) and all(_is_number_in(entry, interval) for entry in value)
+    if rule == "null":
+        return value is None
     if rule[0] in "[(":
         return _is_whole(value) and _inside(value, rule) and value <= max(LARGEST, _bounds(rule)[0])
     return not isinstance(value, float) and _text(value) == rule
+
+
+def _is_number_in(value: Any, interval: str) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) <= LARGEST and _inside(value, interval)
 
 
 def _check_file(where: str, text: str) -> None:

@@ -238,7 +238,8 @@ class Likelihood:
             ``"dequantised"``: the density of the grey values in [0, 1] as real numbers, 1/255 apart, to which uniform
             noise of that width is added before bits/dim are computed (Theis et al. 2016, A note on the evaluation of
             generative models, eq. 4–7); ``"continuous"``: the density of real values, or of grey ones in [0, 1], as
-            they are, which amounts to no bits/dim.
+            they are, which amounts to no bits/dim; ``"mixed"``: the density of numbers times the probability of
+            categories.
         threshold: grey value above which a binary pixel is on.
     """
 

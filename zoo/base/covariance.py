@@ -11,12 +11,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from zoo.base.gaussian import solve_observed
+from zoo.base.gaussian import hidden_given_seen, solve_observed
+from zoo.base.precision import precise
 from zoo.base.principal import LARGE, leading
 
 Normal = Callable[[int], Tensor]  # size -> standard normal draws (..., size)
 Whiten = Callable[[Tensor], tuple[Tensor, Tensor]]
 Sums = dict[str, Tensor]
+Hidden = Callable[[Tensor], Sums]  # weights (K, B) -> what hidden entries add to the moments
+Condition = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Hidden]]
 
 AXIS_STEPS = 100  # of a power iteration
 MATRICES = 1 << 23  # numbers of matrices that are worked on at a time
@@ -63,14 +66,37 @@ class Diagonal(nn.Module):
         makes a pass quick, since it stays in the cache."""
         return {"second": (chosen[:, None] @ white.square_())[:, 0].double()}
 
-    def maximize(self, sums: Sums, group: int, alive: Tensor, floor: float) -> Tensor:
-        """Set the most likely S_k of the ``alive`` components, ``floor`` added; their means' shift, ``(K, d)``."""
+    def conditioning(self, which: Tensor) -> Condition:
+        """What to expect of deviations from the means of the components ``which`` ``(K,)`` of which some are hidden.
+
+        Returns:
+            A function of deviations ``(K, B, d)``, 0 where hidden, and which are seen, bool ``(B, d)``. It gives the
+            expected ones in the units of :meth:`whitening`, ``(K, B, d)``; the Mahalanobis distances squared of what is
+            seen, and log |S_oo|, both ``(K, B)``; and a function of weights ``(K, B)`` that gives what the conditional
+            covariances of hidden entries add to :meth:`moments`.
+        """
+        log_variance = self._log_variance(which)
+        scale = (-0.5 * log_variance).exp()[:, None]
+
+        def condition(v: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Hidden]:
+            white = v * scale
+
+            def hidden(chosen: Tensor) -> Sums:
+                return {"second": (chosen @ (~seen).to(chosen.dtype)).double()}  # the variance is 1 in its own units
+
+            return white, white.square().sum(2), log_variance @ seen.to(v.dtype).T, hidden
+
+        return condition
+
+    def maximize(self, sums: Sums, group: int, alive: Tensor, floor: Tensor) -> Tensor:
+        """Set the most likely S_k of the ``alive`` components, ``floor`` ``(K, d)`` added to their diagonals; their
+        means' shift, ``(K, d)``."""
         weight = sums["counts"][:, None]
         first = sums["first"] / weight
         scale = (0.5 * self.log_variance[group].double()).exp()
         variance = (sums["second"] / weight - first.square()) * scale.square()
         if self.spherical:
-            variance = variance.mean(1, keepdim=True)
+            variance, floor = variance.mean(1, keepdim=True), floor.mean(1, keepdim=True)
         self._set(group, alive, variance.clamp_min(0) + floor)
         return first * scale
 
@@ -79,8 +105,11 @@ class Diagonal(nn.Module):
 
     # Marginals and conditionals
 
+    def _log_variance(self, which: Tensor) -> Tensor:
+        return self.log_variance.flatten(0, 1)[which].expand(*which.shape, self.size)
+
     def _variance(self, which: Tensor) -> Tensor:
-        return self.log_variance.flatten(0, 1)[which].exp().expand(*which.shape, self.size)
+        return self._log_variance(which).exp()
 
     def dense(self, which: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """S_k as matrices, ``(..., d, d)``, made of parameters as they are, or in another ``dtype``."""
@@ -144,17 +173,42 @@ class Dense(nn.Module):
         white = white.flatten(0, 1) if self.tied else white
         return {"second": (white.mT @ white).double()}
 
-    def maximize(self, sums: Sums, group: int, alive: Tensor, floor: float) -> Tensor:
+    def conditioning(self, which: Tensor) -> Condition:
+        factor = precise(self._factor_of(which))
+        inverse = torch.linalg.solve_triangular(factor, torch.eye(self.size).to(factor), upper=False)
+        precision, whiten = (matrix.to(self.factor.dtype) for matrix in (inverse.mT @ inverse, inverse.mT))
+        whole = 2 * factor.diagonal(dim1=1, dim2=2).log().sum(1)[:, None]
+
+        def condition(v: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Hidden]:
+            completed, log_det, covariance, pairs = hidden_given_seen(precision, v, seen)
+            white = completed @ whiten
+
+            def hidden(chosen: Tensor) -> Sums:
+                side = self.size + covariance.shape[1]
+                weighted = (covariance * chosen[:, None, None]).flatten(1)
+                sums = covariance.new_zeros(len(which), side**2)
+                for mine, values in zip(sums, weighted, strict=True):
+                    mine.index_add_(0, pairs.flatten(), values)
+                second = inverse @ sums.view(-1, side, side)[:, : self.size, : self.size] @ inverse.mT
+                return {"second": (second.sum(0) if self.tied else second).double()}
+
+            distance = torch.linalg.vector_norm(white, dim=2).square()
+            return white, distance, log_det + whole.to(log_det.dtype), hidden
+
+        return condition
+
+    def maximize(self, sums: Sums, group: int, alive: Tensor, floor: Tensor) -> Tensor:
         if self.tied:
+            floor = (sums["counts"] @ floor / sums["counts"].sum())[None]
             return self._maximize(sums, group, slice(None), torch.ones_like(alive[:1]), floor)
         shifts = []
         for part in torch.arange(self.components).split(max(1, MATRICES // self.size**2)):
             chosen = slice(int(part[0]), int(part[-1]) + 1)
             mine = {key: value[chosen] for key, value in sums.items() if value.dim()}
-            shifts.append(self._maximize(mine, group, chosen, alive[chosen], floor))
+            shifts.append(self._maximize(mine, group, chosen, alive[chosen], floor[chosen]))
         return torch.cat(shifts)
 
-    def _maximize(self, sums: Sums, group: int, which: slice, alive: Tensor, floor: float) -> Tensor:
+    def _maximize(self, sums: Sums, group: int, which: slice, alive: Tensor, floor: Tensor) -> Tensor:
         """As :meth:`maximize`, of the factors ``which`` alone."""
         counts = sums["counts"]
         first = sums["first"] / counts[:, None]
@@ -165,12 +219,11 @@ class Dense(nn.Module):
         factor = self._lower(self.factor[group, which]).double()
         covariance = factor @ spread @ factor.mT
         covariance = 0.5 * (covariance + covariance.mT)
-        eye = torch.eye(self.size, dtype=covariance.dtype, device=covariance.device)
-        new, failed = torch.linalg.cholesky_ex(covariance + floor * eye)
+        new, failed = torch.linalg.cholesky_ex(covariance + torch.diag_embed(floor))
         if failed.any():  # rounding has made moments of far outliers indefinite: the nearest that are not
             values, vectors = torch.linalg.eigh(covariance)
             least = torch.finfo(self.factor.dtype).eps * values.abs().amax(-1, keepdim=True) + floor
-            new = torch.linalg.cholesky((vectors * values.clamp_min(0)[:, None]) @ vectors.mT + least[..., None] * eye)
+            new = torch.linalg.cholesky((vectors * values.clamp_min(0)[:, None]) @ vectors.mT + torch.diag_embed(least))
         raw = (new.tril(-1) + torch.diag_embed(new.diagonal(dim1=1, dim2=2).log())).to(self.factor.dtype)
         self.factor[group, which] = torch.where(alive[:, None, None], raw, self.factor[group, which])
         return (factor @ first[..., None])[..., 0]
@@ -276,7 +329,38 @@ class LowRank(Diagonal):
             **super().moments(white, chosen, group),  # the last to see them
         }
 
-    def maximize(self, sums: Sums, group: int, alive: Tensor, floor: float) -> Tensor:
+    def conditioning(self, which: Tensor) -> Condition:
+        """As :meth:`Diagonal.conditioning`, by the latent z given what is seen; deviations come in units of y."""
+        loadings, log_noise = self._loadings(which), self._log_variance(which)
+        precision = (-log_noise).exp()[:, None]
+        products = (loadings[..., :, None] * loadings[..., None, :]).flatten(2)  # w_d w_dᵀ, (K, d, q²)
+        eye = torch.eye(self.rank, dtype=loadings.dtype, device=loadings.device)
+
+        def condition(v: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Hidden]:
+            inverse, gaps = torch.where(seen, precision, 0), (~seen).to(v.dtype)  # Ψ_oo⁻¹, (K, B, d)
+            cholesky = torch.linalg.cholesky((inverse @ products).unflatten(2, eye.shape) + eye)
+            projected = (v * inverse) @ loadings
+            latent = torch.cholesky_solve(projected[..., None], cholesky)[..., 0]
+            distance = (v.square() * inverse).sum(2) - (projected * latent).sum(2)
+            log_det = log_noise @ seen.to(v.dtype).T + 2 * cholesky.diagonal(dim1=2, dim2=3).log().sum(2)
+
+            def hidden(chosen: Tensor) -> Sums:
+                # z is less sure than where all is seen, which maximize takes it to be, and hidden entries go with it
+                weighted = torch.cholesky_inverse(cholesky) * chosen[..., None, None]
+                cross = (gaps.T @ weighted.flatten(2)).unflatten(2, eye.shape) @ loadings[..., None]
+                sure = torch.linalg.inv(eye + loadings.mT @ (loadings * precision.mT))
+                noise = log_noise.exp() * (chosen @ gaps)
+                return {
+                    "latent_second": (weighted.sum(1) - chosen.sum(1)[:, None, None] * sure).double(),
+                    "cross": cross[..., 0].double(),
+                    "second": ((cross[..., 0] * loadings).sum(2) + noise).double(),
+                }
+
+            return torch.where(seen, v, latent @ loadings.mT), distance, log_det, hidden
+
+        return condition
+
+    def maximize(self, sums: Sums, group: int, alive: Tensor, floor: Tensor) -> Tensor:
         """As :meth:`Diagonal.maximize`: the regression of y − m_k on (z, 1) gives W and the shift at once."""
         counts, rank = sums["counts"], self.rank
         loadings = self.loadings[group].double()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.base.precision import precise
+
 LOG_2PI = math.log(2 * math.pi)
+SMALL = 16  # the largest matrices that are inverted many at a time, entry by entry; others are one by one
 
 
 def solve_observed(covariance: Tensor, observed: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,6 +41,69 @@ def log_prob_observed(covariance: Tensor, observed: Tensor, deviation: Tensor) -
     solved, log_det = solve_observed(covariance, observed, deviation)
     distance = (torch.where(observed, deviation, 0) * solved).sum(-1)
     return -0.5 * (distance + log_det + observed.sum(-1, dtype=deviation.dtype) * LOG_2PI)
+
+
+def hidden_given_seen(precision: Tensor, deviation: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What is hidden of examples, given what is seen, in the light of several Gaussians.
+
+    With Λ = Σ⁻¹, Cov[x_m | x_o] = Λ_mm⁻¹, E[x_m | x_o] = μ_m − Λ_mm⁻¹ Λ_mo (x_o − μ_o) and |Σ_oo| = |Σ| |Λ_mm|: quick
+    where few are hidden, however many are seen.
+
+    Args:
+        precision: Λ, ``(K, d, d)``.
+        deviation: x − μ, ``(K, B, d)``, 0 where hidden; it is overwritten where it has no gradient.
+        seen: bool ``(B, d)``; those that see the fewest first are done the quickest.
+
+    Returns:
+        E[x − μ | x_o], ``(K, B, d)``; log |Λ_mm|, ``(K, B)``; the conditional covariances of hidden entries, of the
+        most that any example has, h, ``(K, h, h, B)``; and where these stand in a (d + h) × (d + h) matrix laid out
+        flat, ``(h, h, B)``: beyond d those that fill up examples with fewer.
+    """
+    size, most = seen.shape[1], int((~seen).sum(1).max()) if len(seen) else 0
+    places = seen.byte().argsort(dim=1, stable=True)[:, :most]
+    hidden = ~seen.gather(1, places)
+    steps = torch.arange(most, device=seen.device)
+    filled = torch.where(hidden, places, size + steps)
+    pairs = (filled[:, :, None] * (size + most) + filled[:, None]).permute(1, 2, 0).contiguous()
+    # independent standard normals fill up, which changes nothing
+    exact = torch.eye(size + most).to(precise(precision)).repeat(len(precision), 1, 1)
+    exact[:, :size, :size] = precise(precision)
+    ends = torch.arange(1, len(seen) + 1, device=seen.device)[:, None]
+    sizes = (ends * hidden).amax(0).tolist() if most else []
+    blocks = exact.flatten(1).index_select(1, pairs.flatten()).unflatten(1, pairs.shape)
+    covariance, log_det = _inverted(blocks, sizes)
+    index = places.expand(len(precision), -1, -1)
+    pull = precise((deviation @ precision).gather(2, index) * hidden).mT  # Λ_mo (x_o − μ_o), (K, h, B)
+    mean = torch.zeros_like(pull)
+    for i, size in enumerate(sizes):
+        mean[..., :size].addcmul_(covariance[:, i, :, :size], pull[:, i, None, :size], value=-1)
+    add = deviation.scatter_add if deviation.requires_grad else deviation.scatter_add_  # a gradient asks for it later
+    return add(2, index, mean.mT.to(deviation.dtype)), log_det.to(deviation.dtype), covariance, pairs
+
+
+def _inverted(matrices: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Inverses ``(K, h, h, B)`` and log determinants ``(K, B)`` of positive definite ``matrices``, which are of
+    the inverses' shape and are overwritten.
+
+    sizes: for each i < h, how many of the B, counted from the first, have more than the identity in row i: no other row
+    is looked at, nor inverted.
+    """
+    if matrices.shape[1] > SMALL:
+        factor = torch.linalg.cholesky(matrices.permute(0, 3, 1, 2))
+        log_det = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return torch.cholesky_inverse(factor).permute(0, 2, 3, 1), log_det
+    det = matrices.new_ones(matrices.shape[0], matrices.shape[3])
+    for i, size in enumerate(sizes):  # the sweep operator (Goodnight 1979), which ends with minus the inverse
+        part = matrices[..., :size]
+        pivot, row = part[:, i, i].clone(), part[:, i].clone()
+        scaled = row / pivot[:, None]
+        part.addcmul_(row[:, :, None], scaled[:, None], value=-1)
+        part[:, i] = part[:, :, i] = scaled
+        part[:, i, i] = -1 / pivot
+        det[:, :size] *= pivot
+    for i, size in enumerate(sizes):  # a row that nothing was done to is that of the identity: its own inverse
+        matrices[:, i, :, :size].neg_()
+    return matrices, det.log()
 
 
 def deviation_given_observed(

@@ -28,6 +28,7 @@ class Model(nn.Module):
         marginalises: whether hidden entries can be integrated out: ``log_prob`` and ``classify`` take ``observed``.
         unless: of one that does not: what would, to end an error message.
         fills_gaps: whether it is meant to be asked about examples whose missing entries have been filled in.
+        encodes_gaps: whether its ``encode`` takes ``observed``.
         learns_from_gaps: whether it can be trained on examples of which entries are missing.
         bytes_an_example: what training by gradient keeps of each example of a batch, of models that keep a lot.
         lighter: what makes it smaller for large examples, to end an error message.
@@ -42,6 +43,7 @@ class Model(nn.Module):
     marginalises: bool = False
     unless: str = ""
     fills_gaps: bool = False
+    encodes_gaps: bool = False
     learns_from_gaps: bool = False
     takes: tuple[str, ...] = ("grey",)
     kinds: tuple[str, ...] | None = None

@@ -1,8 +1,10 @@
-"""An iteration of expectation–maximisation, beside scikit-learn and hmmlearn.
+"""An iteration of expectation–maximisation, beside scikit-learn and hmmlearn, and of rows with gaps beside whole ones.
 
 gmm: 8 full covariances in 50 dimensions. hmm: an ergodic chain of 8 states over 28 rows of 28 pixels, full covariances.
 gmm starts from the same parameters on both sides, hmm from the same means. An iteration is a fifth of what six take
 more than one, so that what happens once does not count; of the zoo, whose start is a method of its own, five are timed.
+gaps: 8 full covariances of a table's 23 columns, of which cells are missing at random, so that hardly two rows miss the
+same ones; the peers take no such rows.
 """
 
 from __future__ import annotations
@@ -24,13 +26,15 @@ from zoo.errors import ConfigError
 GMM_IMAGES, HMM_IMAGES, QUICK = 60000, 2000, {"gmm": 6000, "hmm": 50}
 SIZE, COMPONENTS, STATES = 50, 8, 8
 BATCH = 8192
+ROWS, COLUMNS, MISSING, QUICK_ROWS = 30_000, 23, 0.1, 1000
 ROUNDS = {"gmm": 5, "hmm": 3}  # hmmlearn takes half a minute a round
 ITERATIONS = 5  # that are timed
 
 
 def benchmarks(options: Options) -> Iterator[Benchmark]:
-    for name in options.chosen(("gmm", "hmm")):
-        yield _gmm(options.quick) if name == "gmm" else _hmm(options.quick)
+    of = {"gmm": _gmm, "hmm": _hmm, "gaps": _gaps}
+    for name in options.chosen(of):
+        yield of[name](options.quick)
 
 
 def seconds(model: Any, x: Tensor) -> float:
@@ -120,3 +124,33 @@ def _hmm(quick: bool) -> Benchmark:
 
     title = f"ergodic chain of {STATES} states, full covariances, {images:,} images of 28 rows"
     return _benchmark("hmm", title, "hmmlearn", fit, model, x)
+
+
+def _gaps(quick: bool) -> Benchmark:
+    rows = QUICK_ROWS if quick else ROWS
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(rows, 1, 1, COLUMNS, generator=generator)
+    x = x @ torch.randn(COLUMNS, COLUMNS, generator=generator) / COLUMNS**0.5
+    hidden = torch.rand(x.shape, generator=generator) < MISSING
+    labels = torch.zeros(rows, dtype=torch.long)
+    models = {}
+    for missing, values in ((False, x), (True, x.masked_fill(hidden, torch.nan))):
+        spec = zoo.DataSpec((1, 1, COLUMNS), 1, kind="table", values="real", missing=missing)
+        model = zoo.create("gmm", spec, num_components=COMPONENTS, covariance="full", per_class=False)
+        model.initialize([(values, labels)], torch.Generator().manual_seed(0))
+        models[missing] = model, values
+
+    def timed(missing: bool) -> Callable[[int], float]:
+        model, values = models[missing]
+        return lambda _: seconds(copy.deepcopy(model), values)
+
+    return Benchmark(
+        name="em-gaps",
+        title=f"mixture of {COMPONENTS} full covariances, {rows:,} rows of {COLUMNS} columns",
+        unit="s/iteration",
+        ways={"all cells seen": timed(False), f"{MISSING:.0%} missing": timed(True)},
+        compare="overhead",
+        bar="≤ 5",
+        ours=f"{MISSING:.0%} missing",
+        rounds=3,
+    )

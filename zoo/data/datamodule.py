@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 
 from zoo.data.batches import Augment, Batches
-from zoo.data.splits import Split, Splits, load_splits
+from zoo.data.splits import Split, Splits, checked_costs, load_splits
 from zoo.errors import ConfigError, DataError
 from zoo.files import PATH_OPTIONS, user_path
 from zoo.spec import DataSpec
@@ -125,20 +125,6 @@ class ImageDataModule(LightningDataModule):
         """Raises ``DataError`` where a run would go on with other images than it began with."""
         if state_dict["fingerprint"] != self.splits.fingerprint:
             raise DataError(f"{self._source['name']} has changed since the run began; a run goes on with the same data")
-
-
-def checked_costs(costs: Any, spec: DataSpec) -> tuple[float, float]:
-    """What mistakes cost, as two numbers. Raises ``ConfigError`` where they are none, or there are no two classes."""
-    if spec.num_classes != 2:
-        raise ConfigError(f"data.costs are of two classes, and the data has {spec.num_classes}")
-    numbers = [cost for cost in costs if isinstance(cost, (int, float)) and not isinstance(cost, bool) and cost > 0]
-    if len(numbers) != 2 or len(costs) != 2 or not all(map(math.isfinite, numbers)):
-        first, second = spec.class_names
-        raise ConfigError(
-            f"data.costs={list(costs)}: two numbers above 0 are needed, what it costs to take an example of {first!r} "
-            f"for {second!r}, and the other way round"
-        )
-    return float(numbers[0]), float(numbers[1])
 
 
 def _resident(split: Split, device: torch.device) -> Split:

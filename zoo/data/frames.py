@@ -11,6 +11,7 @@ import re
 import textwrap
 from collections import Counter
 from collections.abc import Collection, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ MOST_CATEGORIES = 1000  # of a column
 MOST_COLUMNS = 20_000
 FEW = 20  # rows too few to tell from their being all different that values are names of rows
 BYTES = 12  # of memory that a byte of a CSV file takes while it is read
+PARQUET_BYTES = 60  # that a value of a Parquet file takes
 OTHERS = {";": "semicolons", "\t": "tabs", "|": "bars"}  # what separates cells in files that are not read
 DATE = re.compile(r"\s*(\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.]\d{2,4})([T ]\d\d?:\d\d.*)?\s*")
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
@@ -68,21 +70,34 @@ def read_frame(path: Path, missing: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def _parquet(path: Path) -> pd.DataFrame:
+    """Rows are numbered from 1. The file says itself how many values it holds, maybe many more than it has bytes."""
     try:
-        frame = pd.read_parquet(path)
+        from pyarrow import parquet
     except ImportError as error:
         raise DataError(f"{path}: Parquet is read by pyarrow, which is not installed: pip install pyarrow") from error
-    names = [str(name) for name in frame.columns]
-    _check_names(names, path)
-    return frame.set_axis(names, axis=1).set_axis(range(1, len(frame) + 1), axis=0)
+    with parquet.ParquetFile(path) as file:
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+        nested = [field.name for field in schema if field.type.num_fields]
+        _check_names(schema.names, path)
+        _require_memory(rows * len(schema.names) * PARQUET_BYTES, path)
+        if nested:
+            raise DataError(f"{path}: column {nested[0]!r} holds lists, where each cell is to be one value")
+        frame = file.read().to_pandas(ignore_metadata=True)
+    for name in frame.select_dtypes(object):  # exact decimal numbers are numbers
+        cells = frame[name].dropna()
+        if len(cells) and all(isinstance(cell, Decimal) for cell in cells):
+            frame[name] = frame[name].astype(float)
+    return frame.set_axis(range(1, len(frame) + 1), axis=0)
+
+
+def _require_memory(needed: float, path: Path) -> None:
+    memory.require(needed, f"{path}, of {path.stat().st_size / 1e9:.1f} GB,", "a part of its rows will do")
 
 
 def _check(path: Path) -> list[int]:
     """The line that each row of a CSV file ends in, once it is known that all have as many cells as there are names:
     pandas would fill up short ones without a word, and number columns of the same name."""
-    memory.require(
-        path.stat().st_size * BYTES, f"{path}, of {path.stat().st_size / 1e9:.1f} GB,", "a part of its rows will do"
-    )
+    _require_memory(path.stat().st_size * BYTES, path)
     lines = []
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file, skipinitialspace=True)
@@ -254,11 +269,11 @@ def raw(frame: pd.DataFrame, columns: Sequence[Column], where: str) -> np.ndarra
 def _numbers(cells: pd.Series, name: str, where: str) -> np.ndarray:
     if pd.api.types.is_datetime64_any_dtype(cells):
         raise DataError(f"{where}: column {name!r} holds dates, where the model knows numbers")
-    numbers = pd.to_numeric(cells, errors="coerce").astype(float)
-    wrong = cells[numbers.isna() & cells.notna()]
+    numbers = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    wrong = cells[np.isnan(numbers) & cells.notna().to_numpy()]
     if len(wrong):
         raise not_a_number(wrong, name, where)
-    infinite = numbers.index[np.isinf(numbers)]
+    infinite = cells.index[np.isinf(numbers)]
     if len(infinite):
         raise DataError(f"{where}, line {infinite[0]}: the number in column {name!r} is infinite")
-    return numbers.to_numpy(na_value=np.nan)
+    return numbers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -161,6 +162,21 @@ def matched(splits: Splits, spec: DataSpec) -> Splits:
         notes = (*notes, f"classes that the model does not know are left out: {theirs}; it knows {ours}")
     described = replace(splits.spec, num_classes=spec.num_classes, class_names=spec.class_names)
     return replace(splits, **parts, spec=described, notes=notes)
+
+
+def checked_costs(costs: Any, spec: DataSpec) -> tuple[float, float]:
+    """What mistakes cost, as two numbers. Raises ``ConfigError`` where they are none, or there are no two classes."""
+    if spec.num_classes != 2:
+        raise ConfigError(f"data.costs are of two classes, and the data has {spec.num_classes}")
+    costs = list(costs) if isinstance(costs, Sequence) and not isinstance(costs, str) else [costs]
+    numbers = [cost for cost in costs if isinstance(cost, (int, float)) and not isinstance(cost, bool) and cost > 0]
+    if len(numbers) != 2 or len(costs) != 2 or not all(map(math.isfinite, numbers)):
+        first, second = spec.class_names
+        raise ConfigError(
+            f"data.costs={costs}: two numbers above 0 are needed, what it costs to take an example of {first!r} "
+            f"for {second!r}, and the other way round"
+        )
+    return float(numbers[0]), float(numbers[1])
 
 
 def default_root() -> Path:

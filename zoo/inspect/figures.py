@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import itertools
+import re
+import textwrap
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,7 +18,8 @@ from zoo.base.model import Model, evaluating
 from zoo.data import kinds
 from zoo.data.splits import Split
 from zoo.inspect.grids import mosaic
-from zoo.metrics.calibration import reliability
+from zoo.metrics.binary import cost_curve, log_odds, precision_recall_curve, roc_curve
+from zoo.metrics.calibration import frequencies, reliability
 from zoo.metrics.classification import confusion_matrix
 from zoo.questions.encode import encode
 from zoo.questions.sample import sample
@@ -22,6 +27,9 @@ from zoo.spec import DataSpec
 
 GROUPS, COMPONENTS = 10, 16  # classes, and components of a class, that are shown at most
 SAMPLES = 8  # in a row of samples
+STRANGEST = 5  # cells of a row that are shown
+MOST_COLUMNS, ACROSS, MOST_CATEGORIES = 20, 4, 6  # of a table: columns, panels side by side, categories that are shown
+LEAST_SAMPLES = 1000  # that a distribution is drawn of
 TILE = 0.8  # inches an image is wide
 
 if TYPE_CHECKING:
@@ -29,10 +37,36 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-def write_classifier(
+def classifier_figures(
+    log_proba: Tensor, labels: Tensor, metrics: Mapping[str, Any], spec: DataSpec
+) -> dict[str, Figure]:
+    """What a classifier does on a test split, by name: ``confusion`` and ``reliability``; of two classes also
+    ``cost_by_threshold`` and, where both are there, ``roc`` and ``precision_recall``.
+
+    Args:
+        log_proba: log p(y | x), ``(N, K)``.
+        labels: ``(N,)``.
+        metrics: of the same examples, see :class:`zoo.tasks.evaluate.Evaluation`.
+        spec: of the data.
+    """
+    figures = {"confusion": confusion_figure(log_proba, labels, spec.class_names)}
+    if "positive" not in metrics:
+        return {**figures, "reliability": reliability_figure(log_proba, labels, metrics["ece"])}
+    scores, labels = log_odds(log_proba), labels.cpu()
+    figures["reliability"] = positive_reliability_figure(scores, labels, metrics)
+    figures["cost_by_threshold"] = cost_figure(scores, labels, metrics)
+    if "auroc" in metrics:
+        figures |= {
+            "roc": roc_figure(scores, labels, metrics),
+            "precision_recall": precision_recall_figure(scores, labels, metrics),
+        }
+    return figures
+
+
+def write_examples(
     writer: SummaryWriter, step: int, model: Model, split: Split, log_proba: Tensor, mistakes: int, embeddings: int
 ) -> None:
-    """Confusion matrix, reliability diagram, worst mistakes of a test split, and its codes in TensorBoard's projector.
+    """Worst mistakes of a test split, and its codes in TensorBoard's projector.
 
     Args:
         writer: TensorBoard's writer.
@@ -40,15 +74,15 @@ def write_classifier(
         model: the classifier.
         split: examples and labels, in the order of ``log_proba``.
         log_proba: log p(y | x), ``(N, K)``.
-        mistakes: how many of the most confident errors to show.
+        mistakes: how many of the most confident errors to show: pictures, or the rows of a table as text.
         embeddings: how many images to send to the projector; 0 for none. A model that cannot encode sends none.
     """
     spec = model.spec
-    writer.add_figure("test/confusion", confusion_figure(log_proba, split.labels, spec.class_names), step)
-    writer.add_figure("test/reliability", reliability_figure(log_proba, split.labels), step)
     if mistakes and bool((log_proba.argmax(1) != split.labels).any()):
-        figure = mistakes_figure(split, log_proba, spec, mistakes)
-        writer.add_figure("test/worst_mistakes", figure, step)
+        if spec.kind == "table":
+            writer.add_text("test/worst_mistakes", mistakes_table(split, log_proba, spec, mistakes), step)
+        else:
+            writer.add_figure("test/worst_mistakes", mistakes_figure(split, log_proba, spec, mistakes), step)
     if embeddings and capability.can(model, "encode"):
         part = split.take(slice(embeddings))
         x = part.x()
@@ -86,27 +120,149 @@ def confusion_figure(log_proba: Tensor, labels: Tensor, names: tuple[str, ...]) 
     return figure
 
 
-def reliability_figure(log_proba: Tensor, labels: Tensor) -> Figure:
-    """Accuracy against confidence in 15 bins, with the share of images in each bin below."""
-    confidence, accuracy, count = (values.numpy() for values in reliability(log_proba, labels))
+BLUE, LIGHT, ORANGE, GREY = "#4c78a8", "#9ecae9", "#f58518", "#888888"
+
+
+def reliability_figure(log_proba: Tensor, labels: Tensor, error: float) -> Figure:
+    """Accuracy against confidence in 15 bins, with the share of examples in each bin below; the calibration error is
+    in the title."""
+    title = f"Reliability: calibration error {error:.4f}"
+    return _reliability(reliability(log_proba, labels), "confidence", "accuracy", title)
+
+
+def positive_reliability_figure(scores: Tensor, labels: Tensor, metrics: Mapping[str, Any]) -> Figure:
+    """How often an example is of the positive class against its probability of being so, in 15 bins; Brier's score is
+    in the title."""
+    name = short(metrics["positive"])
+    bins = frequencies(scores.sigmoid(), labels == 1)
+    return _reliability(
+        bins, f"probability of {name}", f"share of {name}", f"Reliability: Brier {metrics['brier']:.4f}"
+    )
+
+
+def _reliability(bins: tuple[Tensor, Tensor, Tensor], probability: str, share: str, title: str) -> Figure:
+    said, true, count = (values.numpy() for values in bins)
     edges = np.linspace(0, 1, len(count) + 1)
     figure = _figure(5, 5.5)
     top, bottom = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
-    top.bar(edges[:-1], np.nan_to_num(accuracy), np.diff(edges), align="edge", color="#4c78a8", edgecolor="white")
+    top.bar(edges[:-1], np.nan_to_num(true), np.diff(edges), align="edge", color=BLUE, edgecolor="white")
     top.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle="--", label="perfectly calibrated")
-    top.plot(confidence, accuracy, "o", color="#f58518", label="mean confidence of the bin")
-    top.set(ylabel="accuracy", ylim=(0, 1), title="Reliability on the test split")
-    top.legend(loc="upper left", frameon=False)
-    bottom.bar(edges[:-1], count / count.sum(), np.diff(edges), align="edge", color="#9ecae9", edgecolor="white")
-    bottom.set(xlabel="confidence", ylabel="share", xlim=(0, 1))
+    top.plot(said, true, "o", color=ORANGE, label=f"mean {probability.split()[0]} of the bin")
+    top.set(ylabel=share, ylim=(0, 1), title=title)
+    top.legend(loc="upper left", framealpha=0.85, edgecolor="none")
+    bottom.bar(edges[:-1], count / count.sum(), np.diff(edges), align="edge", color=LIGHT, edgecolor="white")
+    bottom.set(xlabel=probability, ylabel="of all", xlim=(0, 1))
     return figure
+
+
+# Two classes
+
+
+def roc_figure(scores: Tensor, labels: Tensor, metrics: Mapping[str, Any]) -> Figure:
+    """The share of the positive class that is found against the share of the other one that is mistaken for it, and
+    where the chosen threshold is."""
+    found, mistaken = (int(((labels == label) & _chosen(scores, metrics)).sum()) for label in (1, 0))
+    false, true = roc_curve(scores, labels)
+    figure, axes = _square(f"ROC: area {metrics['auroc']:.4f}")
+    axes.fill_between(false, true, color=LIGHT, alpha=0.3, linewidth=0)
+    axes.plot(false, true, color=BLUE, linewidth=2)
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="chance: 0.5")
+    at = mistaken / int((labels == 0).sum()), found / int((labels == 1).sum())
+    axes.plot(*at, "o", color=ORANGE, markersize=8, label=_threshold(metrics), clip_on=False)
+    axes.set(
+        xlabel="false positives: share of the others", ylabel=f"true positives: share of {short(metrics['positive'])}"
+    )
+    axes.legend(loc="lower right", frameon=False)
+    return figure
+
+
+def precision_recall_figure(scores: Tensor, labels: Tensor, metrics: Mapping[str, Any]) -> Figure:
+    """How many of those taken for positive are so against how many of the positive ones are found, the share of them
+    in all, which is what chance has, and where the chosen threshold is."""
+    precision, recall = precision_recall_curve(scores, labels)
+    positive, chosen = labels == 1, _chosen(scores, metrics)
+    base = float(positive.double().mean())
+    figure, axes = _square(f"Precision–recall: average precision {metrics['average_precision']:.4f}")
+    # between two scores recall grows at the later one's precision, and average precision is the area
+    steps = {"x": np.append(0, recall), "y": np.append(precision[0], precision)}
+    axes.fill_between(steps["x"], steps["y"], step="pre", color=LIGHT, alpha=0.3, linewidth=0)
+    axes.plot(steps["x"], steps["y"], color=BLUE, linewidth=2, drawstyle="steps-pre")
+    axes.axhline(base, color=GREY, linewidth=1, linestyle="--", label=f"base rate: {base:.3g}")
+    if bool(chosen.any()):
+        both = int((positive & chosen).sum())
+        at = both / int(positive.sum()), both / int(chosen.sum())
+        axes.plot(
+            *at, "o", color=ORANGE, markersize=8, label=f"{_threshold(metrics)}, F1 {metrics['f1']:.3f}", clip_on=False
+        )
+    name = short(metrics["positive"])
+    axes.set(
+        xlabel=f"recall: share of {name} that is found", ylabel=f"precision: share of {name} in what is taken for it"
+    )
+    axes.legend(loc="best", frameon=False)
+    return figure
+
+
+def cost_figure(scores: Tensor, labels: Tensor, metrics: Mapping[str, Any]) -> Figure:
+    """What mistakes cost an example, against the threshold, and where the chosen one is."""
+    edges, costs = (values.numpy() for values in cost_curve(scores.sigmoid(), labels, metrics["costs"]))
+    threshold, cost = metrics["threshold"], metrics["cost"]
+    figure = _figure(5.5, 4.5)
+    axes = figure.add_subplot()
+    axes.stairs(costs, edges, baseline=None, color=BLUE, linewidth=2)
+    axes.axvline(threshold, color=ORANGE, linewidth=1)
+    axes.plot(threshold, cost, "o", color=ORANGE, markersize=8, label=_threshold(metrics), clip_on=False)
+    first, second = metrics["costs"]
+    axes.set(
+        xlabel=f"threshold of the probability of {short(metrics['positive'])}",
+        ylabel=f"cost per example: missed {second:g}, false alarm {first:g}",
+        xlim=(0, 1), ylim=(0, 1.05 * float(costs.max()) or 1), title=f"Cost by threshold: {cost:.4f}",
+    )  # fmt: skip
+    axes.legend(loc="best", frameon=False)
+    _bare(axes)
+    return figure
+
+
+def _square(title: str) -> tuple[Figure, Any]:
+    figure = _figure(5.2, 5.2)
+    axes = figure.add_subplot()
+    axes.set(xlim=(0, 1), ylim=(0, 1), title=title, aspect="equal")
+    _bare(axes)
+    return figure, axes
+
+
+def _bare(axes: Any) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _chosen(scores: Tensor, metrics: Mapping[str, Any]) -> Tensor:
+    return scores.sigmoid() > metrics["threshold"]
+
+
+def _threshold(metrics: Mapping[str, Any]) -> str:
+    return f"threshold {metrics['threshold']:.3g}"
+
+
+def short(name: str) -> str:
+    """A class's name, in at most 20 characters."""
+    return name if len(name) <= 20 else f"{name[:19]}…"
+
+
+# Mistakes
+
+
+def _worst(split: Split, log_proba: Tensor, limit: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The most confident errors: which examples, what they were taken for, and with what probability."""
+    confidence, predicted = log_proba.exp().max(1)
+    wrong = (predicted != split.labels).nonzero()[:, 0]
+    worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:limit]
+    return worst, predicted[worst], confidence[worst]
 
 
 def mistakes_figure(split: Split, log_proba: Tensor, spec: DataSpec, limit: int) -> Figure:
     """The most confident errors with "true → predicted" and the predicted probability above each picture."""
-    confidence, predicted = log_proba.exp().max(1)
-    wrong = (predicted != split.labels).nonzero()[:, 0]
-    worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:limit]
+    worst, predicted, confidence = _worst(split, log_proba, limit)
     columns = min(6, len(worst))
     rows = -(-len(worst) // columns)
     figure = _figure(2.0 * columns, 2.2 * rows)
@@ -114,10 +270,51 @@ def mistakes_figure(split: Split, log_proba: Tensor, spec: DataSpec, limit: int)
     for position, index in enumerate(worst.tolist()):
         axes = figure.add_subplot(rows, columns, position + 1)
         axes.imshow(pictures[position], cmap="gray", vmin=0, vmax=1)
-        true, guess = spec.class_names[split.labels[index]], spec.class_names[int(predicted[index])]
-        axes.set_title(f"{true}\n→ {guess} {confidence[index]:.0%}", fontsize=9)
+        true, guess = spec.class_names[split.labels[index]], spec.class_names[int(predicted[position])]
+        axes.set_title(f"{true}\n→ {guess} {confidence[position]:.0%}", fontsize=9)
         axes.set_axis_off()
     return figure
+
+
+def mistakes_table(split: Split, log_proba: Tensor, spec: DataSpec, limit: int) -> str:
+    """The most confident errors among the rows of a table, in Markdown: what they are, what they were taken for, and
+    the cells in which they differ most from the training rows.
+
+    That is in standard deviations: of a number its own, of a category √((1 − f) / f), where f is its share among the
+    training rows, for that is how far 1 is from the mean f of such an entry.
+    """
+    from zoo.data.kinds import table  # which pandas makes slow to import
+
+    worst, predicted, confidence = _worst(split, log_proba, limit)
+    rows = split.take(worst)
+    mean, std = (torch.tensor(values).double() for values in (spec.mean, spec.std))
+    distance = (rows.x().double().flatten(1) - mean) / std
+    for places in spec.categories:
+        there = rows.x().flatten(1)[:, places] == 1
+        share = mean[places].clamp_min(1e-6)
+        distance[:, places] = torch.where(there, ((1 - share) / share).sqrt(), 0)
+    blocks = [(column.name, places) for column, places in spec.blocks if not column.gaps_of]
+    strange = torch.stack([distance[:, places].nan_to_num(0).abs().amax(1) for _, places in blocks], 1)
+    shown = strange.topk(min(STRANGEST, len(blocks)), 1)
+    cells = table.cells(rows.images, spec)
+    lines = ["| true | taken for | probability | most unusual in |", "|---|---|---|---|"]
+    for row, (label, guess) in enumerate(zip(rows.labels.tolist(), predicted.tolist(), strict=True)):
+        told = [
+            f"{blocks[place][0]} {_plain(cells.iat[row, place])} ({far:.1f} sd)"
+            for place, far in zip(shown.indices[row].tolist(), shown.values[row].tolist(), strict=True)
+            if far > 0
+        ]
+        line = spec.class_names[label], spec.class_names[guess], f"{confidence[row]:.1%}", ", ".join(told)
+        lines.append(f"| {' | '.join(_escaped(cell) for cell in line)} |")
+    return "\n".join(lines)
+
+
+def _plain(cell: Any) -> str:
+    return f"= {cell}" if isinstance(cell, str) else f"= {cell:.6g}"
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", text.replace("\n", " "))
 
 
 # Generative models
@@ -128,10 +325,13 @@ def generative_figures(model: Model, split: Split) -> dict[str, Figure]:
 
     ``samples``, the same ones at each call, of each class where there are classes; ``components``: mean images and
     weights of a mixture; ``states``: the most probable state sequence of a few images of ``split``; ``transitions``:
-    between these states, a matrix a class. At most 10 classes with 16 components each are shown.
+    between these states, a matrix a class. At most 10 classes with 16 components each are shown. Of a table, in place
+    of pictures, ``columns``: how the cells of samples are distributed, and those of ``split``.
     """
 
     figures = {}
+    if model.spec.kind == "table":
+        return {"columns": columns_figure(model, split)} if capability.can(model, "sample") else {}
     with evaluating(model):
         if capability.can(model, "sample"):
             figures["samples"] = samples_figure(model)
@@ -144,6 +344,50 @@ def generative_figures(model: Model, split: Split) -> dict[str, Figure]:
         if hasattr(model, "transition_matrix"):
             figures["transitions"] = transitions_figure(model.transition_matrix(), _group_names(model))
     return figures
+
+
+def columns_figure(model: Model, split: Split, seed: int = 0) -> Figure:
+    """Cells of a split, and as many of samples, always the same: a panel for each of the first 20 columns. Numbers are
+    shown from their 1st to their 99th percentile in the split, of categories the six most frequent ones."""
+    table = kinds.find("table")
+    drawn = sample(model, max(len(split), LEAST_SAMPLES), generator=capability.seeded(model, seed))
+    real, made = (table.cells(stored, model.spec) for stored in (split.images, table.encode(drawn)))  # type: ignore
+    names = list(real)[:MOST_COLUMNS]
+    texts = {column.name for column in model.spec.columns if column.categories}
+    rows = -(-len(names) // ACROSS)
+    figure = _figure(2.6 * ACROSS, 1.9 * rows + 0.5)
+    panels = figure.subplots(rows, ACROSS, squeeze=False).flat
+    for axes, name in itertools.zip_longest(panels, names):
+        if name is None:
+            axes.set_axis_off()
+            continue
+        cells = [side[name].dropna() for side in (real, made)]
+        axes.set_title(textwrap.shorten(str(name), 28, placeholder="…"), fontsize=9)
+        axes.tick_params(labelsize=7)
+        axes.spines[["top", "right"]].set_visible(False)
+        if name in texts:
+            _draw_categories(axes, cells)
+        elif len(cells[0]):
+            bins = np.histogram_bin_edges(cells[0], 20, tuple(np.percentile(cells[0], (1, 99))))
+            axes.hist(cells[0], bins, density=True, color="#9ecae9")
+            axes.hist(cells[1], bins, density=True, histtype="step", color="#f58518", linewidth=1.5)
+            axes.set_yticks([])
+    from matplotlib.patches import Patch
+
+    handles = [Patch(color="#9ecae9", label="test rows"), Patch(fill=False, edgecolor="#f58518", label="samples")]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+def _draw_categories(axes: Any, cells: list[Any]) -> None:
+    """Shares of the most frequent categories, in the data and in samples."""
+    shares = [side.value_counts(normalize=True) for side in cells]
+    shown = list(shares[0].index[:MOST_CATEGORIES])[::-1]
+    places = np.arange(len(shown))
+    real, made = ([side.get(category, 0.0) for category in shown] for side in shares)
+    axes.barh(places, real, 0.8, color="#9ecae9")
+    axes.barh(places, made, 0.8, fill=False, edgecolor="#f58518", linewidth=1.2)
+    axes.set_yticks(places, [textwrap.shorten(category, 18, placeholder="…") for category in shown])
 
 
 def _group_names(model: Model) -> tuple[str, ...]:

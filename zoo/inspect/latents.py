@@ -123,6 +123,8 @@ class LatentPictures(Checkpoint):
         samples = model.sample(count, labels, capability.seeded(model, SEED)).float().cpu()
         compared = self.shown.take(slice(COMPARED))
         x, classes = compared.x(), compared.labels
+        if model.spec.missing:
+            x = model.fill(x.to(model.device), ~x.to(model.device).isnan()).cpu()
         if labels is None:
             labels, classes = torch.zeros(count), torch.zeros(len(x))
         diversity = spread(samples[:COMPARED], labels[:COMPARED]) / max(spread(x, classes), 1e-12)
@@ -189,9 +191,13 @@ def pictures(model: Latent, codes: Codes | None) -> dict[str, Tensor]:
     random images; ``traversal``: a row for each of the dimensions with the largest KL divergence, or the first ones,
     which runs from −2.5 to 2.5 while the others stay. Of a model with an encoder also ``reconstructions``: rows of
     images, each above its reconstructions; ``image_interpolations`` between two images, of one class where there are
-    classes; ``latent_map``: two principal directions of the codes, coloured by class. Called in eval mode.
+    classes; ``latent_map``: two principal directions of the codes, coloured by class. What is no picture has the map
+    alone. Called in eval mode.
     """
-    drawn = {
+    drawn = {} if codes is None else {"latent_map": _latent_map(model, codes)}
+    if model.spec.kind != "image":
+        return drawn
+    drawn |= {
         "samples": _samples(model),
         "interpolations": _interpolations(model),
         "traversal": _traversal(model, codes),
@@ -199,7 +205,6 @@ def pictures(model: Latent, codes: Codes | None) -> dict[str, Tensor]:
     if codes is not None:
         drawn["reconstructions"] = _reconstructions(model, codes)
         drawn["image_interpolations"] = _image_interpolations(model, codes)
-        drawn["latent_map"] = _latent_map(model, codes)
     return drawn
 
 

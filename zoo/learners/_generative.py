@@ -15,12 +15,12 @@ from zoo.base.generative import bayes
 from zoo.base.memory import at_once
 from zoo.data.batches import Batches
 from zoo.errors import ConfigError, ZooError
-from zoo.learners._learner import Learner
+from zoo.learners._learner import AUROC, Learner
 from zoo.metrics.classification import summarize
 
 START_BATCH = 4096  # images at a time while the start is looked for, at most
 EXACT = ("32-true", "64-true")  # precisions for what must not lose digits
-OF_CLASSES = ("val/accuracy", "val/nll", "val/ece")
+OF_CLASSES = ("val/accuracy", "val/nll", "val/ece", AUROC)
 
 
 class GenerativeLearner(Learner):
@@ -35,8 +35,8 @@ class GenerativeLearner(Learner):
     seed alone: the global stream stays where it was, and every regime starts from the same parameters.
 
     Logged an epoch, of a density: ``val/log_likelihood``, the mean log p(x, y), or log p(x) where there are no classes,
-    in nats per example, or a bound of it; where the model has classes ``val/accuracy``, ``val/nll`` (nats) and
-    ``val/ece``; of any model ``val/`` and the names of its other values.
+    in nats per example, or a bound of it; where the model has classes ``val/accuracy``, ``val/nll`` (nats),
+    ``val/ece`` and, of two classes, ``val/auroc``; of any model ``val/`` and the names of its other values.
     """
 
     fallback_monitor = "train/log_likelihood"

@@ -21,7 +21,8 @@ from zoo.errors import ConfigError, ZooError
 from zoo.learners._compile import check_compiler, compiled_view, explained
 from zoo.learners._means import EpochMeans
 
-LARGER_IS_BETTER = ("accuracy", "log_likelihood")
+AUROC = "val/auroc"  # of two classes
+LARGER_IS_BETTER = ("accuracy", "auroc", "log_likelihood")
 
 
 class Learner(LightningModule):
@@ -62,6 +63,11 @@ class Learner(LightningModule):
             able = ", ".join(registry.models_that(lambda cls: cls.learns_from_gaps))
             reason = f"cannot be trained on data of which values are missing; models that can: {able}"
             raise ConfigError(f"{self.model.name} {reason}")
+        if monitor == AUROC and self.model.spec.num_classes != 2:
+            raise ConfigError(
+                f"learner.monitor={AUROC} is of two classes, and the data has {self.model.spec.num_classes}: "
+                "learner.monitor=val/nll"
+            )
         self.check_model()
         chosen = {} if monitor is None else {"monitor": monitor}
         self.save_hyperparameters(
@@ -257,6 +263,10 @@ class Learner(LightningModule):
         self._outputs.clear()
         parts = [self.gathered(part) for part in parts]
         values = {f"{stage}/{key}": value for key, value in self.measure(stage, *parts).items()}
+        if stage == "val" and self.monitor == AUROC not in values and not self.trainer.sanity_checking:
+            raise ZooError(
+                f"learner.monitor={AUROC} needs validation examples of both classes: learner.monitor=val/nll"
+            )
         self.log_dict(values, sync_dist=self.trainer.world_size > 1)
 
     def gathered(self, part: Tensor) -> Tensor:

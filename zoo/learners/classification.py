@@ -27,7 +27,8 @@ class ClassificationLearner(GradientLearner):
         optimizer, schedule, ema, clip, accumulate, monitor: see :class:`zoo.learners._gradient.GradientLearner`.
 
     Logged an epoch: ``train/loss``, ``train/accuracy``, ``images_per_second``, ``val/loss`` (the criterion),
-    ``val/accuracy``, ``val/nll`` (nats), ``val/ece``; every N steps ``step/loss``, ``step/lr``.
+    ``val/accuracy``, ``val/nll`` (nats), ``val/ece``, of two classes ``val/auroc``; every N steps ``step/loss``,
+    ``step/lr``.
     """
 
     parts = ("",)

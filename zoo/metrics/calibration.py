@@ -66,20 +66,30 @@ def scaled(log_proba: Tensor, temperature: float) -> Tensor:
 
 
 def reliability(log_proba: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean confidence, accuracy and count of each bin of confidence, three ``(15,)`` on the CPU; NaN where it is empty.
-
-    Bin i holds the confidences in (i / 15, (i + 1) / 15].
-    """
+    """:func:`frequencies` of being right, by the confidence in the most probable class."""
     confidence, predicted = log_proba.cpu().double().exp().max(1)
-    index = bin_of(confidence)
-    count = torch.zeros(CALIBRATION_BINS, dtype=torch.float64).index_add(0, index, torch.ones_like(confidence))
-    total = torch.zeros_like(count).index_add(0, index, confidence)
-    right = torch.zeros_like(count).index_add(0, index, (predicted == labels.cpu()).double())
+    return frequencies(confidence, predicted == labels.cpu())
+
+
+def frequencies(proba: Tensor, true: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean probability, how often what it was given for is true, and count of each bin of probability, three ``(15,)``
+    float64 on the CPU; NaN where a bin is empty.
+
+    Bin i holds the probabilities in (i / 15, (i + 1) / 15].
+
+    Args:
+        proba: ``(N,)`` float64 on the CPU, in [0, 1].
+        true: ``(N,)``, true or false.
+    """
+    index = bin_of(proba)
+    count = torch.zeros(CALIBRATION_BINS, dtype=torch.float64).index_add(0, index, torch.ones_like(proba))
+    total = torch.zeros_like(count).index_add(0, index, proba)
+    right = torch.zeros_like(count).index_add(0, index, true.double())
     return total / count, right / count, count
 
 
 def bin_of(confidence: Tensor) -> Tensor:
-    """Which of the bins of :func:`reliability` confidences in [0, 1] lie in, int64."""
+    """Which of the bins of :func:`frequencies` confidences in [0, 1] lie in, int64."""
     return (confidence * CALIBRATION_BINS).ceil().long().clamp(1, CALIBRATION_BINS) - 1
 
 

@@ -6,11 +6,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
+from zoo.metrics.binary import auroc, can_rank, log_odds
 from zoo.metrics.calibration import calibration_error, gaps
 
 
 def summarize(log_proba: Tensor, labels: Tensor) -> dict[str, float]:
-    """Accuracy in [0, 1], negative log-likelihood in nats, expected calibration error in [0, 1].
+    """Accuracy in [0, 1], negative log-likelihood in nats, expected calibration error in [0, 1]; of two classes, where
+    both are there and all probabilities are numbers, the area under the ROC curve.
 
     The calibration error is the mean of |accuracy - confidence| over 15 equal bins of confidence, weighted by their
     counts (Guo et al. 2017, eq. 3).
@@ -20,11 +22,14 @@ def summarize(log_proba: Tensor, labels: Tensor) -> dict[str, float]:
         labels: ``(N,)`` int64.
     """
     log_proba, labels = log_proba.cpu(), labels.cpu()  # not every accelerator has float64
-    return {
+    values = {
         "accuracy": float((log_proba.argmax(1) == labels).double().mean()),
         "nll": float(F.nll_loss(log_proba.double(), labels)),
         "ece": calibration_error(gaps(log_proba, labels)),
     }
+    if can_rank(log_proba, labels):
+        values["auroc"] = auroc(log_odds(log_proba), labels)
+    return values
 
 
 def confusion_matrix(log_proba: Tensor, labels: Tensor) -> Tensor:
@@ -35,3 +40,9 @@ def confusion_matrix(log_proba: Tensor, labels: Tensor) -> Tensor:
 def per_class_accuracy(confusion: Tensor) -> Tensor:
     """The share of each true class that was recognised (recall), ``(K,)`` in [0, 1]; NaN for a class without images."""
     return confusion.diagonal().double() / confusion.sum(1)
+
+
+def macro_f1(confusion: Tensor) -> float:
+    """The mean of the classes' F1 scores 2 TP / (2 TP + FP + FN), over classes that occur: as true or as predicted."""
+    concerned = confusion.sum(0) + confusion.sum(1)
+    return float((2 * confusion.diagonal().double() / concerned)[concerned > 0].mean())

@@ -57,7 +57,7 @@ def auroc_interval(normal: Tensor, strange: Tensor, level: float = 0.95) -> Inte
 
 def aupr(normal: Tensor, strange: Tensor) -> float:
     """The average precision of calling the highest scores anomalies, in (0, 1]."""
-    return float(_average_precision(*_counts(*_checked(normal, strange))))
+    return float(_average_precision(*counts_by_score(*_checked(normal, strange))))
 
 
 def aupr_interval(normal: Tensor, strange: Tensor, generator: torch.Generator, level: float = 0.95) -> Interval:
@@ -67,7 +67,7 @@ def aupr_interval(normal: Tensor, strange: Tensor, generator: torch.Generator, l
 
 def fpr_at_tpr(normal: Tensor, strange: Tensor, tpr: float = TPR) -> float:
     """The share of normal images that are flagged where at least ``tpr`` of the anomalies are, in [0, 1]."""
-    return float(_false_positives(*_counts(*_checked(normal, strange)), tpr))
+    return float(_false_positives(*counts_by_score(*_checked(normal, strange)), tpr))
 
 
 def fpr_interval(
@@ -91,7 +91,7 @@ def threshold(calibration: Tensor, alarm: float) -> float:
     allowed = math.floor(alarm * (n + 1) + 1e-9)  # how many of n + 1 may be flagged
     if not allowed:
         needed = math.ceil(1 / alarm - 1e-9) - 1
-        raise ZooError(f"a false-alarm rate of {alarm:g} needs {needed} normal images at least to be kept, not {n}")
+        raise ZooError(f"a false-alarm rate of {alarm:g} needs {needed} normal examples at least to be kept, not {n}")
     return float(calibration.sort()[0][n - allowed])
 
 
@@ -105,6 +105,12 @@ def p_values(calibration: Tensor, scores: Tensor) -> Tensor:
     return (1 + len(calibration) - smaller).double() / (len(calibration) + 1)
 
 
+def counts_by_score(normal: Tensor, strange: Tensor) -> tuple[Tensor, Tensor]:
+    """How many of either kind have each distinct score, the highest first: two ``(G,)`` float64."""
+    groups, number = _groups(normal, strange)
+    return tuple(group.bincount(minlength=number).double() for group in groups)  # type: ignore[return-value]
+
+
 # Parts
 
 
@@ -115,9 +121,9 @@ def _checked(normal: Tensor, strange: Tensor) -> tuple[Tensor, Tensor]:
 def _number(scores: Tensor, which: str) -> Tensor:
     """As float64 on the CPU: not every accelerator has it. Raises ``ZooError`` for none, and for NaN."""
     if scores.dim() != 1 or len(scores) == 0:
-        raise ZooError(f"the scores of {which} images must be a vector with an entry at least: {tuple(scores.shape)}")
+        raise ZooError(f"the scores of {which} examples must be a vector with an entry at least: {tuple(scores.shape)}")
     if scores.isnan().any():
-        raise ZooError(f"{int(scores.isnan().sum())} of {len(scores)} {which} images have a score that is no number")
+        raise ZooError(f"{int(scores.isnan().sum())} of {len(scores)} {which} examples have a score that is no number")
     return scores.detach().cpu().double()
 
 
@@ -148,12 +154,6 @@ def _newcombe(n: int, m: int, z: float) -> float:
 
 def _sigmoid(logit: float) -> float:
     return 1 / (1 + math.exp(-logit)) if logit > -700 else 0.0
-
-
-def _counts(normal: Tensor, strange: Tensor) -> tuple[Tensor, Tensor]:
-    """How many of either kind have each distinct score, the highest first: two ``(G,)`` float64."""
-    groups, number = _groups(normal, strange)
-    return tuple(group.bincount(minlength=number).double() for group in groups)  # type: ignore[return-value]
 
 
 def _groups(normal: Tensor, strange: Tensor) -> tuple[tuple[Tensor, Tensor], int]:

@@ -41,14 +41,15 @@ def summarize_likelihood(log_prob: Tensor, dimensions: int, of: str) -> dict[str
         of: what ``log_prob`` is of, see :class:`zoo.spec.Likelihood`.
 
     Returns:
-        ``log_prob``, ``bits_per_dim`` but for ``"continuous"`` values, and, of two images or more, ``log_prob_se``.
+        ``log_prob``, ``bits_per_dim`` but for ``"continuous"`` and ``"mixed"`` values, and, of two images or more,
+        ``log_prob_se``.
     """
     log_prob = log_prob.cpu().double()  # not every accelerator has float64
     mean = float(log_prob.mean())
     values = {"log_prob": mean}
     if len(log_prob) > 1:
         values["log_prob_se"] = float(log_prob.std()) / math.sqrt(len(log_prob))
-    if of == "continuous":
+    if of in ("continuous", "mixed"):
         return values
     offset = math.log2(LEVELS - 1) if of == "dequantised" else 0.0
     return {**values, "bits_per_dim": -mean / (dimensions * math.log(2)) + offset}

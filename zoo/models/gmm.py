@@ -14,22 +14,31 @@ components, since the left-over term is the same for all classes.
 Where the classes of some images are hidden, such an image belongs to each component of each class in the share
 p(y, k | x) (Nigam et al. 2000). EM then starts from the class of the nearest image that has a label.
 
+Where values x_m are missing, EM learns from those x_o that are seen (Ghahramani & Jordan 1994): responsibilities are
+by N(x_o; μ_o, Σ_oo), and moments those of E[x_m | x_o], with Σ_mm − Σ_mo Σ_oo⁻¹ Σ_om added to the second. The floor
+counts in the share in which a value is seen, so that what never is keeps the variance that it had.
+
+Columns of categories are independent of each other and of the numbers, given the component, see
+:mod:`zoo.base.categories`.
+
 References: Dempster, Laird & Rubin (1977); Nigam, McCallum, Thrun & Mitchell (2000), Text classification from labeled
-and unlabeled documents using EM; Ghahramani & Hinton (1996), The EM algorithm for mixtures of factor
-analyzers; Tipping & Bishop (1999), Mixtures of probabilistic principal component analyzers; Arthur & Vassilvitskii
-(2007), k-means++. The updates are those of scikit-learn's ``GaussianMixture``.
+and unlabeled documents using EM; Ghahramani & Jordan (1994), Supervised learning from incomplete data via an EM
+approach; Ghahramani & Hinton (1996), The EM algorithm for mixtures of factor analyzers; Tipping & Bishop (1999),
+Mixtures of probabilistic principal component analyzers; Arthur & Vassilvitskii (2007), k-means++. The updates are those
+of scikit-learn's ``GaussianMixture``.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from zoo.base.covariance import Covariance, Dense, Diagonal, LowRank
+from zoo.base.categories import Categories
+from zoo.base.covariance import Condition, Covariance, Dense, Diagonal, Hidden, LowRank
 from zoo.base.gaussian import LOG_2PI
 from zoo.base.generative import Batches, Density
 from zoo.base.kmeans import kmeans, nearest
@@ -50,15 +59,48 @@ STARTS = ("kmeans", "k-means++", "random")
 START_ROWS = 1024  # images whose nearest labelled one is looked for at a time
 START_IMAGES = 100_000  # how many images the start is found on, at most
 START_VALUES = 1 << 28  # and how many values they have that are modelled in detail, 1 GB in float32
+DIRECTIONS = 50  # principal ones of a picture that are modelled in detail, if nothing else is asked
 BLOCK = 1 << 19  # numbers worked on at a time: what stays in a core's cache
 LARGEST_BLOCK = 1 << 22  # where an image has so many that a few alone do not: numbers a component
 MOST_WORK = 1 << 38  # multiplications of decomposing covariances of large pictures, a minute
+GAPS = 1 << 22  # numbers of covariances of rows with gaps that are worked on at a time
 ALIKE = 8  # images that see the same pixels, at least, for these to be worked on together
 PAIRS = 1 << 25  # numbers in the largest table of pairs of directions: 256 MiB
 LEAST = 1e-12  # of the variance of a pixel that never changes, in squared grey value
 QUANTISATION = 1 / (12 * 255**2)  # variance of the grey values that round to one level: the least that is left over
 FAINT = 1e-8  # the least share of a class in an image that counts: float32 resolves no smaller one beside 1
 DEAD = 1e-3  # a component with less than this share of its fair share is put elsewhere
+
+
+class _Rows(NamedTuple):
+    """Examples as a mixture sees them: coordinates ``(B, d)``, 0 where hidden; which are seen, bool ``(B, d)``, or None
+    if all are; and entries of categories ``(B, E)``, or None without any."""
+
+    y: Tensor
+    seen: Tensor | None
+    categories: Tensor | None
+
+    def at(self, index: Tensor | slice) -> _Rows:
+        return _Rows(*(None if part is None else part[index] for part in self))  # type: ignore[arg-type]
+
+    def split(self, size: int) -> list[_Rows]:
+        return [self.at(slice(start, start + size)) for start in range(0, max(len(self.y), 1), size)]
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Rows]) -> _Rows:
+        return cls(*(None if of[0] is None else torch.cat(of) for of in zip(*parts, strict=True)))  # type: ignore[arg-type]
+
+    def points(self) -> Tensor:
+        """What the start is found by, ``(B, d + E)``: coordinates, and entries of categories beside them."""
+        return self.y if self.categories is None else torch.cat([self.y, self.categories], 1)
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Means of what is seen and variances about them, ``(d,)``; NaN where nothing is."""
+        if self.seen is None:
+            return self.y.mean(0), self.y.var(0, correction=0)
+        count = self.seen.sum(0)
+        mean = self.y.sum(0) / count
+        return mean, torch.where(self.seen, self.y - mean, 0).square().sum(0) / count
 
 
 @register("gmm")
@@ -71,13 +113,19 @@ class GMM(Density):
         covariance: ``"spherical"``, ``"diag"``, ``"full"``, ``"tied"`` or ``"low_rank"``.
         rank: columns of W (``low_rank``).
         pca: principal directions that are modelled in detail, at most the number of pixels; 0 models all pixels so.
+            ``"auto"``: 50 of a picture, or all of a smaller one, and 0 of a table, whose columns are few. Missing
+            values and categories need 0.
         per_class: a mixture for each class, a generative classifier; else one for all images.
         init: how the first responsibilities are found: ``"kmeans"``, ``"k-means++"`` (its seeds alone) or ``"random"``.
         restarts: k-means runs of which the one with the least squared distance is kept.
-        floor: variance added in each direction, in squared grey value (scikit-learn's ``reg_covar``).
+        floor: variance added in each direction, in squared grey value, or of a table in variances of a column
+            (scikit-learn's ``reg_covar``).
+        alpha: examples imagined of each category in each component (tables with categories), above 0.
     """
 
-    takes = ("grey", "real")
+    encodes_gaps = True
+    learns_from_gaps = True
+    takes = ("grey", "real", "mixed")
     partly_labelled = ("statistics", "losses")
     centre: Tensor
     basis: Tensor
@@ -89,26 +137,39 @@ class GMM(Density):
         num_components: int = 8,
         covariance: str = "full",
         rank: int = 8,
-        pca: int = 50,
+        pca: int | str = "auto",
         per_class: bool = True,
         init: str = "kmeans",
         restarts: int = 1,
         floor: float = 1e-3,
+        alpha: float = 1.0,
     ) -> None:
         super().__init__(spec, per_class)
-        pixels = math.prod(spec.shape)
+        pixels = math.prod(spec.shape) - sum(places.stop - places.start for places in spec.categories)
         if covariance not in COVARIANCES or init not in STARTS:
             raise ValueError(f"covariance is one of {', '.join(COVARIANCES)} and init one of {', '.join(STARTS)}")
-        if min(num_components, restarts, rank) < 1 or not floor >= 0:
-            raise ValueError("num_components, restarts and rank must be at least 1, floor at least 0")
+        if min(num_components, restarts, rank) < 1 or not floor >= 0 or not alpha > 0:
+            raise ValueError("num_components, restarts and rank must be at least 1, floor at least 0, alpha above 0")
+        if not pixels:
+            raise ValueError("a mixture of Gaussians needs a column of numbers: model=naive_bayes does without")
+        if pca == "auto":
+            pca = 0 if spec.kind == "table" else min(DIRECTIONS, pixels)
+        if isinstance(pca, str):
+            raise ValueError(f"pca is auto or a number, not {pca!r}")
         if not 0 <= pca <= pixels:
             raise ValueError(f"pca must be from 0 to the {pixels} pixels of an image, not {pca}")
+        self.projected = 0 < pca < pixels
+        if self.projected and (spec.missing or spec.categories):
+            raise ValueError(
+                f"principal directions (pca={pca}) are of numbers, all of them seen: where values are missing, or some "
+                "columns are of categories, it takes pca=0"
+            )
         self._check_work(pixels, covariance, num_components, pca)
         self.num_components, self.init, self.restarts = num_components, init, restarts
-        self.floor = max(floor, LEAST)
-        self.density = Likelihood("exact", "dequantised" if spec.values == "grey" else "continuous")
+        self.floor, self.alpha = max(floor, LEAST), alpha
+        of = {"grey": "dequantised", "real": "continuous", "mixed": "mixed"}[spec.values]
+        self.density = Likelihood("exact", of)
         self.size = size = pca or pixels
-        self.projected = 0 < pca < pixels
         self.register_buffer("centre", torch.zeros(pixels))
         if self.projected:
             self.register_buffer("basis", torch.eye(pixels, size))
@@ -116,6 +177,7 @@ class GMM(Density):
         self.logits = nn.Parameter(torch.zeros(self.groups, num_components))
         self.mean = nn.Parameter(torch.zeros(self.groups, num_components, size))
         self.covariance = COVARIANCES[covariance](self.groups, num_components, size, rank)
+        self.categories = Categories(spec, self.groups, num_components) if spec.categories else None
 
     def _check_work(self, pixels: int, covariance: str, components: int, pca: int) -> None:
         """Raise ``ValueError`` where there is more to be decomposed than can be within some minutes."""
@@ -135,19 +197,35 @@ class GMM(Density):
     # Density
 
     def log_prob_of(self, x: Tensor, group: int, observed: Tensor | None = None) -> Tensor:
-        x = x.flatten(1)
         if observed is not None:
-            return self._log_components_observed(x, observed.flatten(1), [group]).logsumexp(1)
-        y, rest = self._project(x)
+            return self._log_components_observed(x, observed, [group]).logsumexp(1)
+        rows, rest = self._rows_of(x)
         log_components = self._components_of(group)
-        return torch.cat([log_components(part)[0].logsumexp(0) for part in y.split(self._rows)]) + rest
+        return torch.cat([log_components(part)[0].logsumexp(0) for part in rows.split(self._at_once)]) + rest
 
     def log_joint(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         if observed is None:
             return super().log_joint(x)
-        components = self._log_components_observed(x.flatten(1), observed.flatten(1), range(self.groups))
+        components = self._log_components_observed(x, observed, range(self.groups))
         columns = components.unflatten(1, (self.groups, self.num_components)).logsumexp(2)
         return columns if self.log_prior is None else columns + self.log_prior.to(columns.dtype)
+
+    def _rows_of(self, x: Tensor, observed: Tensor | None = None) -> tuple[_Rows, Tensor]:
+        """Examples as coordinates, and the log density ``(B,)`` of what these leave over."""
+        values, categories = self._parts(x)
+        if observed is None:
+            y, rest = self._project(values)
+            return _Rows(y, None, categories), rest
+        seen, known = self._parts(observed)
+        y = torch.where(seen, values - self.centre, 0)
+        if self.categories is not None:
+            categories = torch.where(known, categories, 0)
+        return _Rows(y, seen, categories), y.new_zeros(len(y))
+
+    def _parts(self, x: Tensor) -> tuple[Tensor, Any]:
+        """The numbers of examples, ``(B, D)``, and their entries of categories, ``(B, E)``, None without any."""
+        flat = x.flatten(1)
+        return (flat, None) if self.categories is None else self.categories.parts(flat)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Coordinates ``(B, d)`` of flat pixels, and the log density ``(B,)`` of what they leave over."""
@@ -160,19 +238,36 @@ class GMM(Density):
         return y, -0.5 * (left / self.residual + free * (LOG_2PI + self.residual.log()))
 
     @property
-    def _rows(self) -> int:
+    def _at_once(self) -> int:
         """How many images to work on at a time."""
         fewest = max(1, min(64, LARGEST_BLOCK // self.size))
         return max(fewest, BLOCK // (self.num_components * self.size))
 
-    def _components_of(self, group: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-        """A function of y ``(B, d)`` that gives log π_k N(y; m_k, S_k), ``(K, B)``, and deviations ``(K, B, d)``."""
-        whiten, log_det = self.covariance.whitening(self.mean[group], group)
-        constant = self.logits[group].log_softmax(0) - 0.5 * (log_det + self.size * LOG_2PI)
+    def _components_of(self, group: int, gaps: bool = False) -> Callable[[_Rows], tuple[Tensor, Tensor, Hidden | None]]:
+        """A function of rows, with or without ``gaps``, that gives log π_k p(y; k) of what is seen, ``(K, B)``, the
+        expected deviations from the means, ``(K, B, d)``, and what hidden entries add to their moments, None without.
+        """
+        mean, weights = self.mean[group], self.logits[group].log_softmax(0)
+        which = group * self.num_components + torch.arange(self.num_components, device=mean.device)
+        if gaps:
+            condition = self.covariance.conditioning(which)
+        else:
+            whiten, log_det = self.covariance.whitening(mean, group)
+            constant = weights - 0.5 * (log_det + self.size * LOG_2PI)
+        log_p = None if self.categories is None else self.categories.log_p()[group]
 
-        def log_components(y: Tensor) -> tuple[Tensor, Tensor]:
-            white, distance = whiten(y)
-            return constant[:, None] - 0.5 * distance, white
+        def log_components(rows: _Rows) -> tuple[Tensor, Tensor, Hidden | None]:
+            hidden = None
+            if rows.seen is None:
+                white, distance = whiten(rows.y)
+                result = constant[:, None] - 0.5 * distance
+            else:
+                v = torch.addcmul(rows.y, mean[:, None], rows.seen.to(mean.dtype), value=-1)  # y is 0 where hidden
+                white, distance, log_det, hidden = condition(v, rows.seen)
+                result = weights[:, None] - 0.5 * (distance + log_det + rows.seen.sum(1, dtype=v.dtype) * LOG_2PI)
+            if self.categories is not None and rows.categories is not None:
+                result = result + self.categories.log_prob(rows.categories, log_p).T
+            return result, white, hidden
 
         return log_components
 
@@ -184,28 +279,35 @@ class GMM(Density):
         count = self._find_directions(batches)
         every, kept = -(-count // min(START_IMAGES, max(START_VALUES // self.size, 1))), []
         for x, labels in batches:
-            rows = torch.arange(len(labels), device=labels.device) % every == 0
+            some = torch.arange(len(labels), device=labels.device) % every == 0
             if bool((labels < 0).any()):  # labels are few: none is left out
-                rows |= labels >= 0
-            kept.append((self._project(x[rows].flatten(1))[0], labels[rows]))
-        y, labels = (torch.cat(parts) for parts in zip(*kept, strict=True))
-        known = labels >= 0
+                some |= labels >= 0
+            kept.append((self._rows_of(*self.gaps(x[some]))[0], labels[some]))
+        labels = torch.cat([part for _, part in kept])
+        rows = _Rows.joined([part for part, _ in kept])
+        points, known = rows.points(), labels >= 0
         if self.groups > 1 and not bool(known.all()):
-            owners = torch.cat([nearest(part, y[known]) for part in y.split(START_ROWS)])
+            owners = torch.cat([nearest(part, points[known]) for part in points.split(START_ROWS)])
             labels = torch.where(known, labels, labels[known][owners])
-        self.mean.copy_(y.mean(0))
-        self.covariance.set_variance(slice(None), y.var(0, correction=0) + self.floor)
+        mean, variance = rows.moments()
+        if rows.seen is not None:  # what is never seen is as the data's description has it
+            usual = self._described(self.spec.std).square()
+            mean, variance = mean.nan_to_num(0), torch.where(variance.isnan(), usual, variance)
+        self.mean.copy_(mean)
+        self.covariance.set_variance(slice(None), variance + self.floor)
         parts = []
         for group, index in self.by_group(labels):
-            points, weights = y[index], self._first_responsibilities(y[index], generator)
+            weights = self._first_responsibilities(points[index], generator)
             if isinstance(self.covariance, LowRank):
-                self.mean[group] = self.covariance.start(group, points, weights, self.floor)
-            parts.append((group, self._statistics_of(points, group, weights)))
+                self.mean[group] = self.covariance.start(group, rows.y[index], weights, self.floor)
+            parts.append((group, self._statistics_of(rows.at(index), group, weights)))
         self.maximize(self._gather(parts))
         self.initialized.fill_(True)
 
     def _find_directions(self, batches: Batches) -> int:
         """Set the mean image, the principal directions and the variance they leave over; the number of images."""
+        if self.spec.missing or self.categories is not None:
+            return self._find_centre(batches)
         size = self.size if self.projected else 0
         mean, basis, left, count = principal_directions(batches, self.centre, size)
         self.centre.copy_(mean)
@@ -213,6 +315,25 @@ class GMM(Density):
             self.basis.copy_(basis)
             self.residual.copy_(left.clamp_min(QUANTISATION))
         return count
+
+    def _find_centre(self, batches: Batches) -> int:
+        """Set the mean of the numbers, each over the examples that show it; the number of examples."""
+        shape = (2, len(self.centre))
+        sums, count = torch.zeros(shape, dtype=torch.float64, device=self.centre.device), 0
+        usual = self._described(self.spec.mean)
+        for x, _ in batches:
+            deviation = self._parts(x)[0] - usual  # near the mean, so that it loses no digits
+            sums += torch.stack([deviation.nan_to_num(0), (~deviation.isnan()).to(deviation.dtype)]).sum(1)
+            count += len(x)
+        if not count:
+            raise ValueError("there is no example to start from")
+        self.centre.copy_(usual + sums[0] / sums[1].clamp_min(1))
+        return count
+
+    def _described(self, statistics: Sequence[float]) -> Tensor:
+        """Statistics of the data's description, one a number that is modelled, ``(D,)``."""
+        values = torch.tensor(statistics, dtype=self.centre.dtype, device=self.centre.device)
+        return self._parts(values.view(self.spec.statistics_shape).expand(self.spec.shape)[None])[0][0]
 
     def _first_responsibilities(self, points: Tensor, generator: torch.Generator) -> Tensor:
         if self.init == "random":
@@ -225,38 +346,43 @@ class GMM(Density):
 
     @torch.no_grad()
     def statistics(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        y, rest = self._project(x.flatten(1))
-        parts = [(group, self._statistics_of(y[index], group)) for group, index in self.by_group(labels)]
+        rows, rest = self._rows_of(*self.gaps(x))
+        parts = [(group, self._statistics_of(rows.at(index), group)) for group, index in self.by_group(labels)]
         hidden = (labels < 0).nonzero()[:, 0]
         if self.groups > 1 and len(hidden):
-            parts += self._statistics_of_hidden(x[hidden], y[hidden])
+            parts += self._statistics_of_hidden(x[hidden], rows.at(hidden), rest[hidden])
         total = self._gather(parts)
         total["log_likelihood"] += rest.double().sum()
         if self.log_prior is not None:
             total["log_likelihood"] += self.log_prior[labels[labels >= 0]].double().sum()
         return total
 
-    def _statistics_of_hidden(self, x: Tensor, y: Tensor) -> list[tuple[int, dict[str, Tensor]]]:
+    def _statistics_of_hidden(self, x: Tensor, rows: _Rows, rest: Tensor) -> list[tuple[int, dict[str, Tensor]]]:
         """Statistics of images without a label, and their coordinates, for each class that has a share in any."""
         shares, evidence = self.responsibilities(x)
         parts = []
         for group in range(self.groups):
             index = (shares[:, group] > FAINT).nonzero()[:, 0]
             if len(index):
-                parts.append((group, self._statistics_of(y[index], group, shares=shares[index, group].to(y.dtype))))
+                of_group = shares[index, group].to(rows.y.dtype)
+                parts.append((group, self._statistics_of(rows.at(index), group, shares=of_group)))
                 parts[-1][1]["log_likelihood"] = evidence.new_zeros(())
         if not parts:
             raise ZooError(
                 "the likelihood of images without a label is not a number: a larger model.floor keeps it finite"
             )
         # what the pixels leave over beside the principal directions is added for all images alike
-        parts[0][1]["log_likelihood"] = evidence.sum() - self._project(x.flatten(1))[1].double().sum()
+        parts[0][1]["log_likelihood"] = evidence.sum() - rest.double().sum()
         return parts
 
     def _gather(self, parts: list[tuple[int, dict[str, Tensor]]]) -> dict[str, Tensor]:
         """Statistics of the groups that occur in a batch as ones of all groups, ``(M, …)``."""
         K = self.num_components
         shapes = {"counts": (K,), "first": (K, self.size), **self.covariance.shapes()}
+        if self.spec.missing:
+            shapes["seen"] = (K, self.size)
+        if self.categories is not None:
+            shapes["categories"] = (K, len(self.categories.entries))
         zero = torch.zeros((), dtype=torch.float64, device=self.mean.device)
         total = {key: zero.new_zeros(self.groups, *shape) for key, shape in shapes.items()}
         for group, part in parts:
@@ -266,7 +392,7 @@ class GMM(Density):
         return total | {"log_likelihood": likelihood, "images": total["counts"].sum()}
 
     def _statistics_of(
-        self, y: Tensor, group: int, weights: Tensor | None = None, shares: Tensor | None = None
+        self, rows: _Rows, group: int, weights: Tensor | None = None, shares: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Statistics of the images of one group; ``weights`` ``(B, K)`` take the place of the responsibilities, which
         ``shares`` ``(B,)`` of the group multiply.
@@ -275,21 +401,32 @@ class GMM(Density):
         size of one: they lose no digits.
         """
         sums: dict[str, Tensor] = {}
-        log_components = self._components_of(group)
-        for start in range(0, len(y), self._rows):
-            log_joint, white = log_components(y[start : start + self._rows])
+        log_components, at_once = self._components_of(group, rows.seen is not None), self._at_once
+        if rows.seen is not None:  # those of which as many are hidden side by side
+            order = rows.seen.sum(1).argsort(dim=0, stable=True)
+            at_once = max(1, GAPS // (self.num_components * self.size**2))
+            rows = rows.at(order)
+            weights, shares = (None if part is None else part[order] for part in (weights, shares))
+        for number, part in enumerate(rows.split(at_once)):
+            index = slice(number * at_once, (number + 1) * at_once)
+            log_joint, white, hidden = log_components(part)
             chosen = log_joint.softmax(0)
             likelihood = log_joint.amax(0) - chosen.amax(0).log()  # a quicker logsumexp
             if weights is not None:
-                chosen = weights[start : start + self._rows].T
+                chosen = weights[index].T
             if shares is not None:
-                chosen = chosen * shares[start : start + self._rows]
+                chosen = chosen * shares[index]
             new = {
                 "log_likelihood": likelihood.sum(dtype=torch.float64),
                 "counts": chosen.sum(1, dtype=torch.float64),
                 "first": (chosen[:, None] @ white)[:, 0].double(),
             }
             new |= self.covariance.moments(white, chosen, group)
+            if part.categories is not None:
+                new["categories"] = (chosen @ part.categories).double()
+            if part.seen is not None and hidden is not None:
+                new["seen"] = (chosen @ part.seen.to(chosen.dtype)).double()
+                new |= {key: new[key] + value for key, value in hidden(chosen).items()}
             sums = {key: value + sums[key] if sums else value for key, value in new.items()}
         return sums
 
@@ -305,8 +442,13 @@ class GMM(Density):
         counts = sums["counts"].clamp_min(1e-300)
         alive = counts > DEAD * counts.sum() / self.num_components
         self.logits[group] = counts.log()
-        shift = self.covariance.maximize(sums | {"counts": counts}, group, alive, self.floor)
+        floor = torch.full_like(sums["first"], self.floor)
+        if "seen" in sums:
+            floor = torch.where(alive[:, None], floor * sums["seen"] / counts[:, None], floor)
+        shift = self.covariance.maximize(sums | {"counts": counts}, group, alive, floor)
         self.mean[group, alive] += shift.to(self.mean.dtype)[alive]
+        if self.categories is not None:
+            self.categories.maximize(sums["categories"], self.alpha, group)
         for dead in (~alive).nonzero()[:, 0].tolist():
             self._split_heaviest(group, dead)
 
@@ -338,10 +480,16 @@ class GMM(Density):
         correction = (inner @ solve((v @ basis)[..., None]))[..., 0] @ basis.T
         return torch.where(observed, v - correction, 0) / residual, log_det
 
-    def _distances(self, x: Tensor, observed: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+    def _distances(
+        self, x: Tensor, observed: Tensor, which: Tensor, condition: Condition | None
+    ) -> tuple[Tensor, Tensor]:
         """(x_o − μ_o)ᵀ Σ_oo⁻¹ (x_o − μ_o), ``(P, K, n)``, of flat images ``(P, n, D)`` from the components ``which``
         ``(K,)``, and log |Σ_oo|, ``(P, K, 1)``, where P times n images show the same pixels, ``observed`` ``(P, D)``.
         """
+        if condition is not None and x.shape[1] == 1:
+            v = torch.where(observed, x[:, 0] - self._mean_images(which)[:, None], 0)
+            _, distances, log_det, _ = condition(v, observed)
+            return distances.T[..., None], log_det.T[..., None]
         if not self.projected:
             seen = observed[:, None, None]
             v = torch.where(seen, x[:, None] - self._mean_images(which)[:, None], 0)
@@ -409,39 +557,48 @@ class GMM(Density):
         return max(1, (1 << 22) // (components * (own + len(self.centre))))
 
     def _log_components_observed(self, x: Tensor, observed: Tensor, groups: Sequence[int]) -> Tensor:
-        """log π_k N(x_o; μ_k, Σ_k), of the seen pixels o of flat images, for all components of ``groups``, ``(B, …)``.
+        """log π_k N(x_o; μ_k, Σ_k), of the seen entries o of examples, times the probabilities of their categories, for
+        all components of ``groups``, ``(B, …)``.
 
-        What depends on the seen pixels alone is found once for them all."""
+        What depends on the seen entries alone is found once for them all."""
         every = torch.arange(self.groups * self.num_components, device=x.device).view(self.groups, -1)
         which = every[list(groups)].flatten()
-        result = x.new_empty(len(x), len(which))
+        (values, categories), (observed, known) = self._parts(x), self._parts(observed)
+        # of each image alone, matrices of what it hides are quicker than those of what it shows
+        quick = isinstance(self.covariance, Dense) and not self.projected
+        condition = self.covariance.conditioning(which) if quick else None
+        result = values.new_empty(len(x), len(which))
         for rows in self._alike(observed, self._few(len(which))):
             seen = observed[rows[:, 0]]
-            distances, log_det = self._distances(x[rows], seen, which)
+            distances, log_det = self._distances(values[rows], seen, which, condition)
             constant = log_det + seen.sum(1, dtype=log_det.dtype)[:, None, None] * LOG_2PI
-            values = (-0.5 * (distances + constant)).mT.flatten(0, 1).to(x.dtype)
-            result = result.index_put((rows.flatten(),), values)
-        return result + self.logits.log_softmax(1).flatten()[which]
+            columns = (-0.5 * (distances + constant)).mT.flatten(0, 1).to(x.dtype)
+            result = result.index_put((rows.flatten(),), columns)
+        result = result + self.logits.log_softmax(1).flatten()[which]
+        if self.categories is None:
+            return result
+        log_p = self.categories.log_p().flatten(0, 1)[which]
+        return result + self.categories.log_prob(torch.where(known, categories, 0), log_p)
 
     def _alike(self, observed: Tensor, at_once: int) -> Iterator[Tensor]:
         """Indices ``(P, n)`` of images, ``at_once`` at most, all n of a row with the same seen pixels, which makes one
-        matrix do for them: those of which there are many, and the others one by one, n = 1."""
+        matrix do for them: those of which there are many, and the others one by one, n = 1, by how many they see."""
         _, pattern, counts = observed.unique(dim=0, return_inverse=True, return_counts=True)
         many = counts >= ALIKE
         for index in many.nonzero()[:, 0]:
             for rows in (pattern == index).nonzero()[:, 0].split(at_once):
                 yield rows[None]
-        yield from (~many[pattern]).nonzero().split(at_once)
+        others = (~many[pattern]).nonzero()
+        yield from others[observed[others[:, 0]].sum(1).argsort(dim=0, stable=True)].split(at_once)
 
     def _posterior(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
-        """log p(y, k | x), ``(B, M · K)``, from the pixels that ``observed`` marks (all if left out)."""
-        x = x.flatten(1)
+        """log p(y, k | x), ``(B, M · K)``, from the entries that ``observed`` marks (all if left out)."""
         if observed is not None:
-            columns = self._log_components_observed(x, observed.flatten(1), range(self.groups))
+            columns = self._log_components_observed(x, observed, range(self.groups))
         else:
-            y = self._project(x)[0].split(self._rows)
+            rows = self._rows_of(x)[0].split(self._at_once)
             of_group = (self._components_of(group) for group in range(self.groups))
-            columns = torch.cat([torch.cat([of(part)[0].T for part in y]) for of in of_group], 1)
+            columns = torch.cat([torch.cat([of(part)[0].T for part in rows]) for of in of_group], 1)
         if self.log_prior is not None:
             columns = columns + self.log_prior.repeat_interleave(self.num_components)
         return columns.log_softmax(1)
@@ -461,6 +618,21 @@ class GMM(Density):
 
     # Capabilities
 
+    def _examples(self, numbers: Tensor, categories: Tensor | None) -> Tensor:
+        """Examples ``(n, C, H, W)`` of their numbers and entries of categories, None without any."""
+        if self.categories is not None and categories is not None:
+            numbers = self.categories.joined(numbers, categories)
+        return numbers.unflatten(1, self.spec.shape)
+
+    def _draw_categories(self, which: Tensor, generator: torch.Generator | None) -> Tensor | None:
+        return None if self.categories is None else self.categories.draw(which, generator)
+
+    def _mean_examples(self) -> Tensor:
+        """The mean example of each component, ``(M · K, C, H, W)``; of categories their probabilities."""
+        which = torch.arange(self.groups * self.num_components, device=self.mean.device)
+        probabilities = None if self.categories is None else self.categories.log_p().exp().flatten(0, 1)
+        return self._examples(self._mean_images(which), probabilities)
+
     def sample(self, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Examples ``(n, C, H, W)``; grey values clipped to [0, 1]."""
         groups = self.draw_groups(n, labels, generator)
@@ -468,39 +640,41 @@ class GMM(Density):
         parts = torch.multinomial(weights, 1, generator=generator)[:, 0] if n else groups
         which = groups * self.num_components + parts
         drawn = [self._mean_images(part) + self._noise(part, generator) for part in which.split(self._few())]
-        return self.possible(torch.cat(drawn)).unflatten(1, self.spec.shape)
+        return self.possible(self._examples(torch.cat(drawn), self._draw_categories(which, generator)))
 
     def impute(self, x: Tensor, observed: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
-        """Exact conditional samples ``(n, B, C, H, W)``, of what is possible: a component, then its hidden pixels."""
+        """Exact conditional samples ``(n, B, C, H, W)``, of what is possible: a component, then what it hides."""
         posterior = self._posterior(x, observed).exp()
         which = torch.multinomial(posterior, n, replacement=True, generator=generator).T.flatten()
         generator = generator or torch.default_generator
-        flat, seen = (tensor.flatten(1).repeat(n, 1) for tensor in (x, observed))
-        drawn = self.possible(self._complete(flat, seen, which, generator)).unflatten(0, (n, len(x)))
-        return torch.where(observed, x, drawn.unflatten(2, self.spec.shape))
+        flat, seen = (self._parts(tensor)[0].repeat(n, 1) for tensor in (x, observed))
+        drawn = self._examples(self._complete(flat, seen, which, generator), self._draw_categories(which, generator))
+        return torch.where(observed, x, self.possible(drawn).unflatten(0, (n, len(x))))
 
     def conditional_mean(self, x: Tensor, observed: Tensor) -> Tensor:
-        """E[x | seen pixels], ``(B, C, H, W)``, exact but for components of a probability below 1e-6."""
+        """E[x | seen entries], ``(B, C, H, W)``, exact but for components of a probability below 1e-6."""
         posterior = self._posterior(x, observed).exp()
         posterior = torch.where(posterior < 1e-6, 0, posterior)
         rows, which = posterior.nonzero(as_tuple=True)
-        means = self._complete(x.flatten(1)[rows], observed.flatten(1)[rows], which)
+        (values, _), (seen, _) = self._parts(x), self._parts(observed)
+        means = self._complete(values[rows], seen[rows], which)
         weights = (posterior / posterior.sum(1, keepdim=True))[rows, which]
-        total = torch.zeros_like(x.flatten(1)).index_add(0, rows, means * weights[:, None])
-        return torch.where(observed, x, total.unflatten(1, self.spec.shape))
+        total = torch.zeros_like(values).index_add(0, rows, means * weights[:, None])
+        probabilities = None
+        if self.categories is not None:
+            probabilities = posterior @ self.categories.log_p().exp().flatten(0, 1) / posterior.sum(1, keepdim=True)
+        return torch.where(observed, x, self._examples(total, probabilities))
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Responsibilities p(y, k | x), ``(B, M · K)``."""
-        return self._posterior(x).exp()
+    def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """Responsibilities p(y, k | x), ``(B, M · K)``, from the entries that ``observed`` marks (all if left out)."""
+        return self._posterior(x, observed).exp()
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """The mean examples weighted by the responsibilities, ``(B, C, H, W)``."""
-        which = torch.arange(self.groups * self.num_components, device=x.device)
-        return self.possible(self.encode(x) @ self._mean_images(which)).unflatten(1, self.spec.shape)
+        means = self._mean_examples().flatten(1)
+        return self.possible(self.encode(x) @ means).unflatten(1, self.spec.shape)
 
     def components(self) -> tuple[Tensor, Tensor]:
         """Mean examples ``(M, K, C, H, W)`` and mixture weights ``(M, K)``."""
-        which = torch.arange(self.groups * self.num_components, device=self.mean.device)
-        images = self.possible(self._mean_images(which))
-        shape = (self.groups, self.num_components, *self.spec.shape)
-        return images.view(shape), self.logits.softmax(1)
+        images = self.possible(self._mean_examples())
+        return images.unflatten(0, (self.groups, self.num_components)), self.logits.softmax(1)

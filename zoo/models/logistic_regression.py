@@ -13,6 +13,7 @@ import math
 from torch import Tensor, nn
 
 from zoo.base.classifier import Classifier
+from zoo.base.linear import linear_contributions
 from zoo.registry import register
 from zoo.spec import DataSpec
 
@@ -20,6 +21,8 @@ from zoo.spec import DataSpec
 @register("logistic_regression")
 class LogisticRegression(Classifier):
     """Softmax over an affine map of the normalised pixels. Starts at the uniform prediction, W = 0."""
+
+    head: nn.Linear
 
     def __init__(self, spec: DataSpec) -> None:
         super().__init__(spec)
@@ -29,3 +32,15 @@ class LogisticRegression(Classifier):
 
     def features(self, x: Tensor) -> Tensor:
         return self.normalize(x).flatten(1)
+
+    def coefficients(self) -> Tensor:
+        """Of the normalised pixels, ``(K, C·H·W)``."""
+        return self.head.weight
+
+    def offsets(self) -> Tensor:
+        """The logits of the mean training example, ``(K,)``."""
+        return self.head.bias
+
+    def contributions(self, x: Tensor) -> Tensor:
+        """What each column adds to the logits, ``(B, K, columns)``."""
+        return linear_contributions(self, self.coefficients(), x)

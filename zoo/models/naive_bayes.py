@@ -1,29 +1,33 @@
 """Naive Bayes: given the class, pixels are independent, p(x, y) = p(y) ∏_i p(x_i | y).
 
 A pixel is a coin, thrown once the image has been thresholded (``bernoulli``, with Laplace's rule of succession), or a
-Gaussian (``gaussian``). Both have closed-form maximum-likelihood estimates, so that EM converges in its first pass.
+Gaussian (``gaussian``); of a table, columns of numbers are Gaussian and those of categories categorical (``mixed``, see
+:mod:`zoo.base.categories`). All have closed-form estimates from what is seen, so that EM converges in its first pass.
 Where the classes of some images are hidden, EM begins with the estimates from the others and goes on: an image without
 a label belongs to each class in the share p(y | x).
 
 References: Maron (1961), Automatic indexing; Ng & Jordan (2001); Nigam, McCallum, Thrun & Mitchell (2000), Text
-classification from labeled and unlabeled documents using EM. The estimates are scikit-learn's ``BernoulliNB`` and
-``GaussianNB``.
+classification from labeled and unlabeled documents using EM. The estimates are scikit-learn's ``BernoulliNB``,
+``GaussianNB`` and ``CategoricalNB``.
 """
 
 from __future__ import annotations
 
 import math
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.base.categories import Categories
 from zoo.base.gaussian import LOG_2PI
 from zoo.base.generative import Batches, Density
 from zoo.registry import register
 from zoo.spec import DataSpec, Likelihood
 
+EMISSIONS = {"grey": "bernoulli", "binary": "bernoulli", "real": "gaussian", "mixed": "mixed"}  # of values
 TINY = 1e-12  # the least variance of a pixel that never changes; scikit-learn divides by zero there
 
 
@@ -33,44 +37,49 @@ class NaiveBayes(Density):
 
     Args:
         spec: shape and classes of the data.
-        emission: ``"bernoulli"`` or ``"gaussian"``.
+        emission: ``"bernoulli"``, ``"gaussian"`` or ``"mixed"``; ``"auto"``: Bernoulli for grey and binary values,
+            Gaussian for real ones, mixed where there are categories.
         threshold: grey value above which a pixel is on (Bernoulli).
-        alpha: images of each class imagined with the pixel on, and as many with it off (Bernoulli), above 0.
+        alpha: images of each class imagined with the pixel on, and as many with it off (Bernoulli), or with each
+            category (mixed), above 0.
         var_smoothing: share of the largest pixel variance that is added to all variances (Gaussian).
     """
 
     learns_from_gaps = True
     partly_labelled = ("statistics", "losses")
-    takes = ("grey", "real", "binary")
+    takes = ("grey", "real", "mixed", "binary")
 
     def __init__(
         self,
         spec: DataSpec,
-        emission: str = "bernoulli",
+        emission: str = "auto",
         threshold: float = 0.5,
         alpha: float = 1.0,
         var_smoothing: float = 1e-9,
     ) -> None:
         super().__init__(spec, conditional=True)
-        if emission == "bernoulli" and spec.values == "real":
-            raise ValueError("emission=bernoulli is of values that are on or off: real ones need emission=gaussian")
-        if emission not in ("bernoulli", "gaussian"):
-            raise ValueError(f"emission is bernoulli or gaussian, not {emission!r}")
+        if emission == "auto":
+            emission = EMISSIONS[spec.values]
+        if emission == "bernoulli" and spec.values in ("real", "mixed"):
+            raise ValueError("emission=bernoulli is of values that are on or off: others need emission=auto")
+        if emission == "gaussian" and spec.categories:
+            raise ValueError("emission=gaussian is of numbers: columns of categories need emission=mixed")
+        if emission not in EMISSIONS.values():
+            raise ValueError(f"emission is auto, bernoulli, gaussian or mixed, not {emission!r}")
         if not 0 <= threshold < 1 or not alpha > 0 or not var_smoothing >= 0:
             raise ValueError("threshold must be in [0, 1), alpha above 0 and var_smoothing at least 0")
         self.binary = emission == "bernoulli"
         self.threshold, self.alpha, self.var_smoothing = threshold, alpha, var_smoothing
-        of = "binary" if self.binary else "dequantised" if spec.values == "grey" else "continuous"
+        of = "binary" if self.binary else {"grey": "dequantised", "mixed": "mixed"}.get(spec.values, "continuous")
         self.density = Likelihood("exact", of, threshold if self.binary else None)
-        size = (self.groups, math.prod(spec.shape))
+        self.categories = Categories(spec, self.groups) if spec.categories else None
         if self.binary:
-            self.logits = nn.Parameter(torch.zeros(size))
+            self.logits = nn.Parameter(torch.zeros(self.groups, math.prod(spec.shape)))
         else:
+            mean, std = (self._of_numbers(values).repeat(self.groups, 1) for values in (spec.mean, spec.std))
             grey = spec.values == "grey"
-            mean, std = (torch.tensor(values).view(spec.statistics_shape) for values in (spec.mean, spec.std))
-            mean, std = (values.expand(spec.shape).flatten() for values in (mean, std))
-            self.mean = nn.Parameter(torch.full(size, 0.5) if grey else mean.repeat(self.groups, 1))
-            self.log_variance = nn.Parameter(torch.zeros(size) if grey else 2 * std.log().repeat(self.groups, 1))
+            self.mean = nn.Parameter(torch.full_like(mean, 0.5) if grey else mean)
+            self.log_variance = nn.Parameter(torch.zeros_like(mean) if grey else 2 * std.log())
 
     def log_joint(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         if not self.binary:  # squares multiplied out would cancel where a variance is small
@@ -88,18 +97,49 @@ class NaiveBayes(Density):
         return super().log_prob(x, None, observed) if labels is None else self.log_prob_of(x, labels, observed)
 
     def log_prob_of(self, x: Tensor, group: int | Tensor, observed: Tensor | None = None) -> Tensor:
-        values = self._values(x)
+        return self._terms(x, group, observed).sum(1)
+
+    def _terms(self, x: Tensor, group: int | Tensor, observed: Tensor | None) -> Tensor:
+        """log p(x_d | y) of each entry, ``(B, D)``, 0 where it is hidden: numbers first, then those of categories."""
+        values, categories = self._parts(self._values(x))
         if self.binary:
             terms = -F.binary_cross_entropy_with_logits(self.logits[group].expand_as(values), values, reduction="none")
         else:
             log_variance = self.log_variance[group]
             distance = (values - self.mean[group]).square() * (-log_variance).exp()
             terms = -0.5 * (distance + log_variance + LOG_2PI)
-        return terms.sum(1) if observed is None else torch.where(observed.flatten(1), terms, 0).sum(1)
+        if self.categories is not None:
+            terms = torch.cat([terms, categories * self.categories.log_p()[group]], 1)
+        if observed is None:
+            return terms
+        seen, known = self._parts(observed.flatten(1))
+        return torch.where(seen if self.categories is None else torch.cat([seen, known], 1), terms, 0)
+
+    def contributions(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """log p(x_j | y) of each column j of ``spec.blocks``, in nats, ``(B, K, columns)``, 0 where it is hidden."""
+        terms = torch.stack([self._terms(x, group, observed) for group in range(self.groups)], 1)
+        blocks = self.spec.blocks
+        along = [number for number, (column, _) in enumerate(blocks) for _ in range(column.width)]
+        flat = torch.tensor(along, device=terms.device).expand(self.spec.shape).reshape(1, -1)
+        column = flat if self.categories is None else torch.cat(self.categories.parts(flat), 1)
+        return terms.new_zeros(*terms.shape[:2], len(blocks)).index_add(2, column[0], terms)
+
+    def offsets(self) -> Tensor:
+        """log p(y) in nats, ``(K,)``: what is added to the :meth:`contributions` of all columns."""
+        return cast(Tensor, self.log_prior)
 
     def _values(self, x: Tensor) -> Tensor:
         """What is modelled: the flat pixels ``(B, D)``, 0 or 1 where they are coins."""
         return (x.flatten(1) > self.threshold).to(x.dtype) if self.binary else x.flatten(1)
+
+    def _parts(self, flat: Tensor) -> tuple[Tensor, Any]:
+        """The entries of flat examples that are no categories, and those that are, None without any."""
+        return (flat, None) if self.categories is None else self.categories.parts(flat)
+
+    def _of_numbers(self, statistics: Sequence[float], dtype: torch.dtype = torch.float32) -> Tensor:
+        """Statistics of the data's description, one an entry that is no category, ``(D,)``."""
+        values = torch.tensor(statistics, dtype=dtype).view(self.spec.statistics_shape).expand(self.spec.shape)
+        return self._parts(values.reshape(1, -1))[0][0]
 
     # Training
 
@@ -122,11 +162,12 @@ class NaiveBayes(Density):
 
     @torch.no_grad()
     def statistics(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        values, seen = self._values(x).double(), None
+        values, categories = self._parts(self._values(x).double())
+        seen = None
         if not self.binary:
             values = values - self._centre()
         if self.spec.missing:
-            seen = ~x.flatten(1).isnan()
+            seen = ~self._parts(x.flatten(1))[0].isnan()
             values = torch.where(seen, values, 0)
         known = labels.clamp_min(0)
         shares, likelihood = F.one_hot(known, self.groups).double(), self.log_likelihood(x, known).double()
@@ -142,16 +183,21 @@ class NaiveBayes(Density):
             "sums": shares.T @ values,
             "squares": shares.T @ values.square(),
             **({} if seen is None else {"seen": shares.T @ seen.double()}),
+            **({} if categories is None else {"categories": shares.T @ categories.nan_to_num(0)}),
         }
 
     @torch.no_grad()
     def maximize(self, statistics: dict[str, Tensor]) -> None:
         sums, squares = statistics["sums"], statistics["squares"]
         self.set_prior(statistics["counts"])
+        if self.categories is not None:
+            self.categories.maximize(statistics["categories"], self.alpha)
         counts = statistics.get("seen", statistics["counts"][:, None])  # of each value, where some are missing
         if self.binary:
             on, off = sums + self.alpha, counts - sums + self.alpha
             self.logits.copy_((on / off).log())
+            return
+        if not sums.numel():  # categories alone
             return
         mean = sums / counts
         variance = (squares / counts - mean.square()).clamp_min(0)
@@ -163,29 +209,31 @@ class NaiveBayes(Density):
 
     def _centre(self) -> Tensor:
         """Near the mean of the data, so that second moments about it lose no digits."""
-        centre = torch.tensor(self.spec.mean, dtype=torch.float64, device=self.mean.device)
-        return centre.view(self.spec.statistics_shape).expand(self.spec.shape).flatten()
+        return self._of_numbers(self.spec.mean, torch.float64).to(self.mean.device)
 
     # Capabilities
 
     def _means(self) -> Tensor:
-        return self.logits.sigmoid() if self.binary else self.mean
+        """The mean example of each class, flat, ``(K, D)``; of categories their probabilities."""
+        means = self.logits.sigmoid() if self.binary else self.mean
+        return means if self.categories is None else self.categories.joined(means, self.categories.log_p().exp())
 
     def sample(self, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Examples ``(n, C, H, W)``: 0 or 1 where values are coins; grey ones clipped to [0, 1]."""
         return self.possible(self._draw(self.draw_groups(n, labels, generator), generator))
 
     def _draw(self, groups: Tensor, generator: torch.Generator | None) -> Tensor:
-        mean = self._means()[groups]
         if self.binary:
-            values = torch.bernoulli(mean, generator=generator)
-        else:
-            noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
-            values = mean + (self.log_variance[groups] / 2).exp() * noise
+            return torch.bernoulli(self._means()[groups], generator=generator).unflatten(1, self.spec.shape)
+        mean = self.mean[groups]
+        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
+        values = mean + (self.log_variance[groups] / 2).exp() * noise
+        if self.categories is not None:
+            values = self.categories.joined(values, self.categories.draw(groups, generator))
         return values.unflatten(1, self.spec.shape)
 
     def impute(self, x: Tensor, observed: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
-        """Exact conditional samples ``(n, B, C, H, W)``: the class by its posterior, hidden pixels given the class."""
+        """Exact conditional samples ``(n, B, C, H, W)``: the class by its posterior, hidden entries given the class."""
         posterior = self.classify(x, observed).exp()
         groups = torch.multinomial(posterior, n, replacement=True, generator=generator).T.flatten()
         drawn = self.possible(self._draw(groups, generator)).unflatten(0, (n, len(x)))

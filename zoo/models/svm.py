@@ -34,12 +34,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.base.available import available_if
 from zoo.base.classifier import Classifier
+from zoo.base.linear import linear_contributions
 from zoo.registry import register
 from zoo.spec import DataSpec
 
 LARGEST_DRAWN = 4096  # pixels up to which Omega is drawn and orthogonalised
 TURNS = 3  # products with signs and a Hadamard matrix, after which a vector may point anywhere
+
+
+def _is_linear(model: SVM) -> bool:
+    return model.kernel == "linear"
 
 
 @register("svm")
@@ -54,6 +60,7 @@ class SVM(Classifier):
         seed: draws the projection; it is drawn again at loading and not stored (RBF only).
     """
 
+    head: nn.Linear
     temperature: Tensor
     signs: Tensor
 
@@ -100,6 +107,21 @@ class SVM(Classifier):
 
     def log_proba(self, logits: Tensor) -> Tensor:
         return (logits / self.temperature).log_softmax(1)
+
+    @available_if(_is_linear)
+    def coefficients(self) -> Tensor:
+        """Of the normalised pixels, as they are in log p(y | x), ``(K, C·H·W)``."""
+        return self.head.weight / self.temperature
+
+    @available_if(_is_linear)
+    def offsets(self) -> Tensor:
+        """The logits of the mean training example, ``(K,)``."""
+        return self.head.bias / self.temperature
+
+    @available_if(_is_linear)
+    def contributions(self, x: Tensor) -> Tensor:
+        """What each column adds to the logits, ``(B, K, columns)``."""
+        return linear_contributions(self, self.coefficients(), x)
 
     @torch.no_grad()
     def calibrate(self, logits: Tensor, labels: Tensor) -> None:

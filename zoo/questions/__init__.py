@@ -23,5 +23,7 @@ What a model offers to be asked, natively:
 ``impute(x, observed, n, generator)`` examples ``(n, B, C, H, W)``
 ``conditional_mean(x, observed)``     examples ``(B, C, H, W)``: what :func:`zoo.impute` gives with ``mean=True``
 ``anomaly_score(x)``                  ``(B,)``, higher is stranger
+``contributions(x)``, ``offsets()``   what each column adds to the logits, ``(B, K, columns)``, and what they are
+                                      without it, ``(K,)``; with ``observed`` where the model ``marginalises``
 ====================================  ==================================================================================
 """

@@ -5,14 +5,18 @@ from __future__ import annotations
 from torch import Tensor
 
 from zoo.base.model import Model
-from zoo.capability import DERIVED, NATIVE, NO, Capability, ask, require, without_gaps
+from zoo.capability import DERIVED, NATIVE, NO, Capability, ask, fill_gaps, given, require
 
 
 def encode(model: Model, x: Tensor, batch_size: int | None = None) -> Tensor:
-    """Codes ``(B, D)``: latents or posteriors of a generative model, the penultimate features of a classifier."""
+    """Codes ``(B, D)``: latents or posteriors of a generative model, the penultimate features of a classifier; of what
+    is seen, where entries are missing, which are NaN, and the model ``encodes_gaps``."""
     require(model, "encode")
     method = model.encode if hasattr(model, "encode") else model.features
-    return ask(model, method, without_gaps(model, x, "encode"), batch_size=batch_size)
+    x, observed = given(model, x)
+    if not model.encodes_gaps:
+        x, observed = fill_gaps(model, x, observed, "encode"), None
+    return ask(model, method, x, observed, batch_size=batch_size)
 
 
 def _support(model: Model) -> str:

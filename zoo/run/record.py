@@ -24,7 +24,7 @@ from zoo.base.model import Model
 from zoo.data.datamodule import ImageDataModule
 from zoo.errors import ConfigError
 from zoo.files import remove_unfinished, user_path, write_bytes
-from zoo.inspect.figures import generative_figures, write_classifier
+from zoo.inspect.figures import classifier_figures, generative_figures, write_examples
 from zoo.inspect.latents import draw_latents
 from zoo.run import machine
 from zoo.run.checkpoints import Checkpoints
@@ -141,18 +141,21 @@ def draw(
     run: Path,
     evaluation: Evaluation,
 ) -> None:
-    """What a generative model has learnt, as files in ``run/figures``; in TensorBoard that, pictures of a classifier's
-    test split, and the hyperparameters beside the final metrics."""
-    figures = {}
+    """What a generative model has learnt, and what a classifier does on the test split, as files in ``run/figures``; in
+    TensorBoard that, single examples of the test split, and the hyperparameters beside the final metrics."""
+    figures, log_proba = {}, evaluation.log_proba
     if isinstance(model, Latent):  # TensorBoard has had these each epoch; the files are to show what is kept
         draw_latents(model, data.splits.val or data.splits.train.labelled(), run / "figures")
-    else:
-        figures = generative_figures(model, data.splits.test)
+    if not isinstance(model, Latent) or model.spec.kind != "image":
+        figures = {f"model/{name}": figure for name, figure in generative_figures(model, data.splits.test).items()}
+    if log_proba is not None:
+        drawn = classifier_figures(log_proba, data.splits.test.labels, evaluation.metrics, model.spec)
+        figures |= {f"test/{name}": figure for name, figure in drawn.items()}
     for name, figure in figures.items():
         (run / "figures").mkdir(exist_ok=True)
         picture = io.BytesIO()
         figure.savefig(picture, format="png")
-        write_bytes(run / "figures" / f"{name}.png", picture.getvalue())
+        write_bytes(run / "figures" / f"{name.rpartition('/')[2]}.png", picture.getvalue())
     if not isinstance(trainer.logger, TensorBoardLogger):
         return
     options, writer = settings["logger"], trainer.logger.experiment
@@ -162,10 +165,10 @@ def draw(
         elif path.name == "projector_config.pbtxt":
             path.unlink()
     for name, figure in figures.items():
-        writer.add_figure(f"model/{name}", figure, step)
-    if evaluation.log_proba is not None:
+        writer.add_figure(name, figure, step)
+    if log_proba is not None:
         counts = options["mistakes"], options["embeddings"]
-        write_classifier(writer, step, model, data.splits.test, evaluation.log_proba, *counts)
+        write_examples(writer, step, model, data.splits.test, log_proba, *counts)
     metrics = {f"test/{key}": value for key, value in evaluation.metrics.items() if isinstance(value, float)}
     for key, value in metrics.items():
         writer.add_scalar(key, value, step)

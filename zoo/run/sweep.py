@@ -13,12 +13,13 @@ import math
 import os
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import textwrap
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,22 +31,28 @@ from rich.table import Column, Table
 
 from zoo.command import command, limits
 from zoo.errors import Stopped, ZooError
-from zoo.files import write_text
+from zoo.files import write_json, write_text
 from zoo.plain import read_json
 from zoo.run.process import TRAIN, environment
 from zoo.terminal import console, printable, quoted
 
 FAILED = "failed.txt"  # in a job's directory
+TABLE = "table.json"  # in a sweep's directory: its numbers
+FOLD = "data.fold"
 STOPPED = "stopped"  # in a sweep's directory: no further job begins
 BASIC = "basic"  # the launcher that runs one job after the other in this process
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A multirun that has begun: where its jobs write, and how many there are."""
+    """A multirun that has begun: where its jobs write, and what they are told, see :func:`choices`."""
 
     directory: Path
-    jobs: int
+    choices: Mapping[str, Sequence[str]]
+
+    @property
+    def jobs(self) -> int:
+        return math.prod(map(len, self.choices.values()))
 
 
 _begun: list[Sweep] = []
@@ -67,7 +74,7 @@ class RememberSweep(Callback):
                 else:
                     signal.signal(signal.SIGINT, _let_jobs_end)
             words = [*(f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items())]
-            _begun.append(Sweep(directory, count([*words, *hydra.overrides.task])))
+            _begun.append(Sweep(directory, choices([*words, *hydra.overrides.task])))
 
     def on_job_end(self, config: Any, job_return: Any, **_: Any) -> None:
         job_return.cfg = job_return.hydra_cfg = None  # Hydra keeps them to the end of the sweep, half a MiB a job
@@ -82,13 +89,16 @@ def _new_directory(wanted: Path) -> Path:
     return directory
 
 
-def count(words: Sequence[str]) -> int:
-    """How many jobs the words of a sweep make."""
-    choices = {}
+def choices(words: Sequence[str]) -> dict[str, list[str]]:
+    """By key, the words of a sweep that jobs choose from, one of each; jobs are in the order of their product."""
+    found = {}
     for override in OverridesParser.create().parse_overrides(list(words)):
-        several = override.is_discrete_sweep()
-        choices[override.key_or_group] = sum(1 for _ in override.sweep_string_iterator()) if several else 1
-    return math.prod(choices.values())
+        if override.is_discrete_sweep():
+            values = [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+        else:
+            values = [override.input_line or ""]
+        found[override.key_or_group] = values
+    return found
 
 
 def _let_jobs_end(*_: Any) -> None:
@@ -131,7 +141,7 @@ def told() -> Iterator[None]:
             signal.signal(number, handler)
         while _begun:
             sweep = _begun.pop()
-            rows, wrong = print_table(sweep.directory)
+            rows, wrong = print_table(sweep.directory, sweep.choices)
             failed, jobs = failed + wrong, jobs + sweep.jobs
             if stopped and rows < sweep.jobs:
                 console().print(f"{sweep.jobs - rows} of {sweep.jobs} jobs were not begun")
@@ -223,20 +233,51 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def print_table(directory: Path) -> tuple[int, int]:
-    """A row a job: its figures on validation and test data, its seconds, and why it failed. Returns how many jobs have
-    begun, and how many of them failed."""
+def print_table(directory: Path, choices: Mapping[str, Sequence[str]] | None = None) -> tuple[int, int]:
+    """A row a job: its figures on validation and test data, its seconds, and why it failed; and a row for the mean of
+    jobs that differ in their fold alone. ``table.json`` in the directory has the numbers.
+
+    Args:
+        directory: of the multirun.
+        choices: what its jobs are told, see :func:`choices`.
+
+    Returns:
+        How many jobs have begun, and how many of them failed.
+    """
     runs = sorted((path for path in directory.glob("[0-9]*") if path.is_dir()), key=_number)
     read = [_summary(run) for run in runs]
     reasons = [_reason(run, summary) for run, summary in zip(runs, read, strict=True)]
+    found = [{figure.key: figure.of(summary) for figure in FIGURES} for summary in read]
+    done = zip(runs, found, reasons, strict=True)
+    means = _means(choices or {}, {_number(run)[0]: values for run, values, reason in done if not reason})
     # jobs that do not classify, or are no densities, leave columns empty; those that all leave so are not shown
-    columns = {name: [column(summary) for summary in read] for name, column in COLUMNS.items()}
-    columns = {name: cells for name, cells in {**columns, "failed": reasons}.items() if any(cells)}
-    heads = [Column(name, overflow="fold", min_width=20 if name == "failed" else None) for name in ("run", *columns)]
+    figures = [figure for figure in FIGURES if any(values[figure.key] is not None for values in found)]
+    heads = [Column(name, overflow="fold") for name in ("run", *(figure.name for figure in figures))]
+    if any(reasons):
+        heads.append(Column("failed", overflow="fold", min_width=20))
     table = Table(*heads, title=printable(directory))
-    for row, run in enumerate(runs):
-        table.add_row(printable(run.name), *(printable(cells[row]) for cells in columns.values()))
+    for run, values, reason in zip(runs, found, reasons, strict=True):
+        cells = ["" if (value := values[figure.key]) is None else format(value, figure.form) for figure in figures]
+        table.add_row(printable(run.name), *cells, *([printable(reason)] if any(reasons) else []))
+    table.add_section()
+    for mean in means:
+        if not mean.lacking:
+            table.add_row(*mean.cells(figures))
     console().print(table)
+    for mean in means:
+        if mean.lacking:
+            console().print(
+                f"{' '.join(filter(None, ['no mean', mean.of]))}: {', '.join(mean.lacking)} came to nothing",
+                soft_wrap=True,
+            )
+    jobs = [
+        {"run": run.name, "failed": reason or None, **values}
+        for run, values, reason in zip(runs, found, reasons, strict=True)
+    ]
+    try:
+        write_json(directory / TABLE, {"jobs": jobs, "means": [mean.to_dict() for mean in means]})
+    except ZooError as error:  # the table above is what matters
+        console().print(printable(error))
     return len(runs), sum(map(bool, reasons))
 
 
@@ -265,32 +306,90 @@ def shortened(reason: str) -> str:
     return textwrap.shorten(reason.strip().partition("\n")[0], 100, placeholder=" …")
 
 
-def _cell(group: str, key: str, form: str) -> Callable[[dict[str, Any]], str]:
-    def cell(summary: dict[str, Any]) -> str:
-        values = summary.get(group)
-        value = values.get(key) if isinstance(values, dict) else None
-        return format(value, form) if isinstance(value, (int, float)) else ""
+@dataclass(frozen=True)
+class Figure:
+    """A number of a run's summary, and how it is shown."""
 
-    return cell
+    name: str
+    group: str
+    key: str
+    form: str
+
+    def of(self, summary: Mapping[str, Any]) -> float | None:
+        """None where the run has none, or samples of another number than ratios are compared at."""
+        values = summary.get(self.group)
+        if not isinstance(values, dict) or (self.key == "frechet_ratio" and values.get("comparable") is False):
+            return None
+        value = values.get(self.key)
+        return value if isinstance(value, (int, float)) else None
 
 
-def _comparable(cell: Callable[[dict[str, Any]], str]) -> Callable[[dict[str, Any]], str]:
-    """A cell that is empty where the run's samples were of another number than ratios are compared at."""
+FIGURES = (
+    Figure("val", "last_epoch", "val/accuracy", ".2%"),
+    Figure("test", "test", "accuracy", ".2%"),
+    Figure("auroc", "test", "auroc", ".4f"),
+    Figure("nll", "test", "nll", ".4f"),
+    Figure("ece", "test", "ece", ".4f"),
+    Figure("log p(x)", "test", "log_prob", ".1f"),
+    Figure("bits/dim", "test", "bits_per_dim", ".3f"),
+    Figure("Fréchet / floor", "test", "frechet_ratio", ".2f"),
+    Figure("s", "seconds", "fit", ".1f"),
+)
 
-    def comparable(summary: dict[str, Any]) -> str:
-        test = summary.get("test")
-        return "" if isinstance(test, dict) and test.get("comparable") is False else cell(summary)
 
-    return comparable
+@dataclass(frozen=True)
+class Mean:
+    """Of jobs that differ in their fold alone.
+
+    Attributes:
+        words: what they are told that others are not.
+        lacking: the words of folds without a result; if there are any, there is no mean.
+        values: by a figure's key its mean and the standard error of that, std / √K of K folds, where all have it.
+    """
+
+    words: tuple[str, ...]
+    lacking: tuple[str, ...]
+    values: Mapping[str, tuple[float, float]]
+
+    @property
+    def of(self) -> str:
+        return f"of {' '.join(self.words)}" if self.words else ""
+
+    def cells(self, figures: Sequence[Figure]) -> list[str]:
+        """Of its row in the table: the mean above its error."""
+        cells = ["\n".join(filter(None, ["mean", "± s.e.", self.of]))]
+        for figure in figures:
+            mean = self.values.get(figure.key)
+            cells.append("" if mean is None else "\n± ".join(format(value, figure.form) for value in mean))
+        return cells
+
+    def to_dict(self) -> dict[str, Any]:
+        figures = {key: {"mean": mean, "se": error} for key, (mean, error) in self.values.items()}
+        return {"of": list(self.words), "lacking": list(self.lacking), **figures}
 
 
-COLUMNS = {
-    "val": _cell("last_epoch", "val/accuracy", ".2%"),
-    "test": _cell("test", "accuracy", ".2%"),
-    "nll": _cell("test", "nll", ".4f"),
-    "ece": _cell("test", "ece", ".4f"),
-    "log p(x)": _cell("test", "log_prob", ".1f"),
-    "bits/dim": _cell("test", "bits_per_dim", ".3f"),
-    "Fréchet / floor": _comparable(_cell("test", "frechet_ratio", ".2f")),
-    "s": _cell("seconds", "fit", ".1f"),
-}
+def _means(choices: Mapping[str, Sequence[str]], done: Mapping[int, Mapping[str, float | None]]) -> list[Mean]:
+    """The means of jobs that differ in their fold alone, of which any is ``done``: its figures by its number."""
+    if len(choices.get(FOLD, ())) < 2:
+        return []
+    groups: dict[tuple[str, ...], dict[str, int]] = {}
+    for number, words in enumerate(itertools.product(*choices.values())):
+        told = {key: word for key, word in zip(choices, words, strict=True) if len(choices[key]) > 1}
+        fold = told.pop(FOLD)
+        groups.setdefault(tuple(told.values()), {})[fold] = number
+    means = []
+    for words, folds in groups.items():
+        found = [done[number] for number in folds.values() if number in done]
+        lacking = tuple(fold for fold, number in folds.items() if number not in done)
+        values = {figure.key: _mean([each[figure.key] for each in found]) for figure in FIGURES if not lacking}
+        if found:
+            means.append(Mean(words, lacking, {key: mean for key, mean in values.items() if mean is not None}))
+    return means
+
+
+def _mean(values: Sequence[float | None]) -> tuple[float, float] | None:
+    """Of two numbers or more, and its standard error; None where one of them is missing."""
+    numbers = [value for value in values if value is not None]
+    if len(numbers) < len(values):
+        return None
+    return statistics.mean(numbers), statistics.stdev(numbers) / math.sqrt(len(numbers))

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from zoo import registry, terminal
 from zoo.base.generative import Latent
+from zoo.data import kinds
 from zoo.data.datamodule import ImageDataModule
 from zoo.data.splits import Split
 from zoo.errors import CheckpointError, ConfigError, Stopped, ZooError
@@ -82,7 +83,8 @@ def _train(
         write_yaml(run / "config.yaml", settings)
     names = f"{settings['model']['name']} on {settings['data']['name']}"
     size = sum(parameter.numel() for parameter in learner.model.parameters())
-    console.print(f"{names}: {len(data.splits.train):,} training images, {size:,} parameters")
+    noun = kinds.find(data.spec.kind).NOUN
+    console.print(f"{names}: {len(data.splits.train):,} training {noun}s, {size:,} parameters")
     for line in filter(None, [note, *data.splits.notes]):
         console.print(terminal.printable(line), soft_wrap=True)
     setup = time.perf_counter() - started
@@ -121,7 +123,9 @@ def _conclude(
     """Test what a run has kept, as a user will load it, and write down and show what came out."""
     started, kept = time.perf_counter(), _kept(trainer)
     model = registry.load(run)
-    evaluation = evaluate(model, data.splits.test) if tells(model) else Evaluation({}, None)
+    evaluation = Evaluation({}, None)
+    if tells(model):
+        evaluation = evaluate(model, data.splits.test, costs=data.costs, validation=data.splits.val)
     if isinstance(model, Latent):
         evaluation.metrics.update(sample_quality.sample_metrics(model, data.splits, settings["data"]["name"]))
     seconds = {"setup": setup, "fit": kept.seconds, "test": time.perf_counter() - started}

@@ -17,13 +17,15 @@ A score is a number an image, higher is stranger, made from what a model can be 
                       within classes (Lee et al. 2018, A simple unified framework for detecting out-of-distribution
                       samples, eq. 2, of the last features); it is told the classes of the training images
 ``max_softmax``, ``entropy``, ``energy``: see :func:`zoo.anomaly_score`
+``p(<class>)``        the log odds of that class, of a model that has been told which one the anomalies are of
 ``combined``          −log p₁ − log p₂ in nats (Fisher 1925, Statistical methods for research workers, § 21.1), where p
                       is the share of held-out normal images with as high a score: ``typicality`` and ``complexity``
                       of a density, ``energy`` and ``mahalanobis`` of a classifier. What one of the two takes for
                       normal, noise or a blank sheet among it, the other finds strange
 ====================  =========================================================================================
 
-What a score has to know is fitted to training images, its threshold to validation images: no anomaly is ever seen.
+What a score has to know is fitted to training images, its threshold to validation images: no anomaly is ever seen,
+but by the model itself where it has learnt their class. It all holds for rows of tables, too, but for ``complexity``.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ import lzma
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +43,12 @@ import torch
 from torch import Tensor
 
 from zoo import capability
+from zoo.base.generative import has_classes
 from zoo.base.likelihoods import binarise
 from zoo.base.model import Model
 from zoo.data import kinds
 from zoo.data.splits import Split, Splits, draw, parted
-from zoo.errors import DataError, ZooError
+from zoo.errors import DataError, ZooError, did_you_mean
 from zoo.metrics.detection import (
     aupr,
     aupr_interval,
@@ -58,6 +61,7 @@ from zoo.metrics.detection import (
 )
 from zoo.metrics.likelihood import LEVELS
 from zoo.questions.anomaly_score import anomaly_score, anomaly_scores
+from zoo.questions.classify import classify
 from zoo.questions.encode import encode
 from zoo.questions.log_prob import log_prob
 from zoo.questions.reconstruct import reconstruct
@@ -171,11 +175,14 @@ def shortest_code(images: Tensor, density: Likelihood) -> str:
     return min(codes(density), key=lambda code: float(code_length(images, density, code).mean()))
 
 
-def score_names(model: Model, background: Model | None = None) -> tuple[str, ...]:
+def score_names(model: Model, background: Model | None = None, target: int | None = None) -> tuple[str, ...]:
     """The scores that a model has; the one first that is to be relied on where nothing is known of anomalies: its own,
-    the likelihood ratio where there is a ``background``, two combined, or else one of a pair.
+    the likelihood ratio where there is a ``background``, −log p(x) of rows of a table, two combined, or else one of a
+    pair. Where it is known that they are of the class ``target``, and the model has learnt it, its probability is the
+    first.
 
-    ``mahalanobis`` is left out where codes have more than 2,048 numbers: 5,000 images do not tell their covariance.
+    ``mahalanobis`` is left out where codes have more than 2,048 numbers: 5,000 images do not tell their covariance. So
+    is what cannot be asked about examples with gaps, where the data has any.
 
     Raises ``ZooError`` where ``background`` is no density, or one of another kind than the model's.
     """
@@ -186,21 +193,36 @@ def score_names(model: Model, background: Model | None = None) -> tuple[str, ...
         names.append("typicality")
         if background is not None:
             names.append("likelihood_ratio")
-        if hasattr(model, "density") and model.density.of in CODED:
+        if model.spec.kind == "image" and hasattr(model, "density") and model.density.of in CODED:
             names.append("complexity")
-    if capability.can(model, "reconstruct"):
+    whole = model.fills_gaps or not model.spec.missing
+    if whole and capability.can(model, "reconstruct"):
         names.append("reconstruction")
-    if capability.can(model, "encode"):
+    if whole and capability.can(model, "encode"):
         blank = torch.zeros(1, *model.spec.shape)
         if encode(model, blank).shape[1] <= MOST_FEATURES:
             names.append("mahalanobis")
     pair = _pair(names)
     best = [
+        *([of_class(model, target)] if target is not None and _knows(model, target) else []),
         *(["native"] if "native" in names else []),
         *(["likelihood_ratio"] if "likelihood_ratio" in names else []),
+        # a row that is likelier than most is none to look at
+        *(["log_prob"] if "log_prob" in names and model.spec.kind == "table" else []),
         *(["combined"] if len(pair) > 1 else pair),
     ]
     return tuple(dict.fromkeys([*best, *names]))
+
+
+def of_class(model: Model, target: int) -> str:
+    """The name of the score that is the probability of a class."""
+    return f"p({model.spec.class_names[target]})"
+
+
+def _knows(model: Model, target: int) -> bool:
+    """Whether a model classifies, and has seen the class: p(y) of one that it has not seen is 0."""
+    seen = not has_classes(model) or bool(model.log_prior[target] > -math.inf)
+    return capability.can(model, "classify") and seen
 
 
 def _pair(names: Sequence[str]) -> list[str]:
@@ -236,6 +258,7 @@ class Detector:
         code: the general one that is the shortest for training images (``complexity``).
         gaussians: of the training images' features (``mahalanobis``).
         ranked: scores of normal images by name, in ascending order (``combined``).
+        target: the class of anomalies, where that is known.
     """
 
     model: Model
@@ -245,6 +268,7 @@ class Detector:
     code: str = ""
     gaussians: ClassGaussians | None = None
     ranked: Mapping[str, Tensor] = field(default_factory=dict)
+    target: int | None = None
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         self.model.spec.check_examples(images.shape[1:])
@@ -279,6 +303,10 @@ class Detector:
         if name == "mahalanobis":
             assert self.gaussians is not None
             return self.gaussians.distance(encode(self.model, x).cpu())
+        if self.target is not None and name == of_class(self.model, self.target):
+            log_proba = classify(self.model, x).double()
+            others = [label for label in range(log_proba.shape[1]) if label != self.target]
+            return log_proba[:, self.target] - log_proba[:, others].logsumexp(1)
         return anomaly_score(self.model, x, name)
 
 
@@ -288,6 +316,7 @@ def fit(
     names: Sequence[str] | None = None,
     background: Model | None = None,
     calibration: Tensor | None = None,
+    target: int | None = None,
 ) -> Detector:
     """Scores of a model, fitted to its training images: at most 5,000 of them, drawn from a fixed seed.
 
@@ -299,12 +328,13 @@ def fit(
             images whose content was disturbed.
         calibration: stored normal examples that the model was not fitted to, for ``combined``; training examples if
             left out, whose scores are smaller than those of others where the model knows them by heart.
+        target: the class of anomalies, where that is known.
 
     Raises:
         ZooError: a score that the model does not have.
         DataError: no training images, or ones of another shape.
     """
-    available = score_names(model, background)
+    available = score_names(model, background, target)
     if not available:
         raise ZooError("the model has no anomaly score: it tells neither log p(x), nor classes, nor a score of its own")
     for name in names or ():
@@ -313,7 +343,7 @@ def fit(
             raise ZooError(f"the model has no score {name!r}{hint}; it has {', '.join(available)}")
     names = tuple(names or available)
     if not len(train):
-        raise DataError("there is no training image to fit a score to")
+        raise DataError(f"there is no training {kinds.find(train.kind).NOUN} to fit a score to")
     typical, code, gaussians = math.nan, "", None
     parts = _pair(available) if "combined" in names else []
     if "typicality" in (*names, *parts):
@@ -329,7 +359,7 @@ def fit(
         usual = draw(train, FIT_IMAGES).images if calibration is None else calibration
         scores = Detector(model, tuple(parts), background, typical, code, gaussians)(usual)
         ranked = {name: values.sort().values for name, values in scores.items()}
-    return Detector(model, names, background, typical, code, gaussians, ranked)
+    return Detector(model, names, background, typical, code, gaussians, ranked, target)
 
 
 def _surprise(model: Model, x: Tensor) -> Tensor:
@@ -349,6 +379,23 @@ def held_out(splits: Splits) -> tuple[Split, Split]:
         return splits.val, splits.test
     test, calibration = parted(splits.test, len(splits.test) // 2, torch.Generator().manual_seed(SEED))
     return calibration, test
+
+
+def parted_by_class(splits: Splits, name: str) -> tuple[Splits, Split, int]:
+    """Splits without the examples of the class of that name, those of the test split, and the class's number.
+
+    Raises ``DataError`` where there is no such class, or no test example of it.
+    """
+    spec = splits.spec
+    if name not in spec.class_names:
+        raise DataError(f"anomaly={name} is none of the classes: {did_you_mean(name, spec.class_names, 'classes')}")
+    target = spec.class_names.index(name)
+    strange = splits.test.take((splits.test.labels == target).nonzero()[:, 0])
+    if not len(strange):
+        raise DataError(f"anomaly={name}: no test {kinds.find(spec.kind).NOUN} is of that class")
+    parts = {part: getattr(splits, part) for part in ("train", "val", "test")}
+    normal = {part: split.take((split.labels != target).nonzero()[:, 0]) for part, split in parts.items()}
+    return replace(splits, **normal), strange, target
 
 
 def judge(

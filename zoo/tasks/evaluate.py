@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,10 +14,12 @@ from zoo import capability
 from zoo.base.generative import Density, bayes
 from zoo.base.model import Model
 from zoo.data import kinds
-from zoo.data.splits import UNLABELLED, Split, Splits, load_splits, matched
+from zoo.data.splits import UNLABELLED, Split, Splits, checked_costs, load_splits, matched
 from zoo.errors import ConfigError, DataError, ZooError
 from zoo.files import user_path
-from zoo.metrics.classification import confusion_matrix, per_class_accuracy, summarize
+from zoo.inspect.figures import short
+from zoo.metrics import binary
+from zoo.metrics.classification import confusion_matrix, macro_f1, per_class_accuracy, summarize
 from zoo.metrics.likelihood import dequantise, summarize_likelihood
 from zoo.questions.classify import classify
 from zoo.questions.log_prob import log_prob
@@ -34,9 +36,14 @@ class Evaluation:
     """What a model says of a split, and what that amounts to.
 
     Attributes:
-        metrics: of a model that classifies: accuracy, nll (nats), ece, and ``per_class``: accuracy by class name. Of a
-            density: ``log_prob`` (mean log p(x), nats an image), its standard error over images ``log_prob_se``,
-            ``bits_per_dim`` where the likelihood has them, and ``density``: of what they are, in words.
+        metrics: of a model that classifies: accuracy, nll (nats), ece, ``macro_f1``, and ``per_class``: recall by class
+            name. Of two classes, where both are there, ``auroc``, ``average_precision`` and ``f1``; ``brier``,
+            ``cost``: what mistakes cost an example, ``costs``: what one costs, by true class, and ``positive``: the
+            class that is looked for, which is the last one. ``f1`` and ``cost`` are those of taking examples for it
+            that are so with a probability above ``threshold``; ``threshold_from`` says what chose that: ``"costs"`` or
+            ``"validation"``. Of a density: ``log_prob`` (mean log p(x), nats an example), its standard error over
+            examples ``log_prob_se``, ``bits_per_dim`` where the likelihood has them, and ``density``: of what they are,
+            in words.
         log_proba: log p(y | x), ``(N, K)``, in the order of the split; None where the model does not classify.
     """
 
@@ -57,6 +64,8 @@ def evaluate(
     importance: int | None = None,
     mask: str = "mcar",
     fill: str | None = None,
+    costs: Sequence[float] | None = None,
+    validation: Split | None = None,
 ) -> Evaluation:
     """Ask a model for the classes of a split, and for its likelihood, as far as it can tell, and summarise.
 
@@ -65,24 +74,31 @@ def evaluate(
         split: examples and labels; those whose class is hidden are left aside, and a density is asked about them all
             where no class is known.
         batch_size: images at a time.
-        missing: share of the pixels to hide, in all their channels, drawn for each image from a fixed seed. Above 0 the
-            model is asked for classes alone, see :func:`zoo.classify`.
+        missing: share of the pixels to hide, in all their channels, or of the cells of a row, drawn for each example
+            from a fixed seed. Above 0 the model is asked for classes alone, see :func:`zoo.classify`.
         importance: importance samples an image of a likelihood that is a bound; the model's own number if left out.
         mask: which pixels, see :func:`zoo.tasks.impute.observed_mask`; halves need no share.
         fill: what takes their place, see :func:`zoo.classify`.
+        costs: of two classes, what it costs to take an example of the first one, and of the second one, for the other;
+            the same if left out, and the threshold is 1/2.
+        validation: examples to choose the threshold on that costs least. Without any, or without both classes, it is
+            the one of honest probabilities, see :func:`zoo.metrics.binary.fair_threshold`.
 
     Raises:
+        ConfigError: costs that are none, or not of two classes.
         DataError: shape or number of classes do not fit the model.
         ZooError: the model can neither classify nor tell a likelihood, or a mask or fill that does not fit its data.
     """
     spec = model.spec
+    noun = kinds.find(spec.kind).NOUN
     spec.check_examples(split.shape, split.kind)
     check_mask(mask)
+    checked = None if costs is None else checked_costs(costs, spec)
     missing = missing or (0.5 if hides_half(mask) else 0.0)
     if mask != "mcar":
         spec.check_kind("image", f"mask={mask} hides pixels side by side")
     if len(split) == 0:
-        raise DataError("there is no image to evaluate on")
+        raise DataError(f"there is no {noun} to evaluate on")
     if int(split.labels.max()) >= spec.num_classes:
         raise DataError(f"the data has more classes than the {spec.num_classes} of the model")
     classifies, is_density = (capability.can(model, question) for question in ("classify", "log_prob"))
@@ -93,7 +109,7 @@ def evaluate(
         )
     known = split.labelled()
     if not len(known) and not is_density:
-        raise DataError(f"no image is of a class that the model knows: {', '.join(spec.class_names)}")
+        raise DataError(f"no {noun} is of a class that the model knows: {', '.join(spec.class_names)}")
     classifies = classifies and len(known) > 0
     split = known if len(known) else split
     metrics: dict[str, Any] = {}
@@ -103,21 +119,25 @@ def evaluate(
     joint = joint and classifies and is_density and not kinds.find(split.kind).has_missing(split.images)
     extra = {} if importance is None else {"num_samples": importance}
     if classifies:
-        generator = torch.Generator().manual_seed(MASK_SEED)
-        parts = []
-        for x, _ in split.chunks(batch_size):
-            observed = observed_mask(mask, len(x), spec.shape[1:], missing, generator) if missing else None
-            if joint:
-                parts.append(capability.ask(model, lambda part: model.log_joint(part, **extra), x))
-            else:
-                parts.append(classify(model, x, observed, fill=fill))
-        log_proba = torch.cat(parts)
+        hidden = (missing, mask, fill)
         if joint:
-            evidence, log_proba = bayes(log_proba)
+            chunks = (x for x, _ in split.chunks(batch_size))
+            joints = [capability.ask(model, lambda part: model.log_joint(part, **extra), x) for x in chunks]
+            evidence, log_proba = bayes(torch.cat(joints))
+        else:
+            log_proba = _log_proba(model, split, batch_size, *hidden)
         metrics |= summarize(log_proba, split.labels)
-        recall = per_class_accuracy(confusion_matrix(log_proba, split.labels)).tolist()
-        named = zip(spec.class_names, recall, strict=True)
+        confusion = confusion_matrix(log_proba, split.labels)
+        named = zip(spec.class_names, per_class_accuracy(confusion).tolist(), strict=True)
+        metrics["macro_f1"] = macro_f1(confusion)
         metrics["per_class"] = {name: value for name, value in named if value == value}
+        if spec.num_classes == 2:
+            validated = None
+            if checked is not None and validation is not None and len(validation.labelled()):
+                validation = validation.labelled()
+                validated = _log_proba(model, validation, batch_size, *hidden), validation.labels
+            metrics |= _of_two(log_proba, split.labels, checked or binary.EVEN, validated)
+            metrics["positive"] = spec.class_names[1]
     if is_density:
         if not hasattr(model, "density"):
             raise ZooError(
@@ -129,6 +149,39 @@ def evaluate(
         samples = importance or getattr(model, "importance_samples", None)
         metrics["density"] = ", ".join([model.density.kind, model.density.of, *([f"K = {samples}"] if samples else [])])
     return Evaluation(metrics, log_proba)
+
+
+def _log_proba(model: Model, split: Split, batch_size: int, missing: float, mask: str, fill: str | None) -> Tensor:
+    """log p(y | x), ``(N, K)``, from what is not hidden of each example, which depends on a fixed seed alone."""
+    generator = torch.Generator().manual_seed(MASK_SEED)
+    parts = []
+    for x, _ in split.chunks(batch_size):
+        observed = observed_mask(mask, len(x), model.spec.shape[1:], missing, generator) if missing else None
+        if observed is not None and model.spec.columns:
+            observed = observed[..., _cell_of(model.spec)]
+        parts.append(classify(model, x, observed, fill=fill))
+    return torch.cat(parts)
+
+
+def _cell_of(spec: DataSpec) -> list[int]:
+    """For each entry of a row an entry that stands for its cell, which is hidden as a whole: the first of a category,
+    and that of the cell of which it says whether it is missing."""
+    first = {column.name: places.start for column, places in spec.blocks if not column.gaps_of}
+    return [first[column.gaps_of or column.name] for column, _ in spec.blocks for _ in range(column.width)]
+
+
+def _of_two(
+    log_proba: Tensor, labels: Tensor, costs: binary.Costs, validated: tuple[Tensor, Tensor] | None
+) -> dict[str, Any]:
+    """The figures of two classes, at the threshold that costs least on what is ``validated``: log p(y | x) and labels
+    of other examples."""
+    if validated is not None and binary.can_rank(*validated):
+        threshold = binary.cheapest_threshold(binary.log_odds(validated[0]).sigmoid(), validated[1], costs)
+        chosen_by = "validation"
+    else:
+        threshold, chosen_by = binary.fair_threshold(costs), "costs"
+    figures = binary.summarize(log_proba, labels, threshold, costs)
+    return {**figures, "costs": list(costs), "threshold": threshold, "threshold_from": chosen_by}
 
 
 def _log_prob(model: Model, split: Split, batch_size: int, importance: int | None) -> Tensor:
@@ -145,11 +198,21 @@ def _log_prob(model: Model, split: Split, batch_size: int, importance: int | Non
 
 
 def describe(metrics: dict[str, Any]) -> list[str]:
-    """An evaluation's figures for people: a line about classes and a line about the likelihood, where there are any."""
+    """An evaluation's figures for people: a line about classes, two of two classes, and a line about the likelihood,
+    where there are any."""
     lines = []
     if "accuracy" in metrics:
         accuracy, nll, ece = (metrics[key] for key in ("accuracy", "nll", "ece"))
         lines.append(f"accuracy {accuracy:.2%}  nll {nll:.4f} nats  ece {ece:.4f}")
+    if "positive" in metrics:
+        ranked = {"auroc": "auroc", "average_precision": "average precision", "brier": "brier"}
+        decided = {"f1": "f1", **({} if metrics["costs"] == list(binary.EVEN) else {"cost": "cost"})}
+        first, second = (
+            [f"{name} {metrics[key]:.4f}" for key, name in names.items() if key in metrics]
+            for names in (ranked, decided)
+        )
+        rule = f"where p({short(metrics['positive'])}) > {metrics['threshold']:.3g}"
+        lines += ["  ".join(first), *(["  ".join([*second, rule])] if second else [])]
     if "log_prob" in metrics:
         error = f" ± {metrics['log_prob_se']:.2f}" if "log_prob_se" in metrics else ""
         bits = f"  {metrics['bits_per_dim']:.3f} bits/dim" if "bits_per_dim" in metrics else ""
@@ -163,7 +226,7 @@ def describe(metrics: dict[str, Any]) -> list[str]:
 def remarks(
     metrics: Mapping[str, Any], spec: DataSpec, train: Split | None = None, logged: Mapping[str, Any] | None = None
 ) -> list[str]:
-    """What is amiss with a density, in sentences; none where nothing is.
+    """What is amiss, in sentences; none where nothing is.
 
     Args:
         metrics: of an evaluation.
@@ -172,25 +235,34 @@ def remarks(
         logged: the last epoch's means by name: ``train/log_likelihood`` or ``train/elbo`` far above that of validation
             says that the density knows its training images by heart.
     """
-    if "log_prob" not in metrics:
-        return []
+    noun = kinds.find(spec.kind).NOUN
     found = []
+    if "positive" in metrics and "auroc" not in metrics:
+        absent = [name for name in spec.class_names if name not in metrics["per_class"]]
+        found.append(f"none of these {noun}s is {' or '.join(absent)}: there is no auroc, average precision or f1")
+    if metrics.get("threshold_from") == "costs" and len(set(metrics["costs"])) > 1:
+        found.append(
+            f"the threshold {metrics['threshold']:.3g} follows from the costs, as if probabilities were honest: there "
+            f"are no validation {noun}s of both classes to choose it on"
+        )
+    if "log_prob" not in metrics:
+        return found
     bits, most = metrics.get("bits_per_dim"), 1 if "binar" in metrics["density"] else 8
     if bits is not None and bits < 0:
-        found.append(f"{bits:.2f} bits/dim cannot be: no code is shorter than nothing; the images are hardly any data")
+        found.append(f"{bits:.2f} bits/dim cannot be: no code is shorter than nothing; the {noun}s are hardly any data")
     if bits is not None and bits > most:
         found.append(f"{bits:.4g} bits/dim are more than the {most} of a model that knows nothing")
     if train is not None:
         counts = train.labels[train.labels != UNLABELLED].bincount(minlength=spec.num_classes).tolist()
         single = [name for name, count in zip(spec.class_names, counts, strict=True) if count == 1]
         if single:
-            found.append(f"classes of a single training image, whose density is a spike: {', '.join(single[:10])}")
+            found.append(f"classes of a single training {noun}, whose density is a spike: {', '.join(single[:10])}")
     for name in ("log_likelihood", "elbo"):
         here, there = (float((logged or {}).get(f"{part}/{name}", math.nan)) for part in ("train", "val"))
         if here - there > REMARKABLE * math.prod(spec.shape) * math.log(2):
             found.append(
-                f"training images are {here - there:,.0f} nats likelier than validation images: the density knows them "
-                "by heart; fewer parameters or more images would help"
+                f"training {noun}s are {here - there:,.0f} nats likelier than validation {noun}s: the density knows "
+                f"them by heart; fewer parameters or more {noun}s would help"
             )
     return found
 
@@ -239,11 +311,14 @@ def splits_for(
     if folder is not None:
         options["path"] = folder
     splits = load_splits(**options, root=root, whole=whole and other, like=spec)
+    noun = kinds.find(spec.kind).NOUN
     if not other and splits.fingerprint != source.get("fingerprint", splits.fingerprint):
         if folder is not None and user_path(folder).resolve() != user_path(source.get("path") or ".").resolve():
-            seen = "another folder than the model was trained on, or changed since: pictures that it knows may be in it"
+            seen = f"another folder or file than in the training, or changed since: {noun}s that it knows may be in it"
             splits = load_splits(**options, root=root, whole=whole, like=spec)
         else:
-            seen = "the data has changed since the training: pictures that the model knows may be among the test images"
+            seen = (
+                f"the data has changed since the training: {noun}s that the model knows may be among those of the test"
+            )
         splits = replace(splits, notes=(*splits.notes, seen))
     return matched(splits, spec)

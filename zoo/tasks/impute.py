@@ -160,6 +160,11 @@ def hidden_nll(model: Model, images: Tensor, observed: Tensor, generator: torch.
     return log_prob(model, x, observed=observed) - log_prob(model, x)
 
 
+def nll_of(model: Model) -> str:
+    """What −log p(hidden | seen) is, in words."""
+    return f"{'exact' if model.density.kind == 'exact' else 'difference of two lower bounds'}, {model.density.of}"
+
+
 def measure(
     model: Model,
     images: Tensor,
@@ -252,8 +257,7 @@ def measure(
         if name.startswith("rmse"):
             metrics[name] **= 0.5
     if likelihood:
-        exact = model.density.kind == "exact"
-        metrics["nll_of"] = f"{'exact' if exact else 'difference of two lower bounds'}, {model.density.of}"
+        metrics["nll_of"] = nll_of(model)
     return metrics
 
 

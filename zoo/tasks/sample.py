@@ -1,4 +1,4 @@
-"""Images drawn from a trained model, as a picture and as numbers."""
+"""Examples drawn from a trained model: images as a picture and as numbers, rows as the table that they are."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from zoo.base.generative import has_classes
 from zoo.base.model import Model
 from zoo.data import kinds
 from zoo.errors import ZooError, did_you_mean
-from zoo.files import write_bytes
+from zoo.files import write_bytes, write_text
 from zoo.inspect.grids import grid, png
 from zoo.questions.sample import sample
 from zoo.spec import DataSpec
 
-AT_ONCE = 1000  # images drawn at a time
+AT_ONCE = 1000  # examples drawn at a time
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Images ``(n, C, H, W)`` as they are stored, their classes ``(n,)`` int64 where the model has any, and their seed.
+    """Examples ``(n, C, H, W)`` as they are stored, their classes, int64 ``(n,)``, where there are any, and their seed.
 
     ``spec`` is what they are like.
     """
@@ -39,7 +39,7 @@ class Samples:
 
 
 def draw_samples(model: Model, n: int, label: int | None = None, seed: int = 0) -> Samples:
-    """``n`` images of p(x), or of p(x | label), the same ones for the same seed. Of a model with classes each image's
+    """``n`` examples of p(x), or of p(x | label), the same ones for the same seed. Of a model with classes each one's
     class is drawn from p(y) and told.
 
     Raises ``ZooError`` where the model cannot sample, or a label is given to one without classes.
@@ -68,23 +68,34 @@ def class_number(spec: DataSpec, text: str) -> int:
     raise ZooError(f"the model knows no class {text!r}, and has numbers from 0 to {spec.num_classes - 1}: {hint}")
 
 
-def write_samples(samples: Samples, stem: Path) -> tuple[Path, Path]:
-    """Write ``<stem>.png``, a grid, and ``<stem>.npz``: ``images``, ``seed``, ``n``, and ``labels`` if there are any.
+def suffixes(spec: DataSpec) -> tuple[str, ...]:
+    """Of the files that samples are written to."""
+    return (".csv",) if spec.kind == "table" else (".png", ".npz")
+
+
+def write_samples(samples: Samples, stem: Path) -> list[Path]:
+    """Write rows of a table to ``<stem>.csv``, as :func:`zoo.data.kinds.table.csv_text` has them. Of images, write
+    ``<stem>.png``, a grid, and ``<stem>.npz``: ``images``, ``seed``, ``n``, and ``labels`` if there are any.
 
     The same samples give the same bytes. Raises ``ZooError`` where a file cannot be written.
     """
+    files = [Path(f"{stem}{suffix}") for suffix in suffixes(samples.spec)]
+    if samples.spec.kind == "table":
+        from zoo.data.kinds import table  # slow to import
+
+        write_text(files[0], table.csv_text(samples.images, samples.labels, samples.spec))
+        return files
+    picture, numbers = files
     count, columns = len(samples.images), math.ceil(math.sqrt(len(samples.images)))
     missing = -count % columns
     kind = kinds.find(samples.spec.kind)
     images = kind.show(kind.decode(samples.images), samples.spec)
     images = torch.cat([images, torch.ones(missing, *images.shape[1:])])
-    picture = Path(f"{stem}.png")
     write_bytes(picture, png(grid(images.unflatten(0, (-1, columns)))))
     arrays: dict[str, Any] = {"images": samples.images.numpy(), "seed": np.int64(samples.seed), "n": np.int64(count)}
     if samples.labels is not None:
         arrays["labels"] = samples.labels.numpy()
     content = io.BytesIO()
     np.savez(content, **arrays)
-    numbers = Path(f"{stem}.npz")
     write_bytes(numbers, content.getvalue())
-    return picture, numbers
+    return files

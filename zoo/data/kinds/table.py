@@ -167,6 +167,8 @@ def convert(values: Any, spec: DataSpec) -> Tensor:
 
 
 def _check_standardised(x: Tensor, spec: DataSpec) -> None:
+    """Raise ``DataError`` for numbers that are large as they are and would not be, standardised, where that is also the
+    likelier reading of them all. Rows may be far out: the density that tells is Cauchy's."""
     numbers = [(column, places.start) for column, places in spec.blocks if not column.categories]
     if not numbers or all(column.location == 0 and column.scale == 1 for column, _ in numbers):
         return
@@ -174,7 +176,9 @@ def _check_standardised(x: Tensor, spec: DataSpec) -> None:
     as_they_are = x.flatten(1)[:, list(place)].double()
     standardised = (as_they_are - as_they_are.new_tensor(location)) / as_they_are.new_tensor(scale)
     far, near = (float(part.square().nanmean().nan_to_num(0).sqrt()) for part in (as_they_are, standardised))
-    if far > FAR > near:
+    units = as_they_are.new_tensor(scale).log()
+    likelier = float((as_they_are.square().log1p() - standardised.square().log1p() - units).nansum()) > 0
+    if far > FAR > near and likelier:
         raise DataError(
             f"numbers that are {far:,.0f} on average look as they would in a file, and are to be standardised: hand "
             "over a pandas.DataFrame with named columns, or the file's path"
@@ -250,12 +254,17 @@ def _in_units(values: Tensor, column: Column) -> Tensor:
     return (values * column.scale + column.location).round(decimals=DIGITS - math.floor(math.log10(column.scale)))
 
 
-def write(stored: Tensor, labels: Tensor | None, spec: DataSpec, folder: Path) -> list[str]:
-    """Write ``folder/rows.csv``: the columns, and the name of the class behind them, if there are any."""
+def csv_text(stored: Tensor, labels: Tensor | None, spec: DataSpec) -> str:
+    """A CSV file: the columns, and the name of the class behind them, if there are any."""
     frame = cells(stored, spec)
     if labels is not None:
         frame[spec.target or LABEL] = [spec.class_names[label] for label in labels.tolist()]
-    write_text(folder / "rows.csv", frame.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+    return frame.to_csv(index=False, float_format="%.9g", lineterminator="\n")
+
+
+def write(stored: Tensor, labels: Tensor | None, spec: DataSpec, folder: Path) -> list[str]:
+    """Write ``folder/rows.csv``, see :func:`csv_text`."""
+    write_text(folder / "rows.csv", csv_text(stored, labels, spec))
     return ["rows.csv"]
 
 

@@ -1,0 +1,55 @@
+"""What each column of an example has to do with the class it is said to be of."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from zoo.base.model import Model, evaluating
+from zoo.capability import Capability, ask, given, native, require
+
+
+class Explanation(NamedTuple):
+    """Logits as sums: p(y | x) = softmax over y of offsets + Σ contributions over columns.
+
+    Attributes:
+        contributions: of each column to each logit, ``(B, K, columns)``, in nats.
+        offsets: what the logits are without them, ``(K,)``.
+    """
+
+    contributions: Tensor
+    offsets: Tensor
+
+
+def explain(model: Model, x: Tensor, observed: Tensor | None = None, batch_size: int | None = None) -> Explanation:
+    """What each column adds to the logits, of models whose logits are sums over columns.
+
+    Differences between classes have a meaning, and single logits none: all of them may be shifted alike. A linear model
+    counts from the mean of its training examples, so that a missing value, which it takes to be the mean, adds nothing.
+    Naive Bayes' contributions are log p(column | y), and its offsets log p(y); a missing value adds nothing there, too.
+
+    Args:
+        model: the model to ask.
+        x: examples ``(B, C, H, W)``. Columns are those of ``model.spec.blocks``: of a table; of others, all entries at
+            the same place along the last axis are one. NaN: missing.
+        observed: bool, ``x``'s shape or broadcastable to it; False marks a missing entry, whose value is never read.
+        batch_size: examples at a time; if left out, as many as hold a bounded number of values.
+    """
+    require(model, "explain")
+    x, observed = given(model, x, observed)
+    if observed is not None and not model.marginalises:
+        x, observed = ask(model, model.fill, x, observed, batch_size=batch_size), None
+    contributions = ask(model, model.contributions, x, observed, batch_size=batch_size)
+    with evaluating(model):
+        return Explanation(contributions, model.offsets().to(x.device, copy=True))
+
+
+ASKED = {
+    "explain": Capability(
+        native("contributions"),
+        lambda model, x, observed: explain(model, x, observed).contributions,
+        ("B", "K", "W"),
+        "say what each column adds to its logits",
+    )
+}

@@ -1,0 +1,91 @@
+"""Why a model takes a row of a table for what it does: a score card, as lenders use them.
+
+The logits of some models are sums over columns, see :func:`zoo.explain`, and so are log odds. Each column has points:
+
+    log p(y | x) / p(y' | x) = offset + Σ points,
+
+of the last of two classes y against the other, or of the most probable one of several against the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+
+from zoo.base.model import Model
+from zoo.data.kinds import table
+from zoo.questions.explain import explain
+from zoo.spec import Column
+
+SHOWN = 30  # columns, those that count the most
+
+
+def score_card(model: Model, row: Tensor) -> dict[str, Any]:
+    """How the probability of a row, ``(1, 1, 1, W)`` as it is stored, comes about.
+
+    Returns:
+        ``class`` and ``against``: of which classes the log odds are; ``columns``: of each its ``column`` (name),
+        ``value`` in the unit of the user's files, None where it is missing, and ``points`` in nats, those that count
+        the most first; ``sum`` of the points, ``offset``, and ``log_odds``, which is both of these; and the
+        ``probability`` of either class, ``against_probability`` of the other.
+
+    Raises:
+        ZooError: the model is not for tables, or its logits are no sums over columns.
+    """
+    spec = model.spec
+    spec.check_kind("table", "a score card has a line a column")
+    contributions, offsets = (part.double() for part in explain(model, table.decode(row)))
+    logits = offsets + contributions[0].sum(1)
+    ours, other = (1, 0) if spec.num_classes == 2 else logits.topk(2).indices.tolist()
+    points = contributions[0, ours] - contributions[0, other]
+    cells = table.cells(row, spec).iloc[0]
+    lines = [
+        {"column": column.name, "value": _value(column, row[0, 0, 0, places], cells), "points": worth}
+        for (column, places), worth in zip(spec.blocks, points.tolist(), strict=True)
+    ]
+    probabilities, offset = logits.softmax(0), float(offsets[ours] - offsets[other])
+    return {
+        "class": spec.class_names[ours],
+        "against": spec.class_names[other],
+        "columns": sorted(lines, key=lambda line: -abs(line["points"])),
+        "sum": float(points.sum()),
+        "offset": offset,
+        "log_odds": float(points.sum()) + offset,
+        "probability": float(probabilities[ours]),
+        "against_probability": float(probabilities[other]),
+    }
+
+
+def _value(column: Column, entries: Tensor, cells: pd.Series) -> str | float | None:
+    """What the user's file has in a column, or what a column says that no file has."""
+    if column.gaps_of:
+        return column.categories[int(entries.argmax())]
+    cell = cells[column.name]
+    return None if pd.isna(cell) else cell if column.categories else float(cell)
+
+
+def describe(card: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """A score card for people: rows of a column's name, its value and its points, and below them what they amount to.
+
+    Of many columns those that count the least are one row.
+    """
+    lines, few = card["columns"][:SHOWN], card["columns"][SHOWN:]
+    rows = [(line["column"], _shown(line["value"]), f"{line['points']:+.3f}") for line in lines]
+    if few:
+        rows.append((f"{len(few):,} other columns", "", f"{sum(line['points'] for line in few):+.3f}"))
+    ours, other = card["class"], card["against"]
+    return [
+        *rows,
+        ("sum of points", "", f"{card['sum']:+.3f}"),
+        ("offset", "", f"{card['offset']:+.3f}"),
+        (f"log odds of {ours} against {other}", "", f"{card['log_odds']:+.3f}"),
+        (f"probability of {ours}", "", f"{card['probability']:.4f}"),
+        (f"probability of {other}", "", f"{card['against_probability']:.4f}"),
+    ]
+
+
+def _shown(value: str | float | None) -> str:
+    return "missing" if value is None else value if isinstance(value, str) else f"{value:.6g}"
