@@ -189,7 +189,7 @@ class Dense(nn.Module):
                 sums = covariance.new_zeros(len(which), side**2)
                 for mine, values in zip(sums, weighted, strict=True):
                     mine.index_add_(0, pairs.flatten(), values)
-                second = inverse @ sums.view(-1, side, side)[:, : self.size, : self.size] @ inverse.mT
+                second = inverse @ sums.view(-1, side, side)[:, : self.size, : self.size].to(inverse) @ inverse.mT
                 return {"second": (second.sum(0) if self.tied else second).double()}
 
             distance = torch.linalg.vector_norm(white, dim=2).square()

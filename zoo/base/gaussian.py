@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.base.precision import precise
 
 LOG_2PI = math.log(2 * math.pi)
 SMALL = 16  # the largest matrices that are inverted many at a time, entry by entry; others are one by one
@@ -66,14 +65,14 @@ def hidden_given_seen(precision: Tensor, deviation: Tensor, seen: Tensor) -> tup
     filled = torch.where(hidden, places, size + steps)
     pairs = (filled[:, :, None] * (size + most) + filled[:, None]).permute(1, 2, 0).contiguous()
     # independent standard normals fill up, which changes nothing
-    exact = torch.eye(size + most).to(precise(precision)).repeat(len(precision), 1, 1)
-    exact[:, :size, :size] = precise(precision)
+    exact = torch.eye(size + most).to(precision).repeat(len(precision), 1, 1)
+    exact[:, :size, :size] = precision
     ends = torch.arange(1, len(seen) + 1, device=seen.device)[:, None]
     sizes = (ends * hidden).amax(0).tolist() if most else []
     blocks = exact.flatten(1).index_select(1, pairs.flatten()).unflatten(1, pairs.shape)
     covariance, log_det = _inverted(blocks, sizes)
     index = places.expand(len(precision), -1, -1)
-    pull = precise((deviation @ precision).gather(2, index) * hidden).mT  # Λ_mo (x_o − μ_o), (K, h, B)
+    pull = ((deviation @ precision).gather(2, index) * hidden).mT  # Λ_mo (x_o − μ_o), (K, h, B)
     mean = torch.zeros_like(pull)
     for i, size in enumerate(sizes):
         mean[..., :size].addcmul_(covariance[:, i, :, :size], pull[:, i, None, :size], value=-1)
