@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
 LOG_2PI = math.log(2 * math.pi)
 SMALL = 16  # the largest matrices that are inverted many at a time, entry by entry; others are one by one
 
