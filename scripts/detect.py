@@ -69,14 +69,14 @@ def main() -> None:
     measured = bool(against or options["anomaly"])
     if [bool(files), bool(against), bool(options["anomaly"])].count(True) != 1:
         raise ConfigError(
-            "name either pictures or against=…, whose images are the anomalies, or anomaly=…, the class that is; see "
-            "--help"
+            "name either files, or against=…, a source whose examples are the anomalies, or anomaly=…, the class that "
+            "is; see --help"
         )
     if folder and not path:
         raise ConfigError("against=image_folder needs the folder that holds the pictures: path=…")
     for key, heeded, place in (
         ("images", measured, "against=… and anomaly=…"),
-        ("alarm", files, "pictures that are named"),
+        ("alarm", files, "files that are named"),
         ("invert", files or folder, "pictures that are named, or in the folder of against=image_folder"),
     ):
         if options[key] != DEFAULTS[key] and not heeded:
@@ -96,6 +96,8 @@ def main() -> None:
     model, source = registry.load_with_source(options["ckpt"])
     if folder:
         model.spec.check_kind("image", "against=image_folder")
+    if against and not folder:
+        model.spec.check_kind("image", "against=… is of other pictures; of rows anomaly=… names a class")
     kind = kinds.find(model.spec.kind)
     paths = kind.find_files([path] if folder else files)  # before any data is read
     print(kinds.left_out([path] if folder else files, paths), end="", file=sys.stderr)
@@ -109,7 +111,7 @@ def main() -> None:
     if options["anomaly"]:
         splits, strange, target = parted_by_class(splits, options["anomaly"])
         others = f"of {options['anomaly']}"
-    calibration, test = held_out(splits)
+    calibration, test = held_out(splits, () if options["anomaly"] else source.get("train_classes", ()))
     names = [options["score"]] if options["score"] else None
     console = terminal.console()
     for note in splits.notes:
@@ -145,18 +147,22 @@ def main() -> None:
             soft_wrap=True,
         )
     if not measured:
-        table = Table("example", "score", "p-value", "verdict")
-        shown = answer if model.spec.kind == "image" else sorted(answer, key=lambda row: -row["score"])[:SHOWN]
-        for row in shown:
+        is_table = model.spec.kind == "table"
+        table = Table(*(["row"] if is_table else []), "example", "score", "p-value", "verdict")
+        numbered = [*enumerate(answer, 1)]
+        shown = sorted(numbered, key=lambda pair: -pair[1]["score"])[:SHOWN] if is_table else numbered
+        for number, row in shown:
             verdict = "anomaly" if row["anomaly"] else "normal"
-            table.add_row(terminal.printable(row["file"]), f"{row['score']:.4g}", f"{row['p_value']:.4f}", verdict)
+            cells = (terminal.printable(row["file"]), f"{row['score']:.4g}", f"{row['p_value']:.4f}", verdict)
+            table.add_row(*([str(number)] if is_table else []), *cells)
         console.print(table)
+        name = "−log p(x)" if detector.names[0] == "log_prob" else detector.names[0]
         if len(shown) < len(answer):
             found = sum(row["anomaly"] for row in answer)
             console.print(f"the strangest of {len(answer):,} rows, {found:,} of them anomalies; json=… holds them all")
         console.print(
-            f"{detector.names[0]} above {answer[0]['threshold']:.4g}: anomaly; so are {options['alarm']:g} of normal "
-            f"{kind.NOUN}s at most, by {len(calibration):,} {where} {kind.NOUN}s",
+            f"{name} above {answer[0]['threshold']:.4g}: anomaly; so are {options['alarm']:.3g} of normal {kind.NOUN}s "
+            f"at most, by {len(calibration):,} {where} {kind.NOUN}s",
             soft_wrap=True,
         )
     else:

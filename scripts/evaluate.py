@@ -4,7 +4,7 @@ python scripts/evaluate.py ckpt=<file or run directory> [data=â€¦] [key=value â€
 
   ckpt    a .ckpt file, a run directory or a released model's folder
   data    a source, as train.py --help lists them; what it was trained on if left out
-  path    the folder of data=image_folder or data=idx
+  path    the folder of data=image_folder or data=idx, the file of data=table
   root    where data lies; ZOO_DATA, else data/, if left out
   split   test (default), val or train: those of the training run; another data= has no val
   missing share of the pixels, or of a table's cells, to hide at random, the same ones for every model (0): accuracy
@@ -106,7 +106,7 @@ def main() -> None:
         costs = options["costs"] or source.get("costs")
         metrics = evaluate(
             model, split, missing=missing, importance=importance, mask=mask, fill=fill, costs=costs,
-            validation=splits.val,
+            validation=None if options["split"] == "val" else splits.val,
         ).metrics  # fmt: skip
     data = options["data"] or source["name"]
     measured = sample_quality.sample_metrics(model, splits, data, samples, draws=options["draws"] or DRAWS)

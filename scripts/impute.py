@@ -172,22 +172,27 @@ def rows(model: Model, source: Mapping[str, Any], options: Mapping[str, Any], fi
     stored = draw(split, options["images"]).images
     draws = N if files else options["n"] or N
     missing = options["missing"] or MISSING["table"]
+    for file, text in texts.items():
+        write_text(file, text)
+        print(terminal.printable(file))
     metrics = measure_rows(model, stored, missing, draws, seed)
     if options["json"]:
         write_json(user_path(options["json"]), {"options": {**options, "missing": missing}, **metrics})
     for note in notes:
         console.print(terminal.printable(note), soft_wrap=True)
-    title = f"{terminal.printable(options['ckpt'])}: {metrics['hidden']:,} known cells of {len(stored):,} rows hidden"
-    heads = ("hidden", "RMSE, accuracy", "mean, mode", f"in {metrics['level']:.0%} interval")
-    table = Table("column", *(Column(head, justify="right") for head in heads), title=title)
+    where = f"{terminal.printable(files[0])}, which the model may have been trained on" if files else "the test rows"
+    console.print(
+        f"{metrics['hidden']:,} known cells of {where} are hidden: RMSE of numbers, accuracy of categories, beside "
+        "those of the training mean and of the most frequent category",
+        soft_wrap=True,
+    )
+    heads = ("hidden", "model", "mean or mode", f"in {metrics['level']:.0%} interval")
+    table = Table("column", *(Column(head, justify="right") for head in heads))
     for row in describe(metrics):
         table.add_row(*map(terminal.printable, row))
     console.print(table)
     if "nll" in metrics:
-        console.print(f"−log p(hidden | seen) {metrics['nll']:.4f} nats a hidden cell ({metrics['nll_of']})")
-    for file, text in texts.items():
-        write_text(file, text)
-        print(terminal.printable(file))
+        console.print(f"−log p(hidden | seen) {metrics['nll']:.4f} nats per hidden cell ({metrics['nll_of']})")
 
 
 if __name__ == "__main__":

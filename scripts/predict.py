@@ -81,16 +81,19 @@ def main() -> None:
     if "-" in (options["csv"], options["json"]):
         return
     if card:
-        table = Table("column", "value", Column("points", justify="right"), title=printable(names[number]))
+        console().print(f"row {number + 1}, {printable(names[number])}", soft_wrap=True)
+        table = Table("column", "value", Column("points", justify="right"))
         for row in describe(card):
             table.add_row(*map(printable, row))
         console().print(table)
         return
-    table = Table("example", "class", *(["then"] if options["top"] > 1 else []))
-    shown = answers.ranked(options["top"], SHOWN if model.spec.kind == "table" else None)
-    for answer in shown:
+    is_table = model.spec.kind == "table"  # whose rows explain=true row=… counts alike
+    table = Table(*(["row"] if is_table else []), "example", "class", *(["then"] if options["top"] > 1 else []))
+    shown = answers.ranked(options["top"], SHOWN if is_table else None)
+    for place, answer in enumerate(shown, 1):
         words = [f"{printable(entry['name'])} {entry['probability']:.1%}" for entry in answer["classes"]]
-        table.add_row(printable(answer["file"]), words[0], *([", ".join(words[1:])] if options["top"] > 1 else []))
+        then = [", ".join(words[1:])] if options["top"] > 1 else []
+        table.add_row(*([str(place)] if is_table else []), printable(answer["file"]), words[0], *then)
     console().print(table)
     if len(shown) < len(answers.names):
         console().print(f"… of {len(answers.names):,} rows; csv=… writes them all")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import StratifiedKFold
 
 import zoo
@@ -109,3 +110,16 @@ def test_costs_of_mistakes():
         ImageDataModule("german_credit", costs=[1, -5])
     with pytest.raises(zoo.ConfigError, match="of two classes, and the data has 10"):
         ImageDataModule("digits", costs=[1, 5])
+
+
+def test_a_model_from_before_columns_had_a_scale_sees_numbers_as_they_are():
+    rows = load_breast_cancer()
+    names, mean, std = rows.feature_names.tolist(), rows.data.mean(0).tolist(), rows.data.std(0).tolist()
+    old = {"shape": [1, 1, 30], "num_classes": 2, "class_names": ["malignant", "benign"], "mean": mean, "std": std,
+           "kind": "table", "values": "real", "columns": names}  # fmt: skip
+    spec = zoo.DataSpec.from_dict(old)
+    assert spec.to_dict() == old
+    splits = load_splits("breast_cancer", like=spec)
+    seen = torch.cat([splits.train.images, splits.test.images])[:, 0, 0]
+    assert sorted(seen.tolist()) == sorted(torch.from_numpy(rows.data).float().tolist())
+    assert splits.spec.columns == spec.columns

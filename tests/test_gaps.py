@@ -404,7 +404,7 @@ def test_directions_need_all_values():
     assert zoo.create("gmm", numbers(60, missing=False), pca=5).size == 5
     assert zoo.create("gmm", zoo.DataSpec((1, 8, 8))).size == 50
     assert zoo.create("gmm", zoo.DataSpec((1, 4, 4))).size == 16
-    with pytest.raises(zoo.ZooError, match="pca is auto or a number"):
+    with pytest.raises(zoo.ZooError, match="pca is auto or a whole number"):
         zoo.create("gmm", zoo.DataSpec(), pca="all")
 
 

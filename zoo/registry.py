@@ -150,10 +150,10 @@ def _built(name: str, spec: DataSpec | Mapping[str, Any] | None, overrides: Mapp
     if not isinstance(spec, DataSpec):
         spec = DataSpec() if spec is None else DataSpec.from_dict(spec)
     if not _fits(cls, spec):
-        if spec.values not in cls.takes:
-            unfit = f"is for {' or '.join(cls.takes)} values, and the data has {spec.values} ones"
+        if cls.kinds is not None and spec.kind not in cls.kinds:
+            unfit = f"is for the kind {' or '.join(cls.kinds)}, and the data is of the kind {spec.kind}"
         else:
-            unfit = f"is for the kind {' or '.join(cls.kinds or ())}, and the data is of the kind {spec.kind}"
+            unfit = f"is for {' or '.join(cls.takes)} values, and the data has {spec.values} ones"
         able = ", ".join(models_that(lambda other: _fits(other, spec))) or "none"
         raise ZooError(f"model {name!r} {unfit}; models for those: {able}")
     defaults = options(name)

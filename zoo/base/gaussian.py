@@ -90,7 +90,7 @@ def _inverted(matrices: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
         factor = torch.linalg.cholesky(matrices.permute(0, 3, 1, 2))
         log_det = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return torch.cholesky_inverse(factor).permute(0, 2, 3, 1), log_det
-    det = matrices.new_ones(matrices.shape[0], matrices.shape[3])
+    log_det = matrices.new_zeros(matrices.shape[0], matrices.shape[3])
     for i, size in enumerate(sizes):  # the sweep operator (Goodnight 1979), which ends with minus the inverse
         part = matrices[..., :size]
         pivot, row = part[:, i, i].clone(), part[:, i].clone()
@@ -98,10 +98,10 @@ def _inverted(matrices: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
         part.addcmul_(row[:, :, None], scaled[:, None], value=-1)
         part[:, i] = part[:, :, i] = scaled
         part[:, i, i] = -1 / pivot
-        det[:, :size] *= pivot
+        log_det[:, :size] += pivot.log()  # a product of many leaves the range of float32
     for i, size in enumerate(sizes):  # a row that nothing was done to is that of the identity: its own inverse
         matrices[:, i, :, :size].neg_()
-    return matrices, det.log()
+    return matrices, log_det
 
 
 def deviation_given_observed(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+import sys
 import textwrap
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -260,6 +261,10 @@ def raw(frame: pd.DataFrame, columns: Sequence[Column], where: str) -> np.ndarra
         if column.categories:
             known = {text: number for number, text in enumerate(column.categories)}
             found = {cell: known.get(text_of(cell), np.nan) for cell in cells.dropna().unique()}
+            others = sorted({text_of(cell) for cell, number in found.items() if number != number})
+            if others:  # no mistake, but maybe one of spelling
+                few = textwrap.shorten(_names(others), 100, placeholder="…")
+                print(f"{where}: {column.name!r} holds {few}, which is unknown and counts as missing", file=sys.stderr)
             values[:, place] = cells.map(found).astype(float)
         else:
             values[:, place] = _numbers(cells, column.name, where)

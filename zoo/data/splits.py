@@ -93,7 +93,8 @@ class Loaded:
         settings: of the kind, which go with a model wherever it is used; its defaults if left out.
         columns: what the entries along the last axis are, if they have names. Of a column of categories an entry is the
             number of one among them.
-        unused: names of columns that a model is not to see, since they tell nothing of an example.
+        unused: names of columns that a model is not to see, since they tell nothing of an example, and ``unused_why``,
+            a sentence on that, for whoever trains one.
         target: what the user's file calls the column of classes.
         groups: int64 ``(N,)``: which of ``train`` belong together, and stay on one side wherever they are parted; None
             where each stands for itself.
@@ -113,6 +114,7 @@ class Loaded:
     notes: tuple[str, ...] = ()
     apart: Tensor | None = None
     unused: tuple[str, ...] = ()
+    unused_why: str = ""
     target: str = ""
     groups: Tensor | None = None
 
@@ -246,7 +248,8 @@ def load_splits(
     train = replace(loaded.train, kind=source.KIND)
     test = None if loaded.test is None else replace(loaded.test, kind=source.KIND)
     official_val = None if loaded.val is None else replace(loaded.val, kind=source.KIND)
-    names, groups, notes = source.CLASSES or loaded.class_names, loaded.groups, [*loaded.notes]
+    names, groups = source.CLASSES or loaded.class_names, loaded.groups
+    notes = [*loaded.notes, *([] if like is not None or not loaded.unused else [loaded.unused_why])]
     for split in (train, test, official_val):
         if split is not None:
             _check(split, len(names), name)

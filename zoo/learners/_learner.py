@@ -263,7 +263,7 @@ class Learner(LightningModule):
         self._outputs.clear()
         parts = [self.gathered(part) for part in parts]
         values = {f"{stage}/{key}": value for key, value in self.measure(stage, *parts).items()}
-        if stage == "val" and self.monitor == AUROC not in values and not self.trainer.sanity_checking:
+        if stage == "val" and self.monitor == AUROC and AUROC not in values and not self.trainer.sanity_checking:
             raise ZooError(
                 f"learner.monitor={AUROC} needs validation examples of both classes: learner.monitor=val/nll"
             )

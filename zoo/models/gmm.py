@@ -154,10 +154,10 @@ class GMM(Density):
             raise ValueError("a mixture of Gaussians needs a column of numbers: model=naive_bayes does without")
         if pca == "auto":
             pca = 0 if spec.kind == "table" else min(DIRECTIONS, pixels)
-        if isinstance(pca, str):
-            raise ValueError(f"pca is auto or a number, not {pca!r}")
+        if isinstance(pca, bool) or not isinstance(pca, int):
+            raise ValueError(f"pca is auto or a whole number, not {pca!r}")
         if not 0 <= pca <= pixels:
-            raise ValueError(f"pca must be from 0 to the {pixels} pixels of an image, not {pca}")
+            raise ValueError(f"pca must be from 0 to the {pixels} numbers of an example, not {pca}")
         self.projected = 0 < pca < pixels
         if self.projected and (spec.missing or spec.categories):
             raise ValueError(

@@ -64,6 +64,8 @@ class NaiveBayes(Density):
             raise ValueError("emission=bernoulli is of values that are on or off: others need emission=auto")
         if emission == "gaussian" and spec.categories:
             raise ValueError("emission=gaussian is of numbers: columns of categories need emission=mixed")
+        if emission == "mixed" and spec.values not in ("real", "mixed"):
+            raise ValueError("emission=mixed is of a table's numbers and categories: others need emission=auto")
         if emission not in EMISSIONS.values():
             raise ValueError(f"emission is auto, bernoulli, gaussian or mixed, not {emission!r}")
         if not 0 <= threshold < 1 or not alpha > 0 or not var_smoothing >= 0:
@@ -202,6 +204,8 @@ class NaiveBayes(Density):
         mean = sums / counts
         variance = (squares / counts - mean.square()).clamp_min(0)
         of_all = squares.sum(0) / counts.sum(0) - (sums.sum(0) / counts.sum(0)).square()
+        if "seen" in statistics:  # a value that a class shows once has no spread there: it has that of all classes
+            variance = torch.where(counts < 2, of_all.clamp_min(0), variance)
         variance = variance + max(self.var_smoothing * float(of_all.nan_to_num(0).max()), TINY)
         present = (counts > 0).expand_as(mean)  # a class without images keeps what it had
         self.mean.copy_(torch.where(present, (mean + self._centre()).to(self.mean.dtype), self.mean))

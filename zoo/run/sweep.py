@@ -251,7 +251,7 @@ def print_table(directory: Path, choices: Mapping[str, Sequence[str]] | None = N
     done = zip(runs, found, reasons, strict=True)
     means = _means(choices or {}, {_number(run)[0]: values for run, values, reason in done if not reason})
     # jobs that do not classify, or are no densities, leave columns empty; those that all leave so are not shown
-    figures = [figure for figure in FIGURES if any(values[figure.key] is not None for values in found)]
+    figures = [figure for figure in FIGURES if figure.form and any(values[figure.key] is not None for values in found)]
     heads = [Column(name, overflow="fold") for name in ("run", *(figure.name for figure in figures))]
     if any(reasons):
         heads.append(Column("failed", overflow="fold", min_width=20))
@@ -308,12 +308,12 @@ def shortened(reason: str) -> str:
 
 @dataclass(frozen=True)
 class Figure:
-    """A number of a run's summary, and how it is shown."""
+    """A number of a run's summary, and how it is shown; without a form it is not."""
 
     name: str
     group: str
     key: str
-    form: str
+    form: str = ""
 
     def of(self, summary: Mapping[str, Any]) -> float | None:
         """None where the run has none, or samples of another number than ratios are compared at."""
@@ -334,6 +334,8 @@ FIGURES = (
     Figure("bits/dim", "test", "bits_per_dim", ".3f"),
     Figure("Fréchet / floor", "test", "frechet_ratio", ".2f"),
     Figure("s", "seconds", "fit", ".1f"),
+    # for programs: the table has no room for them
+    *(Figure(key, "test", key) for key in ("macro_f1", "average_precision", "f1", "brier", "cost")),
 )
 
 

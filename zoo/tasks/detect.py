@@ -370,11 +370,16 @@ def _surprise(model: Model, x: Tensor) -> Tensor:
 # What is done with scores
 
 
-def held_out(splits: Splits) -> tuple[Split, Split]:
-    """Images that no parameter of model or score was fitted to, ``(calibration, test)``: validation and test split.
+def held_out(splits: Splits, normal: Sequence[str] = ()) -> tuple[Split, Split]:
+    """Examples that no parameter of model or score was fitted to, ``(calibration, test)``: validation and test split.
 
-    Where there are no validation images, one half of the test split, drawn from a fixed seed, takes their place.
+    Where there are no validation examples, one half of the test split, drawn from a fixed seed, takes their place.
+    ``normal`` are the classes, by name, of what is normal; all if left out: test examples of others are left out.
     """
+    if normal:
+        labels = torch.tensor([splits.spec.class_names.index(name) for name in normal])
+        kept = torch.isin(splits.test.labels, labels).nonzero()[:, 0]
+        splits = replace(splits, test=splits.test.take(kept))
     if len(splits.val):
         return splits.val, splits.test
     test, calibration = parted(splits.test, len(splits.test) // 2, torch.Generator().manual_seed(SEED))

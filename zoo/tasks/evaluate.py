@@ -308,12 +308,15 @@ def splits_for(
             options |= {"target": spec.target, "missing": spec.settings.get("missing", "").split("\n")}
     if "name" not in options:
         raise ConfigError("the checkpoint does not say what it was trained on: give data=…")
+    elsewhere = folder is not None and user_path(folder).resolve() != user_path(source.get("path") or ".").resolve()
     if folder is not None:
         options["path"] = folder
+    if elsewhere:  # the training's own test file is not what was asked about
+        options.pop("test_path", None)
     splits = load_splits(**options, root=root, whole=whole and other, like=spec)
     noun = kinds.find(spec.kind).NOUN
     if not other and splits.fingerprint != source.get("fingerprint", splits.fingerprint):
-        if folder is not None and user_path(folder).resolve() != user_path(source.get("path") or ".").resolve():
+        if elsewhere:
             seen = f"another folder or file than in the training, or changed since: {noun}s that it knows may be in it"
             splits = load_splits(**options, root=root, whole=whole, like=spec)
         else:

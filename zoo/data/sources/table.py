@@ -81,7 +81,7 @@ def load(
     return Loaded(
         train, test, classes, _fingerprint(train, test, columns, classes), columns=columns, unused=tuple(others),
         target=target, groups=belonging, settings={"missing": "\n".join(map(str, missing))},
-        notes=(f"left out{_sentence(others)}",) if others else (),
+        unused_why=f"left out{_sentence(others)}" if others else "",
     )  # fmt: skip
 
 
