@@ -180,12 +180,9 @@ def rows(model: Model, source: Mapping[str, Any], options: Mapping[str, Any], fi
         write_json(user_path(options["json"]), {"options": {**options, "missing": missing}, **metrics})
     for note in notes:
         console.print(terminal.printable(note), soft_wrap=True)
-    where = f"{terminal.printable(files[0])}, which the model may have been trained on" if files else "the test rows"
-    console.print(
-        f"{metrics['hidden']:,} known cells of {where} are hidden: RMSE of numbers, accuracy of categories, beside "
-        "those of the training mean and of the most frequent category",
-        soft_wrap=True,
-    )
+    where = f"of {terminal.printable(files[0])}: the model may know them" if files else "of the test rows"
+    console.print(f"{metrics['hidden']:,} known cells hidden, {where}", soft_wrap=True)
+    console.print("RMSE of numbers, beside the training mean's; accuracy of categories, the mode's")
     heads = ("hidden", "model", "mean or mode", f"in {metrics['level']:.0%} interval")
     table = Table("column", *(Column(head, justify="right") for head in heads))
     for row in describe(metrics):

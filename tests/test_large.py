@@ -345,13 +345,13 @@ def test_sigterm_ends_a_run_at_any_moment(moment, pictures, monkeypatch, capsys)
 
     goes_on, calls = getattr(*MOMENTS[moment]), []
 
-    def terminated(*arguments):
+    def terminated(*arguments, **options):
         if not calls:
             calls.append(moment)
             signal.raise_signal(signal.SIGTERM)
             time.sleep(0)  # where Python looks at signals
         assert moment in ("step", "validation"), "it went on"
-        return goes_on(*arguments)
+        return goes_on(*arguments, **options)
 
     monkeypatch.setattr(*MOMENTS[moment], terminated)
     before = signal.getsignal(signal.SIGTERM)

@@ -249,6 +249,9 @@ class GMM(Density):
         """
         mean, weights = self.mean[group], self.logits[group].log_softmax(0)
         which = group * self.num_components + torch.arange(self.num_components, device=mean.device)
+        whiten: Any = None  # both are named: a compiled step reads all that the function below might
+        condition: Any = None
+        constant = weights
         if gaps:
             condition = self.covariance.conditioning(which)
         else:
