@@ -13,7 +13,9 @@ from zoo.base import memory
 from zoo.data import frames, kinds
 from zoo.data.splits import load_splits
 from zoo.inspect.figures import generative_figures
+from zoo.registry import load_with_source
 from zoo.spec import Column, DataSpec
+from zoo.tasks.evaluate import evaluate, splits_for
 
 table = kinds.find("table")
 
@@ -302,3 +304,20 @@ def test_columns_of_samples_are_drawn_beside_those_of_the_data(tmp_path):
     assert real[1].get_width() == pytest.approx(share)
     assert made[1].get_width() == pytest.approx(share, abs=0.1)
     assert generative_figures(zoo.create("logistic_regression", splits.spec), splits.test) == {}
+
+
+def test_a_file_that_is_named_takes_the_place_of_the_training_s_test_file(tmp_path):
+    files = {}
+    for name, count in (("train", 60), ("test", 30), ("new", 24)):
+        flipped = name == "new"
+        lines = [f"{row % 3 + row / 100},{'yes' if (row % 3 == 2) != flipped else 'no'}" for row in range(count)]
+        files[name] = write(tmp_path / f"{name}.csv", "x,bought", *lines)
+    words = (f"data.path={files['train']}", f"data.test_path={files['test']}", "data.target=bought")
+    run = run_train(tmp_path / "runs", "data=table", *words, "model=naive_bayes", "trainer.accelerator=cpu")
+    model, source = load_with_source(run)
+    asked = [splits_for(model.spec, source, folder=folder, whole=True) for folder in (None, str(files["new"]))]
+    assert [len(splits.test) for splits in asked] == [30, 24]
+    accuracy = [evaluate(model, splits.test).metrics["accuracy"] for splits in asked]
+    assert accuracy[0] > 0.9
+    assert accuracy[1] < 0.1
+    assert "another folder or file" in asked[1].notes[-1]

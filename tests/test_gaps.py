@@ -419,3 +419,23 @@ def test_a_model_that_has_learnt_from_gaps_comes_back(name, options, made, tmp_p
     assert again.config == model.config
     assert torch.equal(zoo.classify(again, x.float()), zoo.classify(model, x.float()))
     assert torch.equal(zoo.encode(again, x.float()), zoo.encode(model, x.float())) if name == "gmm" else True
+
+
+def test_float32_tells_of_many_hidden_values_of_a_class_that_hardly_varies():
+    """Precisions of a thousand, fourteen of them at a time: their product is beyond what float32 holds."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(400, 1, 1, 20, generator=generator)
+    labels = torch.arange(400) % 2
+    x[labels == 1] = 0.01 * x[labels == 1] + 1
+    x[:20, ..., :14] = torch.nan
+    spec = zoo.DataSpec((1, 1, 20), 2, kind="table", values="real", missing=True)
+    models = []
+    for dtype in (torch.float32, torch.float64):
+        model = zoo.create("gmm", spec, num_components=1).to(dtype)
+        model.initialize([(x.to(dtype), labels)], torch.Generator().manual_seed(0))
+        for _ in range(5):
+            model.maximize(model.statistics(x.to(dtype), labels))
+        models.append(model.eval())
+    likelihood = [zoo.log_prob(model, x) for model in models]
+    assert likelihood[0].isfinite().all()
+    torch.testing.assert_close(*(values.double() for values in likelihood), rtol=1e-3, atol=1e-2)
