@@ -421,14 +421,14 @@ def test_command_released(tmp_path, capsys):
 
 def test_command_errors(run, tmp_path, capsys):
     assert "needs the folder" in refused(capsys, f"ckpt={run}", "against=image_folder")
-    assert "name either pictures or against=" in refused(capsys, f"ckpt={run}")
+    assert "name either files, or against=" in refused(capsys, f"ckpt={run}")
     assert "does not exist" in refused(capsys, f"ckpt={run}", "nowhere.png")
     assert "alarm=2.0: must be in (0, 1)" in refused(capsys, f"ckpt={run}", "nowhere.png", "alarm=2.0")
     assert "did you mean 'alarm'" in refused(capsys, f"ckpt={run}", "alarn=0.1")
     pictures = (f"ckpt={run}", "against=image_folder", f"path={ROOT / 'results'}")
     assert "no score 'beauty'" in refused(capsys, *pictures, "score=beauty")
     assert "background=…" in refused(capsys, *pictures, "score=likelihood_ratio")
-    assert "alarm=0.1 is for pictures that are named" in refused(capsys, *pictures, "alarm=0.1")
+    assert "alarm=0.1 is for files that are named" in refused(capsys, *pictures, "alarm=0.1")
     assert "images=5 is for against=" in refused(capsys, f"ckpt={run}", "nowhere.png", "images=5")
     assert "invert=never is for pictures" in refused(capsys, f"ckpt={run}", "against=mnist", "invert=never")
     assert "is what the model was trained on" in refused(capsys, f"ckpt={run}", "against=digits")
@@ -527,7 +527,7 @@ def test_command_tells_unusual_rows(fraud_models, payments, tmp_path, capsys):
     flagged = np.array([row["anomaly"] for row in rows])
     assert flagged[frauds].mean() > 0.6
     assert flagged[~frauds].mean() < 0.08
-    assert "log_prob above" in said
+    assert "−log p(x) above" in said
     assert "validation rows" in said
     for words, reason in (
         (("anomaly=2",), "anomaly=2 is none of the classes"),

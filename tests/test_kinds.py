@@ -339,7 +339,7 @@ def test_commands_for_tables(trained, tmp_path):
         (("scripts/predict.py", str(tmp_path / "rows.csv"), "invert=auto"), "no setting 'invert'"),
         (("scripts/impute.py",), "logistic_regression cannot impute"),
         (("scripts/evaluate.py", "data=digits"), "the data is of the kind image"),
-        (("scripts/detect.py", "against=digits"), "the data is of the kind image"),
+        (("scripts/detect.py", "against=digits"), "for the kind image"),
     ):
         result = command(words[0], f"ckpt={trained}", *words[1:])
         assert result.returncode == 2
