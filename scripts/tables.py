@@ -51,12 +51,14 @@ def main() -> None:
     peers = chosen(options["peers"], list(_tables.PEERS), "peer")
     if not models and not peers:
         raise ConfigError("there is nothing to compare: models=none and peers=none")
+    try:
+        words = shlex.split(options["words"])
+    except ValueError as error:
+        raise ConfigError(f"words={options['words']}: {error}") from error
     results = []
     for name in data:
         folds = options["folds"] or _tables.FOLDS.get(name, 10)
-        results += _tables.compare(
-            name, models, peers, shlex.split(options["words"]), folds, lambda word: print(word, file=sys.stderr)
-        )
+        results += _tables.compare(name, models, peers, words, folds, lambda word: print(word, file=sys.stderr))
     if options["json"]:
         rows = [vars(result) for result in results]
         write_json(

@@ -497,7 +497,7 @@ def test_a_dead_component_comes_back():
     ("options", "message"),
     [
         ({"covariance": "round"}, "covariance is one of"),
-        ({"pca": 7}, "the 6 pixels"),
+        ({"pca": 7}, "the 6 numbers"),
         ({"num_components": 0}, "at least 1"),
         ({"init": "k-mean"}, "init one of"),
     ],

@@ -36,7 +36,7 @@ def in_fold(labels: Tensor, groups: Tensor | None, folds: int, fold: int, seed: 
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # slow to import
 
     least = min(count for count in labels.bincount().tolist() if count)
-    available = least if groups is None else len(groups.unique())
+    available = least if groups is None else min(len(groups.unique()), int(labels.bincount().max()))
     if available < folds:
         what = "examples of a class" if groups is None else "groups of examples"
         raise DataError(f"data.folds={folds} needs as many {what}, and there are {available}")
@@ -49,5 +49,6 @@ def in_fold(labels: Tensor, groups: Tensor | None, folds: int, fold: int, seed: 
 def of_groups(labels: Tensor, groups: Tensor, count: int, seed: int) -> Tensor:
     """Sorted indices of about ``count`` examples, stratified, of whole groups: one of as many parts as that needs, and
     of at most as many as there are groups; none where there is one group alone."""
-    folds = min(max(round(len(labels) / max(count, 1)), 2), len(groups.unique()))
+    most = min(len(groups.unique()), int(labels.bincount().max()))
+    folds = min(max(round(len(labels) / max(count, 1)), 2), most)
     return in_fold(labels, groups, folds, 0, seed) if count and folds > 1 else torch.zeros(0, dtype=torch.long)

@@ -33,6 +33,7 @@ PARQUET_BYTES = 60  # that a value of a Parquet file takes
 OTHERS = {";": "semicolons", "\t": "tabs", "|": "bars"}  # what separates cells in files that are not read
 DATE = re.compile(r"\s*(\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.]\d{2,4})([T ]\d\d?:\d\d.*)?\s*")
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
+LARGEST = 1e150  # number whose square can be told
 LONGEST = 40  # characters of a cell that an error shows
 SHOWN = 3  # columns that an error names
 
@@ -227,16 +228,21 @@ def not_a_number(wrong: pd.Series, name: str, where: str, of: int | None = None)
 def in_order(texts: Collection[str]) -> tuple[str, ...]:
     """Names of categories, or of classes, by number where all are numbers, else by letter."""
     try:
-        return tuple(sorted(texts, key=float))
+        numbers = all(np.isfinite(float(text)) for text in texts)  # "nan" has no place among numbers
     except ValueError:
-        return tuple(sorted(texts))
+        numbers = False
+    return tuple(sorted(texts, key=float if numbers else None))
 
 
 def text_of(cell: Any) -> str:
     """A cell as the name of a category: one name, whether a file has 1, 1.0 or 01, true or True."""
     if isinstance(cell, (bool, np.bool_)):
         return str(bool(cell))
+    if isinstance(cell, (int, np.integer)):
+        return str(int(cell))
     text = str(cell).strip()
+    if "_" in text:  # which Python reads in numbers, and nobody else
+        return text
     if text.lower() in ("true", "false"):
         return text.capitalize()
     try:
@@ -252,6 +258,7 @@ def raw(frame: pd.DataFrame, columns: Sequence[Column], where: str) -> np.ndarra
 
     Raises ``DataError`` for an absent column, or a cell of a column of numbers that is none.
     """
+    _check_names([str(name) for name in frame.columns], Path(where))
     absent = [column.name for column in columns if column.name not in frame.columns]
     if absent:
         raise DataError(f"{where} has no column {_names(absent)}, which the model knows")
@@ -278,7 +285,7 @@ def _numbers(cells: pd.Series, name: str, where: str) -> np.ndarray:
     wrong = cells[np.isnan(numbers) & cells.notna().to_numpy()]
     if len(wrong):
         raise not_a_number(wrong, name, where)
-    infinite = cells.index[np.isinf(numbers)]
+    infinite = cells.index[np.abs(numbers) > LARGEST]
     if len(infinite):
-        raise DataError(f"{where}, line {infinite[0]}: the number in column {name!r} is infinite")
+        raise DataError(f"{where}, line {infinite[0]}: the number in column {name!r} is infinite, or as good as that")
     return numbers

@@ -371,7 +371,10 @@ def _set_apart(labels: Tensor, apart: Tensor | None, groups: Tensor | None) -> T
         return apart.nonzero()[:, 0]
     count = max(round(TEST_SHARE * len(labels)), 1)
     if groups is not None:
-        return of_groups(labels, groups, count, TEST_SEED)
+        held = of_groups(labels, groups, count, TEST_SEED)
+        if not len(held):
+            raise DataError("all examples are of one group: none can be set apart to test on")
+        return held
     return stratified(labels, count, torch.Generator().manual_seed(TEST_SEED))[1]
 
 

@@ -19,7 +19,7 @@ from zoo.base.generative import Latent
 from zoo.data import kinds
 from zoo.data.datamodule import ImageDataModule
 from zoo.data.splits import Split
-from zoo.errors import CheckpointError, ConfigError, Stopped, ZooError
+from zoo.errors import CheckpointError, ConfigError, DataError, Stopped, ZooError
 from zoo.files import user_path, write_bytes, write_json, write_yaml
 from zoo.inspect.latents import LatentPictures
 from zoo.inspect.progress import Progress
@@ -76,6 +76,8 @@ def _train(
     dry = bool(settings["trainer"]["fast_dev_run"])
     ckpt, state, note = newest(run) if resume else (None, None, "")
     learner, data, trainer = build(settings, run, console, stop=stop, more=more)
+    if state is not None:
+        _check_columns(state, data)
     kept = _kept(trainer)
     trained = state if state is not None and _is_trained(state, run, settings, trainer, data) else None
     before = (run / "config.yaml").read_bytes() if resume else b""
@@ -262,6 +264,13 @@ def _explained(error: Exception, ckpt: Path | None, trainer: L.Trainer) -> Excep
             f"{ckpt} cannot be gone on from: what it holds of the training does not fit it ({reason})"
         )
     return error
+
+
+def _check_columns(state: Mapping[str, Any], data: ImageDataModule) -> None:
+    """Raise ``DataError`` where a model has begun on rows that were standardised otherwise than they are now."""
+    told = state.get("hyper_parameters", {}).get("model", {}).get("spec", {}).get("columns", [])
+    if told != data.spec.to_dict().get("columns", []):
+        raise DataError("the run began on columns that were standardised otherwise: it cannot go on, only be asked")
 
 
 def _kept(trainer: L.Trainer) -> Checkpoints:

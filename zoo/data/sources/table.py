@@ -62,6 +62,7 @@ def load(
         raise ConfigError("data=table needs a file and its column of classes: data.path=… data.target=…")
     frame, where = _frame(path, missing), str(user_path(str(path)))
     target, drop, categories = str(target), list(map(str, drop)), list(map(str, categories))
+    groups = groups or None
     for option, names in (
         ("target", [target]), ("drop", drop), ("categories", categories), ("groups", [str(groups)] * bool(groups)),
     ):  # fmt: skip
