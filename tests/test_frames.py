@@ -160,6 +160,20 @@ def test_parquet_has_what_csv_has(tmp_path):
     np.testing.assert_array_equal(rows[0], [[1, 1.5, 1, 1], [np.nan] * 4, [3, 2, 0, 0]])
 
 
+def test_words_for_missing_cells_are_heeded_in_every_form(tmp_path):
+    frame = pd.DataFrame({"x": [1.0, -999.0, 3.0], "kind": ["a", "?", " "]})
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    for suffix in ("parquet", "csv"):
+        found = frames.read_frame(tmp_path / f"a.{suffix}", ["-999", "?"])
+        assert found["x"].isna().tolist() == [False, True, False]
+        assert found["kind"].isna().tolist()[:2] == [False, True]
+    columns = (Column("x", scale=2.0), Column("kind", ("a", "b")))
+    settings = {"missing": "-999\n?"}
+    spec = DataSpec((1, 1, 3), 2, columns=columns, kind="table", values="mixed", settings=settings)
+    assert table.convert(frame, spec).isnan().flatten(1).tolist() == [[False] * 3, [True] * 3, [False, True, True]]
+
+
 def test_parquet_that_is_no_table_or_far_too_much(tmp_path, monkeypatch):
     pd.DataFrame({"x": [[1, 2], [3]]}).to_parquet(tmp_path / "lists.parquet")
     with pytest.raises(zoo.DataError, match="column 'x' holds lists"):

@@ -52,7 +52,7 @@ def read_frame(path: Path, missing: Sequence[str] = ()) -> pd.DataFrame:
         if path.exists():
             plain.check_file(path, DataError)
         if path.suffix.lower() == ".parquet":
-            frame = _parquet(path)
+            frame = masked(_parquet(path), missing)
         else:
             lines = _check(path)
             frame = pd.read_csv(
@@ -69,6 +69,22 @@ def read_frame(path: Path, missing: Sequence[str] = ()) -> pd.DataFrame:
     if not len(frame):
         raise DataError(f"{path} holds no row but the names of columns")
     return frame
+
+
+def masked(frame: pd.DataFrame, missing: Sequence[str]) -> pd.DataFrame:
+    """A frame without the cells that are missing by a word for it, or hold nothing but blanks, as a CSV file has them."""
+    words = {"", *missing}
+    numbers = [float(word) for word in missing if re.fullmatch(r"[+-]?\d+(\.\d*)?", word)]
+    found = {}
+    for name in frame.columns:
+        cells = frame[name]
+        if _is_numeric(cells):
+            found[name] = cells.mask(cells.isin(numbers)) if numbers else cells
+        else:
+            found[name] = cells.mask(
+                cells.map(lambda cell: isinstance(cell, str) and cell.strip() in words).astype(bool)
+            )
+    return pd.DataFrame(found, index=frame.index)
 
 
 def _parquet(path: Path) -> pd.DataFrame:

@@ -159,7 +159,10 @@ def convert(values: Any, spec: DataSpec) -> Tensor:
     Raises ``DataError`` for an array of numbers that look as they would in a file.
     """
     if isinstance(values, pd.DataFrame):
-        return _from_frame(values, spec, "the data frame")
+        if not values.columns.is_unique:
+            raise DataError("the data frame has more than one column of a name")
+        words = kinds.complete(SETTINGS, spec.settings)["missing"].split("\n")
+        return _from_frame(frames.masked(values, words), spec, "the data frame")
     x = kinds.tensor(values, spec)
     x = x if x.is_floating_point() else x.float()
     _check_standardised(x, spec)
