@@ -72,7 +72,7 @@ def read_frame(path: Path, missing: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def masked(frame: pd.DataFrame, missing: Sequence[str]) -> pd.DataFrame:
-    """A frame without the cells that are missing by a word for it, or hold nothing but blanks, as a CSV file has them."""
+    """A frame without the cells that are missing by a word for it, or hold blanks alone, as a CSV file has them."""
     words = {"", *missing}
     numbers = [float(word) for word in missing if re.fullmatch(r"[+-]?\d+(\.\d*)?", word)]
     found = {}
