@@ -45,7 +45,7 @@ def main() -> None:
     from zoo import capability, registry
     from zoo.data import kinds
     from zoo.files import json_text, user_path, write_text
-    from zoo.tasks.predict import predict
+    from zoo.tasks.predict import answers, predict
     from zoo.terminal import console, printable
 
     def put(key: str, text: str) -> None:
@@ -62,19 +62,21 @@ def main() -> None:
     settings = {"invert": options["invert"]} if options["invert"] else {}
     paths = kinds.find(model.spec.kind).find_files(files)
     print(kinds.left_out(files, paths), end="", file=sys.stderr)
-    answers = predict(model, paths, **settings)
     number, card = options["row"] - 1, {}
     if options["explain"]:
         from zoo.tasks.score_card import describe, score_card
 
-        names, rows = kinds.find(model.spec.kind).read(paths, model.spec)
-        if number >= len(rows):
-            raise ConfigError(f"row={options['row']}: there are {len(rows):,} rows")
-        card = score_card(model, rows[number : number + 1])
+        names, examples = kinds.find(model.spec.kind).read(paths, model.spec, **settings)
+        if number >= len(names):
+            raise ConfigError(f"row={options['row']}: there are {len(names):,} rows")
+        card = score_card(model, examples[number : number + 1])
+        answered = answers(model, names, examples)
+    else:
+        answered = predict(model, paths, **settings)
     if options["csv"]:
-        put("csv", answers.csv_text())
+        put("csv", answered.csv_text())
     if options["json"]:
-        ranked = answers.ranked(options["top"])
+        ranked = answered.ranked(options["top"])
         if card:
             ranked[number]["explanation"] = card
         put("json", json_text(ranked))
@@ -89,14 +91,14 @@ def main() -> None:
         return
     is_table = model.spec.kind == "table"  # whose rows explain=true row=… counts alike
     table = Table(*(["row"] if is_table else []), "example", "class", *(["then"] if options["top"] > 1 else []))
-    shown = answers.ranked(options["top"], SHOWN if is_table else None)
+    shown = answered.ranked(options["top"], SHOWN if is_table else None)
     for place, answer in enumerate(shown, 1):
         words = [f"{printable(entry['name'])} {entry['probability']:.1%}" for entry in answer["classes"]]
         then = [", ".join(words[1:])] if options["top"] > 1 else []
         table.add_row(*([str(place)] if is_table else []), printable(answer["file"]), words[0], *then)
     console().print(table)
-    if len(shown) < len(answers.names):
-        console().print(f"… of {len(answers.names):,} rows; csv=… writes them all")
+    if len(shown) < len(answered.names):
+        console().print(f"… of {len(answered.names):,} rows; csv=… writes them all")
 
 
 if __name__ == "__main__":

@@ -25,44 +25,64 @@ def whole(observed: Tensor, spec: DataSpec) -> Tensor:
     return seen
 
 
-class Categories(nn.Module):
+class Columns(nn.Module):
+    """Which entries of rows ``(…, W)`` are numbers, N of them, and which those of columns of categories, E of them."""
+
+    numbers: Tensor
+    entries: Tensor
+    order: Tensor
+
+    def __init__(self, spec: DataSpec) -> None:
+        super().__init__()
+        self.widths = [places.stop - places.start for places in spec.categories]
+        entries = [entry for places in spec.categories for entry in range(places.start, places.stop)]
+        for name, values in (("numbers", spec.numbers), ("entries", entries)):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.long), persistent=False)
+        self.register_buffer("order", torch.cat([self.numbers, self.entries]).argsort(), persistent=False)
+
+    def parts(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The numbers ``(…, N)`` and the entries of categories ``(…, E)`` of rows, or of what is seen."""
+        return values[..., self.numbers], values[..., self.entries]
+
+    def joined(self, numbers: Tensor, categories: Tensor) -> Tensor:
+        """Rows of their :meth:`parts`."""
+        return torch.cat([numbers, categories], -1)[..., self.order]
+
+    def normalised(self, logits: Tensor) -> Tensor:
+        """log p of each category, of logits ``(…, E)``, in nats."""
+        return torch.cat([logits[..., :0], *(F.log_softmax(part, -1) for part in self._columns(logits))], -1)
+
+    def drawn(self, log_p: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Categories ``(…, E)`` of that probability, one entry of 1 among zeros a column."""
+        drawn = [log_p[..., :0]]
+        for part in self._columns(log_p.exp()):
+            flat = part.flatten(0, -2)
+            chosen = torch.multinomial(flat, 1, generator=generator)[:, 0] if len(flat) else flat[:, 0].long()
+            drawn.append(F.one_hot(chosen, part.shape[-1]).to(part.dtype).view_as(part))
+        return torch.cat(drawn, -1)
+
+    def _columns(self, values: Tensor) -> tuple[Tensor, ...]:
+        return values.split(self.widths, -1) if self.widths else ()
+
+
+class Categories(Columns):
     """The distributions of all columns of categories of a table, for each of some components.
 
     Args:
-        spec: the data, of ``"mixed"`` values: N numbers an example and E entries of its C columns of categories.
+        spec: the data, of ``"mixed"`` values.
         *components: how many there are, of one or more dimensions ``...``.
 
     Attributes:
         logits: log p up to a constant a column, ``(..., E)``.
     """
 
-    numbers: Tensor
-    entries: Tensor
-
     def __init__(self, spec: DataSpec, *components: int) -> None:
-        super().__init__()
-        self.widths = [places.stop - places.start for places in spec.categories]
-        entries = [entry for places in spec.categories for entry in range(places.start, places.stop)]
-        for name, values in (("numbers", spec.numbers), ("entries", entries)):
-            self.register_buffer(name, torch.tensor(values, dtype=torch.long), persistent=False)
-        self.logits = nn.Parameter(torch.zeros(*components, len(entries)))
-
-    # Examples
-
-    def parts(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """The numbers ``(B, N)`` and the entries of categories ``(B, E)`` of flat examples, or of what is seen."""
-        return values[:, self.numbers], values[:, self.entries]
-
-    def joined(self, numbers: Tensor, categories: Tensor) -> Tensor:
-        """Flat examples of their :meth:`parts`."""
-        whole = numbers.new_empty(len(numbers), len(self.numbers) + len(self.entries))
-        return whole.index_copy(1, self.numbers, numbers).index_copy(1, self.entries, categories)
-
-    # Distributions
+        super().__init__(spec)
+        self.logits = nn.Parameter(torch.zeros(*components, len(self.entries)))
 
     def log_p(self) -> Tensor:
         """log p of each category, ``(..., E)``, in nats."""
-        return torch.cat([F.log_softmax(part, -1) for part in self.logits.split(self.widths, -1)], -1)
+        return self.normalised(self.logits)
 
     def log_prob(self, categories: Tensor, log_p: Tensor | None = None) -> Tensor:
         """log p of what is seen of ``categories`` ``(B, E)``, 0 where a column is hidden: ``(B, ...)``, by all
@@ -76,9 +96,4 @@ class Categories(nn.Module):
 
     def draw(self, of: Tensor, generator: torch.Generator | None) -> Tensor:
         """Categories ``(n, E)`` of the components ``of`` ``(n,)``, counted through all dimensions."""
-        probabilities = self.log_p().exp().flatten(0, -2)[of]
-        drawn = []
-        for part in probabilities.split(self.widths, 1):
-            chosen = torch.multinomial(part, 1, generator=generator)[:, 0] if len(of) else of
-            drawn.append(F.one_hot(chosen, part.shape[1]).to(part.dtype))
-        return torch.cat(drawn, 1)
+        return self.drawn(self.log_p().flatten(0, -2)[of], generator)

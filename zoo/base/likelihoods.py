@@ -14,9 +14,10 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import ContinuousBernoulli, Normal
 
+from zoo.base.categories import Columns
 from zoo.base.noise import streams, uniform
 from zoo.spec import DataSpec
 
@@ -79,7 +80,7 @@ def mean_of(likelihood: str, parameters: Tensor) -> Tensor:
     return location_and_scale(parameters)[0]
 
 
-class Mixed(nn.Module):
+class Mixed(Columns):
     """Rows of numbers and categories, which are independent of each other given a decoder's output: a number is normal,
     with a location and a scale of its own; a column of categories is categorical.
 
@@ -96,31 +97,24 @@ class Mixed(nn.Module):
             of a category; then of the N numbers what their scales are made of.
     """
 
-    numbers: Tensor
-    entries: Tensor
-    order: Tensor
     mean: Tensor
     std: Tensor
 
     def __init__(self, spec: DataSpec) -> None:
-        super().__init__()
-        channels, height, width = spec.shape
-        self.width, self.widths = width, [places.stop - places.start for places in spec.categories]
-        self.shape = (channels, height, width + len(spec.numbers))
-        entries = [entry for places in spec.categories for entry in range(places.start, places.stop)]
-        buffers = {"numbers": torch.tensor(spec.numbers).long(), "entries": torch.tensor(entries).long()}
-        buffers["order"] = torch.cat([*buffers.values()]).argsort()
+        super().__init__(spec)
+        channels, height, self.width = spec.shape
+        self.shape = (channels, height, self.width + len(spec.numbers))
         for name, values in (("mean", spec.mean), ("std", spec.std)):
-            buffers[name] = torch.tensor(values).view(spec.statistics_shape).expand(spec.shape)
-        for name, tensor in buffers.items():
-            self.register_buffer(name, tensor, persistent=False)
+            values_of_all = torch.tensor(values).view(spec.statistics_shape).expand(spec.shape)
+            self.register_buffer(name, values_of_all, persistent=False)
 
     @property
     def start(self) -> Tensor:
         """The output that is the training rows' own location, scale and frequencies, of shape :attr:`shape`."""
-        locations = torch.zeros_like(self.mean[..., self.numbers])
-        frequencies = self.mean[..., self.entries].clamp_min(RAREST).log()
-        return torch.cat([self._joined(locations, frequencies), locations + math.log(math.expm1(1 - NARROWEST))], -1)
+        means, frequencies = self.parts(self.mean)
+        locations = torch.zeros_like(means)
+        rows = self.joined(locations, frequencies.clamp_min(RAREST).log())
+        return torch.cat([rows, locations + math.log(math.expm1(1 - NARROWEST))], -1)
 
     def standardise(self, x: Tensor) -> Tensor:
         """Examples ``(…, C, H, W)`` as an encoder sees them: the mean is 0, and so is what is missing once it has been
@@ -130,38 +124,24 @@ class Mixed(nn.Module):
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
         """In nats, ``(…, C, H, W)``, by entry: a number's density; of a category, 0 but for the entry that is 1."""
         normal, log_p = self._parts(parameters)
-        return self._joined(normal.log_prob(x[..., self.numbers]), x[..., self.entries] * log_p)
+        numbers, categories = self.parts(x)
+        return self.joined(normal.log_prob(numbers), categories * log_p)
 
     def expected(self, parameters: Tensor) -> Tensor:
         """Means of numbers and probabilities of categories, ``(…, C, H, W)``."""
         normal, log_p = self._parts(parameters)
-        return self._joined(normal.loc, log_p.exp())
+        return self.joined(normal.loc, log_p.exp())
 
     def draw(self, parameters: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Rows as the data has them, ``(…, C, H, W)``: a category is one entry of 1 among zeros."""
+        """Rows as the data has them, ``(…, C, H, W)``."""
         normal, log_p = self._parts(parameters)
         noise = torch.randn(normal.loc.shape, generator=generator, device=normal.loc.device, dtype=normal.loc.dtype)
-        drawn = [log_p[..., :0]]
-        for part in log_p.exp().split(self.widths, -1) if self.widths else ():
-            flat = part.flatten(0, -2)
-            chosen = torch.multinomial(flat, 1, generator=generator)[:, 0] if len(flat) else flat[:, 0].long()
-            drawn.append(F.one_hot(chosen, part.shape[-1]).to(part.dtype).view_as(part))
-        return self._joined(normal.loc + normal.scale * noise, torch.cat(drawn, -1))
-
-    def whole(self, observed: Tensor) -> Tensor:
-        """What is seen, bool ``(…, W)``, where a column of which an entry is hidden is hidden as a whole."""
-        blocks = observed[..., self.entries].split(self.widths, -1) if self.widths else ()
-        columns = [block.all(-1, keepdim=True).expand_as(block) for block in blocks]
-        return self._joined(observed[..., self.numbers], torch.cat([observed[..., :0], *columns], -1))
+        return self.joined(normal.loc + normal.scale * noise, self.drawn(log_p, generator))
 
     def _parts(self, parameters: Tensor) -> tuple[Normal, Tensor]:
         """The distributions of the numbers, ``(…, N)``, and log p of the entries of categories."""
-        values, scales = parameters.split([self.width, len(self.numbers)], -1)
+        rows, scales = parameters.split([self.width, len(self.numbers)], -1)
+        locations, logits = self.parts(rows)
         mean, std = self.mean[..., self.numbers], self.std[..., self.numbers]
         scale = std * (NARROWEST + F.softplus(scales))
-        blocks = values[..., self.entries].split(self.widths, -1) if self.widths else ()
-        log_p = torch.cat([values[..., :0], *(block.log_softmax(-1) for block in blocks)], -1)
-        return Normal(mean + std * values[..., self.numbers], scale, validate_args=False), log_p
-
-    def _joined(self, numbers: Tensor, entries: Tensor) -> Tensor:
-        return torch.cat([numbers, entries], -1)[..., self.order]
+        return Normal(mean + std * locations, scale, validate_args=False), self.normalised(logits)

@@ -96,7 +96,7 @@ def _parquet(path: Path) -> pd.DataFrame:
     with parquet.ParquetFile(path) as file:
         schema, rows = file.schema_arrow, file.metadata.num_rows
         nested = [field.name for field in schema if field.type.num_fields]
-        _check_names(schema.names, path)
+        check_names(schema.names, path)
         _require_memory(rows * len(schema.names) * PARQUET_BYTES, path)
         if nested:
             raise DataError(f"{path}: column {nested[0]!r} holds lists, where each cell is to be one value")
@@ -129,7 +129,7 @@ def _check(path: Path) -> list[int]:
                     f'pandas.read_csv(…, sep="{sign if sign != chr(9) else chr(92) + "t"}").to_csv(…, index=False) '
                     "makes such a file"
                 )
-        _check_names(names, path)
+        check_names(names, path)
         for row in reader:
             if not row:
                 continue
@@ -146,14 +146,15 @@ def _names(names: Sequence[str]) -> str:
     return some([repr(name) for name in names], SHOWN)
 
 
-def _check_names(names: Sequence[str], path: Path) -> None:
+def check_names(names: Sequence[str], where: object) -> None:
+    """Raise ``DataError`` for names of columns that stand for two, or for none, or are too many."""
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        raise DataError(f"{path} has more than one column {_names(twice)}")
+        raise DataError(f"{where} has more than one column {_names(twice)}")
     if len(names) > MOST_COLUMNS:
-        raise DataError(f"{path} has {len(names):,} columns, where at most {MOST_COLUMNS:,} are read")
+        raise DataError(f"{where} has {len(names):,} columns, where at most {MOST_COLUMNS:,} are read")
     if "" in names:
-        raise DataError(f"{path}: column {names.index('') + 1} has no name")
+        raise DataError(f"{where}: column {names.index('') + 1} has no name")
 
 
 # Columns
@@ -274,7 +275,6 @@ def raw(frame: pd.DataFrame, columns: Sequence[Column], where: str) -> np.ndarra
 
     Raises ``DataError`` for an absent column, or a cell of a column of numbers that is none.
     """
-    _check_names([str(name) for name in frame.columns], Path(where))
     absent = [column.name for column in columns if column.name not in frame.columns]
     if absent:
         raise DataError(f"{where} has no column {_names(absent)}, which the model knows")

@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import torch
+from torch import Tensor
 
 from zoo.data import frames, published
 from zoo.errors import DataError
+from zoo.spec import Column
 
 MISSING = "?"  # how the files of this archive write a missing cell
 LARGEST = 1 << 26  # bytes of a member, unpacked
@@ -47,7 +52,7 @@ def load(
     sha256: str = "",
 ) -> pd.DataFrame:
     """The rows of a published table: from its files, or else from the archive that is published, which is downloaded
-    where it is not there.
+    where it is not there. They are read and checked once a process: do not write to them.
 
     Args:
         root: looked in, after ``root/folder``.
@@ -65,37 +70,73 @@ def load(
         DataError: the files are damaged, or missing and cannot be downloaded.
     """
 
-    def checked(contents: dict[str, bytes], where: object) -> pd.DataFrame:
-        try:
-            frame = read(contents)
-        except (ValueError, UnicodeDecodeError, IndexError) as error:
-            raise DataError(f"{where} is damaged: {str(error).splitlines()[0]}\n{published.REMEDY}") from error
-        if digest(frame.astype(object).fillna(MISSING).itertuples(index=False)) != rows:
-            raise DataError(f"{where} does not hold the rows of {title} as published\n{published.REMEDY}")
-        return frame
-
-    def unpacked(content: bytes, where: object) -> pd.DataFrame:
-        if sha256 and hashlib.sha256(content).hexdigest() != sha256:
-            raise DataError(f"{where} is not the archive of {title} as published\n{published.REMEDY}")
-        try:
-            contents = {name: member(content, name) for name in packed or files}
-        except ValueError as error:
-            raise DataError(f"{where} is damaged: {error}\n{published.REMEDY}") from error
-        return checked(contents, where)
+    table = Table(tuple(files), tuple(packed or files), read, rows, title, sha256)
 
     def is_right(content: bytes) -> bool:
         try:
-            return len(unpacked(content, url)) > 0
+            return len(table.unpacked(content, url)) > 0
         except DataError:
             return False
 
     for place in (root / folder, root):
-        paths = [published.first_file(place / name) for name in files]
-        if all(paths):
-            return checked({name: _bytes(path) for name, path in zip(files, paths, strict=True) if path}, place)
+        paths = [path for name in files if (path := published.first_file(place / name))]
+        if len(paths) == len(files):
+            return published.read_once(_of_files, paths, table)
     path = published.first_file(root / folder / archive, root / archive)
     path = path or published.fetch([url], root / folder / archive, is_right)
-    return unpacked(_bytes(path), path)
+    return published.read_once(_of_archive, [path], table)
+
+
+@dataclass(frozen=True)
+class Table:
+    """How a published table is read, and what it is known by; see :func:`load`."""
+
+    files: tuple[str, ...]
+    packed: tuple[str, ...]
+    read: Callable[[dict[str, bytes]], pd.DataFrame]
+    rows: str
+    title: str
+    sha256: str
+
+    def checked(self, contents: dict[str, bytes], where: object) -> pd.DataFrame:
+        """The rows of files' contents by name. Raises ``DataError`` for others than were published."""
+        try:
+            frame = self.read(contents)
+        except (ValueError, UnicodeDecodeError, IndexError) as error:
+            raise DataError(f"{where} is damaged: {str(error).splitlines()[0]}\n{published.REMEDY}") from error
+        if digest(frame.astype(object).fillna(MISSING).itertuples(index=False)) != self.rows:
+            raise DataError(f"{where} does not hold the rows of {self.title} as published\n{published.REMEDY}")
+        return frame
+
+    def unpacked(self, archive: bytes, where: object) -> pd.DataFrame:
+        """As :meth:`checked`, of an archive's content."""
+        if self.sha256 and hashlib.sha256(archive).hexdigest() != self.sha256:
+            raise DataError(f"{where} is not the archive of {self.title} as published\n{published.REMEDY}")
+        try:
+            contents = {name: member(archive, name) for name in self.packed}
+        except ValueError as error:
+            raise DataError(f"{where} is damaged: {error}\n{published.REMEDY}") from error
+        return self.checked(contents, where)
+
+
+def _of_files(paths: Sequence[Path], table: Table) -> pd.DataFrame:
+    contents = {name: _bytes(path) for name, path in zip(table.files, paths, strict=True)}
+    return table.checked(contents, paths[0].parent)
+
+
+def _of_archive(paths: Sequence[Path], table: Table) -> pd.DataFrame:
+    return table.unpacked(_bytes(paths[0]), paths[0])
+
+
+def coded(frame: pd.DataFrame, codes: Mapping[str, Mapping[Any, str]], where: str) -> tuple[tuple[Column, ...], Tensor]:
+    """Columns, and rows ``(N, 1, 1, C)`` as a source hands them over, of a frame that has the columns of ``codes`` in
+    their order: of each its name, and what its codes mean, nothing for numbers."""
+    columns = tuple(Column(name, tuple(meanings.values())) for name, meanings in codes.items())
+    cells = {
+        name: frame[column].map(meanings) if meanings else frame[column]
+        for column, (name, meanings) in zip(frame.columns, codes.items(), strict=True)
+    }
+    return columns, torch.from_numpy(frames.raw(pd.DataFrame(cells), columns, where))[:, None, None]
 
 
 def _bytes(path: Path) -> bytes:

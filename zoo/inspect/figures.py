@@ -369,12 +369,12 @@ def columns_figure(model: Model, split: Split, seed: int = 0) -> Figure:
             _draw_categories(axes, cells)
         elif len(cells[0]):
             bins = np.histogram_bin_edges(cells[0], 20, tuple(np.percentile(cells[0], (1, 99))))
-            axes.hist(cells[0], bins, density=True, color="#9ecae9")
-            axes.hist(cells[1], bins, density=True, histtype="step", color="#f58518", linewidth=1.5)
+            axes.hist(cells[0], bins, density=True, color=LIGHT)
+            axes.hist(cells[1], bins, density=True, histtype="step", color=ORANGE, linewidth=1.5)
             axes.set_yticks([])
     from matplotlib.patches import Patch
 
-    handles = [Patch(color="#9ecae9", label="test rows"), Patch(fill=False, edgecolor="#f58518", label="samples")]
+    handles = [Patch(color=LIGHT, label="test rows"), Patch(fill=False, edgecolor=ORANGE, label="samples")]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
     return figure
 
@@ -385,8 +385,8 @@ def _draw_categories(axes: Any, cells: list[Any]) -> None:
     shown = list(shares[0].index[:MOST_CATEGORIES])[::-1]
     places = np.arange(len(shown))
     real, made = ([side.get(category, 0.0) for category in shown] for side in shares)
-    axes.barh(places, real, 0.8, color="#9ecae9")
-    axes.barh(places, made, 0.8, fill=False, edgecolor="#f58518", linewidth=1.2)
+    axes.barh(places, real, 0.8, color=LIGHT)
+    axes.barh(places, made, 0.8, fill=False, edgecolor=ORANGE, linewidth=1.2)
     axes.set_yticks(places, [textwrap.shorten(category, 18, placeholder="…") for category in shown])
 
 

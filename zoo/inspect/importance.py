@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from zoo.inspect.figures import _figure
+from zoo.inspect.figures import BLUE, LIGHT, ORANGE, _figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,12 +23,12 @@ def importance_figure(importance: Mapping[str, Any]) -> Figure:
     figure = _figure(5 + 3.2 * bool(own) + 0.07 * max(map(len, names)), 1.2 + 0.24 * len(shown))
     axes = figure.subplots(1, 1 + bool(own), squeeze=False, width_ratios=(3, 2)[: 1 + bool(own)])[0]
     drops, stds = ([row[key] for row in shown.values()] for key in ("drop", "std"))
-    axes[0].barh(places, drops, xerr=stds, color="#4c78a8", ecolor="black", error_kw={"linewidth": 1})
+    axes[0].barh(places, drops, xerr=stds, color=BLUE, ecolor="black", error_kw={"linewidth": 1})
     score, value = importance["score"], importance["value"]
     axes[0].set(xlabel=f"fall of {score} from {value:.3f}", title="Each column in random order")
     if own:
         values = [row["own"] for row in shown.values()]
-        axes[1].barh(places, values, color=["#f58518" if value < 0 else "#9ecae9" for value in values])
+        axes[1].barh(places, values, color=[ORANGE if value < 0 else LIGHT for value in values])
         axes[1].set(xlabel=own, title="The model's own numbers")
     for number, part in enumerate(axes):
         part.set_ylim(len(shown) - 0.5, -0.5)

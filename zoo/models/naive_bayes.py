@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from zoo.base.categories import Categories
 from zoo.base.gaussian import LOG_2PI
 from zoo.base.generative import Batches, Density
+from zoo.base.linear import by_column
 from zoo.registry import register
 from zoo.spec import DataSpec, Likelihood
 
@@ -120,11 +121,10 @@ class NaiveBayes(Density):
     def contributions(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """log p(x_j | y) of each column j of ``spec.blocks``, in nats, ``(B, K, columns)``, 0 where it is hidden."""
         terms = torch.stack([self._terms(x, group, observed) for group in range(self.groups)], 1)
-        blocks = self.spec.blocks
-        along = [number for number, (column, _) in enumerate(blocks) for _ in range(column.width)]
-        flat = torch.tensor(along, device=terms.device).expand(self.spec.shape).reshape(1, -1)
-        column = flat if self.categories is None else torch.cat(self.categories.parts(flat), 1)
-        return terms.new_zeros(*terms.shape[:2], len(blocks)).index_add(2, column[0], terms)
+        if self.categories is not None:
+            numbers = len(self.categories.numbers)
+            terms = self.categories.joined(terms[..., :numbers], terms[..., numbers:])
+        return by_column(terms, self.spec)
 
     def offsets(self) -> Tensor:
         """log p(y) in nats, ``(K,)``: what is added to the :meth:`contributions` of all columns."""

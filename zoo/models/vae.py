@@ -37,6 +37,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from zoo.base.blocks import ConvDecoder, ConvEncoder, perceptron, start
+from zoo.base.categories import whole
 from zoo.base.generative import Batches, Density, Latent, bayes
 from zoo.base.likelihoods import LIKELIHOODS, Mixed, binarise, mean_of
 from zoo.base.memory import at_once
@@ -324,7 +325,7 @@ class VAE(Density, Latent):
     def shown(self, x: Tensor, observed: Tensor | None = None) -> Shown:
         """What is the same for all classes: what there is to see of images as the likelihood sees them."""
         if observed is not None and self.mixed is not None:
-            observed = self.mixed.whole(observed)
+            observed = whole(observed, self.spec)
         return Shown(self._filled(x, observed), streams(x, NOISE, observed), observed)
 
     def _filled(self, x: Tensor, observed: Tensor | None) -> Tensor:

@@ -305,7 +305,9 @@ def splits_for(
             options |= {"image_size": size, "color": "grey" if channels == 1 else "color", **spec.settings}
         elif data == "table":
             spec.check_kind("table", "data=table")
-            options |= {"target": spec.target, "missing": spec.settings.get("missing", "").split("\n")}
+            from zoo.data.kinds import table  # slow to import
+
+            options |= {"target": spec.target, "missing": table.missing_words(spec)}
     if "name" not in options:
         raise ConfigError("the checkpoint does not say what it was trained on: give data=…")
     elsewhere = folder is not None and user_path(folder).resolve() != user_path(source.get("path") or ".").resolve()

@@ -21,7 +21,7 @@ from zoo import capability
 from zoo.base.model import Model
 from zoo.data.splits import Split
 from zoo.errors import DataError
-from zoo.metrics.detection import auroc
+from zoo.metrics.binary import auroc, log_odds
 from zoo.questions.classify import classify
 from zoo.questions.explain import explain
 from zoo.spec import Column, DataSpec
@@ -96,7 +96,7 @@ def _score_name(spec: DataSpec) -> str:
 def _score(spec: DataSpec) -> Callable[[Tensor, Tensor], float]:
     """A function of log p(y | x) ``(N, K)`` and labels, higher is better."""
     if spec.num_classes == 2:
-        return lambda log_proba, labels: auroc(*((log_proba[:, 1] - log_proba[:, 0])[labels == y] for y in (0, 1)))
+        return lambda log_proba, labels: auroc(log_odds(log_proba), labels)
     return lambda log_proba, labels: float((log_proba.argmax(1) == labels).double().mean())
 
 

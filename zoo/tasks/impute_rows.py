@@ -168,8 +168,8 @@ def filled(model: Model, path: Path, n: int = 1, mean: bool = False, seed: int =
     spec = model.spec
     spec.check_kind("table", "cells are filled in")
     capability.require(model, "impute")
-    _, rows = table.read([path], spec)
-    frame = frames.read_frame(path, spec.settings.get("missing", "").split("\n"))
+    frame = frames.read_frame(path, table.missing_words(spec))
+    rows = table.from_frame(frame, spec, str(path))
     known = {column.name for column, _ in spec.blocks if not column.gaps_of}
     numbers = {number: name for number, name in enumerate(frame.columns) if name in known}
     places = [

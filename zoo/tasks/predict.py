@@ -88,5 +88,10 @@ def predict(model: Model, paths: Sequence[Path], batch_size: int = 256, **settin
     for start in range(0, len(paths), batch_size):
         found, examples = kind.read(paths[start : start + batch_size], model.spec, **settings)
         names += found
-        parts.append(classify(model, kind.decode(examples)).exp())
+        parts.append(answers(model, found, examples).probabilities)
     return Answers(names, torch.cat(parts), model.spec)
+
+
+def answers(model: Model, names: list[str], examples: Tensor) -> Answers:
+    """As :func:`predict`, of examples as they are stored, and what to call them."""
+    return Answers(names, classify(model, kinds.find(model.spec.kind).decode(examples)).exp(), model.spec)

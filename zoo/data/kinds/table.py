@@ -159,10 +159,8 @@ def convert(values: Any, spec: DataSpec) -> Tensor:
     Raises ``DataError`` for an array of numbers that look as they would in a file.
     """
     if isinstance(values, pd.DataFrame):
-        if not values.columns.is_unique:
-            raise DataError("the data frame has more than one column of a name")
-        words = kinds.complete(SETTINGS, spec.settings)["missing"].split("\n")
-        return _from_frame(frames.masked(values, words), spec, "the data frame")
+        frames.check_names([str(name) for name in values.columns], "the data frame")
+        return from_frame(frames.masked(values, missing_words(spec)), spec, "the data frame")
     x = kinds.tensor(values, spec)
     x = x if x.is_floating_point() else x.float()
     _check_standardised(x, spec)
@@ -188,7 +186,13 @@ def _check_standardised(x: Tensor, spec: DataSpec) -> None:
         )
 
 
-def _from_frame(frame: pd.DataFrame, spec: DataSpec, where: str) -> Tensor:
+def missing_words(spec: DataSpec, **settings: Any) -> list[str]:
+    """What stands in cells that are missing, beside nothing."""
+    return kinds.complete(SETTINGS, spec.settings, settings)["missing"].split("\n")
+
+
+def from_frame(frame: pd.DataFrame, spec: DataSpec, where: str) -> Tensor:
+    """Rows ``(N, 1, 1, W)`` of a frame, see :func:`read`. ``where`` is how errors begin."""
     columns = [column for column, _ in spec.blocks if not column.gaps_of]
     if not spec.columns:
         names = [name for name in frame.columns if name != LABEL]
@@ -207,11 +211,11 @@ def find_files(names: Sequence[str]) -> list[Path]:
 def read(paths: Sequence[Path], spec: DataSpec, **settings: Any) -> tuple[list[str], Tensor]:
     """The columns of the spec, in whatever order a file has them; or all that it has, where the spec names none. Rows
     are called by the file and the line that they end in."""
-    missing = kinds.complete(SETTINGS, spec.settings, settings)["missing"].split("\n")
+    missing = missing_words(spec, **settings)
     names, parts = [], []
     for path in paths:
         frame = frames.read_frame(path, missing)
-        parts.append(_from_frame(frame, spec, str(path)))
+        parts.append(from_frame(frame, spec, str(path)))
         names += [f"{path}:{line}" for line in frame.index]
     return names, torch.cat(parts)
 

@@ -16,9 +16,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from zoo.data import frames, records
+from zoo.data import records
 from zoo.data.splits import Loaded, Split
-from zoo.spec import Column
 
 KIND = "table"
 TITLE = "German credit"
@@ -75,12 +74,9 @@ def load(root: Path) -> Loaded:
     """Raises ``DataError`` where the file is damaged, or missing and cannot be downloaded."""
     archive = "statlog+german+credit+data.zip"
     frame = records.load(root, "german-credit", ["german.data"], archive, URL, _read, ROWS, TITLE)
-    columns = tuple(Column(name, tuple(codes.values())) for name, codes in COLUMNS.items())
-    for place, codes in enumerate(COLUMNS.values()):
-        frame[place] = frame[place].map(codes) if codes else frame[place]
-    labels = torch.from_numpy(frame.pop(len(columns)).to_numpy() == 2).long()
-    rows = torch.from_numpy(frames.raw(frame.set_axis(list(COLUMNS), axis=1), columns, TITLE))
-    return Loaded(Split(rows[:, None, None], labels), columns=columns, target="credit")
+    labels = torch.from_numpy(frame[len(COLUMNS)].to_numpy() == 2).long()
+    columns, rows = records.coded(frame.drop(columns=len(COLUMNS)), COLUMNS, TITLE)
+    return Loaded(Split(rows, labels), columns=columns, target="credit")
 
 
 def _read(contents: dict[str, bytes]) -> pd.DataFrame:

@@ -19,10 +19,9 @@ from typing import Any
 import pandas as pd
 import torch
 
-from zoo.data import frames, records
+from zoo.data import records
 from zoo.data.splits import Loaded, Split
 from zoo.errors import ConfigError, did_you_mean
-from zoo.spec import Column
 
 KIND = "table"
 TITLE = "Heart disease"
@@ -56,14 +55,11 @@ def load(root: Path, split: str) -> Loaded:
         raise ConfigError(f"data.split={split} is no choice: {did_you_mean(split, SPLITS, 'choices')}")
     files = [f"processed.{hospital}.data" for hospital in HOSPITALS]
     frame = records.load(root, "heart-disease", files, "heart+disease.zip", URL, _read, ROWS, TITLE)
-    hospital = torch.tensor([HOSPITALS.index(name) for name in frame.pop("hospital")])
-    labels = torch.from_numpy(frame.pop(len(COLUMNS)).to_numpy() > 0).long()
-    columns = tuple(Column(name, tuple(codes.values())) for name, codes in COLUMNS.items())
-    for place, codes in enumerate(COLUMNS.values()):
-        frame[place] = frame[place].map(codes) if codes else frame[place]
-    rows = torch.from_numpy(frames.raw(frame.set_axis(list(COLUMNS), axis=1), columns, TITLE))
+    hospital = torch.tensor([HOSPITALS.index(name) for name in frame["hospital"]])
+    labels = torch.from_numpy(frame[len(COLUMNS)].to_numpy() > 0).long()
+    columns, rows = records.coded(frame.drop(columns=["hospital", len(COLUMNS)]), COLUMNS, TITLE)
     groups = hospital if split == "hospital" else None
-    return Loaded(Split(rows[:, None, None], labels), columns=columns, target="diagnosis", groups=groups)
+    return Loaded(Split(rows, labels), columns=columns, target="diagnosis", groups=groups)
 
 
 def _read(contents: dict[str, bytes]) -> pd.DataFrame:

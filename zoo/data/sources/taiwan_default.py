@@ -18,10 +18,9 @@ from typing import Any
 import pandas as pd
 import torch
 
-from zoo.data import frames, records
+from zoo.data import records
 from zoo.data.splits import Loaded, Split
 from zoo.errors import DataError
-from zoo.spec import Column
 
 KIND = "table"
 TITLE = "Default of credit card clients"
@@ -31,7 +30,7 @@ FILE, SHEET = "UCI_Credit_Card.csv", "default of credit card clients.xls"
 URL = "https://archive.ics.uci.edu/static/public/350/default+of+credit+card+clients.zip"
 ARCHIVE = "56c885f84457f6680f8438f02bfcdac9579323d8a94465ee5f26e32baa727602"  # sha256
 ROWS = "c3849134be9c0524509d25aa0699cc1c48fd49812cf91c91b48ba034285f1535"
-CODES = {
+CODES: dict[str, dict[int, str]] = {
     "SEX": {1: "man", 2: "woman"},
     "EDUCATION": {
         0: "unknown 0", 1: "graduate school", 2: "university", 3: "high school", 4: "others", 5: "unknown 5",
@@ -47,12 +46,9 @@ def load(root: Path) -> Loaded:
         root, "taiwan-default", [FILE], "default+of+credit+card+clients.zip", URL, _read, ROWS, TITLE, [SHEET], ARCHIVE
     )
     labels = torch.from_numpy(frame.iloc[:, -1].to_numpy().astype("int64"))
-    frame = frame.iloc[:, 1:-1].copy()  # without the number of the row, and the class
-    for name, codes in CODES.items():
-        frame[name] = frame[name].map(codes)
-    columns = tuple(Column(name, tuple(CODES.get(name, {}).values())) for name in frame.columns)
-    rows = torch.from_numpy(frames.raw(frame, columns, TITLE))
-    return Loaded(Split(rows[:, None, None], labels), columns=columns, target="next month")
+    frame = frame.iloc[:, 1:-1]  # without the number of the row, and the class
+    columns, rows = records.coded(frame, {name: CODES.get(name, {}) for name in frame.columns}, TITLE)
+    return Loaded(Split(rows, labels), columns=columns, target="next month")
 
 
 def _read(contents: dict[str, bytes]) -> pd.DataFrame:
