@@ -257,7 +257,7 @@ class Likelihood:
             noise of that width is added before bits/dim are computed (Theis et al. 2016, A note on the evaluation of
             generative models, eq. 4–7); ``"continuous"``: the density of real values, or of grey ones in [0, 1], as
             they are, which amounts to no bits/dim; ``"mixed"``: the density of numbers times the probability of
-            categories.
+            categories; ``"tokens"``: the probability of the tokens of a text, one after the other, given their number.
         threshold: grey value above which a binary pixel is on.
     """
 
