@@ -281,8 +281,9 @@ def _yes_or_no(value: Any) -> bool:
 def _numbers(values: Any) -> tuple[float, ...]:
     """Numbers, or ``[number, times]`` in their place."""
     runs = [value if isinstance(value, (list, tuple)) else (value, 1) for value in values]
-    if sum(operator.index(times) for _, times in runs) > max(TERMS, len(runs)):
-        raise ValueError("there are too many")
+    counts = [operator.index(times) for _, times in runs]
+    if min(counts, default=1) < 1 or sum(counts) > max(TERMS, len(runs)):
+        raise ValueError("there are too many, or fewer than none")
     return tuple(itertools.chain.from_iterable(itertools.repeat(float(value), times) for value, times in runs))
 
 

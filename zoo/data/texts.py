@@ -16,12 +16,14 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from zoo import plain
 from zoo.base import memory
 from zoo.data.splits import Loaded, Split
 from zoo.errors import DataError
@@ -61,10 +63,21 @@ def decoded(content: bytes, where: object) -> tuple[str, bool]:
     return text, guessed
 
 
+def read(path: Path, most: int) -> tuple[str, bool]:
+    """As :func:`decoded`, of a file of ``most`` bytes at most. Raises ``DataError``, too, where it cannot be read."""
+    size = plain.check_file(path, DataError)
+    if size > most:
+        raise DataError(f"{path} is no such text: it holds {size:,} bytes, at most {most:,} are read")
+    try:
+        return decoded(path.read_bytes(), path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
 def words(text: str, most: int | None = None) -> list[str]:
     """The words of a text in their order, ``most`` of them at most."""
-    plain = unicodedata.normalize("NFC", text).replace("\u2019", "'")
-    return [match[0] for match in itertools.islice(_pattern().finditer(plain), most)]
+    composed = unicodedata.normalize("NFC", text).replace("\u2019", "'")
+    return [match[0] for match in itertools.islice(_pattern().finditer(composed), most)]
 
 
 @functools.cache

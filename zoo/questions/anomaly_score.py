@@ -22,8 +22,8 @@ def anomaly_score(model: Model, x: Tensor, kind: str | None = None, batch_size: 
     Args:
         model: the model to ask.
         x: examples ``(B, C, H, W)``; of pictures in [0, 1].
-        kind: ``"native"``: the model's own; ``"log_prob"``: -log p(x) in nats (densities); ``"per_token"``: that over the
-            number of a text's tokens, since a long text is unlikely by its length alone; for classifiers
+        kind: ``"native"``: the model's own; ``"log_prob"``: -log p(x) in nats (densities); ``"per_token"``: that over
+            the number of a text's tokens, since a long text is unlikely by its length alone; for classifiers
             ``"max_softmax"``: 1 - max p(y | x) (Hendrycks & Gimpel 2017), ``"entropy"`` of p(y | x) in nats, or
             ``"energy"``: -logsumexp of the logits (Liu et al. 2020). The first that the model has, if left out.
         batch_size: examples at a time; if left out, as many as hold a bounded number of values.

@@ -86,13 +86,10 @@ def fit(
     if like is not None:
         names = ("shape", "mean", "std", "values", "vocabulary", "settings")
         return {name: getattr(like, name) for name in names}
-    for option, value, most in (
-        ("ngrams", ngrams, MOST),
-        ("min_count", min_count, None),
-        ("vocabulary", vocabulary, TERMS),
-    ):
-        if value < 1 or (most is not None and value > most):
-            raise ConfigError(f"data.{option} is at least 1{f' and at most {most:,}' if most else ''}, not {value}")
+    bounds = {"ngrams": (ngrams, MOST), "vocabulary": (vocabulary, TERMS), "min_count": (min_count, len(raw))}
+    for option, (value, most) in bounds.items():
+        if not 1 <= value <= most:
+            raise ConfigError(f"data.{option} is from 1 to {most:,} here, not {value}")
     settings = kinds.complete(SETTINGS, {"case": case, "ngrams": str(ngrams), "weighting": weighting})
     found: list[tuple[int, str]] = []
     for row, _, number, terms in _grams(raw, columns, case, ngrams):
