@@ -179,8 +179,8 @@ def shortest_code(images: Tensor, density: Likelihood) -> str:
 def score_names(model: Model, background: Model | None = None, target: int | None = None) -> tuple[str, ...]:
     """The scores that a model has; the one first that is to be relied on where nothing is known of anomalies: its own,
     the likelihood ratio where there is a ``background``, −log p(x) of rows of a table, or a token of texts, two
-    combined, or else one of a pair. Where it is known that they are of the class ``target``, and the model has learnt it, its probability is the
-    first.
+    combined, or else one of a pair. Where it is known that they are of the class ``target``, and the model has learnt
+    it, its probability is the first.
 
     ``mahalanobis`` is left out where codes have more than 2,048 numbers: 5,000 images do not tell their covariance. So
     is what cannot be asked about examples with gaps, where the data has any.

@@ -75,7 +75,8 @@ def evaluate(
             where no class is known.
         batch_size: images at a time.
         missing: share of the pixels to hide, in all their channels, of the cells of a row, or of the words of a text
-            with all terms that they are in, drawn for each example from a fixed seed. Above 0 the model is asked for classes alone, see :func:`zoo.classify`.
+            with all terms that they are in, drawn for each example from a fixed seed. Above 0 the model is asked for
+            classes alone, see :func:`zoo.classify`.
         importance: importance samples an image of a likelihood that is a bound; the model's own number if left out.
         mask: which pixels, see :func:`zoo.tasks.impute.observed_mask`; halves need no share.
         fill: what takes their place, see :func:`zoo.classify`.
@@ -337,6 +338,13 @@ def splits_for(
             from zoo.data.kinds import table  # slow to import
 
             options |= {"target": spec.target, "missing": table.missing_words(spec)}
+        elif data == "labelled_text":
+            spec.check_kind("tokens", "data=labelled_text")
+            from zoo.data.kinds import tokens
+
+            if folder is not None and not user_path(folder).is_dir():
+                column = str(spec.settings.get("column") or tokens.COLUMN)
+                options |= {"text": column, "target": spec.target or tokens.LABEL}
     if "name" not in options:
         raise ConfigError("the checkpoint does not say what it was trained on: give data=…")
     elsewhere = folder is not None and user_path(folder).resolve() != user_path(source.get("path") or ".").resolve()

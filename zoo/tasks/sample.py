@@ -56,7 +56,7 @@ def draw_samples(model: Model, n: int, label: int | None = None, seed: int = 0) 
         part = None if labels is None else labels[start : start + AT_ONCE]
         images = sample(model, min(AT_ONCE, n - start), part, generator)
         parts.append(kind.encode(images).cpu())
-    return Samples(torch.cat(parts), None if labels is None else labels.cpu(), seed, model.spec)
+    return Samples(kinds.joined(parts), None if labels is None else labels.cpu(), seed, model.spec)
 
 
 def class_number(spec: DataSpec, text: str) -> int:
