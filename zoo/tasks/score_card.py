@@ -19,7 +19,7 @@ from torch import Tensor
 
 from zoo.base.model import Model
 from zoo.data import kinds
-from zoo.data.kinds import table
+from zoo.data.kinds import table, tokens
 from zoo.questions.explain import explain
 from zoo.spec import Column, DataSpec
 
@@ -32,8 +32,8 @@ def score_card(model: Model, example: Tensor) -> dict[str, Any]:
     Returns:
         ``class`` and ``against``: of which classes the log odds are; ``columns`` of a row: of each its ``column``
         (name), ``value`` in the unit of the user's files, None where it is missing, and ``points`` in nats, those that
-        count the most first; or ``terms`` of a text: of each ``term`` that the model knows its ``count`` in the text,
-        and the ``points`` of them all; ``sum`` of the points, ``offset``, and ``log_odds``, which is both of these; and
+        count the most first; or ``terms`` of a text: of each ``term`` its ``count`` in the text, and the ``points`` of
+        them all, those that the model does not know being one, ``"…"``; ``sum`` of the points, ``offset``, and ``log_odds``, which is both of these; and
         the ``probability`` of either class, ``against_probability`` of the other.
 
     Raises:
@@ -69,12 +69,13 @@ def _columns(row: Tensor, points: Tensor, spec: DataSpec) -> list[dict[str, Any]
 
 
 def _terms(text: Tensor, points: Tensor, spec: DataSpec) -> list[dict[str, Any]]:
-    terms, place, counts = text.flatten().unique(return_inverse=True, return_counts=True)
-    sums = torch.zeros(len(terms), dtype=points.dtype).index_add_(0, place, points.cpu())
+    there = text.flatten() >= 0
+    terms, place, counts = text.flatten()[there].unique(return_inverse=True, return_counts=True)
+    sums = torch.zeros(len(terms), dtype=points.dtype).index_add_(0, place, points[there])
+    names = [*spec.vocabulary, tokens.UNKNOWN]
     return [
-        {"term": spec.vocabulary[term], "count": count, "points": worth}
+        {"term": names[term], "count": count, "points": worth}
         for term, count, worth in zip(terms.tolist(), counts.tolist(), sums.tolist(), strict=True)
-        if 0 <= term < len(spec.vocabulary)
     ]
 
 

@@ -72,9 +72,7 @@ def words_figure(values: Tensor, spec: DataSpec) -> Figure:
         axes.tick_params(axis="y", length=0)
         axes.tick_params(axis="x", labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel(
-        "what a word says for the class, against the others; share of training texts that have it", fontsize=8
-    )
+    figure.supxlabel("what a word says for the class, against the others; %: training texts that have it", fontsize=8)
     return figure
 
 
