@@ -33,8 +33,9 @@ def score_card(model: Model, example: Tensor) -> dict[str, Any]:
         ``class`` and ``against``: of which classes the log odds are; ``columns`` of a row: of each its ``column``
         (name), ``value`` in the unit of the user's files, None where it is missing, and ``points`` in nats, those that
         count the most first; or ``terms`` of a text: of each ``term`` its ``count`` in the text, and the ``points`` of
-        them all, those that the model does not know being one, ``"…"``; ``sum`` of the points, ``offset``, and ``log_odds``, which is both of these; and
-        the ``probability`` of either class, ``against_probability`` of the other.
+        them all, those that the model does not know being one, ``"…"``; ``sum`` of the points, ``offset``, and
+        ``log_odds``, which is both of these; and the ``probability`` of either class, ``against_probability`` of the
+        other.
 
     Raises:
         ZooError: the model is neither for tables nor for texts, or its logits are no sums.
