@@ -15,7 +15,7 @@ from zoo.spec import DataSpec
 
 # values of a batch that is asked about; layers that make more of them outgrow a CPU's caches, and are slower for it
 AT_ONCE, AT_ONCE_ON_CPU = 2**22, 2**19
-LISTED = 2**11  # terms that a long text lists: counts are not laid out over a vocabulary
+TEXTS_AT_ONCE = 256
 
 
 class Model(nn.Module):
@@ -64,9 +64,10 @@ class Model(nn.Module):
     @property
     def examples_at_once(self) -> int:
         """How many examples to ask it about at a time: as many as hold a bounded number of values."""
+        if self.spec.values == "counts":  # which are not laid out
+            return TEXTS_AT_ONCE
         values = AT_ONCE_ON_CPU if self.device.type == "cpu" else AT_ONCE
-        each = LISTED if self.spec.values == "counts" else math.prod(self.spec.shape)
-        return max(1, values // max(each, 1))
+        return max(1, values // max(math.prod(self.spec.shape), 1))
 
     def _tensors(self) -> Iterator[Tensor]:
         yield from self.parameters()

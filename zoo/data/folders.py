@@ -4,11 +4,13 @@
     root/train/<class>/…, root/test/<class>/…       the splits are the user's; val/ may be one, too
 
 A split holds folders of classes, a class holds files, also in folders of its own. Splits go by their usual names, see
-:func:`split_of`. Names of classes are NFC, so that an ``é`` of one system is the ``é`` of another.
+:func:`split_of`, behind what the names of all of them begin with: ``20news-bydate-train``, ``20news-bydate-test``.
+Names of classes are NFC, so that an ``é`` of one system is the ``é`` of another.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import unicodedata
@@ -71,8 +73,9 @@ def class_name(folder: Path) -> str:
     return unicodedata.normalize("NFC", legible(folder.name))
 
 
-def layout(path: Path, suffixes: Sequence[str], own: Path) -> Layout:
-    """The splits and classes in ``path``, of files that end in ``suffixes``. ``own`` is a folder of ours to pass over.
+def layout(path: Path, suffixes: Sequence[str], own: Path, noun: str = "picture") -> Layout:
+    """The splits and classes in ``path``, of files that end in ``suffixes``. ``own`` is a folder of ours to pass over,
+    ``noun`` what a file is called.
 
     Raises:
         DataError: no directory, too few classes, one without a file, one that train has not, or folders that may mean
@@ -85,32 +88,32 @@ def layout(path: Path, suffixes: Sequence[str], own: Path) -> Layout:
     content = {folder: _content(folder, suffixes, [path]) for folder in rest}
     notes: list[str] = []
     if splits:
-        _count_beside(path, splits, content, counts)
+        _count_beside(path, splits, content, counts, noun)
         inside = {}
         for split, folder in splits.items():
             found, others = _folders(folder, suffixes)
             counts += others
             inside[split] = {entry: _content(entry, suffixes, [path, folder]) for entry in found}
     else:
-        inside = {"train": _without_splits(path, content, counts, notes)}
+        inside = {"train": _without_splits(path, content, counts, notes, noun)}
     if set(splits) == {"val"}:  # which is to be tested on: there is nothing to train on
         splits, inside = {"test": splits["val"]}, {"test": inside["val"]}
         notes.append(f"{legible(splits['test'].name)}/ is taken for the test split: there is no other")
     classes = {}
     for split, contents in inside.items():
-        _check_no_split_below(splits.get(split, path), contents, bool(splits))
+        _check_no_split_below(splits.get(split, path), contents, bool(splits), noun)
         classes[split] = _classes(contents)
         counts += sum((content.others for content in contents.values()), Counter[str]())
     called = {split: legible(folder.name) for split, folder in splits.items()}
-    names = _class_names(path, classes, splits)
+    names = _class_names(path, classes, splits, noun)
     files = tuple(
         (split, label, file) for split, found in classes.items() for label, name in enumerate(names)
         for file in found.get(name, ())
     )  # fmt: skip
-    notes += _deeper(path, [file for _, _, file in files], 2 if splits else 1)
+    notes += _deeper(path, [file for _, _, file in files], 2 if splits else 1, noun)
     if "val" in splits:
         number = sum(split == "val" for split, _, _ in files)
-        notes.append(f"{number:,} pictures of {called['val']}/ validate; data.val_size is not used")
+        notes.append(f"{number:,} {noun}s of {called['val']}/ validate; data.val_size is not used")
     return Layout(names, files, called, (*notes, *filter(None, [sentence(counts)])))
 
 
@@ -135,9 +138,14 @@ def _splits(path: Path, folders: Sequence[Path]) -> tuple[dict[str, Path], list[
     """The folders of splits, which are called so and hold folders themselves, and the other folders."""
     splits: dict[str, Path] = {}
     rest = []
+    own = [
+        folder for folder in folders
+        if any(os.path.isdir(entry) and not is_hidden(entry.name) for entry in entries(folder))
+    ]  # fmt: skip
+    common = _common([folder.name for folder in own])
     for folder in folders:
-        split = split_of(folder.name)
-        if split is None or not any(os.path.isdir(entry) and not is_hidden(entry.name) for entry in entries(folder)):
+        split = split_of(folder.name.removeprefix(common)) if folder in own else None
+        if split is None:
             rest.append(folder)
         elif split in splits:
             names = " and ".join(f"{legible(entry.name)}/" for entry in (splits[split], folder))
@@ -147,6 +155,14 @@ def _splits(path: Path, folders: Sequence[Path]) -> tuple[dict[str, Path], list[
     return {split: splits[split] for split in _WORDS if split in splits}, rest
 
 
+def _common(names: Sequence[str]) -> str:
+    """What all names begin with, up to a dash, say, where what follows are names of several splits; else nothing."""
+    alike = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    common = re.sub(r"[^-_. ]*$", "", "".join(letters[0] for letters in alike))
+    splits = [split_of(name.removeprefix(common)) for name in names]
+    return common if len(set(splits)) > 1 and None not in splits else ""
+
+
 def _content(folder: Path, suffixes: Sequence[str], above: Sequence[Path]) -> _Content:
     files, others = scan(folder, above)
     used = [file for file in files if file.suffix.lower() in suffixes]
@@ -154,7 +170,7 @@ def _content(folder: Path, suffixes: Sequence[str], above: Sequence[Path]) -> _C
 
 
 def _count_beside(
-    path: Path, splits: Mapping[str, Path], content: Mapping[Path, _Content], counts: Counter[str]
+    path: Path, splits: Mapping[str, Path], content: Mapping[Path, _Content], counts: Counter[str], noun: str
 ) -> None:
     """Count what is in folders beside those of splits. Raises ``DataError`` where it may be meant for a class."""
     names = {class_name(entry) for folder in splits.values() for entry in entries(folder)}
@@ -163,7 +179,7 @@ def _count_beside(
         split = split_of(folder.name)
         if inside.files and split is None and (len(splits) == 1 or class_name(folder) in names):
             raise DataError(
-                f"{path} holds {_listed([*splits.values()])} and pictures in {called}/ beside;\n"
+                f"{path} holds {_listed([*splits.values()])} and {noun}s in {called}/ beside;\n"
                 "if these are to be learned, move them into train/; if not, elsewhere"
             )
         if inside.files:
@@ -174,7 +190,7 @@ def _count_beside(
 
 
 def _without_splits(
-    path: Path, content: Mapping[Path, _Content], counts: Counter[str], notes: list[str]
+    path: Path, content: Mapping[Path, _Content], counts: Counter[str], notes: list[str], noun: str
 ) -> dict[Path, _Content]:
     """The folders of classes. One that is called like a split and holds files may be meant as a class: valid, invalid.
 
@@ -183,11 +199,11 @@ def _without_splits(
     named = [folder for folder, inside in content.items() if split_of(folder.name) and inside.files]
     if len(named) > 1 or (named and not any(content[folder].files for folder in content if folder not in named)):
         raise DataError(
-            f"{path} holds pictures in {_listed(named)}, which are called like splits:\n"
+            f"{path} holds {noun}s in {_listed(named)}, which are called like splits:\n"
             f"a split holds one folder a class, as {legible(named[0].name)}/cat"
         )
     for folder in named:
-        notes.append(f"{legible(folder.name)}/ is taken for a class, not a split: it holds pictures, no folders")
+        notes.append(f"{legible(folder.name)}/ is taken for a class, not a split: it holds {noun}s, no folders")
     classes = dict(content)
     for folder in content:
         if split_of(folder.name) and not content[folder].files:  # an empty test/, say
@@ -195,15 +211,15 @@ def _without_splits(
     return classes
 
 
-def _check_no_split_below(root: Path, contents: Mapping[Path, _Content], in_split: bool) -> None:
-    """Raise ``DataError`` where a class's folder holds train/, say: such pictures would be mixed without a word."""
+def _check_no_split_below(root: Path, contents: Mapping[Path, _Content], in_split: bool, noun: str) -> None:
+    """Raise ``DataError`` where a class's folder holds train/, say: such files would be mixed without a word."""
     for folder, inside in contents.items():
         for file in inside.files:
             below = file.relative_to(folder).parts[:-1]
             named = [part for part in ((folder.name, *below) if in_split and below else below) if split_of(part)]
             if named:
                 raise DataError(
-                    f"{legible(str(folder))} holds pictures in {legible('/'.join(below))}/: splits stand above the "
+                    f"{legible(str(folder))} holds {noun}s in {legible('/'.join(below))}/: splits stand above the "
                     f"classes,\nas in train/cat, not below; a folder that holds the splits is to be named itself"
                 )
 
@@ -217,13 +233,13 @@ def _classes(contents: Mapping[Path, _Content]) -> dict[str, list[Path]]:
 
 
 def _class_names(
-    path: Path, classes: Mapping[str, Mapping[str, list[Path]]], splits: Mapping[str, Path]
+    path: Path, classes: Mapping[str, Mapping[str, list[Path]]], splits: Mapping[str, Path], noun: str
 ) -> tuple[str, ...]:
     """The sorted names of all classes, once each has a file, and train has those of other splits."""
     for split, inside in classes.items():
         for name in inside:
             if not any(other.get(name) for other in classes.values()):
-                raise DataError(f"{splits.get(split, path) / name} holds no picture: is it a class?")
+                raise DataError(f"{splits.get(split, path) / name} holds no {noun}: is it a class?")
     known = {split: {name for name, files in inside.items() if files} for split, inside in classes.items()}
     names = known.get("train", {name for found in known.values() for name in found})
     for split, there in known.items():
@@ -240,13 +256,13 @@ def _class_names(
     return tuple(sorted(names))
 
 
-def _deeper(path: Path, files: Sequence[Path], depth: int) -> list[str]:
+def _deeper(path: Path, files: Sequence[Path], depth: int, noun: str) -> list[str]:
     """A note where files do not lie in the very folder of their class."""
     deep = [file for file in files if len(file.relative_to(path).parts) > depth + 1]
     if not deep:
         return []
     place = legible(str(deep[0].relative_to(path).parent))
-    return [f"{len(deep):,} pictures lie deeper in the folder of their class: {place}/"]
+    return [f"{len(deep):,} {noun}s lie deeper in the folder of their class: {place}/"]
 
 
 def _listed(folders: Sequence[Path]) -> str:

@@ -11,7 +11,7 @@ import re
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,13 @@ import pandas as pd
 
 from zoo import plain
 from zoo.base import memory
-from zoo.errors import DataError, ZooError, some
+from zoo.errors import ConfigError, DataError, ZooError, did_you_mean, some
 from zoo.spec import Column
 
 SUFFIXES = (".csv", ".parquet")
 MOST_CATEGORIES = 1000  # of a column
 MOST_COLUMNS = 20_000
+MOST_CLASSES = 100
 FEW = 20  # rows too few to tell from their being all different that values are names of rows
 BYTES = 12  # of memory that a byte of a CSV file takes while it is read
 PARQUET_BYTES = 60  # that a value of a Parquet file takes
@@ -64,7 +65,12 @@ def read_frame(path: Path, missing: Sequence[str] = ()) -> pd.DataFrame:
         raise
     except FileNotFoundError as error:
         raise DataError(f"{path} cannot be read as a table: no such file") from error
-    except (OSError, UnicodeDecodeError, csv.Error, pd.errors.ParserError, ValueError) as error:
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} cannot be read as a table: line {_odd_line(path)} holds bytes that are no UTF-8; where they are "
+            'Windows\' text, pandas.read_csv(…, encoding="cp1252").to_csv(…, index=False) makes such a file'
+        ) from error
+    except (OSError, csv.Error, pd.errors.ParserError, ValueError) as error:
         raise DataError(f"{path} cannot be read as a table: it is damaged or no table at all") from error
     if not len(frame):
         raise DataError(f"{path} holds no row but the names of columns")
@@ -108,6 +114,17 @@ def _parquet(path: Path) -> pd.DataFrame:
     return frame.set_axis(range(1, len(frame) + 1), axis=0)
 
 
+def _odd_line(path: Path) -> str:
+    """The number of the first line of a file that is not in UTF-8."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return f"{number:,}"
+    return "?"  # it has changed meanwhile
+
+
 def _require_memory(needed: float, path: Path) -> None:
     memory.require(needed, f"{path}, of {path.stat().st_size / 1e9:.1f} GB,", "a part of its rows will do")
 
@@ -130,7 +147,7 @@ def _check(path: Path) -> list[int]:
                     "makes such a file"
                 )
         check_names(names, path)
-        for row in reader:
+        for row in _rows(reader, path):
             if not row:
                 continue
             if len(row) != len(names):
@@ -140,6 +157,15 @@ def _check(path: Path) -> list[int]:
                 )
             lines.append(reader.line_num)
     return lines
+
+
+def _rows(reader: Any, path: Path) -> Iterator[list[str]]:
+    """The rows of a file. Raises ``DataError`` for a cell that is too long: where a quotation mark is not closed, all
+    that follows is one."""
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}; is a quotation mark missing?") from error
 
 
 def _names(names: Sequence[str]) -> str:
@@ -305,3 +331,57 @@ def _numbers(cells: pd.Series, name: str, where: str) -> np.ndarray:
     if len(infinite):
         raise DataError(f"{where}, line {infinite[0]}: the number in column {name!r} is infinite, or as good as that")
     return numbers
+
+
+# Classes
+
+
+def require_columns(frame: pd.DataFrame, names: Sequence[str], option: str, where: str) -> None:
+    """Raise ``ConfigError`` where ``data.<option>`` names a column that is not there."""
+    for name in names:
+        if name not in frame.columns:
+            hint = did_you_mean(name, map(str, frame.columns), "its columns")
+            raise ConfigError(f"data.{option}={name}: {where} has no such column: {hint}")
+
+
+def classes_of(cells: pd.Series, where: str, positive: str | None) -> tuple[str, ...]:
+    """Names of the classes in the order of their labels, ``positive`` being the last one, if it is given.
+
+    Raises ``DataError`` for cells that are missing, all the same or too many different ones, and ``ConfigError`` where
+    no class is called so.
+    """
+    name, seen = cells.name, cells.dropna()
+    if len(seen) < len(cells):
+        lines = [str(line) for line in cells.index[cells.isna()]]
+        raise DataError(f"{where}: column {name!r} holds no class in line {some(lines)}: each row needs one")
+    texts = {text_of(cell) for cell in seen.unique()}
+    if len(texts) < 2:
+        raise DataError(f"{where}: column {name!r} is {texts.pop()!r} throughout: there is one class alone")
+    if len(texts) > MOST_CLASSES:
+        raise DataError(
+            f"{where}: column {name!r} has {len(texts):,} different values, where classes are needed, "
+            f"{MOST_CLASSES} at most"
+        )
+    classes = in_order(texts)
+    return classes if positive is None else with_last(classes, positive)
+
+
+def with_last(classes: Sequence[str], positive: str) -> tuple[str, ...]:
+    """The classes, ``positive`` behind the others. Raises ``ConfigError`` where none is called so."""
+    last = text_of(positive)
+    if last not in classes:
+        raise ConfigError(f"data.positive={positive}: no class is called so: {did_you_mean(last, classes, 'classes')}")
+    return (*(text for text in classes if text != last), last)
+
+
+def labels_of(cells: pd.Series, classes: Sequence[str], where: str) -> list[int]:
+    """The number of each cell among the classes. Raises ``DataError`` for the first that is none of them."""
+    numbers = {text: label for label, text in enumerate(classes)}
+    found = [numbers.get(text_of(cell), -1) for cell in cells]
+    if -1 in found:
+        place = found.index(-1)
+        raise DataError(
+            f"{where}, line {cells.index[place]}: {str(cells.iloc[place])!r} is none of the classes to train on, "
+            f"{some(classes)}"
+        )
+    return found

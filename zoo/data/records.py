@@ -1,10 +1,12 @@
-"""Published tables: the file wherever it lies, checked by its parsed rows, since copies differ in their bytes."""
+"""Published tables: the file wherever it lies, checked by its parsed rows, since copies differ in their bytes; and
+published archives that have one copy alone, checked by their sha256."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,7 @@ from zoo.errors import DataError
 from zoo.spec import Column
 
 MISSING = "?"  # how the files of this archive write a missing cell
-LARGEST = 1 << 26  # bytes of a member, unpacked
+LARGEST = 1 << 26  # bytes of a file, and of an archive's files, unpacked
 
 
 def digest(rows: Iterable[Sequence[object]]) -> str:
@@ -28,15 +30,55 @@ def digest(rows: Iterable[Sequence[object]]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def member(archive: bytes, name: str) -> bytes:
-    """A file in a zip archive. Raises ``ValueError`` where it is not there, too large, or damaged."""
+def unpacked(archive: bytes, names: Sequence[str] = ()) -> dict[str, bytes]:
+    """Files in a zip archive, by name; all of them if none is named. Raises ``ValueError`` where one is not there, they
+    are too large together, or damaged."""
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as members:
-            if members.getinfo(name).file_size > LARGEST:
-                raise ValueError(f"{name} has {members.getinfo(name).file_size:,} bytes")
-            return members.read(name)
-    except (zipfile.BadZipFile, KeyError, RuntimeError, NotImplementedError) as error:
-        raise ValueError(f"{name} cannot be unpacked: {error}") from error
+            found = [members.getinfo(name) for name in names] or [
+                info for info in members.infolist() if not info.is_dir()
+            ]
+            size = sum(info.file_size for info in found)
+            if size > LARGEST:
+                raise ValueError(f"its files have {size:,} bytes, at most {LARGEST:,} are read")
+            return {info.filename: members.read(info) for info in found}
+    except (zipfile.BadZipFile, KeyError, RuntimeError, NotImplementedError, zlib.error, EOFError) as error:
+        raise ValueError(f"it cannot be unpacked: {error}") from error
+
+
+def check_sha256(content: bytes, sha256: str, title: str, where: object) -> None:
+    """Raise ``DataError`` where this is not the archive that was published, before anything in it is looked at."""
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise DataError(f"{where} is not the archive of {title} as published\n{published.REMEDY}")
+
+
+def load_archive(
+    root: Path, folder: str, archive: str, url: str, sha256: str, title: str, read: Callable[[dict[str, bytes]], Any]
+) -> Any:
+    """What ``read`` makes of the files in a published archive, by name; once a process: do not write to it.
+
+    Args:
+        root: looked in, after ``root/folder``.
+        folder: where a download goes.
+        archive: the name of the archive.
+        url: where it is.
+        sha256: of the archive.
+        title: what it is called in an error.
+        read: is handed the right files alone.
+
+    Raises:
+        DataError: the archive is another, or missing and cannot be downloaded.
+    """
+    path = published.first_file(root / folder / archive, root / archive) or published.fetch(
+        [url], root / folder / archive, lambda content: hashlib.sha256(content).hexdigest() == sha256
+    )
+    return published.read_once(_of_known, [path], sha256, title, read)
+
+
+def _of_known(paths: Sequence[Path], sha256: str, title: str, read: Callable[[dict[str, bytes]], Any]) -> Any:
+    content = _bytes(paths[0])
+    check_sha256(content, sha256, title, paths[0])
+    return read(unpacked(content))
 
 
 def load(
@@ -110,10 +152,10 @@ class Table:
 
     def unpacked(self, archive: bytes, where: object) -> pd.DataFrame:
         """As :meth:`checked`, of an archive's content."""
-        if self.sha256 and hashlib.sha256(archive).hexdigest() != self.sha256:
-            raise DataError(f"{where} is not the archive of {self.title} as published\n{published.REMEDY}")
+        if self.sha256:
+            check_sha256(archive, self.sha256, self.title, where)
         try:
-            contents = {name: member(archive, name) for name in self.packed}
+            contents = unpacked(archive, self.packed)
         except ValueError as error:
             raise DataError(f"{where} is damaged: {error}\n{published.REMEDY}") from error
         return self.checked(contents, where)
@@ -141,6 +183,9 @@ def coded(frame: pd.DataFrame, codes: Mapping[str, Mapping[Any, str]], where: st
 
 def _bytes(path: Path) -> bytes:
     try:
+        size = path.stat().st_size
+        if size > LARGEST:
+            raise DataError(f"{path} is not the published file: it has {size:,} bytes\n{published.REMEDY}")
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error

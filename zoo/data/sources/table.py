@@ -16,7 +16,7 @@ import torch
 
 from zoo.data import frames
 from zoo.data.splits import Loaded, Split
-from zoo.errors import ConfigError, DataError, did_you_mean, some
+from zoo.errors import ConfigError, DataError, some
 from zoo.files import user_path
 from zoo.spec import Column
 
@@ -26,7 +26,6 @@ OPTIONS: dict[str, Any] = {
     "path": None, "target": None, "test_path": None, "missing": [], "categories": [], "drop": [], "groups": None,
     "positive": None,
 }  # fmt: skip
-MOST_CLASSES = 100
 
 
 def load(
@@ -66,12 +65,9 @@ def load(
     for option, names in (
         ("target", [target]), ("drop", drop), ("categories", categories), ("groups", [str(groups)] * bool(groups)),
     ):  # fmt: skip
-        for name in names:
-            if name not in frame.columns:
-                hint = did_you_mean(name, map(str, frame.columns), "its columns")
-                raise ConfigError(f"data.{option}={name}: {where} has no such column: {hint}")
-    classes = _classes(frame[target], where, positive)
-    labels = _labels(frame[target], classes, where)
+        frames.require_columns(frame, names, option, where)
+    classes = frames.classes_of(frame[target], where, positive)
+    labels = torch.tensor(frames.labels_of(frame[target], classes, where))
     belonging = None if groups is None else torch.from_numpy(pd.factorize(frame[str(groups)], use_na_sentinel=False)[0])
     used = frame.drop(columns={target, *drop, *([str(groups)] if groups else [])})
     columns, others = frames.columns_of(used, where, categories)
@@ -97,48 +93,13 @@ def _frame(path: str | Path, missing: Sequence[str]) -> pd.DataFrame:
     return frames.read_frame(user_path(str(path)), tuple(map(str, missing)))
 
 
-def _classes(cells: pd.Series, where: str, positive: str | None) -> tuple[str, ...]:
-    """Names of the classes in the order of their labels."""
-    name, seen = cells.name, cells.dropna()
-    if len(seen) < len(cells):
-        lines = [str(line) for line in cells.index[cells.isna()]]
-        raise DataError(f"{where}: column {name!r} holds no class in line {some(lines)}: each row needs one")
-    texts = {frames.text_of(cell) for cell in seen.unique()}
-    if len(texts) < 2:
-        raise DataError(f"{where}: column {name!r} is {texts.pop()!r} throughout: there is one class alone")
-    if len(texts) > MOST_CLASSES:
-        raise DataError(
-            f"{where}: column {name!r} has {len(texts):,} different values, where classes are needed, "
-            f"{MOST_CLASSES} at most"
-        )
-    classes = frames.in_order(texts)
-    if positive is None:
-        return classes
-    last = frames.text_of(positive)
-    if last not in classes:
-        raise ConfigError(f"data.positive={positive}: no class is called so: {did_you_mean(last, classes, 'classes')}")
-    return (*(text for text in classes if text != last), last)
-
-
-def _labels(cells: pd.Series, classes: Sequence[str], where: str) -> torch.Tensor:
-    numbers = {text: label for label, text in enumerate(classes)}
-    found = [numbers.get(frames.text_of(cell), -1) for cell in cells]
-    if -1 in found:
-        place = found.index(-1)
-        raise DataError(
-            f"{where}, line {cells.index[place]}: {str(cells.iloc[place])!r} is none of the classes to train on, "
-            f"{some(classes)}"
-        )
-    return torch.tensor(found)
-
-
 def _test(
     path: str | Path, missing: Sequence[str], target: str, classes: Sequence[str], columns: Sequence[Column]
 ) -> Split:
     frame, where = _frame(path, missing), str(user_path(str(path)))
     if target not in frame.columns:
         raise DataError(f"{where} has no column {target!r}, the classes")
-    labels = _labels(frame[target], classes, where)
+    labels = torch.tensor(frames.labels_of(frame[target], classes, where))
     return Split(torch.from_numpy(frames.raw(frame, columns, where))[:, None, None], labels)
 
 
