@@ -29,7 +29,7 @@ ALLOWED = {
     "capability": "errors found spec base registry data",
     "questions": "errors base capability",
     "learners": "errors base registry checkpoint data metrics",
-    "inspect": "errors plain files spec base capability questions data metrics",
+    "inspect": "errors plain files found spec base capability questions data metrics",
     "tasks": "errors plain files spec base registry capability questions data metrics learners inspect",
     "run": "errors plain terminal files command config base registry checkpoint capability data learners inspect tasks",
 }

@@ -478,6 +478,16 @@ def test_bits_per_dim():
     assert summarize_likelihood(values, 2, "binary")["log_prob_se"] == pytest.approx(values.std().item() / 2)
 
 
+def test_each_token_of_texts_counts_the_same():
+    """Tokens of a known probability each, 2 in one text and 6 in another: a text of more of them weighs more."""
+    lengths, surprise = torch.tensor([2.0, 6.0]), torch.tensor([1.0, 3.0])  # bits a token
+    found = summarize_likelihood(-lengths * surprise * math.log(2), float(lengths.mean()), "tokens")
+    assert found["bits_per_token"] == pytest.approx((2 * 1 + 6 * 3) / 8)
+    assert found["nats_per_token"] == pytest.approx(found["bits_per_token"] * math.log(2))
+    assert found["log_prob"] == pytest.approx(-10 * math.log(2))
+    assert set(found) == {"log_prob", "log_prob_se", "nats_per_token", "bits_per_token"}
+
+
 def test_dequantised_density_bounds_the_probability_of_levels():
     """The mean log density of a level with noise is at most the log of the mass that it stands for, times 255."""
     generator = torch.Generator().manual_seed(0)

@@ -12,7 +12,7 @@ import zoo
 from zoo.base import memory
 from zoo.data import frames, kinds
 from zoo.data.splits import load_splits
-from zoo.inspect.figures import generative_figures
+from zoo.inspect.kinds.table import learnt
 from zoo.registry import load_with_source
 from zoo.spec import Column, DataSpec
 from zoo.tasks.evaluate import evaluate, splits_for
@@ -308,7 +308,7 @@ def test_columns_of_samples_are_drawn_beside_those_of_the_data(tmp_path):
     batches = [(splits.train.images, splits.train.labels)]
     model.initialize(batches, torch.Generator())
     model.maximize(model.statistics(*batches[0]))
-    figure = generative_figures(model.eval(), splits.test)["columns"]
+    figure = learnt(model.eval(), splits.test)["columns"]
     panels = {axes.get_title(): axes for axes in figure.axes if axes.get_title()}
     assert list(panels) == [column.name for column in splits.spec.columns]
     sexes = [label.get_text() for label in panels["sex"].get_yticklabels()]
@@ -317,7 +317,7 @@ def test_columns_of_samples_are_drawn_beside_those_of_the_data(tmp_path):
     share = (table.cells(splits.test.images, splits.spec)["sex"] == "man").mean()
     assert real[1].get_width() == pytest.approx(share)
     assert made[1].get_width() == pytest.approx(share, abs=0.1)
-    assert generative_figures(zoo.create("logistic_regression", splits.spec), splits.test) == {}
+    assert learnt(zoo.create("logistic_regression", splits.spec), splits.test) == {}
 
 
 def test_a_file_that_is_named_takes_the_place_of_the_training_s_test_file(tmp_path):

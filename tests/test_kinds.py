@@ -52,7 +52,7 @@ def test_every_kind_has_the_interface(name):
     assert kind.FORMAT.isalpha()
     assert kind.NOUN.isalpha()
     assert not set(kind.OPTIONS) & set(inspect.signature(load_splits).parameters)
-    assert set(kinds.Kind.__annotations__) == {"VALUES", "SETTINGS", "OPTIONS", "NOUN", "FORMAT"}
+    assert set(kinds.Kind.__annotations__) == {"VALUES", "SETTINGS", "OPTIONS", "NOUN", "STRINGS", "FORMAT"}
     table_of_members = kinds.__doc__
     assert all(f"``{member}``" in table_of_members for member in [*methods, *kinds.Kind.__annotations__])
 

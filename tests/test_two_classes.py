@@ -14,7 +14,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import zoo
 from zoo.data.splits import Split, load_splits
-from zoo.inspect.figures import classifier_figures, mistakes_table
+from zoo.inspect.figures import classifier_figures
+from zoo.inspect.kinds.table import mistakes
 from zoo.metrics import binary
 from zoo.spec import Column, DataSpec
 from zoo.tasks.evaluate import describe, evaluate, remarks
@@ -185,15 +186,16 @@ def test_worst_mistakes_of_a_table_name_its_strangest_cells():
     mean = (0.0, 0.99, 0.01, 0.0, 0.5, 0.5)
     spec = DataSpec((1, 1, 6), 2, ("good", "bad"), mean, kind="table", values="mixed", missing=True, columns=columns)
     rows = torch.tensor([[3.5, 0, 1, torch.nan, 0, 1], [0.1, 1, 0, -2.0, 1, 0], [0, 1, 0, 0, 1, 0]])
+    model = zoo.create("logistic_regression", spec)
     split = Split(rows[:, None, None], torch.tensor([0, 1, 0]), "table")
     log_proba = torch.tensor([[0.1, 0.9], [0.7, 0.3], [0.8, 0.2]]).log()
-    head, _, *lines = mistakes_table(split, log_proba, spec, 5).splitlines()
+    head, _, *lines = mistakes(model, split, log_proba, 5).splitlines()
     assert head.count("|") == 5
     assert lines == [  # of a category of a share of 1 %: √99 standard deviations
         r"| good | bad | 90.0% | job = a\|b (9.9 sd), age = 75 (3.5 sd) |",
         "| bad | good | 70.0% | size = -2 (2.0 sd), job = none (0.1 sd), age = 41 (0.1 sd) |",
     ]
-    assert len(mistakes_table(split, log_proba, spec, 1).splitlines()) == 3
+    assert len(mistakes(model, split, log_proba, 1).splitlines()) == 3
 
 
 # A run

@@ -23,7 +23,7 @@ from zoo import plain
 from zoo.errors import CheckpointError
 
 DIRECTORY = 2**24  # bytes: 100,000 tensors
-PICKLE = 2**22  # bytes
+PICKLE = 2**25  # bytes: a vocabulary of a million terms
 STEPS = 500_000  # of the pickle, most of which make one piece; 130 a weight that Adam trains
 GROWING = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD")  # what is there already
 END, END64, LOCATOR = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"

@@ -163,18 +163,22 @@ def given(model: Model, x: Any, observed: Any = None) -> tuple[Tensor, Tensor | 
         model: its ``spec`` says what examples are.
         x: a tensor or numpy array ``(B, C, H, W)``: floating numbers, those of pictures in [0, 1], or whole ones as the
             kind stores them: levels from 0 to 255. Without ``C`` where that is 1; without ``B``, one example;
-            ``(B, H, W, C)``; flattened, where ``C`` is 1. Pictures of PIL and paths of files, one or a list.
+            ``(B, H, W, C)``; flattened, where ``C`` is 1. Pictures of PIL and paths of files, one or a list. Texts are
+            strings, one or a list; of a file then, ``pathlib.Path`` is its path.
         observed: bool, broadcastable to the examples; False marks a missing entry, whose value is never read. NaN
             among the others is missing, too. Of a column of categories all entries are seen, or none is.
 
     Returns:
         Floating numbers ``(B, C, H, W)`` of the model's own type, with 0 for what is not seen: no model can read what
-        it must not know; and bool of that shape, or None where all is seen. Examples are looked at once.
+        it must not know; and bool of that shape, or None where all is seen. Examples are looked at once. Of texts the
+        numbers of their terms, int64, with -1 for what is not seen, as if it were not there; and None.
 
     Raises:
         DataError: examples that do not fit the model, or may mean one thing or another.
     """
     x = kinds.examples(x, model.spec)
+    if model.spec.values == "counts":
+        return (x if observed is None else torch.where(_mask(observed, x), x, -1)), None
     x = x.to(next((parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()), x.dtype))
     if observed is not None:
         observed = _mask(observed, x)

@@ -21,7 +21,7 @@ import yaml
 
 from zoo.errors import ZooError
 
-JSON = 3 * 2**20  # bytes of a file: a table of all models takes 1 MB
+JSON = 2**23  # bytes of a file: a table of all models takes 1 MB, a vocabulary of half a million terms 6
 YAML = 2**16  # bytes; a run's config takes 3 kB, and the parser a second for this
 CSV = 2**26  # bytes of a table of metrics
 ENTRIES = 2**20  # pieces of data, those that are shared counted wherever they occur

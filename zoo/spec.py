@@ -13,6 +13,7 @@ from typing import Any
 from zoo.errors import DataError, ZooError
 
 MOST = 2**20  # channels, and classes, which have a name each
+TERMS = 2**22  # of a vocabulary
 LARGEST = 2**31 - 1  # entries of an example
 VALUES = ("grey", "real", "mixed", "binary", "counts", "tokens")
 
@@ -84,10 +85,12 @@ class DataSpec:
 
     Attributes:
         shape: ``(C, H, W)`` of an example: of a picture, whose pixels are float32 in ``[0, 1]``; ``(1, 1, F)`` of a row
-            of F numbers.
+            of F numbers; ``(1, 1, V)`` of the counts of V terms, which are not laid out: an example lists its terms,
+            see :mod:`zoo.data.kinds.tokens`.
         num_classes: number of labels, ``0 .. num_classes - 1``.
         class_names: one name a class, in label order; the labels themselves if left out.
-        mean: over the training examples, per channel, or per entry of an example; 0 if left out.
+        mean: over the training examples, per channel, or per entry of an example; 0 if left out. Of counts: the share
+            of examples that have the term at all.
         std: as many as there are means; 1 if left out.
         settings: of the kind, by name: what must be known of the training examples to treat others alike, such as
             ``{"invert": "auto"}``. Strings, numbers, true or false.
@@ -120,6 +123,10 @@ class DataSpec:
                 object.__setattr__(self, name, convert(getattr(self, name)))
             except (TypeError, ValueError) as error:
                 raise ZooError(f"{name} of a data spec cannot be {getattr(self, name)!r}") from error
+        if len(self.vocabulary) > TERMS or any("\n" in term for term in self.vocabulary):
+            raise ZooError(f"a vocabulary has at most {TERMS:,} terms, of a single line each")
+        if self.values == "counts" and self.vocabulary and self.shape != (1, 1, len(self.vocabulary)):
+            raise ZooError(f"counts of {len(self.vocabulary):,} terms are of that shape, not {self.shape}")
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise ZooError(f"shape must be (channels, height, width), all at least 1, not {self.shape}")
         if self.num_classes < 1:
@@ -160,6 +167,8 @@ class DataSpec:
     @property
     def wanted(self) -> str:
         """What an example is, in words for an error message: ``1×28×28 in [0, 1]``."""
+        if self.values == "counts":
+            return f"texts, of {self.shape[2]:,} terms that it knows"
         return _times(self.shape) + (" in [0, 1]" if self.values == "grey" else "")
 
     @property
@@ -191,7 +200,8 @@ class DataSpec:
         """
         if kind not in (None, self.kind):
             raise DataError(f"the data is of the kind {kind}, {whose} was made for the kind {self.kind}")
-        if tuple(shape) != self.shape:
+        listed = self.values == "counts" and tuple(shape[:2]) == (1, 1)  # a text may have any number of terms
+        if tuple(shape) != self.shape and not listed:
             what = "images" if self.kind == "image" else "examples"
             raise DataError(f"the {what} are {_times(shape)}, {whose} was made for {self.wanted}")
 
@@ -201,9 +211,16 @@ class DataSpec:
             raise ZooError(f"{what}: that is for the kind {kind}, the model was made for the kind {self.kind}")
 
     def to_dict(self) -> dict[str, Any]:
-        """As lists, strings and numbers, fit for a checkpoint or JSON. What pictures do not need is left out."""
+        """As lists, strings and numbers, fit for a checkpoint or JSON. What pictures do not need is left out.
+
+        A vocabulary is one string, a term a line, and statistics of its terms are told as often as they follow one
+        another, ``[value, times]``: of half a million terms, most have the same.
+        """
         own = {field.name: getattr(self, field.name) for field in fields(self)}
         values = {key: list(value) if isinstance(value, tuple) else value for key, value in own.items()}
+        if self.vocabulary:
+            runs = {key: [[value, len([*run])] for value, run in itertools.groupby(own[key])] for key in _STATISTICS}
+            values |= {"vocabulary": "\n".join(self.vocabulary), **runs}
         values |= {"settings": dict(self.settings), "columns": [column.to_plain() for column in self.columns]}
         return {key: value for key, value in values.items() if key in _ALWAYS or value != _DEFAULTS[key]}
 
@@ -220,6 +237,7 @@ class DataSpec:
         return cls(**values)
 
 
+_STATISTICS = ("mean", "std")
 _ALWAYS = ("shape", "num_classes", "class_names", "mean", "std")
 _DEFAULTS: dict[str, Any] = {
     "settings": {}, "kind": "image", "values": "grey", "missing": False, "columns": [], "vocabulary": [],
@@ -239,7 +257,7 @@ class Likelihood:
             noise of that width is added before bits/dim are computed (Theis et al. 2016, A note on the evaluation of
             generative models, eq. 4–7); ``"continuous"``: the density of real values, or of grey ones in [0, 1], as
             they are, which amounts to no bits/dim; ``"mixed"``: the density of numbers times the probability of
-            categories.
+            categories; ``"tokens"``: the probability of the tokens of a text, one after the other, given their number.
         threshold: grey value above which a binary pixel is on.
     """
 
@@ -260,6 +278,15 @@ def _yes_or_no(value: Any) -> bool:
     return value
 
 
+def _numbers(values: Any) -> tuple[float, ...]:
+    """Numbers, or ``[number, times]`` in their place."""
+    runs = [value if isinstance(value, (list, tuple)) else (value, 1) for value in values]
+    counts = [operator.index(times) for _, times in runs]
+    if min(counts, default=1) < 1 or sum(counts) > max(TERMS, len(runs)):
+        raise ValueError("there are too many, or fewer than none")
+    return tuple(itertools.chain.from_iterable(itertools.repeat(float(value), times) for value, times in runs))
+
+
 def _settings(values: Any) -> dict[str, Any]:
     if not isinstance(values, Mapping) or not all(isinstance(value, (str, int, float)) for value in values.values()):
         raise TypeError(f"{values!r} is no mapping of names to strings and numbers")
@@ -275,13 +302,13 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "shape": lambda sizes: tuple(operator.index(size) for size in sizes),
     "num_classes": operator.index,
     "class_names": lambda names: tuple(_text(name) for name in names),
-    "mean": lambda values: tuple(float(value) for value in values),
-    "std": lambda values: tuple(float(value) for value in values),
+    "mean": _numbers,
+    "std": _numbers,
     "settings": _settings,
     "kind": _text,
     "values": _text,
     "missing": _yes_or_no,
     "columns": lambda columns: tuple(map(Column.made, columns)),
     "target": _text,
-    "vocabulary": lambda words: tuple(_text(word) for word in words),
+    "vocabulary": lambda terms: tuple(_text(term) for term in (terms.split("\n") if isinstance(terms, str) else terms)),
 }

@@ -15,6 +15,7 @@ from zoo.spec import DataSpec
 
 # values of a batch that is asked about; layers that make more of them outgrow a CPU's caches, and are slower for it
 AT_ONCE, AT_ONCE_ON_CPU = 2**22, 2**19
+TEXTS_AT_ONCE = 256
 
 
 class Model(nn.Module):
@@ -63,6 +64,8 @@ class Model(nn.Module):
     @property
     def examples_at_once(self) -> int:
         """How many examples to ask it about at a time: as many as hold a bounded number of values."""
+        if self.spec.values == "counts":  # which are not laid out
+            return TEXTS_AT_ONCE
         values = AT_ONCE_ON_CPU if self.device.type == "cpu" else AT_ONCE
         return max(1, values // max(math.prod(self.spec.shape), 1))
 

@@ -98,6 +98,7 @@ class Loaded:
         target: what the user's file calls the column of classes.
         groups: int64 ``(N,)``: which of ``train`` belong together, and stay on one side wherever they are parted; None
             where each stands for itself.
+        folds: int64 ``(N,)``: the official fold of each of ``train``, from 0; None where none are published.
         val: the official validation split; None where there is none, and a part of ``train`` may be held out.
         notes: what a user should know of how the data was read, in sentences: what was left out, say.
         apart: bool ``(N,)``: which of ``train`` are to be set apart where ``test`` is None; a stratified random 20 % if
@@ -117,6 +118,7 @@ class Loaded:
     unused_why: str = ""
     target: str = ""
     groups: Tensor | None = None
+    folds: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -134,10 +136,11 @@ class Splits:
     def with_train(self, train: Split) -> Splits:
         """Other training images of the same classes, with a shape and statistics of their own, and no validation."""
         kind = kinds.find(train.kind)
-        mean, std = kind.statistics(train.images)
+        mean, std = kind.statistics(train.images, self.spec)
         std = tuple(1.0 if place in self._of_categories else value for place, value in enumerate(std))
         missing = self.spec.missing or kind.has_missing(train.images)
-        spec = replace(self.spec, shape=train.shape, mean=mean, std=std, missing=missing)
+        shape = self.spec.shape if self.spec.vocabulary else train.shape
+        spec = replace(self.spec, shape=shape, mean=mean, std=std, missing=missing)
         return replace(self, train=train, val=train.take(slice(0)), spec=spec)
 
     @property
@@ -218,7 +221,8 @@ def load_splits(
         repeat: times that each labelled image is among the training images where others are hidden: how much a label
             weighs. Nothing else depends on it.
         split_seed: draws the folds, the validation and the training subset, and whose labels are kept.
-        folds: cut what there is to train on into that many stratified parts; 0 does not.
+        folds: cut what there is to train on into that many stratified parts; 0 does not. Where as many are published,
+            they are these.
         fold: the part that is the test split, counted from 0. An official test split is left alone then.
         train_classes: the classes whose images alone are trained and validated on, by name; all if left out.
         whole: all of a source that has no official test split is test, since nothing is to be trained on it.
@@ -256,8 +260,11 @@ def load_splits(
     if folds and not (whole and test is None):
         if test is not None:
             notes.append(f"the official test split of {len(test):,} {kind.NOUN}s is left alone")
-        train, test, groups = _without(train, groups, in_fold(train.labels, groups, folds, fold, split_seed))
-        notes.append(f"the test split is fold {fold} of {folds}, {len(test):,} {kind.NOUN}s")
+        held, which = in_fold(train.labels, groups, folds, fold, split_seed), "fold"
+        if loaded.folds is not None and int(loaded.folds.max()) + 1 == folds:
+            held, which = (loaded.folds == fold).nonzero()[:, 0], "official fold"
+        train, test, groups = _without(train, groups, held)
+        notes.append(f"the test split is {which} {fold} of {folds}, {len(test):,} {kind.NOUN}s")
     elif test is None:
         held = torch.arange(len(train)) if whole else _set_apart(train.labels, loaded.apart, groups)
         train, test, groups = _without(train, groups, held)
@@ -287,10 +294,11 @@ def load_splits(
         rest = rest[balanced(train.labels[rest], train_size, len(names), generator)]
     train = train if len(rest) == len(train) else train.take(rest)
     raw = (train if len(train) else test).images
+    fitted = kind.fit(raw, loaded.columns, loaded.unused, like, **of_kind)
+    settings = kinds.complete(kind.SETTINGS, loaded.settings, fitted.pop("settings", {}))
     spec = DataSpec(
-        num_classes=len(names), class_names=names, settings=kinds.complete(kind.SETTINGS, loaded.settings),
-        kind=source.KIND, target=loaded.target, **kind.fit(raw, loaded.columns, loaded.unused, like, **of_kind),
-    )  # fmt: skip
+        num_classes=len(names), class_names=names, settings=settings, kind=source.KIND, target=loaded.target, **fitted
+    )
     train, val, test = (
         replace(part, images=kind.store(part.images, loaded.columns, spec)) for part in (train, val, test)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from zoo.inspect.figures import BLUE, LIGHT, ORANGE, _figure
+from zoo.inspect.figures import BLUE, LIGHT, ORANGE, blank
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,7 +20,7 @@ def importance_figure(importance: Mapping[str, Any]) -> Figure:
     shown = dict([*importance["columns"].items()][:SHOWN])
     names = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in shown]
     own, places = importance["own"], range(len(shown))
-    figure = _figure(5 + 3.2 * bool(own) + 0.07 * max(map(len, names)), 1.2 + 0.24 * len(shown))
+    figure = blank(5 + 3.2 * bool(own) + 0.07 * max(map(len, names)), 1.2 + 0.24 * len(shown))
     axes = figure.subplots(1, 1 + bool(own), squeeze=False, width_ratios=(3, 2)[: 1 + bool(own)])[0]
     drops, stds = ([row[key] for row in shown.values()] for key in ("drop", "std"))
     axes[0].barh(places, drops, xerr=stds, color=BLUE, ecolor="black", error_kw={"linewidth": 1})

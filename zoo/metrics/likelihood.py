@@ -26,8 +26,8 @@ def dequantise(images: Tensor, generator: torch.Generator) -> Tensor:
     return (images.float() + (noise - 0.5)) / (LEVELS - 1)
 
 
-def summarize_likelihood(log_prob: Tensor, dimensions: int, of: str) -> dict[str, float]:
-    """Mean log-likelihood in nats an image, its standard error, and bits a dimension.
+def summarize_likelihood(log_prob: Tensor, dimensions: float, of: str) -> dict[str, float]:
+    """Mean log-likelihood in nats an example, its standard error, and bits a dimension, or a token.
 
     Bits/dim is −log p / (D ln 2), the code length of a pixel, for probabilities of binary pixels or levels. A density
     of dequantised grey values in [0, 1] is a factor 255 a dimension larger than that of the same values in [0, 255],
@@ -35,14 +35,17 @@ def summarize_likelihood(log_prob: Tensor, dimensions: int, of: str) -> dict[str
     of a level, to be compared with that of other models of 256 levels (Theis, van den Oord & Bethge 2016, A note on the
     evaluation of generative models, section 3.1).
 
+    Texts are of different lengths: their likelihoods are summed before they are divided by the number of all tokens, so
+    that each token counts the same.
+
     Args:
         log_prob: log p(x), ``(N,)``, in nats, summed over pixels.
-        dimensions: D, the number of channels times pixels.
+        dimensions: D, the number of channels times pixels; of tokens, how many an example has on average.
         of: what ``log_prob`` is of, see :class:`zoo.spec.Likelihood`.
 
     Returns:
-        ``log_prob``, ``bits_per_dim`` but for ``"continuous"`` and ``"mixed"`` values, and, of two images or more,
-        ``log_prob_se``.
+        ``log_prob``, ``bits_per_dim`` but for ``"continuous"`` and ``"mixed"`` values, ``nats_per_token`` and
+        ``bits_per_token`` in its place for ``"tokens"``, and, of two examples or more, ``log_prob_se``.
     """
     log_prob = log_prob.cpu().double()  # not every accelerator has float64
     mean = float(log_prob.mean())
@@ -51,5 +54,8 @@ def summarize_likelihood(log_prob: Tensor, dimensions: int, of: str) -> dict[str
         values["log_prob_se"] = float(log_prob.std()) / math.sqrt(len(log_prob))
     if of in ("continuous", "mixed"):
         return values
+    if of == "tokens":
+        nats = -mean / dimensions
+        return {**values, "nats_per_token": nats, "bits_per_token": nats / math.log(2)}
     offset = math.log2(LEVELS - 1) if of == "dequantised" else 0.0
     return {**values, "bits_per_dim": -mean / (dimensions * math.log(2)) + offset}

@@ -22,7 +22,8 @@ def anomaly_score(model: Model, x: Tensor, kind: str | None = None, batch_size: 
     Args:
         model: the model to ask.
         x: examples ``(B, C, H, W)``; of pictures in [0, 1].
-        kind: ``"native"``: the model's own; ``"log_prob"``: -log p(x) in nats (densities); for classifiers
+        kind: ``"native"``: the model's own; ``"log_prob"``: -log p(x) in nats (densities); ``"per_token"``: that over
+            the number of a text's tokens, since a long text is unlikely by its length alone; for classifiers
             ``"max_softmax"``: 1 - max p(y | x) (Hendrycks & Gimpel 2017), ``"entropy"`` of p(y | x) in nats, or
             ``"energy"``: -logsumexp of the logits (Liu et al. 2020). The first that the model has, if left out.
         batch_size: examples at a time; if left out, as many as hold a bounded number of values.
@@ -46,6 +47,8 @@ def anomaly_scores(model: Model) -> dict[str, Score]:
     if hasattr(model, "anomaly_score"):
         scores["native"] = _native
     if hasattr(model, "log_prob"):
+        if hasattr(model, "density") and model.density.of == "tokens":
+            scores["per_token"] = _surprise_per_token
         scores["log_prob"] = _surprise
     if hasattr(model, "classify"):
         scores["max_softmax"] = lambda *asked: 1 - log_proba(*asked).amax(1).exp()
@@ -62,6 +65,11 @@ def _native(model: Model, x: Tensor, observed: Tensor | None = None) -> Tensor:
 def _surprise(model: Model, x: Tensor, observed: Tensor | None = None) -> Tensor:
     require_marginals(model, observed)
     return -(model.log_prob(x) if observed is None else model.log_prob(x, observed=observed))
+
+
+def _surprise_per_token(model: Model, x: Tensor, observed: Tensor | None = None) -> Tensor:
+    tokens = (x >= 0).flatten(1).sum(1)
+    return torch.where(tokens > 0, _surprise(model, x, observed) / tokens, torch.inf)  # none at all is strange
 
 
 def _energy(model: Model, x: Tensor, observed: Tensor | None = None) -> Tensor:

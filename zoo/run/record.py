@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as L
 from filelock import FileLock, Timeout
@@ -23,8 +23,9 @@ from zoo.base.generative import Latent
 from zoo.base.model import Model
 from zoo.data.datamodule import ImageDataModule
 from zoo.errors import ConfigError
-from zoo.files import remove_unfinished, user_path, write_bytes
-from zoo.inspect.figures import classifier_figures, generative_figures, write_examples
+from zoo.files import remove_unfinished, user_path, write_bytes, write_text
+from zoo.inspect import kinds
+from zoo.inspect.figures import classifier_figures, write_codes
 from zoo.inspect.latents import draw_latents
 from zoo.run import machine
 from zoo.run.checkpoints import Checkpoints
@@ -32,6 +33,9 @@ from zoo.run.curves import join_curves
 from zoo.tasks import sample_quality
 from zoo.tasks.evaluate import Evaluation, describe
 from zoo.terminal import printable, word
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Settings = dict[str, Any]
 LOCK = ".lock"  # held by the process that has a run directory, or a search, to itself
@@ -143,19 +147,17 @@ def draw(
 ) -> None:
     """What a generative model has learnt, and what a classifier does on the test split, as files in ``run/figures``; in
     TensorBoard that, single examples of the test split, and the hyperparameters beside the final metrics."""
-    figures, log_proba = {}, evaluation.log_proba
+    shown, log_proba, test = kinds.find(model.spec.kind), evaluation.log_proba, data.splits.test
+    drawn: dict[str, Figure | str] = {}
     if isinstance(model, Latent):  # TensorBoard has had these each epoch; the files are to show what is kept
         draw_latents(model, data.splits.val or data.splits.train.labelled(), run / "figures")
     if not isinstance(model, Latent) or model.spec.kind != "image":
-        figures = {f"model/{name}": figure for name, figure in generative_figures(model, data.splits.test).items()}
+        drawn = {f"model/{name}": figure for name, figure in shown.learnt(model, test).items()}
     if log_proba is not None:
-        drawn = classifier_figures(log_proba, data.splits.test.labels, evaluation.metrics, model.spec)
-        figures |= {f"test/{name}": figure for name, figure in drawn.items()}
-    for name, figure in figures.items():
-        (run / "figures").mkdir(exist_ok=True)
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png")
-        write_bytes(run / "figures" / f"{name.rpartition('/')[2]}.png", picture.getvalue())
+        of_classes = classifier_figures(log_proba, test.labels, evaluation.metrics, model.spec)
+        drawn |= {f"test/{name}": figure for name, figure in of_classes.items()}
+    for name, figure in drawn.items():
+        _write(run / "figures", name.rpartition("/")[2], figure)
     if not isinstance(trainer.logger, TensorBoardLogger):
         return
     options, writer = settings["logger"], trainer.logger.experiment
@@ -164,17 +166,33 @@ def draw(
             shutil.rmtree(path)
         elif path.name == "projector_config.pbtxt":
             path.unlink()
-    for name, figure in figures.items():
-        writer.add_figure(name, figure, step)
     if log_proba is not None:
-        counts = options["mistakes"], options["embeddings"]
-        write_examples(writer, step, model, data.splits.test, log_proba, *counts)
+        if options["mistakes"] and bool((log_proba.argmax(1) != test.labels).any()):
+            mistakes = shown.mistakes(model, test, log_proba, options["mistakes"])
+            drawn["test/worst_mistakes"] = mistakes
+            if isinstance(mistakes, str):
+                _write(run, "mistakes", mistakes)
+        if options["embeddings"] and capability.can(model, "encode"):
+            write_codes(writer, step, model, test, options["embeddings"])
+    for name, figure in drawn.items():
+        (writer.add_text if isinstance(figure, str) else writer.add_figure)(name, figure, step)
     metrics = {f"test/{key}": value for key, value in evaluation.metrics.items() if isinstance(value, float)}
     for key, value in metrics.items():
         writer.add_scalar(key, value, step)
     trainer.logger.log_hyperparams(_flat(settings), metrics, step=step)
     trainer.logger.finalize("success")
     join_curves(Path(trainer.logger.log_dir), keep=lambda tag, at: True, points={})
+
+
+def _write(folder: Path, name: str, figure: Figure | str) -> None:
+    """Write ``<name>.png``, or ``<name>.md`` of Markdown."""
+    folder.mkdir(exist_ok=True)
+    if isinstance(figure, str):
+        write_text(folder / f"{name}.md", f"{figure}\n")
+        return
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    write_bytes(folder / f"{name}.png", picture.getvalue())
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

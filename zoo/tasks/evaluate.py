@@ -42,8 +42,8 @@ class Evaluation:
             class that is looked for, which is the last one. ``f1`` and ``cost`` are those of taking examples for it
             that are so with a probability above ``threshold``; ``threshold_from`` says what chose that: ``"costs"`` or
             ``"validation"``. Of a density: ``log_prob`` (mean log p(x), nats an example), its standard error over
-            examples ``log_prob_se``, ``bits_per_dim`` where the likelihood has them, and ``density``: of what they are,
-            in words.
+            examples ``log_prob_se``, ``bits_per_dim`` where the likelihood has them, of tokens ``nats_per_token`` and
+            ``bits_per_token``, and ``density``: of what they are, in words.
         log_proba: log p(y | x), ``(N, K)``, in the order of the split; None where the model does not classify.
     """
 
@@ -145,10 +145,23 @@ def evaluate(
             )
         if evidence is None:
             evidence = _log_prob(model, split, batch_size, importance)
-        metrics |= summarize_likelihood(evidence, math.prod(spec.shape), model.density.of)
+        metrics |= summarize_likelihood(evidence, _entries(split, model), model.density.of)
         samples = importance or getattr(model, "importance_samples", None)
         metrics["density"] = ", ".join([model.density.kind, model.density.of, *([f"K = {samples}"] if samples else [])])
     return Evaluation(metrics, log_proba)
+
+
+def _entries(split: Split, model: Model) -> float:
+    """Of how many values the likelihood of an example is, on average: of all its entries, or of tokens that are there.
+
+    Raises ``DataError`` where there is no token at all.
+    """
+    if model.density.of != "tokens":
+        return math.prod(model.spec.shape)
+    tokens = int((split.images >= 0).sum())
+    if not tokens:
+        raise DataError("there is no word in any of these texts: nothing has a likelihood")
+    return tokens / len(split)
 
 
 def _log_proba(model: Model, split: Split, batch_size: int, missing: float, mask: str, fill: str | None) -> Tensor:
@@ -215,7 +228,8 @@ def describe(metrics: dict[str, Any]) -> list[str]:
         lines += ["  ".join(first), *(["  ".join([*second, rule])] if second else [])]
     if "log_prob" in metrics:
         error = f" ± {metrics['log_prob_se']:.2f}" if "log_prob_se" in metrics else ""
-        bits = f"  {metrics['bits_per_dim']:.3f} bits/dim" if "bits_per_dim" in metrics else ""
+        units = {"bits_per_dim": "bits/dim", "bits_per_token": "bits/token"}
+        bits = "".join(f"  {metrics[key]:.3f} {unit}" for key, unit in units.items() if key in metrics)
         bound = "lower bound, " in metrics["density"]
         words = metrics["density"].removeprefix("lower bound, ")
         value = f"{'≥' if bound else '='} {metrics['log_prob']:.2f}{error} nats"
@@ -257,9 +271,10 @@ def remarks(
         single = [name for name, count in zip(spec.class_names, counts, strict=True) if count == 1]
         if single:
             found.append(f"classes of a single training {noun}, whose density is a spike: {', '.join(single[:10])}")
+    entries = -metrics["log_prob"] / metrics["nats_per_token"] if "nats_per_token" in metrics else math.prod(spec.shape)
     for name in ("log_likelihood", "elbo"):
         here, there = (float((logged or {}).get(f"{part}/{name}", math.nan)) for part in ("train", "val"))
-        if here - there > REMARKABLE * math.prod(spec.shape) * math.log(2):
+        if here - there > REMARKABLE * entries * math.log(2):
             found.append(
                 f"training {noun}s are {here - there:,.0f} nats likelier than validation {noun}s: the density knows "
                 f"them by heart; fewer parameters or more {noun}s would help"

@@ -108,7 +108,7 @@ def taught(
 ) -> Model:
     """The classifier of :func:`taught_accuracy`, trained and in eval mode, on the device where the images are."""
     device = images.images.device
-    mean, std = kinds.find(images.kind).statistics(images.images.cpu())
+    mean, std = kinds.find(images.kind).statistics(images.images.cpu(), spec)
     seen = replace(spec, mean=mean, std=std)  # nothing of other images
     options = dict(SYNTHETIC_MODEL)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

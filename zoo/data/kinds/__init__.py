@@ -1,7 +1,8 @@
 """What an example is: a module a kind, found by its file's name; a :class:`zoo.spec.DataSpec` names its kind.
 
 A file that is added here is found without another edit. ``stored`` examples are ``(N, C, H, W)``, of the type that a
-:class:`zoo.data.splits.Split` holds in memory; ``x`` is what a model sees of them, float32 of the same shape.
+:class:`zoo.data.splits.Split` holds in memory; ``x`` is what a model sees of them, of the same shape: float32, or int64
+where it lists what an example holds.
 
 ================  =====================================================================================================
 ``VALUES``        what the entries are: ``values`` of the spec
@@ -9,9 +10,11 @@ A file that is added here is found without another edit. ``stored`` examples are
                   first of which is the default; {} for none
 ``OPTIONS``       of ``fit``, with their defaults, which ``data.…=`` sets for every source of the kind; {} for none
 ``NOUN``          what an example is called in a sentence
+``STRINGS``       whether a string in Python is an example, not a file's name
 ``fit``           ``fit(raw, columns, unused=(), like=None, **options)``: what is fitted to training examples, which are
                   as a source hands them over, and to nothing else: ``shape``, ``mean``, ``std``, ``values`` and what
-                  else of a spec it may be. ``columns`` and ``unused`` are those of ``Loaded``. ``like``: the spec of
+                  else of a spec it may be, settings that options say among it. ``columns`` and ``unused`` are those of
+                  ``Loaded``. ``like``: the spec of
                   other examples, as which these are to be described, where that changes what a model sees
 ``store``         ``store(raw, columns, spec) -> stored``: what a source hands over, with its ``Loaded.columns``, as
                   it is held in memory. Raises ``DataError`` for what does not fit the spec
@@ -20,7 +23,8 @@ A file that is added here is found without another edit. ``stored`` examples are
 ``convert``       ``convert(values, spec) -> x``: what somebody hands over in Python, of the shape that :func:`tensor`
                   gives it, as floating numbers. Raises ``DataError`` for what may mean one thing or another
 ``encode``        ``encode(x) -> stored``: the stored values that are nearest to what a model gives
-``statistics``    ``statistics(stored) -> (mean, std)``: of what is seen, per channel or per entry, for the spec
+``statistics``    ``statistics(stored, spec) -> (mean, std)``: of what is seen, per channel or per entry, of other
+                  training examples than those of the spec
 ``has_missing``   ``has_missing(stored) -> bool``: whether any value is missing
 ``show``          ``show(x, spec)``: pictures to look at, ``(N, c, h, w)`` in [0, 1], of one channel or three
 ``find_files``    ``find_files(names)``: the files that a user means who names files and folders. Raises ``DataError``
@@ -65,6 +69,7 @@ class Kind(Protocol):
     SETTINGS: Mapping[str, tuple[str, ...]]
     OPTIONS: Mapping[str, Any]
     NOUN: str
+    STRINGS: bool
     FORMAT: str
 
     def fit(
@@ -84,7 +89,7 @@ class Kind(Protocol):
 
     def encode(self, x: Tensor) -> Tensor: ...
 
-    def statistics(self, stored: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]: ...
+    def statistics(self, stored: Tensor, spec: DataSpec) -> tuple[tuple[float, ...], tuple[float, ...]]: ...
 
     def has_missing(self, stored: Tensor) -> bool: ...
 
@@ -111,14 +116,15 @@ def find(name: str) -> Kind:
 
 
 def examples(values: Any, spec: DataSpec) -> Tensor:
-    """What somebody hands over in Python as examples ``(N, C, H, W)`` of floating numbers: arrays, tensors, what else
-    the kind knows, or the paths of files, one or a list.
+    """What somebody hands over in Python as examples ``(N, C, H, W)``: arrays, tensors, what else the kind knows, or
+    paths of files, one or a list. Where strings are examples of the kind, paths are ``pathlib.Path``.
 
     Raises ``DataError`` for what is none, or may mean one thing or another; values are not looked at.
     """
     kind = find(spec.kind)
-    paths = [values] if isinstance(values, (str, os.PathLike)) else values
-    if isinstance(paths, (list, tuple)) and paths and all(isinstance(path, (str, os.PathLike)) for path in paths):
+    named = (os.PathLike,) if kind.STRINGS else (str, os.PathLike)
+    paths = [values] if isinstance(values, named) else values
+    if isinstance(paths, (list, tuple)) and paths and all(isinstance(path, named) for path in paths):
         return kind.decode(kind.read(kind.find_files([os.fspath(path) for path in paths]), spec)[1])
     return kind.convert(values, spec)
 

@@ -24,6 +24,7 @@ VALUES = "grey"
 SETTINGS = {"invert": ("auto", "always", "never"), "frame": ("picture", "ink")}  # how a picture is treated, see prepare
 OPTIONS: dict[str, Any] = {}
 NOUN = "image"
+STRINGS = False
 FORMAT = "png"
 WHITE = 255  # the level
 _STILL = (  # a picture, not a film, a drawing or an array: where Pillow knows the format, as it may have been built
@@ -89,7 +90,7 @@ def encode(x: Tensor) -> Tensor:
     return x.float().clamp(0, 1).mul(255).round().byte()
 
 
-def statistics(stored: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def statistics(stored: Tensor, spec: DataSpec | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel's pixels in [0, 1]; exact, from counts of the 256 levels."""
     counts = torch.zeros(stored.shape[1], 256, dtype=torch.float64)
     for chunk in stored.split(8192):

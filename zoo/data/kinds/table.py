@@ -31,6 +31,7 @@ VALUES = "real"
 SETTINGS = {"missing": ("",)}  # words for missing cells, a line each
 OPTIONS: dict[str, Any] = {"indicators": False}
 NOUN = "row"
+STRINGS = False
 FORMAT = "csv"
 LABEL = "class"  # the column of a file that names classes, where the spec does not say
 GAPS = ("seen", "missing")  # what a column says that tells of another one's missing cells
@@ -133,7 +134,7 @@ def encode(x: Tensor) -> Tensor:
     return x.float()
 
 
-def statistics(stored: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def statistics(stored: Tensor, spec: DataSpec | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each entry over the examples where it is not missing; 1 where it is constant."""
     values = stored.double().flatten(1)
     seen = ~values.isnan()

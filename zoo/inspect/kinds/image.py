@@ -1,0 +1,175 @@
+"""Pictures, and whatever else has no module of its own: samples, components and states of a model, worst mistakes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from zoo import capability
+from zoo.base.generative import has_classes
+from zoo.base.model import Model, evaluating
+from zoo.data import kinds
+from zoo.data.splits import Split
+from zoo.inspect.figures import blank
+from zoo.inspect.grids import mosaic
+from zoo.inspect.kinds import worst
+from zoo.questions.sample import sample
+
+GROUPS, COMPONENTS = 10, 16  # classes, and components of a class, that are shown at most
+SAMPLES = 8  # in a row of samples
+TILE = 0.8  # inches an image is wide
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def learnt(model: Model, split: Split) -> dict[str, Figure | str]:
+    """What a model of p(x) has learnt, by name, as far as it can be asked; empty for a classifier.
+
+    ``samples``, the same ones at each call, of each class where there are classes; ``components``: mean images and
+    weights of a mixture; ``states``: the most probable state sequence of a few images of ``split``; ``transitions``:
+    between these states, a matrix a class. At most 10 classes with 16 components each are shown.
+    """
+    figures: dict[str, Figure | str] = {}
+    with evaluating(model):
+        if capability.can(model, "sample"):
+            figures["samples"] = samples_figure(model)
+        if hasattr(model, "components"):
+            means, weights = model.components()
+            images = kinds.find(model.spec.kind).show(means.flatten(0, 1), model.spec).unflatten(0, means.shape[:2])
+            figures["components"] = components_figure(images, weights, _group_names(model))
+        if hasattr(model, "viterbi") and model.spec.kind == "image":  # states are shown beside pixels
+            figures["states"] = states_figure(model, split)
+        if hasattr(model, "transition_matrix"):
+            figures["transitions"] = transitions_figure(model.transition_matrix(), _group_names(model))
+    return figures
+
+
+def mistakes(model: Model, split: Split, log_proba: Tensor, limit: int) -> Figure:
+    """The most confident errors with "true → predicted" and the predicted probability above each picture."""
+    spec = model.spec
+    wrong, predicted, confidence = worst(split, log_proba, limit)
+    columns = min(6, len(wrong))
+    rows = -(-len(wrong) // columns)
+    figure = blank(2.0 * columns, 2.2 * rows)
+    pictures = kinds.find(spec.kind).show(split.take(wrong).x(), spec).permute(0, 2, 3, 1).numpy()
+    for position, index in enumerate(wrong.tolist()):
+        axes = figure.add_subplot(rows, columns, position + 1)
+        axes.imshow(pictures[position], cmap="gray", vmin=0, vmax=1)
+        true, guess = spec.class_names[split.labels[index]], spec.class_names[int(predicted[position])]
+        axes.set_title(f"{true}\n→ {guess} {confidence[position]:.0%}", fontsize=9)
+        axes.set_axis_off()
+    return figure
+
+
+def _group_names(model: Model) -> tuple[str, ...]:
+    """Of the groups that a model has parameters for: its classes, or all images together."""
+    return model.spec.class_names if has_classes(model) else ("all images",)
+
+
+def samples_figure(model: Model, seed: int = 0) -> Figure:
+    """Eight samples of each of the first ten classes, a row a class; 8 × 8 where there are no classes."""
+    names = _group_names(model)[:GROUPS]
+    generator = capability.seeded(model, seed)
+    if len(names) > 1:
+        labels = torch.arange(len(names)).repeat_interleave(SAMPLES)
+        x = sample(model, len(labels), labels, generator)
+    else:
+        x = sample(model, SAMPLES * SAMPLES, generator=generator)
+    x = kinds.find(model.spec.kind).show(x, model.spec)
+    return _grid(x.unflatten(0, (-1, SAMPLES)), rows=names if len(names) > 1 else ())
+
+
+def components_figure(images: Tensor, weights: Tensor, names: tuple[str, ...]) -> Figure:
+    """Mean images ``(M, K, C, H, W)`` in [0, 1], a row a group, the heaviest first, with weights ``(M, K)`` in %."""
+    images, weights = images[:GROUPS].cpu(), weights[:GROUPS].cpu()
+    if images.shape[1] == 1:  # there is nothing to weigh
+        return _grid(images.transpose(0, 1), titles=[list(names[:GROUPS])])
+    order = weights.argsort(dim=1, descending=True, stable=True)[:, :COMPONENTS]
+    chosen = torch.stack([group[index] for group, index in zip(images, order, strict=True)])
+    titles = [[f"{weight:.1%}" for weight in row] for row in weights.gather(1, order).tolist()]
+    return _grid(chosen, rows=names[:GROUPS] if len(images) > 1 else (), titles=titles)
+
+
+def states_figure(model: Model, split: Split) -> Figure:
+    """An image of each of the first ten classes beside its state sequence, a colour a state.
+
+    The colours stand right of the rows or below the columns that a model reads, or are a map of its pixels. Blue
+    is the first state, red the last.
+    """
+    import matplotlib
+
+    labels = split.labels
+    first = [int((labels == label).nonzero()[0, 0]) for label in labels.unique()[:GROUPS]]
+    x, labels = split.take(torch.tensor(first)).x(), labels[first]
+    device = model.device
+    classes = labels.to(device) if has_classes(model) else None
+    paths = model.viterbi(x.to(device), classes).cpu()
+    states = model.transition_matrix().shape[1]
+    colors = torch.from_numpy(
+        matplotlib.colormaps["turbo"](paths.numpy() / max(states - 1, 1))[..., :3]
+    ).float()  # (B, T, 3)
+    height, width = x.shape[2:]
+    thickness = max(2, min(height, width) // 7)
+    if model.reading.reads == "rows":
+        strip = colors[:, :, None].expand(-1, -1, thickness, -1)
+    elif model.reading.reads == "columns":
+        strip = colors[:, None].expand(-1, thickness, -1, -1)
+    else:
+        strip = colors.unflatten(1, (height, width))
+    strip = strip.permute(0, 3, 1, 2)
+    gap = torch.ones_like(strip[:, :, :, :1] if model.reading.reads != "columns" else strip[:, :, :1])
+    parts = [x.expand(-1, 3, -1, -1), gap, strip]
+    tiles = torch.cat(parts, 2 if model.reading.reads == "columns" else 3)
+    columns = min(5, len(tiles))
+    missing = -len(tiles) % columns
+    tiles = torch.cat([tiles, torch.ones_like(tiles[:1]).expand(missing, -1, -1, -1)])
+    names = [model.spec.class_names[label] for label in labels.tolist()] + [""] * missing
+    titles = [names[start : start + columns] for start in range(0, len(names), columns)]
+    return _grid(tiles.unflatten(0, (-1, columns)), titles=titles, tile=2 * TILE)
+
+
+def transitions_figure(matrices: Tensor, names: tuple[str, ...]) -> Figure:
+    """P(next state = column | state = row), ``(M, S, S)``, a heat map for each of the first ten groups."""
+    matrices = matrices[:GROUPS].cpu()
+    columns = min(5, len(matrices))
+    rows = -(-len(matrices) // columns)
+    figure = blank(2.0 * columns + 1.0, 2.2 * rows + 0.3)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, matrix, name in zip(grid.flat, matrices, names[:GROUPS], strict=False):
+        picture = axes.imshow(matrix.numpy(), cmap="Blues", vmin=0, vmax=1)
+        axes.set_title(name, fontsize=9)
+    figure.colorbar(picture, ax=grid, label="probability", shrink=0.8)
+    return figure
+
+
+def _grid(
+    images: Tensor, rows: tuple[str, ...] = (), titles: list[list[str]] | None = None, tile: float = TILE
+) -> Figure:
+    """Images ``(R, K, C, H, W)`` in [0, 1], ``tile`` inches wide, with a name a row and a title above each.
+
+    It is one picture on one pair of axes, because Matplotlib takes ten milliseconds for each.
+    """
+    count, _, channels, height, width = images.shape
+    gap, top = max(1, width // 14), height // 3 if titles else max(1, height // 14)
+    images = images.cpu().expand(-1, -1, 3 if channels == 3 else 1, -1, -1)
+    canvas = mosaic(images, gap, top, 1.0).clamp(0, 1)
+    scale = tile / width
+    margin = 0.12 * max(map(len, rows), default=0) + 0.2
+    figure = blank(max(canvas.shape[1] * scale + margin, 2.0), canvas.shape[0] * scale + 0.2)
+    axes = figure.add_subplot()
+    axes.imshow(canvas.squeeze(2).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_frame_on(False)
+    axes.set_xticks([])
+    middles = [number * (height + top) + top + height / 2 for number in range(count)]
+    axes.set_yticks(middles if rows else [], rows, fontsize=9)
+    axes.tick_params(length=0)
+    for number, names in enumerate(titles or []):
+        for column, name in enumerate(names):
+            x, y = column * (width + gap) + width / 2, number * (height + top) + top - 1.5
+            axes.text(x, y, name, ha="center", va="bottom", fontsize=7)
+    return figure
