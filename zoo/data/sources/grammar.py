@@ -1,9 +1,9 @@
 """Made-up opinions on dinners, 600 of them, half of them good: nothing to download, and nobody's text.
 
-Each is derived from ``text`` by the rules below, where a bar parts choices and ``good`` stands for the class, ``bad`` for
-the other one; in the negative class it is the other way round. Choices are equally likely but for those of ``opinion``
-and ``sentence``, which stand there several times. Words of praise stand in bad opinions, too, behind ``not``, or since
-somebody else was satisfied: single words tell much of the class, pairs of words more.
+Each is derived from ``text`` by the rules below, where bars part choices, all equally likely. In the positive class
+``good`` is one of its adjectives and ``bad`` one of the other class's; in the negative class it is the other way round.
+Adjectives of the other class stand behind ``not``, or are what a friend found, and some texts have no opinion but
+``okay``: by single words, about seven texts in eight can be told, by pairs of words nineteen in twenty.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ CLASSES = ("negative", "positive")
 OPTIONS: dict[str, Any] = {}
 TEXTS, SEED = 600, 0
 RULES = {
-    "text": "opinion . sentence | sentence opinion . sentence | opinion ! sentence sentence | sentence , opinion .",
+    "text": "opinion . sentence | sentence opinion . | opinion ! sentence sentence | sentence sentence opinion !",
     "sentence": "opinion . | opinion . | fact . | fact . | fact , and opinion . | other , but opinion !",
-    "opinion": "thing was degree good | thing was good | thing was good | thing was good and good | thing was fine | "
-    "thing was not bad | we verb it | we verb it",
+    "opinion": "thing was good | thing was good | thing was degree good | thing was good and good | "
+    "thing was not bad | thing was okay | we verb it | we verb it",
     "other": "my friend found thing bad",
     "fact": "we had thing | we sat by the window | it was a day | thing cost £ number | the waiter brought thing",
     "thing": "the soup | the fish | the pasta | the cake | the coffee | the wine | the bread | the salad",
