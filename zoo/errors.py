@@ -9,7 +9,6 @@ import difflib
 import signal
 from collections.abc import Iterable, Sequence
 
-
 MOST_NAMES = 50  # that an error lists
 
 
