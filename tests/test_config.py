@@ -567,7 +567,7 @@ def _of_a_bag(*overrides: str) -> list[float]:
     if hasattr(model, "initialize"):
         model.initialize([(x, labels)], torch.Generator())
     torch.nn.init.normal_(model.head.weight, std=0.3, generator=torch.Generator().manual_seed(0))
-    return [float(model.loss(model(x), labels)), *zoo.classify(model, x).flatten().tolist()]
+    return [model.loss(model(x), labels).item(), *zoo.classify(model, x).flatten().tolist()]
 
 
 @pytest.mark.parametrize("key", OBSERVED_IN_BAGS)
