@@ -355,6 +355,14 @@ OBSERVED_IN_TABLE = {  # of a file of one's own
     "data.costs": ("[1, 5]", lambda m: m.costs),
     "data.fold": ("1", lambda m: m.splits.test.images.nansum().item()),
 }
+OBSERVED_IN_TEXTS = {  # of a table with two columns of texts
+    "data.text": ("answer", lambda m: m.spec.vocabulary),
+    "data.case": ("kept", lambda m: m.spec.vocabulary),
+    "data.ngrams": ("2", lambda m: m.spec.vocabulary),
+    "data.min_count": ("2", lambda m: m.spec.vocabulary),
+    "data.vocabulary": ("3", lambda m: m.spec.vocabulary),
+    "data.weighting": ("tfidf", lambda m: m.spec.settings["weighting"]),  # what it does: test_bag
+}
 OBSERVED_IN_MODEL = {
     "svm.kernel": "linear", "svm.num_features": "64", "svm.bandwidth": "0.7", "svm.seed": "3",
     "mlp.hidden_sizes": "[5]", "mlp.dropout": "0.9",
@@ -468,6 +476,7 @@ def test_every_key_has_a_row():
         OBSERVED_IN_DATA
         | OBSERVED_IN_FOLDER
         | OBSERVED_IN_TABLE
+        | OBSERVED_IN_TEXTS
         | OBSERVED_IN_MODEL
         | OBSERVED_IN_RUN
         | OBSERVED_ELSEWHERE
@@ -522,6 +531,15 @@ def test_table_key_is_observed(key, tables):
     beside = {"data.fold": ["data.folds=3"], "data.indicators": ["data.missing=['1']"]}
     options += beside.get(key, [])
     assert observe(_data(*options, f"{key}={value.format(folder=tables)}")) != observe(_data(*options))
+
+
+@pytest.mark.parametrize("key", OBSERVED_IN_TEXTS)
+def test_text_key_is_observed(key, tmp_path):
+    value, observe = OBSERVED_IN_TEXTS[key]
+    lines = [f"Is it {row}?,{'Yes it is' if row % 2 else 'no'},{row % 2}" for row in range(20)]
+    (tmp_path / "texts.csv").write_text("\n".join(["question,answer,class", *lines]) + "\n")
+    options = ["data=labelled_text", f"data.path={tmp_path}/texts.csv", "data.text=question", "data.target=class"]
+    assert observe(_data(*options, f"{key}={value}")) != observe(_data(*options))
 
 
 @pytest.mark.parametrize("key", OBSERVED_IN_MODEL)
