@@ -714,7 +714,7 @@ def test_pictures_with_gaps_start_from_what_is_seen():
             "likelihood=bernoulli does not fit such values: mixed, the one of numbers",
         ),
         ("vae", {"network": "conv"}, "network=conv is for pictures"),
-        ("m2", {}, "is for grey or binary values, and the data has mixed ones; models for those: .*vae"),
+        ("m2", {}, "is for grey or binary values, and those of the data are mixed; models for those: .*vae"),
     ],
 )
 def test_what_a_table_does_not_fit_is_refused(name, options, words):

@@ -153,7 +153,7 @@ def _built(name: str, spec: DataSpec | Mapping[str, Any] | None, overrides: Mapp
         if cls.kinds is not None and spec.kind not in cls.kinds:
             unfit = f"is for the kind {' or '.join(cls.kinds)}, and the data is of the kind {spec.kind}"
         else:
-            unfit = f"is for {' or '.join(cls.takes)} values, and the data has {spec.values} ones"
+            unfit = f"is for {' or '.join(cls.takes)} values, and those of the data are {spec.values}"
         able = ", ".join(models_that(lambda other: _fits(other, spec))) or "none"
         raise ZooError(f"model {name!r} {unfit}; models for those: {able}")
     defaults = options(name)

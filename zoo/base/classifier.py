@@ -1,11 +1,14 @@
-"""What all classifiers share: normalised values, features, a linear head, probabilities."""
+"""What all classifiers share: normalised values or weighted counts, features, a linear head, probabilities."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.base.bag import Bag
 from zoo.base.model import Model
 from zoo.spec import DataSpec
 
@@ -15,6 +18,9 @@ class Normalize(nn.Module):
 
     Where the data has gaps, a missing value (NaN) becomes the mean before anything is computed from it, which is the
     frequency in the entry of a category.
+
+    Attributes:
+        variance: of all normalised values together: how many there are.
     """
 
     scale: Tensor
@@ -24,6 +30,7 @@ class Normalize(nn.Module):
     def __init__(self, spec: DataSpec) -> None:
         super().__init__()
         mean, std = (torch.tensor(values).view(1, *spec.statistics_shape) for values in (spec.mean, spec.std))
+        self.variance = float(math.prod(spec.shape))
         self.register_buffer("scale", 1 / std)
         self.register_buffer("shift", -mean / std)
         self.missing = spec.missing
@@ -35,23 +42,37 @@ class Normalize(nn.Module):
             x = torch.where(x.isnan(), self.mean, x)
         return torch.addcmul(self.shift, x, self.scale)
 
+    def affine(self, layer: nn.Module, x: Tensor) -> Tensor:
+        """What ``layer`` makes of normalised, flat examples, ``(B, out)``."""
+        return layer(self(x).flatten(1))
+
 
 class Classifier(Model):
     """Base of the discriminative models, p(y | x).
 
     A subclass sets ``self.head`` and defines ``features(x)``, examples ``(B, C, H, W)`` to their penultimate
     representation ``(B, D)``, which the head maps to logits.
+
+    One that takes counts maps them by ``self.normalize.affine(layer, x)``, which does not lay them out.
+
+    Attributes:
+        normalize: examples to what the model is about: normalised values, or weighted counts.
+        weighting: of counts, where the data says ``auto``: see :mod:`zoo.base.bag`.
+        asked_otherwise: whether logits are others in eval mode than in training, of a model that is calibrated.
     """
 
     head: nn.Module
+    normalize: Normalize | Bag
+    weighting = "tfidf"
+    asked_otherwise = False
     fills_gaps = True
     learns_from_gaps = True
-    takes = ("grey", "real", "mixed", "binary", "counts")
+    takes: tuple[str, ...] = ("grey", "real", "mixed", "binary")
 
     def __init__(self, spec: DataSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.normalize = Normalize(spec)
+        self.normalize = Bag(spec, self.weighting) if spec.values == "counts" else Normalize(spec)
 
     def forward(self, x: Tensor) -> Tensor:
         """Examples ``(B, C, H, W)`` to logits ``(B, K)``."""

@@ -17,7 +17,7 @@ from torch.optim import Adam, AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
 from zoo.data.batches import Batches
-from zoo.learners._generative import START_BATCH
+from zoo.learners._learner import START_BATCH
 from zoo.learners.optimization import AveragedWeights
 from zoo.metrics.classification import summarize
 from zoo.models.dcgan import LOGITS, signed

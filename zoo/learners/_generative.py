@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from zoo.base.generative import bayes
-from zoo.base.memory import at_once
 from zoo.data.batches import Batches
 from zoo.errors import ConfigError, ZooError
 from zoo.learners._learner import AUROC, Learner
 from zoo.metrics.classification import summarize
 
-START_BATCH = 4096  # images at a time while the start is looked for, at most
 EXACT = ("32-true", "64-true")  # precisions for what must not lose digits
 OF_CLASSES = ("val/accuracy", "val/nll", "val/ece", AUROC)
 
@@ -29,10 +25,6 @@ class GenerativeLearner(Learner):
     That gives values by name, a row an example, whose means over all validation examples are logged. Two are more than
     that: of ``log_joint``, log p(x, y) ``(B, K)`` or log p(x) ``(B, 1)`` in nats, what follows from it is logged; of
     ``log_proba``, log p(y | x) where Bayes' rule is not what makes it of ``log_joint``, the figures of a classifier.
-
-    A model that has ``initialize`` and is not ``initialized`` yet is initialised on the whole training split, in its
-    stored order and without augmentation, before the first batch. Random numbers for it are a function of the run's
-    seed alone: the global stream stays where it was, and every regime starts from the same parameters.
 
     Logged an epoch, of a density: ``val/log_likelihood``, the mean log p(x, y), or log p(x) where there are no classes,
     in nats per example, or a bound of it; where the model has classes ``val/accuracy``, ``val/nll`` (nats),
@@ -76,30 +68,9 @@ class GenerativeLearner(Learner):
         model: Any = self.model
         model.hidden_classes = None
 
-    def on_train_start(self) -> None:
-        self.initialize()
-        super().on_train_start()
-
-    def on_validation_start(self) -> None:
-        if self.trainer.sanity_checking:  # which Lightning does before anything else
-            self.initialize()
-        super().on_validation_start()
-
     def initialize(self) -> None:
-        """Find parameters to start from, the same ones in every process, unless the model has them already."""
-        model = self.model
-        if not hasattr(model, "initialize") or bool(model.initialized):
-            return
-        self.trainer.fit_loop.setup_data()
-        loader: Any = self.trainer.train_dataloader
-        if isinstance(loader, Batches):
-            loader = Batches(loader.split, at_once(START_BATCH, math.prod(loader.split.shape)))
-        generator = torch.Generator(self.device).manual_seed(torch.initial_seed())
-        with torch.no_grad(), explained(model):
-            model.initialize(_Moved(self, loader), generator)
-        if self.trainer.world_size > 1:  # machines may differ in the last digit
-            for tensor in [*model.parameters(), *model.buffers()]:
-                torch.distributed.broadcast(tensor.data, 0)
+        with explained(self.model):
+            super().initialize()
 
     # Validation and test
 
@@ -122,19 +93,6 @@ class GenerativeLearner(Learner):
         if log_proba is not None:
             figures |= summarize(log_proba, labels)
         return figures | {name: float(part.double().mean()) for name, part in named.items()}
-
-
-class _Moved:
-    """A loader's batches as ``training_step`` gets them: on the model's device, in its precision. Can be repeated."""
-
-    def __init__(self, learner: Learner, loader: Iterable[Any]) -> None:
-        self.learner = learner
-        self.loader = loader
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        convert, device = self.learner.trainer.precision_plugin.convert_input, self.learner.device
-        for x, labels in self.loader:
-            yield convert(x).to(device), labels.to(device)
 
 
 @contextlib.contextmanager

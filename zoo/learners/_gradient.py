@@ -93,6 +93,12 @@ class GradientLearner(Learner):
                 "an average moves in steps that bfloat16 rounds away: trainer.precision=bf16-mixed, or learner.ema=0"
             )
 
+    def initialize(self) -> None:
+        started = bool(getattr(self.model, "initialized", True))
+        super().initialize()
+        if self.ema is not None and not started:  # the average was copied from the model before
+            self.evaluated.load_state_dict(self.model.state_dict())
+
     def loss(self, x: Tensor, labels: Tensor) -> Tensor:
         """The training criterion of a batch, averaged over its images. A subclass adds up its own totals here."""
         raise TypeError(f"{type(self).__name__} defines no loss")

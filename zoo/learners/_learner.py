@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from zoo.learners._compile import check_compiler, compiled_view, explained
 from zoo.learners._means import EpochMeans
 
 AUROC = "val/auroc"  # of two classes
+START_BATCH = 4096  # images at a time while the start is looked for, at most
 LARGER_IS_BETTER = ("accuracy", "auroc", "log_likelihood")
 
 
@@ -31,6 +33,10 @@ class Learner(LightningModule):
     One batch is one ``training_step`` and, but for accumulated gradients, one ``global_step``, in every regime: curves
     of all models share an axis. Optimisation is manual, because the automatic path costs 0.2 ms a step more than all of
     a small model's own work is worth; nothing is logged from inside a step.
+
+    A model that has ``initialize`` and is not ``initialized`` yet is initialised on the whole training split, in its
+    stored order and without augmentation, before the first batch. Random numbers for it are a function of the run's
+    seed alone: the global stream stays where it was, and every regime starts from the same parameters.
 
     A subclass defines :meth:`training_step`, :meth:`outputs` and :meth:`measure`, and what an epoch sums up.
 
@@ -153,6 +159,7 @@ class Learner(LightningModule):
         memory.require(batch * each, f"a batch of {batch} examples of {self.model.name}", smaller)
 
     def on_train_start(self) -> None:
+        self.initialize()
         if self._compiles:
             self._view = (compiled_view(self.model, self.parts),)
             self.training_step = explained(type(self).training_step.__get__(self), self.model.name)  # type: ignore
@@ -169,6 +176,22 @@ class Learner(LightningModule):
             self._resumed = None
         elif rank:  # noise and dropout are its own; initial weights and the order of images are those of all
             torch.manual_seed(stream(torch.initial_seed(), rank))
+
+    def initialize(self) -> None:
+        """Find parameters to start from, the same ones in every process, unless the model has them already."""
+        model = self.model
+        if not hasattr(model, "initialize") or bool(getattr(model, "initialized", True)):
+            return
+        self.trainer.fit_loop.setup_data()
+        loader: Any = self.trainer.train_dataloader
+        if isinstance(loader, Batches):
+            loader = Batches(loader.split, memory.at_once(START_BATCH, math.prod(loader.split.shape)))
+        generator = torch.Generator(self.device).manual_seed(torch.initial_seed())
+        with torch.no_grad():
+            model.initialize(_Moved(self, loader), generator)
+        if self.trainer.world_size > 1:  # machines may differ in the last digit
+            for tensor in [*model.parameters(), *model.buffers()]:
+                torch.distributed.broadcast(tensor.data, 0)
 
     def on_train_epoch_start(self) -> None:
         self.begin_epoch()
@@ -224,6 +247,8 @@ class Learner(LightningModule):
                 )
 
     def on_validation_start(self) -> None:
+        if self.trainer.sanity_checking:  # which Lightning does before anything else
+            self.initialize()
         self._share_buffers()
         if not self.trainer.sanity_checking and self.trainer.state.fn == "fit":
             self._seconds += time.perf_counter() - self._clock
@@ -315,6 +340,19 @@ class Learner(LightningModule):
             return [own]
         every = {key: gather_all_tensors(state.to(self.device)) for key, state in own.items()}
         return [{key: states[rank].cpu() for key, states in every.items()} for rank in range(count)]
+
+
+class _Moved:
+    """A loader's batches as ``training_step`` gets them: on the model's device, in its precision. Can be repeated."""
+
+    def __init__(self, learner: Learner, loader: Iterable[Any]) -> None:
+        self.learner = learner
+        self.loader = loader
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        convert, device = self.learner.trainer.precision_plugin.convert_input, self.learner.device
+        for x, labels in self.loader:
+            yield convert(x).to(device), labels.to(device)
 
 
 def check_processes(state: Mapping[str, Any], count: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.base.model import Model
+from zoo.base.model import Model, evaluating
 from zoo.base.precision import full
 from zoo.errors import ConfigError
 from zoo.learners._gradient import GradientLearner
@@ -79,7 +79,7 @@ class ClassificationLearner(GradientLearner):
         loss = self.model.loss(logits, labels, self.label_smoothing)
         self.means.add_sum(len(labels), accuracy=(logits.detach().argmax(1) == labels).sum())
         if self._calibrates:
-            self._remember(logits.detach(), labels)
+            self._remember(self._as_asked(x, logits.detach()), labels)
         return loss
 
     def on_train_epoch_end(self) -> None:
@@ -108,6 +108,13 @@ class ClassificationLearner(GradientLearner):
         )
 
     # Calibration
+
+    def _as_asked(self, x: Tensor, logits: Tensor) -> Tensor:
+        """Logits of training examples in eval mode, where they are needed: validation calibrates if there is any."""
+        if not self.model.asked_otherwise or any(self.trainer.num_val_batches):
+            return logits
+        with evaluating(self.model):
+            return full(self.model(x))
 
     def _remember(self, logits: Tensor, labels: Tensor) -> None:
         self._recent.append((logits, labels))

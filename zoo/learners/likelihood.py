@@ -52,12 +52,6 @@ class LikelihoodLearner(GenerativeLearner, GradientLearner):
         exact = hasattr(self.model, "density") and self.model.density.kind == "exact"
         return EXACT if exact else (*EXACT, "bf16-mixed", "16-mixed")
 
-    def initialize(self) -> None:
-        started = bool(getattr(self.model, "initialized", True))
-        super().initialize()
-        if self.ema is not None and not started:  # the average was copied from the model before
-            self.evaluated.load_state_dict(self.model.state_dict())
-
     def check_model(self) -> None:
         super().check_model()
         if not hasattr(self.model, "losses"):

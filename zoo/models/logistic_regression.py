@@ -1,7 +1,7 @@
 """Multinomial logistic regression: p(y | x) = softmax(W x + b).
 
-Linear in the pixels and convex, so it is the floor that every other classifier has to clear. An L2 penalty is the
-optimiser's weight decay.
+Linear in the pixels, or in a text's weighted counts, and convex, so it is the floor that every other classifier has to
+clear. An L2 penalty is the optimiser's weight decay.
 
 Reference: Bishop, Pattern Recognition and Machine Learning (2006), section 4.3.4.
 """
@@ -23,6 +23,7 @@ class LogisticRegression(Classifier):
     """Softmax over an affine map of the normalised pixels. Starts at the uniform prediction, W = 0."""
 
     head: nn.Linear
+    takes = (*Classifier.takes, "counts")
 
     def __init__(self, spec: DataSpec) -> None:
         super().__init__(spec)
@@ -30,17 +31,20 @@ class LogisticRegression(Classifier):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
+    def forward(self, x: Tensor) -> Tensor:
+        return self.normalize.affine(self.head, x)
+
     def features(self, x: Tensor) -> Tensor:
         return self.normalize(x).flatten(1)
 
     def coefficients(self) -> Tensor:
-        """Of the normalised pixels, ``(K, C·H·W)``."""
+        """Of the normalised pixels, or of weighted counts, ``(K, C·H·W)``."""
         return self.head.weight
 
     def offsets(self) -> Tensor:
-        """The logits of the mean training example, ``(K,)``."""
+        """The logits of the mean training example, or of a text without words, ``(K,)``."""
         return self.head.bias
 
     def contributions(self, x: Tensor) -> Tensor:
-        """What each column adds to the logits, ``(B, K, columns)``."""
+        """What each column, or each place of a text, adds to the logits, ``(B, K, columns)``."""
         return linear_contributions(self, self.coefficients(), x)

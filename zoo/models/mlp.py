@@ -1,4 +1,4 @@
-"""Multilayer perceptron: alternating affine maps and rectifiers on the flattened pixels.
+"""Multilayer perceptron: alternating affine maps and rectifiers on the flattened pixels, or a text's weighted counts.
 
 Each hidden layer is Linear, BatchNorm, ReLU, Dropout: normalisation makes large steps safe, dropout is what lets a
 wide network generalise on 60,000 images.
@@ -28,7 +28,9 @@ class MLP(Classifier):
         dropout: probability that a hidden unit is zeroed in training, in [0, 1).
     """
 
+    head: nn.Linear
     lighter = "a smaller data.image_size or narrower model.hidden_sizes make it fit"
+    takes = (*Classifier.takes, "counts")
 
     def __init__(self, spec: DataSpec, hidden_sizes: tuple[int, ...] = (512, 512), dropout: float = 0.3) -> None:
         super().__init__(spec)
@@ -43,5 +45,14 @@ class MLP(Classifier):
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], spec.num_classes)
 
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x)) if len(self.body) else self.normalize.affine(self.head, x)
+
     def features(self, x: Tensor) -> Tensor:
-        return self.body(self.normalize(x).flatten(1))
+        if not len(self.body):
+            return self.normalize(x).flatten(1)
+        first, *others = self.body
+        hidden = self.normalize.affine(first, x)
+        for layer in others:
+            hidden = layer(hidden)
+        return hidden

@@ -4,14 +4,15 @@ Crammer & Singer's multiclass hinge asks that the true class win by a margin of 
 
     loss(x, y) = max(0, 1 + max_{k != y} f_k(x) - f_y(x)),        f(x) = W phi(x) + b,
 
-and the optimiser's weight decay is the L2 penalty on W. The linear machine has phi(x) = x. The kernel
+or it is squared, and the optimiser's weight decay is the L2 penalty on W. Of two classes the machine is LIBLINEAR's for
+C = 2 / (N · weight decay), N examples and w = W_1 - W_0. The linear machine has phi(x) = x. The kernel
 k(x, x') = exp(-|x - x'|^2 / (2 sigma^2)) is replaced by the inner product of D random features
 
     phi(x) = sqrt(2 / D) cos(Omega x + b),        Omega ~ N(0, 1 / sigma^2),  b ~ U(0, 2 pi),
 
 which is unbiased and costs O(D) a image instead of O(number of support vectors). The rows of Omega are drawn in
 orthogonal blocks with the norms of Gaussian vectors: still unbiased, with a smaller variance. ``bandwidth`` is sigma
-in units of the typical distance sqrt(2 d) between two normalised images of d pixels.
+in units of the typical distance between two examples, sqrt(2 d) of normalised images of d pixels.
 
 Large pictures would need a matrix of gigabytes. Beyond 4,096 pixels Omega is a product of random signs D and Hadamard
 matrices H, for images padded to d' = 2^p pixels, of which nothing is stored but the signs:
@@ -22,8 +23,8 @@ A margin machine has no probabilities of its own. They come from one temperature
 validation labels by minimum negative log-likelihood (Guo et al. 2017).
 
 References: Crammer & Singer (2001), On the Algorithmic Implementation of Multiclass Kernel-based Vector Machines;
-Rahimi & Recht (2007), Random Features for Large-Scale Kernel Machines; Yu et al. (2016), Orthogonal Random Features,
-section 5 for large pictures.
+Fan et al. (2008), LIBLINEAR; Rahimi & Recht (2007), Random Features for Large-Scale Kernel Machines; Yu et al. (2016),
+Orthogonal Random Features, section 5 for large pictures.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from zoo.registry import register
 from zoo.spec import DataSpec
 
 LARGEST_DRAWN = 4096  # pixels up to which Omega is drawn and orthogonalised
+LOSSES = {"hinge": 1, "squared_hinge": 2}  # and the power of the hinge that they are
 TURNS = 3  # products with signs and a Hadamard matrix, after which a vector may point anywhere
 
 
@@ -56,26 +58,41 @@ class SVM(Classifier):
         spec: shape and classes of the data.
         kernel: ``"linear"`` or ``"rbf"``.
         num_features: D, the number of random Fourier features (RBF only).
-        bandwidth: sigma over sqrt(2 d) (RBF only).
+        bandwidth: sigma over the typical distance of two examples (RBF only).
         seed: draws the projection; it is drawn again at loading and not stored (RBF only).
+        loss: ``"hinge"`` or ``"squared_hinge"``.
     """
 
     head: nn.Linear
+    takes = (*Classifier.takes, "counts")
     temperature: Tensor
     signs: Tensor
 
     def __init__(
-        self, spec: DataSpec, kernel: str = "rbf", num_features: int = 16384, bandwidth: float = 0.3, seed: int = 0
+        self,
+        spec: DataSpec,
+        kernel: str = "rbf",
+        num_features: int = 16384,
+        bandwidth: float = 0.3,
+        seed: int = 0,
+        loss: str = "hinge",
     ) -> None:
         super().__init__(spec)
         if kernel not in ("linear", "rbf"):
             raise ValueError(f"kernel must be linear or rbf, not {kernel!r}")
         if num_features < 1 or bandwidth <= 0:
             raise ValueError("num_features must be at least 1 and bandwidth positive")
-        self.kernel = kernel
+        if loss not in LOSSES:
+            raise ValueError(f"loss must be {' or '.join(LOSSES)}, not {loss!r}")
+        self.kernel, self.power = kernel, LOSSES[loss]
         dim = math.prod(spec.shape)
+        if kernel == "rbf" and spec.values == "counts" and dim > LARGEST_DRAWN:
+            raise ValueError(
+                f"kernel=rbf lays out a number for each of the {dim:,} terms of the vocabulary, of which it takes "
+                f"{LARGEST_DRAWN:,} at most: model.kernel=linear, or data.vocabulary={LARGEST_DRAWN}"
+            )
         self.structured = kernel == "rbf" and dim > LARGEST_DRAWN
-        self.sigma = bandwidth * math.sqrt(2 * dim)
+        self.sigma = bandwidth * math.sqrt(2 * self.normalize.variance)
         self.head = nn.Linear(num_features if kernel == "rbf" else dim, spec.num_classes)  # first: it is in the file
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -89,6 +106,9 @@ class SVM(Classifier):
             self.register_buffer("phases", phases, persistent=False)
         self.register_buffer("temperature", torch.ones(()))
 
+    def forward(self, x: Tensor) -> Tensor:
+        return self.normalize.affine(self.head, x) if self.kernel == "linear" else super().forward(x)
+
     def features(self, x: Tensor) -> Tensor:
         pixels = self.normalize(x).flatten(1)
         if self.kernel == "linear":
@@ -100,27 +120,27 @@ class SVM(Classifier):
         return torch.addmm(self.phases, pixels, self.frequencies).cos_().mul_(math.sqrt(2))
 
     def loss(self, logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """The multiclass hinge, averaged over the batch, in units of the margin."""
+        """The multiclass hinge or its square, averaged over the batch, in units of the margin."""
         if label_smoothing:
             raise ValueError("the hinge has no label smoothing: learner.label_smoothing=0")
-        return multiclass_hinge(logits, labels)
+        return multiclass_hinge(logits, labels, self.power)
 
     def log_proba(self, logits: Tensor) -> Tensor:
         return (logits / self.temperature).log_softmax(1)
 
     @available_if(_is_linear)
     def coefficients(self) -> Tensor:
-        """Of the normalised pixels, as they are in log p(y | x), ``(K, C·H·W)``."""
+        """Of the normalised pixels, or of weighted counts, as they are in log p(y | x), ``(K, C·H·W)``."""
         return self.head.weight / self.temperature
 
     @available_if(_is_linear)
     def offsets(self) -> Tensor:
-        """The logits of the mean training example, ``(K,)``."""
+        """The logits of the mean training example, or of a text without words, ``(K,)``."""
         return self.head.bias / self.temperature
 
     @available_if(_is_linear)
     def contributions(self, x: Tensor) -> Tensor:
-        """What each column adds to the logits, ``(B, K, columns)``."""
+        """What each column, or each place of a text, adds to the logits, ``(B, K, columns)``."""
         return linear_contributions(self, self.coefficients(), x)
 
     @torch.no_grad()
@@ -142,16 +162,18 @@ class SVM(Classifier):
         self.temperature.fill_(10 ** (-(low + high) / 2))
 
 
-def multiclass_hinge(logits: Tensor, labels: Tensor) -> Tensor:
+def multiclass_hinge(logits: Tensor, labels: Tensor, power: int = 1) -> Tensor:
     """Crammer & Singer's hinge: ``max(0, 1 + best wrong - right)``, averaged over the batch.
 
     Args:
         logits: ``(B, K)``.
         labels: ``(B,)`` int64.
+        power: of which it is averaged.
     """
     right = logits.gather(1, labels[:, None])
     wrong = logits.scatter(1, labels[:, None], -torch.inf).amax(1, keepdim=True)
-    return (1 + wrong - right).clamp_min(0).mean()
+    hinge = (1 + wrong - right).clamp_min(0)
+    return (hinge if power == 1 else hinge**power).mean()
 
 
 def random_fourier_features(dim: int, num_features: int, sigma: float, seed: int) -> tuple[Tensor, Tensor]:
