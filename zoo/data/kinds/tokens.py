@@ -25,7 +25,6 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from zoo import plain
 from zoo.data import frames, kinds, texts
 from zoo.errors import ConfigError, DataError, did_you_mean
 from zoo.files import write_text
@@ -234,11 +233,7 @@ def _texts_in(path: Path, column: str, whole: bool) -> dict[int, str]:
             hint = did_you_mean(column, map(str, frame.columns), "its columns")
             raise DataError(f"{path} has no column {column!r}, of texts: {hint}")
         return {line: str(cell) for line, cell in frame[column].dropna().items()}
-    try:
-        plain.check_file(path, DataError)
-        text, _ = texts.decoded(path.read_bytes(), path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    text, _ = texts.read(path)
     if whole:
         return {0: text}
     return {line: text for line, text in enumerate(text.split("\n"), 1) if text.strip()}
