@@ -93,6 +93,12 @@ def test_folds_that_cannot_be_are_refused(options, words):
         load_splits("heart_disease", split="hospital", folds=5)
 
 
+def test_groups_of_nothing_are_not_parted():
+    """All of a source with groups may be test: nothing is left of which a part could be set apart."""
+    splits = load_splits("heart_disease", split="hospital", val_size=0.2, whole=True)
+    assert (len(splits.train), len(splits.val), len(splits.test)) == (0, 0, 920)
+
+
 def test_classes_that_alone_are_trained_on():
     splits = load_splits("breast_cancer", val_size=0.2, train_classes=["benign"])
     assert set(splits.train.labels.tolist()) == set(splits.val.labels.tolist()) == {1}

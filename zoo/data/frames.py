@@ -66,6 +66,8 @@ def read_frame(path: Path, missing: Sequence[str] = ()) -> pd.DataFrame:
     except FileNotFoundError as error:
         raise DataError(f"{path} cannot be read as a table: no such file") from error
     except UnicodeDecodeError as error:
+        if b"\0" in error.object:  # no text in any encoding of bytes
+            raise DataError(f"{path} cannot be read as a table: it is damaged or no table at all") from error
         raise DataError(
             f"{path} cannot be read as a table: line {_odd_line(path)} holds bytes that are no UTF-8; where they are "
             'Windows\' text, pandas.read_csv(…, encoding="cp1252").to_csv(…, index=False) makes such a file'

@@ -15,6 +15,7 @@ CSV or Parquet, which has a column of texts.
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -149,6 +150,15 @@ def store(raw: Tensor, columns: Sequence[Column], spec: DataSpec) -> Tensor:
     return torch.from_numpy(np.concatenate(parts, 1))[:, None, None]
 
 
+def places(width: int, spec: DataSpec) -> list[slice]:
+    """Where along the last axis, of that width, terms of one word are, those of two, and so on, as :func:`store` has
+    put them: at the place where the first of their words is among words."""
+    ngrams = int(kinds.complete(SETTINGS, spec.settings)["ngrams"])
+    length = (width + ngrams * (ngrams - 1) // 2) // ngrams
+    ends = [*itertools.accumulate(range(length, length - ngrams, -1))]
+    return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+
+
 def decode(stored: Tensor) -> Tensor:
     return stored.long()
 
@@ -244,10 +254,8 @@ def _texts_in(path: Path, column: str, whole: bool) -> dict[int, str]:
 
 def text_of(stored: Tensor, spec: DataSpec) -> list[str]:
     """Texts as a model sees them: their words, of which an unknown one is "…"."""
-    ngrams = int(kinds.complete(SETTINGS, spec.settings)["ngrams"])
-    length = (stored.shape[3] + ngrams * (ngrams - 1) // 2) // ngrams  # the words come first, see store
-    shown = [*spec.vocabulary, UNKNOWN]
-    return [" ".join(shown[number] for number in row if number >= 0) for row in stored.flatten(1)[:, :length].tolist()]
+    shown, words = [*spec.vocabulary, UNKNOWN], stored.flatten(1)[:, places(stored.shape[3], spec)[0]]
+    return [" ".join(shown[number] for number in row if number >= 0) for row in words.tolist()]
 
 
 def show(x: Tensor, spec: DataSpec) -> Tensor:
