@@ -111,7 +111,7 @@ def main() -> None:
     data = options["data"] or source["name"]
     measured = sample_quality.sample_metrics(model, splits, data, samples, draws=options["draws"] or DRAWS)
     metrics |= measured
-    if samples and not measured and model.spec.kind == "image":
+    if samples and not measured and (options["draws"] or model.spec.kind == "image"):
         console.print(reference.missing(data), soft_wrap=True)
     if options["synthetic"]:
         machine.prepare(torch.device("cpu"))  # a training: it takes half as long

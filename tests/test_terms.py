@@ -68,13 +68,15 @@ def test_auto_is_multinomial_of_counts():
 @pytest.mark.parametrize("labels", [None, 0, 1])
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_probabilities_of_all_texts_of_a_length_sum_to_one(length, labels):
-    """All sequences of terms, the unknown one among them."""
+    """All sequences of terms, those of each unknown one among them."""
     size = 4
     x, classes = made(40, size)
     model = trained(x, classes, spec_of(x, size=size))
     texts = torch.tensor([*itertools.product(range(size + 1), repeat=length)])
     assert len(texts) == (size + 1) ** length
-    total = zoo.log_prob(model, texts, labels).logsumexp(0)
+    assert model.terms.unseen > 1
+    as_many = (texts == size).sum(1) * model.terms.unseen.log()
+    total = (zoo.log_prob(model, texts, labels) + as_many).logsumexp(0)
     assert float(total) == pytest.approx(0, abs=1e-10)
 
 
@@ -122,7 +124,17 @@ def test_unknown_terms_make_a_text_strange_and_leave_its_class():
     stranger = torch.cat([x, torch.full_like(x[..., :2], SIZE)], 3)
     torch.testing.assert_close(zoo.classify(model, stranger), zoo.classify(model, x), rtol=0, atol=1e-10)
     lost = zoo.log_prob(model, x) - zoo.log_prob(model, stranger)
-    torch.testing.assert_close(lost, torch.full_like(lost, -2 * float(model.terms.unknown.log())), rtol=0, atol=1e-9)
+    each = float((model.terms.unknown / model.terms.unseen).log())
+    torch.testing.assert_close(lost, torch.full_like(lost, -2 * each), rtol=0, atol=1e-9)
+
+
+def test_an_unknown_term_is_as_probable_as_one_that_was_met_once():
+    """And so no likelier than any known one, up to what is imagined of these."""
+    x = torch.tensor([[0, 0, 1, 2], [3, 4, 4, 0], [5, 6, 5, 7]])[:, None, None]
+    labels, spec = torch.zeros(3).long(), zoo.DataSpec((1, 1, 7), 2, kind="tokens", values="counts")
+    model = trained(x, labels, spec)
+    assert float(model.terms.unseen) == 5  # the terms 1, 2, 3 and 6, and an unknown one
+    assert float(zoo.log_prob(model, torch.tensor([[7]]), 0)) == pytest.approx(-math.log(12), rel=1e-6)
 
 
 def test_hidden_tokens_are_not_there():

@@ -54,6 +54,6 @@ ASKED = {
         native("contributions"),
         lambda model, x, observed: explain(model, x, observed).contributions,
         ("B", "K", "W"),
-        "say what each column adds to its logits",
+        "say what each column, or term, adds to its logits",
     )
 }

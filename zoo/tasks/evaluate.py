@@ -286,10 +286,11 @@ def remarks(
         single = [name for name, count in zip(spec.class_names, counts, strict=True) if count == 1]
         if single:
             found.append(f"classes of a single training {noun}, whose density is a spike: {', '.join(single[:10])}")
-    entries = -metrics["log_prob"] / metrics["nats_per_token"] if "nats_per_token" in metrics else math.prod(spec.shape)
+    if "nats_per_token" in metrics:  # texts of different lengths are of different likelihoods
+        return found
     for name in ("log_likelihood", "elbo"):
         here, there = (float((logged or {}).get(f"{part}/{name}", math.nan)) for part in ("train", "val"))
-        if here - there > REMARKABLE * entries * math.log(2):
+        if here - there > REMARKABLE * math.prod(spec.shape) * math.log(2):
             found.append(
                 f"training {noun}s are {here - there:,.0f} nats likelier than validation {noun}s: the density knows "
                 f"them by heart; fewer parameters or more {noun}s would help"

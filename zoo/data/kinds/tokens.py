@@ -230,6 +230,8 @@ def read(paths: Sequence[Path], spec: DataSpec, **settings: Any) -> tuple[list[s
     found: list[str] = []
     for path in paths:
         held = _texts_in(path, settings["column"] or COLUMN, settings["text"] == "file")
+        if not held:
+            raise DataError(f"{path} holds no text")
         names += [f"{path}:{line}" if line else str(path) for line in held]
         found += held.values()
     return names, of_texts(found, spec)
