@@ -49,6 +49,8 @@ def in_fold(labels: Tensor, groups: Tensor | None, folds: int, fold: int, seed: 
 def of_groups(labels: Tensor, groups: Tensor, count: int, seed: int) -> Tensor:
     """Sorted indices of about ``count`` examples, stratified, of whole groups: one of as many parts as that needs, and
     of at most as many as there are groups; none where there is one group alone."""
+    if not count:
+        return torch.zeros(0, dtype=torch.long)
     most = min(len(groups.unique()), int(labels.bincount().max()))
-    folds = min(max(round(len(labels) / max(count, 1)), 2), most)
-    return in_fold(labels, groups, folds, 0, seed) if count and folds > 1 else torch.zeros(0, dtype=torch.long)
+    folds = min(max(round(len(labels) / count), 2), most)
+    return in_fold(labels, groups, folds, 0, seed) if folds > 1 else torch.zeros(0, dtype=torch.long)

@@ -15,8 +15,9 @@ import itertools
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -161,6 +162,7 @@ def loaded(
     column: str = "text",
     target: str = "",
     notes: Sequence[str] = (),
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Loaded:
     """What a source of texts hands over. Texts that repeat each other, word for word in whatever case, stay together.
 
@@ -174,6 +176,7 @@ def loaded(
         column: what the user's file calls the column of texts.
         target: what it calls that of classes.
         notes: which others follow: how many texts are empty, too long, or repeated.
+        settings: of the kind.
 
     Raises:
         ConfigError: the texts take too much memory.
@@ -197,7 +200,7 @@ def loaded(
     return Loaded(
         splits["train"], splits.get("test"), tuple(class_names), fingerprint,
         columns=(Column(column, rows.words),), val=splits.get("val"), target=target, groups=together,
-        notes=(*notes, *_notes(rows, same, len(texts), groups)),
+        notes=(*notes, *_notes(rows, same, len(texts), groups)), settings=settings,
     )  # fmt: skip
 
 

@@ -121,4 +121,4 @@ def _of_folder(path: Path, root: Path, positive: str | None) -> Loaded:
     if guessed:
         notes.append(f"{guessed:,} files are not in UTF-8 and are taken for Windows-1252")
     val, test = (parts[split] if split in found.splits else None for split in ("val", "test"))
-    return texts.loaded(*parts["train"], classes, test=test, val=val, notes=notes)
+    return texts.loaded(*parts["train"], classes, test=test, val=val, notes=notes, settings={"text": "file"})
