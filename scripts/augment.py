@@ -1,4 +1,4 @@
-"""Write a labelled set of images with a generative model of p(x | class).
+"""Write a labelled set of images, rows or texts with a generative model of p(x | class).
 
 python scripts/augment.py ckpt=<file or run directory> out=<folder> [key=value …]
 
@@ -8,7 +8,8 @@ python scripts/augment.py ckpt=<file or run directory> out=<folder> [key=value �
   format  of pictures png (default): <out>/<class>/00001.png, for
           data=image_folder; or idx: MNIST's pair of gzipped files,
           train-images-… and train-labels-…, for data=idx; of a table
-          csv: <out>/rows.csv
+          csv: <out>/rows.csv; of texts <out>/texts.csv, for
+          data=labelled_text
   seed    the same seed gives the same images (0)
   ema     true (default): averaged weights where there are any; false: the raw ones
 

@@ -1,10 +1,10 @@
-"""Which pictures, or rows, are strange to a model, and how well its scores tell.
+"""Which pictures, rows or texts are strange to a model, and how well its scores tell.
 
 python scripts/detect.py ckpt=<checkpoint> <files or folders> [key=value …]
 python scripts/detect.py ckpt=<checkpoint> against=<data> [key=value …]
 python scripts/detect.py ckpt=<checkpoint> anomaly=<class> [key=value …]
 
-The first calls a picture, or a row, an anomaly if its score is above a
+The first calls a picture, a row or a text an anomaly if its score is above a
 threshold, which is chosen on validation images such that a normal one is above
 it with probability alarm at most. The second measures every score that the
 model has on its own test images and on those of another source, with 95 %
@@ -12,12 +12,12 @@ intervals; the third on the test images of a class and on all others.
 
   ckpt    a .ckpt file, a run directory or a released model's folder
   score   combined, native, log_prob, typicality, likelihood_ratio, complexity,
-          reconstruction, mahalanobis, max_softmax, entropy or energy, as far
-          as the model has it; all if left out (against, anomaly), or one that
-          is to be relied on (pictures, rows): likelihood_ratio with a
-          background, else log_prob of rows, else combined, else what there is
-          of its two parts
-  alarm   how often a normal picture or row may be called an anomaly (0.05)
+          reconstruction, mahalanobis, max_softmax, entropy, energy or
+          per_token, as far as the model has it; all if left out (against,
+          anomaly), or one that is to be relied on (files): likelihood_ratio
+          with a background, else log_prob of rows and per_token of texts, else
+          combined, else what there is of its two parts
+  alarm   how often a normal example may be called an anomaly (0.05)
   background
           checkpoint of a density of the same kind, for the likelihood ratio
   against a source, as train.py --help lists them, whose test images are the
@@ -38,6 +38,7 @@ intervals; the third on the test images of a class and on all others.
 from __future__ import annotations
 
 import sys
+import textwrap
 from typing import Any
 
 from zoo.command import command, parse
@@ -58,7 +59,8 @@ RULES = {
 }
 
 
-SHOWN = 20  # rows of a table
+SHOWN = 20  # rows of a table, or texts
+LONGEST = 36  # characters of a text that are shown
 
 
 @command
@@ -97,7 +99,7 @@ def main() -> None:
     if folder:
         model.spec.check_kind("image", "against=image_folder")
     if against and not folder:
-        model.spec.check_kind("image", "against=… is of other pictures; of rows anomaly=… names a class")
+        model.spec.check_kind("image", "against=… is of other pictures; of rows and texts anomaly=… names a class")
     kind = kinds.find(model.spec.kind)
     paths = kind.find_files([path] if folder else files)  # before any data is read
     print(kinds.left_out([path] if folder else files, paths), end="", file=sys.stderr)
@@ -138,7 +140,7 @@ def main() -> None:
         answer = compare(detector, normal, anomalies, torch.Generator().manual_seed(SEED))
     if options["json"]:
         code = {"code": detector.code} if detector.code else {}
-        what = "scores" if measured else "pictures" if model.spec.kind == "image" else "rows"
+        what = "scores" if measured else "pictures" if model.spec.kind == "image" else f"{kind.NOUN}s"
         write_json(user_path(options["json"]), {"options": options, **code, what: answer})
     if detector.code:
         console.print(
@@ -147,19 +149,22 @@ def main() -> None:
             soft_wrap=True,
         )
     if not measured:
-        is_table = model.spec.kind == "table"
-        table = Table(*(["row"] if is_table else []), "example", "score", "p-value", "verdict")
+        many = kind.NOUN in ("row", "text")  # in a file
+        words = ["it begins with"] if kind.NOUN == "text" else []
+        table = Table(*([kind.NOUN] if many else []), *(words or ["example"]), "score", "p-value", "verdict")
         numbered = [*enumerate(answer, 1)]
-        shown = sorted(numbered, key=lambda pair: -pair[1]["score"])[:SHOWN] if is_table else numbered
+        shown = sorted(numbered, key=lambda pair: -pair[1]["score"])[:SHOWN] if many else numbered
         for number, row in shown:
-            verdict = "anomaly" if row["anomaly"] else "normal"
-            cells = (terminal.printable(row["file"]), f"{row['score']:.4g}", f"{row['p_value']:.4f}", verdict)
-            table.add_row(*([str(number)] if is_table else []), *cells)
+            example = textwrap.shorten(row["text"], LONGEST, placeholder=" …") if words else row["file"]
+            cells = f"{row['score']:.4g}", f"{row['p_value']:.4f}", "anomaly" if row["anomaly"] else "normal"
+            table.add_row(*([str(number)] if many else []), terminal.printable(example), *cells)
         console.print(table)
-        name = "−log p(x)" if detector.names[0] == "log_prob" else detector.names[0]
+        name = {"log_prob": "−log p(x)", "per_token": "−log p(x) per word"}.get(detector.names[0], detector.names[0])
         if len(shown) < len(answer):
             found = sum(row["anomaly"] for row in answer)
-            console.print(f"the strangest of {len(answer):,} rows, {found:,} of them anomalies; json=… holds them all")
+            console.print(
+                f"the strangest of {len(answer):,} {kind.NOUN}s, {found:,} of them anomalies; json=… holds them all"
+            )
         console.print(
             f"{name} above {answer[0]['threshold']:.4g}: anomaly; so are {options['alarm']:.3g} of normal {kind.NOUN}s "
             f"at most, by {len(calibration):,} {where} {kind.NOUN}s",

@@ -4,11 +4,11 @@ python scripts/evaluate.py ckpt=<file or run directory> [data=…] [key=value �
 
   ckpt    a .ckpt file, a run directory or a released model's folder
   data    a source, as train.py --help lists them; what it was trained on if left out
-  path    the folder of data=image_folder or data=idx, the file of data=table
+  path    the folder of data=image_folder or data=idx, the file of data=table, either of data=labelled_text
   root    where data lies; ZOO_DATA, else data/, if left out
   split   test (default), val or train: those of the training run; another data= has no val
-  missing share of the pixels, or of a table's cells, to hide at random, the same ones for every model (0): accuracy
-          from the others
+  missing share of the pixels, of a table's cells, or of a text's words, to hide at random, the same ones for every
+          model (0): accuracy from the others
   mask    which pixels: mcar (default): each for itself; block: a square somewhere; left, right, top or bottom: that
           half, without missing=…; half: one of the four for each image
   fill    what a model sees in their place: local: the mean of the seen pixels around; mean: the training mean. If left
@@ -111,7 +111,7 @@ def main() -> None:
     data = options["data"] or source["name"]
     measured = sample_quality.sample_metrics(model, splits, data, samples, draws=options["draws"] or DRAWS)
     metrics |= measured
-    if samples and not measured:
+    if samples and not measured and (options["draws"] or model.spec.kind == "image"):
         console.print(reference.missing(data), soft_wrap=True)
     if options["synthetic"]:
         machine.prepare(torch.device("cpu"))  # a training: it takes half as long
@@ -122,7 +122,7 @@ def main() -> None:
     noun = kinds.find(model.spec.kind).NOUN
     title = f"{terminal.printable(options['ckpt'])} on {len(split):,} {options['split']} {noun}s"
     if missing:
-        parts = "pixels" if model.spec.kind == "image" else "cells"
+        parts = {"image": "pixels", "tokens": "words"}.get(model.spec.kind, "cells")
         title += f", {missing:.0%} of the {parts} missing ({mask}{', fill=' * bool(fill)}{fill or ''})"
     if "per_class" in metrics:
         table = Table("class", f"{noun}s", "recall", title=title)

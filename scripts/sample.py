@@ -1,9 +1,9 @@
-"""Draw images from a generative model: a grid as PNG, and an .npz with all of them; or rows of a table: a CSV file.
+"""Draw from a generative model: images as a grid in PNG and as .npz, rows of a table or texts as a CSV file.
 
 python scripts/sample.py ckpt=<file or run directory> [n=64] [label=3] [seed=0] [key=value …]
 
   ckpt    a .ckpt file, a run directory or a released model's folder
-  n       how many images or rows (64)
+  n       how many images, rows or texts (64)
   label   a class, by name or number; classes drawn from p(y) if left out
   seed    the same seed gives the same ones (0)
   out     what the files are called before .png and .npz, or .csv, or the folder
@@ -13,8 +13,8 @@ python scripts/sample.py ckpt=<file or run directory> [n=64] [label=3] [seed=0] 
 
 The .npz holds images (uint8, n × channels × height × width), labels (int64, of
 a model with classes), seed and n. The .csv has the columns of the training data
-in their units, with the names of categories and, of a model with classes, of
-the class.
+in their units, with the names of categories, or the texts, and, of a model with
+classes, the name of the class.
 """
 
 from __future__ import annotations

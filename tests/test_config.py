@@ -355,6 +355,15 @@ OBSERVED_IN_TABLE = {  # of a file of one's own
     "data.costs": ("[1, 5]", lambda m: m.costs),
     "data.fold": ("1", lambda m: m.splits.test.images.nansum().item()),
 }
+OBSERVED_IN_TEXTS = {  # of a file of one's own
+    "data.text": ("title", lambda m: m.spec.vocabulary),
+    "data.case": ("kept", lambda m: m.spec.vocabulary),
+    "data.ngrams": ("2", lambda m: m.spec.vocabulary),
+    "data.min_count": ("9", lambda m: m.spec.vocabulary),
+    "data.vocabulary": ("3", lambda m: m.spec.vocabulary),
+    "data.weighting": ("count", lambda m: _fitted_logits(m)),
+}
+OBSERVED_IN_BAGS = {"svm.loss": "squared_hinge", "nbsvm.loss": "hinge", "nbsvm.alpha": "3", "nbsvm.beta": "0.9"}
 OBSERVED_IN_MODEL = {
     "svm.kernel": "linear", "svm.num_features": "64", "svm.bandwidth": "0.7", "svm.seed": "3",
     "mlp.hidden_sizes": "[5]", "mlp.dropout": "0.9",
@@ -468,6 +477,8 @@ def test_every_key_has_a_row():
         OBSERVED_IN_DATA
         | OBSERVED_IN_FOLDER
         | OBSERVED_IN_TABLE
+        | OBSERVED_IN_TEXTS
+        | OBSERVED_IN_BAGS
         | OBSERVED_IN_MODEL
         | OBSERVED_IN_RUN
         | OBSERVED_ELSEWHERE
@@ -522,6 +533,48 @@ def test_table_key_is_observed(key, tables):
     beside = {"data.fold": ["data.folds=3"], "data.indicators": ["data.missing=['1']"]}
     options += beside.get(key, [])
     assert observe(_data(*options, f"{key}={value.format(folder=tables)}")) != observe(_data(*options))
+
+
+def _fitted_logits(data) -> list[float]:
+    """What a classifier says of the training texts that has learnt nothing but how they are weighted."""
+    model = zoo.create("logistic_regression", data.spec)
+    torch.nn.init.ones_(model.head.weight)
+    return model(data.splits.train.x()).flatten().tolist()
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    file = tmp_path_factory.mktemp("texts") / "messages.csv"
+    lines = [f"Call me {row % 7} times Now now,{'A b' if row % 2 else 'C'},{row % 3 > 0}" for row in range(60)]
+    file.write_text("\n".join(["message,title,spam", *lines]) + "\n")
+    return file
+
+
+@pytest.mark.parametrize("key", OBSERVED_IN_TEXTS)
+def test_texts_key_is_observed(key, texts):
+    value, observe = OBSERVED_IN_TEXTS[key]
+    options = ["data=labelled_text", f"data.path={texts}", "data.text=message", "data.target=spam", "data.val_size=0"]
+    assert observe(_data(*options, f"{key}={value}")) != observe(_data(*options))
+
+
+def _of_a_bag(*overrides: str) -> list[float]:
+    """What a machine that has some weights says of texts, and its criterion."""
+    settings = composed("data=grammar", "model.kernel=linear" if "model=svm" in overrides else "seed=0", *overrides)
+    options = {key: value for key, value in settings["model"].items() if key not in ("_allowed_", "name")}
+    data = zoo.ImageDataModule("grammar")
+    model = zoo.create(settings["model"]["name"], data.spec, **options)
+    x, labels = data.splits.test.x(), data.splits.test.labels
+    if hasattr(model, "initialize"):
+        model.initialize([(x, labels)], torch.Generator())
+    torch.nn.init.normal_(model.head.weight, std=0.3, generator=torch.Generator().manual_seed(0))
+    return [model.loss(model(x), labels).item(), *zoo.classify(model, x).flatten().tolist()]
+
+
+@pytest.mark.parametrize("key", OBSERVED_IN_BAGS)
+def test_key_of_a_model_of_texts_is_observed(key):
+    name, _, option = key.partition(".")
+    base = f"model={name}"
+    assert _of_a_bag(base, f"model.{option}={OBSERVED_IN_BAGS[key]}") != _of_a_bag(base)
 
 
 @pytest.mark.parametrize("key", OBSERVED_IN_MODEL)

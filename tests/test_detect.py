@@ -15,6 +15,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import reviews
 import torch
 from conftest import ROOT, command, run_train
 from PIL import Image
@@ -539,3 +540,49 @@ def test_command_tells_unusual_rows(fraud_models, payments, tmp_path, capsys):
     other = tmp_path / "other.csv"
     other.write_text("V1,V2,V3,Sum\n1,2,3,4\n")
     assert "has no column 'Amount'" in refused(capsys, f"ckpt={fraud_models['gmm']}", str(other))
+
+
+# Texts
+
+
+def test_scores_of_texts():
+    """A density's first score is per token. Bags of many terms are no codes, whose covariance could be told."""
+    model, test = reviews.bayes(), reviews.splits().test
+    names = score_names(model)
+    assert names[0] == "per_token"
+    assert not {"complexity", "reconstruction", "mahalanobis", "combined"} & {*names}
+    assert score_names(model, target=1)[0] == "p(positive)"
+    detector = fit(model, reviews.splits().train)
+    scores = detector(test.images)
+    log_p, tokens = zoo.log_prob(model, test.x()).double(), (test.images >= 0).flatten(1).sum(1)
+    torch.testing.assert_close(scores["per_token"], -log_p / tokens)
+    torch.testing.assert_close(scores["log_prob"], -log_p)
+    assert "mahalanobis" in score_names(reviews.linear())
+    vocabulary = tuple(str(number) for number in range(3000))
+    wide = dataclasses.replace(reviews.splits().spec, shape=(1, 1, 3000), vocabulary=vocabulary, mean=(0.1,) * 3000,
+                               std=(1.0,) * 3000)  # fmt: skip
+    linear = zoo.create("logistic_regression", wide)
+    assert "mahalanobis" not in score_names(linear)
+    assert score_names(linear)[0] == "energy"
+
+
+def test_command_tells_strange_texts(tmp_path, capsys):
+    """Whatever is in no training text, or in those of another class alone, is stranger than what is usual."""
+    words = ("model=naive_bayes", "data=grammar", "data.train_classes=[positive]", "logger=none", "trainer=cpu")
+    run = run_train(tmp_path / "runs", *words)
+    file = tmp_path / "texts.txt"
+    file.write_text("zzzq qqqz vvvv\n\nThe soup was really good. We loved it!\nWe had the cake.\n")
+    said = detect(f"ckpt={run}", str(file), f"json={tmp_path / 'out.json'}")
+    assert max(map(len, said.splitlines()[2:-1])) <= 80
+    assert "−log p(x) per word above" in said
+    assert "validation texts" in said
+    rows = json.loads((tmp_path / "out.json").read_text())["texts"]
+    assert [row["file"] for row in rows] == [f"{file}:{line}" for line in (1, 3, 4)]
+    assert [row["anomaly"] for row in rows] == [True, False, False]
+    assert rows[2]["text"] == "we had the cake ."
+    assert said.index("… … …") < min(said.index("the soup was"), said.index("we had the cake"))  # the strangest first
+    detect(f"ckpt={run}", "anomaly=negative", f"json={tmp_path / 'out.json'}")
+    scores = json.loads((tmp_path / "out.json").read_text())["scores"]
+    assert next(iter(scores)) == "per_token"
+    assert scores["per_token"]["auroc"] > 0.65
+    assert "of rows and texts anomaly=… names a class" in refused(capsys, f"ckpt={run}", "against=digits")

@@ -1,10 +1,12 @@
 """Parts of a data set: scikit-learn's folds, and what is fitted in each."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_breast_cancer
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 import zoo
 from zoo.data.datamodule import ImageDataModule
@@ -19,6 +21,19 @@ def test_folds_are_scikit_learns_and_part_the_data():
     for part, (_, test) in zip(ours, theirs, strict=True):
         assert part.tolist() == test.tolist()
     assert torch.cat(ours).sort()[0].tolist() == list(range(103))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 9])
+def test_folds_of_groups_are_scikit_learns(classes):
+    generator = np.random.default_rng(classes)
+    for seed in range(12):
+        count, folds = int(generator.integers(60, 400)), int(generator.integers(2, 11))
+        labels = torch.from_numpy(generator.choice(classes, count, p=generator.dirichlet(np.ones(classes) * 3)))
+        groups = torch.from_numpy(generator.integers(0, count * int(generator.integers(1, 3)), count) // (1 + seed % 4))
+        with warnings.catch_warnings(action="ignore"):  # of rare classes
+            theirs = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(labels, labels, groups)
+            for fold, (_, test) in enumerate(theirs):
+                assert in_fold(labels, groups, folds, fold, seed).tolist() == test.tolist()
 
 
 def test_a_group_is_in_one_fold():
@@ -91,6 +106,12 @@ def test_folds_that_cannot_be_are_refused(options, words):
         load_splits("breast_cancer", **options)
     with pytest.raises(zoo.DataError, match="needs as many groups of examples, and there are 4"):
         load_splits("heart_disease", split="hospital", folds=5)
+
+
+def test_groups_of_nothing_are_not_parted():
+    """All of a source with groups may be test: nothing is left of which a part could be set apart."""
+    splits = load_splits("heart_disease", split="hospital", val_size=0.2, whole=True)
+    assert (len(splits.train), len(splits.val), len(splits.test)) == (0, 0, 920)
 
 
 def test_classes_that_alone_are_trained_on():

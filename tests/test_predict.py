@@ -1,19 +1,21 @@
-"""scripts/predict.py as users of tables and of pictures meet it: a CSV of answers, and a score card that adds up."""
+"""scripts/predict.py as users of tables, pictures and texts meet it: CSV of answers, and score cards that add up."""
 
 import csv
 import io
+import itertools
 import json
 import math
 
 import numpy as np
 import pytest
+import reviews
 import tables
 import torch
 from conftest import run_script
 from PIL import Image
 
 import zoo
-from zoo.data.kinds import table
+from zoo.data.kinds import table, tokens
 from zoo.spec import Column
 from zoo.tasks.predict import predict
 from zoo.tasks.score_card import SHOWN, describe, score_card
@@ -172,7 +174,7 @@ def test_bad_input(released, tmp_path, capsys):
     pictures = zoo.save(zoo.create("logistic_regression", zoo.DataSpec((1, 4, 4), 3)), tmp_path / "pictures")
     for words, reason in (
         ((f"ckpt={released}", other), "has no column 'job', which the model knows"),
-        ((f"ckpt={kernel}", path, "explain=true"), "svm cannot say what each column adds to its logits"),
+        ((f"ckpt={kernel}", path, "explain=true"), "svm cannot say what each column, or term, adds to its logits"),
         ((f"ckpt={pictures}", path, "explain=true"), "a line a column: that is for the kind table"),
         ((f"ckpt={released}", path, "explain=true", "row=13"), "row=13: there are 12 rows"),
         ((f"ckpt={released}", path, "row=3"), "row=3 is for explain=true"),
@@ -195,3 +197,135 @@ def test_the_same_answers_however_many_files_at_a_time(tmp_path):
     one, all_ = (predict(tables.linear(), paths, batch_size=size) for size in (1, 9))
     assert one.names == all_.names
     assert torch.equal(one.probabilities, all_.probabilities)
+
+
+# Texts
+
+LINES = ("We loved the fish! The soup was not cold.", "It was Monday.", "", "zzz qqq", "a" * 300 + " fish " * 60)
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """A released model of texts, and a file of them."""
+    folder = tmp_path_factory.mktemp("texts")
+    (folder / "messages.txt").write_text("\n".join(LINES) + "\n")
+    return zoo.save(reviews.bayes(2), folder / "model"), folder / "messages.txt"
+
+
+def test_csv_of_texts(texts, capsys):
+    model, path = texts
+    found = answers(capsys, f"ckpt={model}", path)
+    assert list(found[0]) == ["file", "known", "class", "p(negative)", "p(positive)"]
+    lines = [number for number, line in enumerate(LINES, 1) if line]
+    assert [row["file"] for row in found] == [f"{path}:{number}" for number in lines]
+    wanted = zoo.classify(reviews.bayes(2), [line for line in LINES if line]).exp()
+    np.testing.assert_allclose([[float(row["p(negative)"]), float(row["p(positive)"])] for row in found], wanted)
+    assert [row["class"] for row in found] == [("negative", "positive")[k] for k in wanted.argmax(1)]
+    known = [float(row["known"]) for row in found]
+    vocabulary = set(reviews.bayes(2).spec.vocabulary)
+    words = ["we", "loved", "the", "fish", "!", "the", "soup", "was", "not", "cold", "."]
+    terms = words + [" ".join(pair) for pair in itertools.pairwise(words)]
+    assert known[0] == pytest.approx(sum(term in vocabulary for term in terms) / len(terms), abs=1e-6)
+    assert known[2] == 0
+
+
+def test_texts_are_shown_by_their_beginning(texts, capsys):
+    model, path = texts
+    run_script("predict.py", f"ckpt={model}", path)
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 80
+    assert "we loved the fish ! the soup was …" in said
+    assert "(no word of it is known)" in said
+    many = path.with_name("many.txt")
+    many.write_text("the fish\n" * 25)
+    run_script("predict.py", f"ckpt={model}", many)
+    said = capsys.readouterr().out
+    assert said.count("the fish") == 20
+    assert "… of 25 texts; csv=… writes them all" in said
+
+
+@pytest.mark.parametrize("text", ['fish=good, "so" it\'s\n- [x] ${y}, the end', "-", "=", "key=value", "!"])
+def test_a_text_of_the_command_line_is_taken_as_it_is(text, texts, capsys):
+    run_script("predict.py", f"ckpt={texts[0]}", f"text={text}", "json=-")
+    (told,) = json.loads(capsys.readouterr().out)
+    assert set(told) == {"known", "classes"}
+    wanted = zoo.classify(reviews.bayes(2), text).exp()[0]
+    by_name = {entry["name"]: entry["probability"] for entry in told["classes"]}
+    assert [by_name[name] for name in ("negative", "positive")] == pytest.approx(wanted.tolist(), abs=1e-6)
+    run_script("predict.py", f"ckpt={texts[0]}", f"text={text}", "csv=-")
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert list(row) == ["known", "class", "p(negative)", "p(positive)"]
+
+
+@pytest.mark.parametrize(
+    "make", [reviews.bayes, lambda ngrams: reviews.bayes(ngrams, "bernoulli"), reviews.linear,
+             lambda ngrams: reviews.linear(ngrams, "svm", kernel="linear"),
+             lambda ngrams: reviews.linear(ngrams, "nbsvm")],
+    ids=["multinomial", "bernoulli", "logistic_regression", "svm", "nbsvm"],
+)  # fmt: skip
+@pytest.mark.parametrize("ngrams", [1, 2])
+def test_a_score_card_of_a_text_adds_up(make, ngrams):
+    model, test = make(ngrams), reviews.splits(ngrams=ngrams).test
+    wanted = zoo.classify(model, test.x()).exp()
+    for place in range(10):
+        text = test.images[place : place + 1]
+        card = score_card(model, text)
+        assert (card["class"], card["against"]) == ("positive", "negative")
+        terms, points = ([line[key] for line in card["terms"]] for key in ("term", "points"))
+        assert points == sorted(points, key=lambda value: -abs(value))
+        assert len(set(terms)) == len(terms)
+        assert sum(line["count"] for line in card["terms"]) == int((text >= 0).sum())
+        assert math.isclose(sum(points) + card["offset"], card["log_odds"], abs_tol=1e-9)
+        assert math.isclose(1 / (1 + math.exp(-card["log_odds"])), card["probability"], abs_tol=1e-9)
+        assert math.isclose(card["probability"], float(wanted[place, 1]), abs_tol=1e-5)
+
+
+def test_points_of_a_word_by_hand():
+    """Naive Bayes: as often as a word is there, its log ratio; an unknown one says nothing."""
+    model = reviews.bayes()
+    fish = model.spec.vocabulary.index("fish")
+    log_p = model.coefficients().detach()
+    ratio = float(log_p[1, fish] - log_p[0, fish])
+    card = score_card(model, tokens.of_texts(["Fish zzz fish qqq fish"], model.spec))
+    assert card["terms"] == [
+        {"term": "fish", "count": 3, "points": pytest.approx(3 * ratio, abs=1e-5)},
+        {"term": "…", "count": 2, "points": 0},
+    ]
+    assert describe(card)[:2] == [("fish", "3", f"{3 * ratio:+.3f}"), ("…", "2", "+0.000")]
+
+
+def test_explain_prints_the_words_of_a_text(texts, tmp_path, capsys):
+    model, path = texts
+    run_script("predict.py", f"ckpt={model}", path, "explain=true", "row=2", f"json={tmp_path / 'answers.json'}")
+    said = capsys.readouterr().out
+    assert f"text 2, {path}:2" in said
+    told = json.loads((tmp_path / "answers.json").read_text())
+    assert [number for number, answer in enumerate(told) if "explanation" in answer] == [1]
+    assert told[1]["explanation"] == score_card(reviews.bayes(2), tokens.of_texts([LINES[1]], reviews.bayes(2).spec))
+    run_script("predict.py", f"ckpt={model}", f"text={LINES[1]}", "explain=true")
+    again = capsys.readouterr().out
+    assert again.splitlines()[0] == "it was monday ."
+    assert again.splitlines()[1:] == said.splitlines()[1:]
+
+
+def test_bad_texts(texts, tmp_path, capsys):
+    model, path = texts
+    pictures = zoo.save(zoo.create("logistic_regression", zoo.DataSpec((1, 4, 4), 3)), tmp_path / "pictures")
+    mlp = zoo.save(zoo.create("mlp", reviews.splits().spec), tmp_path / "mlp")
+    (tmp_path / "empty.txt").write_text("\n \n")
+    for words, reason in (
+        ((f"ckpt={model}", "text="), "has no word"),
+        ((f"ckpt={model}", "text= \n"), "has no word"),
+        ((f"ckpt={model}", "text=fish", path), f"text=… and {path}: name files, or give one text"),
+        ((f"ckpt={model}", "text=fish", "explain=true", "row=2"), "row=2: there are 1 texts"),
+        ((f"ckpt={pictures}", "text=fish"), "text=… is a text: that is for the kind tokens"),
+        ((f"ckpt={mlp}", "text=fish", "explain=true"), "mlp cannot say what each column, or term, adds to its logits"),
+        ((f"ckpt={model}", "the fish"), "the fish does not exist"),
+        ((f"ckpt={model}", tmp_path / "empty.txt"), "holds no text"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            run_script("predict.py", *words)
+        assert end.value.code == 2
+        said = capsys.readouterr().err
+        assert reason in said
+        assert len(said.splitlines()) == 1

@@ -10,13 +10,14 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import reviews
 import tables
 import torch
 from conftest import ROOT, command, run_train
 from PIL import Image
 
 import zoo
-from zoo.data.kinds import table
+from zoo.data.kinds import table, tokens
 from zoo.errors import ZooError
 from zoo.tasks.sample import class_number, draw_samples, write_samples
 
@@ -225,3 +226,18 @@ def test_command_for_a_table(tmp_path, capsys):
     (other,) = sample(f"ckpt={run}", "label=benign", "n=400", f"out={tmp_path / 'mine.csv'}")
     assert other == tmp_path / "mine.csv"
     assert other.read_bytes() == path.read_bytes()
+
+
+def test_samples_of_texts_are_a_file_of_them(tmp_path):
+    """More than are drawn at a time, which are of other lengths."""
+    model = reviews.bayes()
+    samples = draw_samples(model, 1500)
+    (path,) = write_samples(samples, tmp_path / "texts")
+    assert path == tmp_path / "texts.csv"
+    with path.open() as file:
+        found = list(csv.DictReader(file))
+    assert [row["text"] for row in found] == tokens.text_of(samples.images, model.spec)
+    assert [row["class"] for row in found] == [model.spec.class_names[label] for label in samples.labels]
+    _, again = tokens.read([path], model.spec)
+    for row, text in zip(again, samples.images, strict=True):  # the words of a sample are read as they were drawn
+        assert torch.equal(row[row >= 0], text[text >= 0])

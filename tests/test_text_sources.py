@@ -65,7 +65,13 @@ def test_words_of_any_text_lose_nothing_but_blanks():
         assert [sign for sign in "".join(texts.words(text)) if sign != "\u200d"] == left
 
 
-@pytest.mark.parametrize("text", ["1," * 200_000 + "x", "a'" * 200_000, "👍\u200d" * 200_000, "\u0301" * 200_000])
+def test_a_word_has_an_end():
+    assert texts.words("x" * 1000 + " y") == ["x" * texts.MOST_LETTERS, "y"]
+
+
+@pytest.mark.parametrize(
+    "text", ["1," * 200_000 + "x", "a'" * 200_000, "👍\u200d" * 200_000, "\u0301" * 200_000], ids=lambda text: text[:2]
+)
 def test_no_text_takes_long(text):
     assert len(texts.words(text, 10)) <= 10
     assert texts.words(text)
@@ -472,7 +478,7 @@ def test_folders_of_classes(tmp_path):
         load_splits("labelled_text", path=tmp_path)
     with (tmp_path / "empty" / "1.txt").open("wb") as file:
         file.truncate(2**40)
-    with pytest.raises(zoo.DataError, match=r"1\.txt is no such text: it holds 1,099,511,627,776 bytes"):
+    with pytest.raises(zoo.DataError, match=r"1\.txt is too large for a text: it holds 1,099,511,627,776 bytes"):
         load_splits("labelled_text", path=tmp_path)
 
 

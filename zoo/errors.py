@@ -9,6 +9,8 @@ import difflib
 import signal
 from collections.abc import Iterable, Sequence
 
+MOST_NAMES = 50  # that an error lists
+
 
 class ZooError(ValueError):
     """Something the caller asked for cannot be done as asked."""
@@ -54,9 +56,10 @@ def some(names: Sequence[str], most: int = 5) -> str:
 
 
 def did_you_mean(word: str, valid: Iterable[str], what: str = "valid") -> str:
-    """The nearest valid names, or all of them where none is near: a hint that ends an error message."""
+    """The nearest valid names, or all of them where none is near, but no list without end: a hint that ends an error
+    message."""
     names = sorted(valid)
     near = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
     if near:
         return "did you mean " + " or ".join(repr(name) for name in near) + "?"
-    return f"{what}: " + (", ".join(names) or "none")
+    return f"{what}: " + (some(names, MOST_NAMES) or "none")

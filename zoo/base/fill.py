@@ -23,6 +23,8 @@ def filling(word: str | None, spec: DataSpec) -> str:
         return "local" if spec.kind == "image" else "mean"
     if word not in FILLS:
         raise ZooError(f"unknown fill {word!r}: {did_you_mean(str(word), FILLS, 'fills')}")
+    if spec.values == "counts":
+        raise ZooError(f"fill={word} takes the place of what is missing, and a hidden word of a text leaves no place")
     if word == "local":
         spec.check_kind("image", "fill=local is the mean of the pixels around")
     return word

@@ -73,21 +73,25 @@ class Multinomial(Vocabulary):
     """Terms in their order, given how many they are, are drawn one by one: log p = Σ log p(term), without a multinomial
     coefficient.
 
-    A term is unknown with the same probability u in all components, so that unknown ones cancel in Bayes' rule, and yet
-    make a text unlikely: p(t) = (1 − u) θ_t. It is the share of training terms that are unknown or occur but once
-    (Good 1953), and at least what one term in two more would make it.
+    A term is unknown with the same probability u in all components, so that unknown ones cancel in Bayes' rule:
+    p(t) = (1 − u) θ_t of a known one. It is the share of training terms that are unknown or occur but once (Good 1953),
+    and at least what one term in two more would make it. There are taken to be M different unknown terms, as many as
+    that, of u / M each: one is as probable as a term that was met once. As a single term they would be among the most
+    probable of all, so that strange texts were the likeliest, and a smaller vocabulary always a better one.
 
     Reference: Good (1953), The population frequencies of species and the estimation of population parameters.
     """
 
     of = "tokens"
     unknown: Tensor
+    unseen: Tensor
     length: Tensor
 
     def __init__(self, spec: DataSpec, components: int) -> None:
         super().__init__(spec, components)
         self.once = weighting_of(spec, "count") == "presence"
         self.register_buffer("unknown", torch.tensor(0.5))
+        self.register_buffer("unseen", torch.ones(()))  # M
         self.register_buffer("length", torch.ones(components))  # the mean number of terms of a text
 
     def coefficients(self) -> Tensor:
@@ -98,7 +102,8 @@ class Multinomial(Vocabulary):
         """In nats, ``(B, K)``, of texts ``(B, 1, 1, T)``."""
         terms, counts = self.terms(x, unknown=True)
         known = self.coefficients() + (-self.unknown).log1p()
-        return terms.sums(torch.cat([known, self.unknown.log().expand(len(known), 1)], 1), counts)
+        each = (self.unknown / self.unseen).log().expand(len(known), 1)  # unknown one
+        return terms.sums(torch.cat([known, each], 1), counts)
 
     def statistics(self, x: Tensor, shares: Tensor) -> dict[str, Tensor]:
         terms, counts = self.terms(x, unknown=True)
@@ -110,6 +115,7 @@ class Multinomial(Vocabulary):
         of_all = terms.sum(0)
         rare = of_all[-1] + (of_all[:-1].round() == 1).sum()
         least = 1 / (of_all.sum() + 2)
+        self.unseen.copy_(rare.clamp_min(1))
         self.unknown.copy_((rare / of_all.sum().clamp_min(1)).clamp(least, 1 - least))
         self.length.copy_(torch.where(texts > 0, terms.sum(1) / texts, 1))
         self.logits.copy_((terms[:, :-1] + alpha).log())

@@ -35,7 +35,7 @@ OTHERS = {";": "semicolons", "\t": "tabs", "|": "bars"}  # what separates cells 
 DATE = re.compile(r"\s*(\d{4}[-/.]\d\d?[-/.]\d\d?|\d\d?[-/.]\d\d?[-/.]\d{2,4})([T ]\d\d?:\d\d.*)?\s*")
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 LARGEST = 1e150  # number whose square can be told
-LONGEST = 40  # characters of a cell that an error shows
+LONGEST = 40  # characters of a cell, or a name, that an error shows
 SHOWN = 3  # columns that an error names
 
 
@@ -66,6 +66,8 @@ def read_frame(path: Path, missing: Sequence[str] = ()) -> pd.DataFrame:
     except FileNotFoundError as error:
         raise DataError(f"{path} cannot be read as a table: no such file") from error
     except UnicodeDecodeError as error:
+        if b"\0" in error.object:  # no text in any encoding of bytes
+            raise DataError(f"{path} cannot be read as a table: it is damaged or no table at all") from error
         raise DataError(
             f"{path} cannot be read as a table: line {_odd_line(path)} holds bytes that are no UTF-8; where they are "
             'Windows\' text, pandas.read_csv(…, encoding="cp1252").to_csv(…, index=False) makes such a file'
@@ -336,11 +338,16 @@ def _numbers(cells: pd.Series, name: str, where: str) -> np.ndarray:
 # Classes
 
 
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
 def require_columns(frame: pd.DataFrame, names: Sequence[str], option: str, where: str) -> None:
     """Raise ``ConfigError`` where ``data.<option>`` names a column that is not there."""
     for name in names:
         if name not in frame.columns:
-            hint = did_you_mean(name, map(str, frame.columns), "its columns")
+            hint = did_you_mean(name, [_short(column) for column in frame.columns], "its columns")
             raise ConfigError(f"data.{option}={name}: {where} has no such column: {hint}")
 
 
@@ -356,7 +363,7 @@ def classes_of(cells: pd.Series, where: str, positive: str | None) -> tuple[str,
         raise DataError(f"{where}: column {name!r} holds no class in line {some(lines)}: each row needs one")
     texts = {text_of(cell) for cell in seen.unique()}
     if len(texts) < 2:
-        raise DataError(f"{where}: column {name!r} is {texts.pop()!r} throughout: there is one class alone")
+        raise DataError(f"{where}: column {name!r} is {_short(texts.pop())!r} throughout: there is one class alone")
     if len(texts) > MOST_CLASSES:
         raise DataError(
             f"{where}: column {name!r} has {len(texts):,} different values, where classes are needed, "
@@ -370,7 +377,8 @@ def with_last(classes: Sequence[str], positive: str) -> tuple[str, ...]:
     """The classes, ``positive`` behind the others. Raises ``ConfigError`` where none is called so."""
     last = text_of(positive)
     if last not in classes:
-        raise ConfigError(f"data.positive={positive}: no class is called so: {did_you_mean(last, classes, 'classes')}")
+        hint = did_you_mean(last, [_short(name) for name in classes], "classes")
+        raise ConfigError(f"data.positive={positive}: no class is called so: {hint}")
     return (*(text for text in classes if text != last), last)
 
 
@@ -381,7 +389,7 @@ def labels_of(cells: pd.Series, classes: Sequence[str], where: str) -> list[int]
     if -1 in found:
         place = found.index(-1)
         raise DataError(
-            f"{where}, line {cells.index[place]}: {str(cells.iloc[place])!r} is none of the classes to train on, "
-            f"{some(classes)}"
+            f"{where}, line {cells.index[place]}: {_short(cells.iloc[place])!r} is none of the classes to train on, "
+            f"{some([_short(name) for name in classes])}"
         )
     return found

@@ -31,6 +31,8 @@ from zoo.errors import DataError
 from zoo.spec import Column
 
 MOST_WORDS = 5000  # of a text: what follows is not read
+MOST_LETTERS = 100  # of a word, likewise: what is longer is no language, and would go into every vocabulary
+LARGEST = 1 << 26  # bytes of a file
 BYTES = 8  # that a word of the longest text takes in every row, while all are numbered
 IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 MODIFIERS = "\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f"  # of emoji: shades of skin, and the letters of flags
@@ -64,11 +66,11 @@ def decoded(content: bytes, where: object) -> tuple[str, bool]:
     return text, guessed
 
 
-def read(path: Path, most: int) -> tuple[str, bool]:
-    """As :func:`decoded`, of a file of ``most`` bytes at most. Raises ``DataError``, too, where it cannot be read."""
+def read(path: Path) -> tuple[str, bool]:
+    """As :func:`decoded`, of a file. Raises ``DataError``, too, where it is too large, or cannot be read."""
     size = plain.check_file(path, DataError)
-    if size > most:
-        raise DataError(f"{path} is no such text: it holds {size:,} bytes, at most {most:,} are read")
+    if size > LARGEST:
+        raise DataError(f"{path} is too large for a text: it holds {size:,} bytes, at most {LARGEST:,} are read")
     try:
         return decoded(path.read_bytes(), path)
     except OSError as error:
@@ -78,21 +80,22 @@ def read(path: Path, most: int) -> tuple[str, bool]:
 def words(text: str, most: int | None = None) -> list[str]:
     """The words of a text in their order, ``most`` of them at most."""
     composed = unicodedata.normalize("NFC", text).replace("\u2019", "'")
-    return [match[0] for match in itertools.islice(_pattern().finditer(composed), most)]
+    return [match[0][:MOST_LETTERS] for match in itertools.islice(_pattern().finditer(composed), most)]
 
 
 @functools.cache
 def _pattern() -> re.Pattern[str]:
-    """What a word looks like. It takes time in proportion to a text's length, whatever the text."""
+    """What a word looks like. What is taken is not given back: time is in proportion to a text's length, whatever the
+    text, and memory is not needed."""
     marks, invisible = _range("M"), _range("Cc", "Cf")
     letter = rf"(?:[^\W_{IDEOGRAPHS}]|[{marks}])"
-    sign = rf"[^\w\s{invisible}][{marks}{MODIFIERS}]*"
+    sign = rf"[^\w\s{invisible}][{marks}{MODIFIERS}]*+"
     return re.compile(
-        r"\d+(?:[.,]\d+)+"
-        rf"|{letter}+(?:['\u200c\u200d]{letter}+)*"
-        rf"|[{IDEOGRAPHS}][{marks}]*"
+        r"\d++(?:[.,]\d++)++"
+        rf"|{letter}++(?:['\u200c\u200d]{letter}++)*+"
+        rf"|[{IDEOGRAPHS}][{marks}]*+"
         "|[\U0001f1e6-\U0001f1ff]{2}"  # a flag
-        rf"|{sign}(?:\u200d{sign})*"  # emoji that are joined are one
+        rf"|{sign}(?:\u200d{sign})*+"  # emoji that are joined are one
         "|_"
     )
 

@@ -21,9 +21,9 @@ from PIL import Image
 
 import zoo
 from zoo import checkpoint
-from zoo.data import idx, kinds
+from zoo.data import idx, kinds, texts
 from zoo.data.kinds import image
-from zoo.fuzz.readers import Reader, content_of, model_of, saved
+from zoo.fuzz.readers import Reader, content_of, model_of, saved, zipped
 from zoo.spec import DataSpec
 
 Bomb = tuple[Callable[[Path], object], Callable[[Path], object]]  # writes files into a folder; reads them there
@@ -45,7 +45,7 @@ def bombs(readers: Mapping[str, Reader]) -> dict[str, Bomb]:
     for name, content in _idx().items():
         found[f"IDX: {name}"] = (partial(_put, "a.gz", content), lambda at: idx.read_idx(at / "a.gz", whole=True))
     for name, file, content in _texts():
-        reader = {"a.csv": "table", "models.json": "table of models", "config.yaml": "run's config"}[file]
+        reader = _READERS[file]
         found[f"{reader}: {name}"] = (
             partial(_among, readers[reader], file, content), readers[reader].read,
         )  # fmt: skip
@@ -57,6 +57,14 @@ def bombs(readers: Mapping[str, Reader]) -> dict[str, Bomb]:
         for name, read in _ANY.items():
             found[f"no file: {what} as {name}"] = (partial(_no_file, what, name), read)
     return found
+
+
+_ARCHIVE = "german-credit/statlog+german+credit+data.zip"
+_READERS = {
+    "a.csv": "table", "models.json": "table of models", "config.yaml": "run's config", "texts.csv": "table of texts",
+    "a/1.txt": "folder of texts", "a.txt": "texts, a line each", "sms-spam/SMSSpamCollection": "published texts",
+    _ARCHIVE: "published archive",
+}  # fmt: skip
 
 
 def _put(name: str, content: Callable[[], bytes], at: Path) -> None:
@@ -85,6 +93,7 @@ _ANY: dict[str, Callable[[Path], object]] = {
     "a.gz": lambda at: idx.read_idx(at / "a.gz"),
     "a.png": lambda at: image.read_picture(at / "a.png", (8, 8), False),
     "a.csv": lambda at: kinds.find("table").read([at / "a.csv"], DataSpec((1, 1, 2), 2, kind="table", values="real")),
+    "a.txt": lambda at: texts.read(at / "a.txt"),
 }
 
 
@@ -404,6 +413,17 @@ def _texts() -> list[tuple[str, str, Callable[[], bytes]]]:
         ("lists, 30,000 deep", "config.yaml", lambda: b"[" * 30_000),
         ("100 MB", "config.yaml", lambda: b"a: 1\n" * 20_000_000),
         ("a number of 60,000 digits", "config.yaml", lambda: b"seed: 0x" + b"f" * 60_000),
+        ("a cell of 10 MB", "texts.csv", lambda: b"text,class\n" + b"a " * 5 * 10**6 + b",x\nb,y\n"),
+        ("a hundred thousand rows", "texts.csv", lambda: b"text,class\n" + b"a,x\nb,y\n" * 50_000),
+        ("a line of 10 MB", "a/1.txt", lambda: b"1," * 5 * 10**6),
+        ("a mark upon the other, 10 MB", "a/1.txt", lambda: "\u0301".encode() * 5 * 10**6),
+        ("a line of 10 MB", "a.txt", lambda: b"a'" * 5 * 10**6),
+        ("200,000 lines", "a.txt", lambda: b"a\n" * 200_000),
+        ("a line of 60 MB", "sms-spam/SMSSpamCollection", lambda: b"ham\t" + b"a " * 3 * 10**7),
+        ("200,000 lines", "sms-spam/SMSSpamCollection", lambda: b"ham\ta\n" * 200_000),
+        ("a compressed member of 100 MB", _ARCHIVE, lambda: zipped("german.data", bytes(10**8))),
+        ("a compressed member of 100 MB that says it is small", _ARCHIVE,
+         lambda: zipped("german.data", bytes(10**8)).replace(struct.pack("<I", 10**8), struct.pack("<I", 100))),
     ]  # fmt: skip
 
 

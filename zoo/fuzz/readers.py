@@ -7,6 +7,7 @@ import functools
 import io
 import os
 import sys
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ import zoo
 from zoo import checkpoint, config
 from zoo.data import idx, kinds
 from zoo.data.kinds import image
+from zoo.data.sources import sms_spam
 from zoo.data.splits import load_splits
 from zoo.errors import ZooError
 from zoo.files import REPOSITORY
@@ -71,6 +73,15 @@ def readers(cases: Path) -> dict[str, Reader]:
             {f"a.{suffix}": picture(suffix, mode)}, functools.partial(_picture, suffix)
         )
     found["table"] = Reader({"a.csv": b"a,b,class\n1,2,x\n3,,y\n"}, _table)
+    found["table of texts"] = Reader(
+        {"texts.csv": b"text,class\nwin \xc2\xa35 now,x\nsee you,y\nwin,x\nyou,y\n"}, _own_texts
+    )
+    found["folder of texts"] = Reader({f"{name}/{n}.txt": name.encode() for name in "ab" for n in range(3)}, _own_texts)
+    found["texts, a line each"] = Reader({"a.txt": "so good 😀\nné à 1,000\n".encode()}, _lines)
+    messages = {f"sms-spam/{sms_spam.FILE}": b"ham\tsee you\nspam\twin\n"}
+    found["published texts"] = Reader(messages, lambda at: load_splits("sms_spam", at))
+    packed_rows = {"german-credit/statlog+german+credit+data.zip": zipped("german.data", b"A11 6 A34\n" * 20)}
+    found["published archive"] = Reader(packed_rows, lambda at: load_splits("german_credit", at))
     found["cache of pictures"] = _cache(cases)
     table = (REPOSITORY / "results" / "textbook" / "models.json").read_bytes()
     found["table of models"] = Reader({"models.json": table}, _models)
@@ -116,6 +127,13 @@ def packed(content: bytes) -> bytes:
     return gzip.compress(content, mtime=0)
 
 
+def zipped(name: str, content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as members:
+        members.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return file.getvalue()
+
+
 def picture(suffix: str, mode: str, size: tuple[int, int] = (9, 7)) -> bytes:
     values = np.arange(size[0] * size[1] * 4, dtype=np.uint16).reshape(size[1], size[0], 4)
     deep = Image.fromarray(values[..., 0] * 997) if mode == "I;16" else None
@@ -132,6 +150,18 @@ def _picture(suffix: str, at: Path) -> object:
 
 def _table(at: Path) -> object:
     return kinds.find("table").read([at / "a.csv"], DataSpec((1, 1, 2), 2, kind="table", values="real"))
+
+
+def _own_texts(at: Path) -> object:
+    table = at / "texts.csv"
+    if table.exists():
+        return load_splits("labelled_text", at, path=table, text="text", target="class", ngrams=2)
+    return load_splits("labelled_text", at, path=at, ngrams=2)
+
+
+def _lines(at: Path) -> object:
+    tokens = kinds.find("tokens")
+    return tokens.read([at / "a.txt"], tokens.trial(4)[1])
 
 
 def _models(at: Path) -> object:

@@ -20,6 +20,8 @@ from zoo.metrics.classification import confusion_matrix
 from zoo.questions.encode import encode
 from zoo.spec import DataSpec
 
+MOST_TERMS = 2_048  # of a bag that is shown as a code
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch.utils.tensorboard import SummaryWriter
@@ -52,9 +54,14 @@ def classifier_figures(
 
 
 def write_codes(writer: SummaryWriter, step: int, model: Model, split: Split, most: int) -> None:
-    """Codes of the first ``most`` examples of a split in TensorBoard's projector, coloured by class."""
+    """Codes of the first ``most`` examples of a split in TensorBoard's projector, coloured by class.
+
+    A bag of many terms is no code of a text, and the projector takes numbers as text: it gets none.
+    """
     spec, part = model.spec, split.take(slice(most))
     x = part.x()
+    if spec.values == "counts" and encode(model, x[:1]).shape[1] > MOST_TERMS:
+        return
     features = encode(model, x)
     images = kinds.find(spec.kind).show(x, spec)
     names = [spec.class_names[label] for label in part.labels.tolist()]

@@ -14,4 +14,5 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def escaped(text: str) -> str:
     """Text as a part of a cell in which nothing is Markdown."""
-    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", text.replace("\n", " ").replace("&", "&amp;"))
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", text.replace("\n", " "))  # it is no character's name
+    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", text)

@@ -1,4 +1,4 @@
-"""What each column of an example has to do with the class it is said to be of."""
+"""What each column of an example, or term of a text, has to do with the class it is said to be of."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ class Explanation(NamedTuple):
     """Logits as sums: p(y | x) = softmax over y of offsets + Σ contributions over columns.
 
     Attributes:
-        contributions: of each column to each logit, ``(B, K, columns)``, in nats.
+        contributions: of each column to each logit, ``(B, K, columns)``, in nats; of texts of each term that ``x``
+            lists, ``(B, K, T)``.
         offsets: what the logits are without them, ``(K,)``.
     """
 
@@ -23,16 +24,19 @@ class Explanation(NamedTuple):
 
 
 def explain(model: Model, x: Tensor, observed: Tensor | None = None, batch_size: int | None = None) -> Explanation:
-    """What each column adds to the logits, of models whose logits are sums over columns.
+    """What each column adds to the logits, of models whose logits are sums over columns, or over the terms of a text.
 
     Differences between classes have a meaning, and single logits none: all of them may be shifted alike. A linear model
     counts from the mean of its training examples, so that a missing value, which it takes to be the mean, adds nothing.
     Naive Bayes' contributions are log p(column | y), and its offsets log p(y); a missing value adds nothing there, too.
 
+    Of texts a linear model counts from a text without terms. Where it looks at counts in another way, presence say,
+    what a term adds is shared by all the places where it is listed. An unknown term adds nothing.
+
     Args:
         model: the model to ask.
         x: examples ``(B, C, H, W)``. Columns are those of ``model.spec.blocks``: of a table; of others, all entries at
-            the same place along the last axis are one. NaN: missing.
+            the same place along the last axis are one. NaN: missing. Texts are strings, or the numbers of their terms.
         observed: bool, ``x``'s shape or broadcastable to it; False marks a missing entry, whose value is never read.
         batch_size: examples at a time; if left out, as many as hold a bounded number of values.
     """
@@ -50,6 +54,6 @@ ASKED = {
         native("contributions"),
         lambda model, x, observed: explain(model, x, observed).contributions,
         ("B", "K", "W"),
-        "say what each column adds to its logits",
+        "say what each column, or term, adds to its logits",
     )
 }

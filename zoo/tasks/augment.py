@@ -22,9 +22,10 @@ def augment(model: Model, n: int, out: Path, format: str | None = None, seed: in
         n: number of images, at least one a class; the first classes have one more where it does not divide.
         out: the folder, which must not exist yet and appears whole or not at all.
         format: that of the model's kind of data, which is the default: ``"png"``: ``out/<class>/00001.png``, which the
-            source ``image_folder`` reads with the labels of the model, or ``"csv"``: ``out/rows.csv``. Or, of pictures,
-            ``"idx"``: ``out/train-images-idx3-ubyte.gz`` and ``out/train-labels-idx1-ubyte.gz``, which
-            :func:`zoo.data.idx.read_idx` reads (``idx4`` of more than one channel, ``(n, C, H, W)``).
+            source ``image_folder`` reads with the labels of the model, or ``"csv"``: ``out/rows.csv``, of texts
+            ``out/texts.csv``. Or, of pictures, ``"idx"``: ``out/train-images-idx3-ubyte.gz`` and
+            ``out/train-labels-idx1-ubyte.gz``, which :func:`zoo.data.idx.read_idx` reads (``idx4`` of more than one
+            channel, ``(n, C, H, W)``).
         seed: the same seed gives the same bytes.
 
     Returns:

@@ -16,7 +16,7 @@ A score is a number an image, higher is stranger, made from what a model can be 
 ``mahalanobis``       squared distance of features or codes from the nearest class mean, in units of the covariance
                       within classes (Lee et al. 2018, A simple unified framework for detecting out-of-distribution
                       samples, eq. 2, of the last features); it is told the classes of the training images
-``max_softmax``, ``entropy``, ``energy``: see :func:`zoo.anomaly_score`
+``max_softmax``, ``entropy``, ``energy``, ``per_token``: see :func:`zoo.anomaly_score`
 ``p(<class>)``        the log odds of that class, of a model that has been told which one the anomalies are of
 ``combined``          −log p₁ − log p₂ in nats (Fisher 1925, Statistical methods for research workers, § 21.1), where p
                       is the share of held-out normal images with as high a score: ``typicality`` and ``complexity``
@@ -25,7 +25,8 @@ A score is a number an image, higher is stranger, made from what a model can be 
 ====================  =========================================================================================
 
 What a score has to know is fitted to training images, its threshold to validation images: no anomaly is ever seen,
-but by the model itself where it has learnt their class. It all holds for rows of tables, too, but for ``complexity``.
+but by the model itself where it has learnt their class. It all holds for rows of tables and for texts, too, but for
+``complexity``.
 """
 
 from __future__ import annotations
@@ -177,9 +178,9 @@ def shortest_code(images: Tensor, density: Likelihood) -> str:
 
 def score_names(model: Model, background: Model | None = None, target: int | None = None) -> tuple[str, ...]:
     """The scores that a model has; the one first that is to be relied on where nothing is known of anomalies: its own,
-    the likelihood ratio where there is a ``background``, −log p(x) of rows of a table, two combined, or else one of a
-    pair. Where it is known that they are of the class ``target``, and the model has learnt it, its probability is the
-    first.
+    the likelihood ratio where there is a ``background``, −log p(x) of rows of a table, or a token of texts, two
+    combined, or else one of a pair. Where it is known that they are of the class ``target``, and the model has learnt
+    it, its probability is the first.
 
     ``mahalanobis`` is left out where codes have more than 2,048 numbers: 5,000 images do not tell their covariance. So
     is what cannot be asked about examples with gaps, where the data has any.
@@ -199,7 +200,8 @@ def score_names(model: Model, background: Model | None = None, target: int | Non
     if whole and capability.can(model, "reconstruct"):
         names.append("reconstruction")
     if whole and capability.can(model, "encode"):
-        blank = torch.zeros(1, *model.spec.shape)
+        counts = model.spec.values == "counts"  # an example lists what it has: the first term, say
+        blank = torch.zeros(1, 1, 1, 1, dtype=torch.long) if counts else torch.zeros(1, *model.spec.shape)
         if encode(model, blank).shape[1] <= MOST_FEATURES:
             names.append("mahalanobis")
     pair = _pair(names)
@@ -207,6 +209,7 @@ def score_names(model: Model, background: Model | None = None, target: int | Non
         *([of_class(model, target)] if target is not None and _knows(model, target) else []),
         *(["native"] if "native" in names else []),
         *(["likelihood_ratio"] if "likelihood_ratio" in names else []),
+        *(["per_token"] if "per_token" in names else []),  # a long text is unlikely by its length alone
         # a row that is likelier than most is none to look at
         *(["log_prob"] if "log_prob" in names and model.spec.kind == "table" else []),
         *(["combined"] if len(pair) > 1 else pair),
@@ -416,7 +419,8 @@ def judge(
         **settings: of the kind, in place of the spec's, such as ``invert="never"`` of pictures.
 
     Returns:
-        A dict an example: ``file``, ``score``, ``threshold``, ``p_value`` and whether it is an ``anomaly``.
+        A dict an example: ``file``, ``score``, ``threshold``, ``p_value`` and whether it is an ``anomaly``; of a text
+        the ``text`` as the model sees it, too.
 
     Raises:
         DataError: a file cannot be read; it is named.
@@ -427,10 +431,15 @@ def judge(
     limit = threshold(known, alarm)
     names, examples = kinds.find(spec.kind).read(paths, spec, **settings)
     scores = detector(examples)[name]
-    return [
+    judged: list[dict[str, Any]] = [
         {"file": file, "score": score, "threshold": limit, "p_value": p, "anomaly": score > limit}
         for file, score, p in zip(names, scores.tolist(), p_values(known, scores).tolist(), strict=True)
     ]
+    if spec.kind == "tokens":
+        from zoo.data.kinds import tokens  # slow to import
+
+        return [{**row, "text": text} for row, text in zip(judged, tokens.text_of(examples, spec), strict=True)]
+    return judged
 
 
 def compare(

@@ -74,8 +74,9 @@ def evaluate(
         split: examples and labels; those whose class is hidden are left aside, and a density is asked about them all
             where no class is known.
         batch_size: images at a time.
-        missing: share of the pixels to hide, in all their channels, or of the cells of a row, drawn for each example
-            from a fixed seed. Above 0 the model is asked for classes alone, see :func:`zoo.classify`.
+        missing: share of the pixels to hide, in all their channels, of the cells of a row, or of the words of a text
+            with all terms that they are in, drawn for each example from a fixed seed. Above 0 the model is asked for
+            classes alone, see :func:`zoo.classify`.
         importance: importance samples an image of a likelihood that is a bound; the model's own number if left out.
         mask: which pixels, see :func:`zoo.tasks.impute.observed_mask`; halves need no share.
         fill: what takes their place, see :func:`zoo.classify`.
@@ -169,11 +170,25 @@ def _log_proba(model: Model, split: Split, batch_size: int, missing: float, mask
     generator = torch.Generator().manual_seed(MASK_SEED)
     parts = []
     for x, _ in split.chunks(batch_size):
-        observed = observed_mask(mask, len(x), model.spec.shape[1:], missing, generator) if missing else None
+        observed = None
+        if missing and model.spec.kind == "tokens":
+            observed = _words_seen(x, model.spec, missing, generator)
+        elif missing:
+            observed = observed_mask(mask, len(x), model.spec.shape[1:], missing, generator)
         if observed is not None and model.spec.columns:
             observed = observed[..., _cell_of(model.spec)]
         parts.append(classify(model, x, observed, fill=fill))
     return torch.cat(parts)
+
+
+def _words_seen(x: Tensor, spec: DataSpec, missing: float, generator: torch.Generator) -> Tensor:
+    """Which terms of texts ``(B, 1, 1, T)`` are seen, bool of that shape: those of which no word is hidden. Whatever
+    terms a model looks at, the same words are."""
+    from zoo.data.kinds import tokens  # slow to import
+
+    first, *longer = tokens.places(x.shape[3], spec)
+    words = observed_mask("mcar", len(x), (1, first.stop), missing, generator)
+    return torch.cat([words, *(words.unfold(3, size, 1).all(-1) for size, _ in enumerate(longer, 2))], 3)
 
 
 def _cell_of(spec: DataSpec) -> list[int]:
@@ -271,10 +286,11 @@ def remarks(
         single = [name for name, count in zip(spec.class_names, counts, strict=True) if count == 1]
         if single:
             found.append(f"classes of a single training {noun}, whose density is a spike: {', '.join(single[:10])}")
-    entries = -metrics["log_prob"] / metrics["nats_per_token"] if "nats_per_token" in metrics else math.prod(spec.shape)
+    if "nats_per_token" in metrics:  # texts of different lengths are of different likelihoods
+        return found
     for name in ("log_likelihood", "elbo"):
         here, there = (float((logged or {}).get(f"{part}/{name}", math.nan)) for part in ("train", "val"))
-        if here - there > REMARKABLE * entries * math.log(2):
+        if here - there > REMARKABLE * math.prod(spec.shape) * math.log(2):
             found.append(
                 f"training {noun}s are {here - there:,.0f} nats likelier than validation {noun}s: the density knows "
                 f"them by heart; fewer parameters or more {noun}s would help"
@@ -323,6 +339,13 @@ def splits_for(
             from zoo.data.kinds import table  # slow to import
 
             options |= {"target": spec.target, "missing": table.missing_words(spec)}
+        elif data == "labelled_text":
+            spec.check_kind("tokens", "data=labelled_text")
+            from zoo.data.kinds import tokens
+
+            if folder is not None and not user_path(folder).is_dir():
+                column = str(spec.settings.get("column") or tokens.COLUMN)
+                options |= {"text": column, "target": spec.target or tokens.LABEL}
     if "name" not in options:
         raise ConfigError("the checkpoint does not say what it was trained on: give data=…")
     elsewhere = folder is not None and user_path(folder).resolve() != user_path(source.get("path") or ".").resolve()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,36 +25,52 @@ class Answers:
     """What a model says of the examples in files.
 
     Attributes:
-        names: what to call each example: its file, and the line of a table.
+        names: what to call each example: its file, and the line of a table, or of a text; "" where it is of no file.
         probabilities: p(y | x), ``(N, K)``.
         spec: the model's.
+        texts: of texts, what the model sees of each.
+        known: of texts, the share of their terms that the model knows, ``(N,)``; NaN where there is none at all.
     """
 
     names: list[str]
     probabilities: Tensor
     spec: DataSpec
+    texts: list[str] = field(default_factory=list)
+    known: Tensor | None = None
 
     def ranked(self, top: int = 3, first: int | None = None) -> list[dict[str, Any]]:
-        """A dict an example, or one each of the ``first`` ones: ``file``, and ``classes``: ``name`` and
-        ``probability``, the ``top`` most probable."""
+        """A dict an example, or one each of the ``first`` ones: ``file``, if any, and ``classes``: ``name`` and
+        ``probability``, the ``top`` most probable. Of texts between them ``known``, see :attr:`known`; None for NaN."""
         values, labels = self.probabilities[:first].topk(min(top, self.spec.num_classes), dim=1)
         return [
             {
-                "file": file,
+                **({"file": file} if file else {}),
+                **({"known": known} if self.known is not None else {}),
                 "classes": [
                     {"name": self.spec.class_names[label], "probability": round(value, 6)}
                     for value, label in zip(row, chosen, strict=True)
                 ],
             }
-            for file, row, chosen in zip(self.names[:first], values.tolist(), labels.tolist(), strict=True)
+            for file, known, row, chosen in zip(
+                self.names[:first], self._known()[:first], values.tolist(), labels.tolist(), strict=True
+            )
         ]
+
+    def _known(self) -> list[float | None]:
+        shares = [math.nan] * len(self.names) if self.known is None else self.known.tolist()
+        return [None if math.isnan(share) else round(share, 6) for share in shares]
 
     def csv_text(self) -> str:
         """A CSV file with a row an example, in their order: its ``file``, or the number of its ``row``, from 1 on, in a
-        table, with the file before it where there are several; the most probable ``class``; and ``p(<class>)`` of each
-        class."""
+        table, with the file before it where there are several; of texts the share of their terms that are ``known``;
+        the most probable ``class``; and ``p(<class>)`` of each class."""
         text, names = io.StringIO(), self.spec.class_names
         head, places = self._places()
+        if self.known is not None:
+            head, places = (
+                [*head, "known"],
+                [[*place, known] for place, known in zip(places, self._known(), strict=True)],
+            )
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*head, "class", *(f"p({name})" for name in names)])
         best = self.probabilities.argmax(1).tolist()
@@ -63,7 +80,7 @@ class Answers:
 
     def _places(self) -> tuple[list[str], list[list[Any]]]:
         if self.spec.kind != "table":
-            return ["file"], [[name] for name in self.names]
+            return (["file"], [[name] for name in self.names]) if any(self.names) else ([], [[] for _ in self.names])
         files = [name.rpartition(":")[0] for name in self.names]
         counts, places = Counter[str](), []
         for file in files:
@@ -84,14 +101,28 @@ def predict(model: Model, paths: Sequence[Path], batch_size: int = 256, **settin
     Raises:
         DataError: a file cannot be read; it is named.
     """
-    kind, names, parts = kinds.find(model.spec.kind), [], []
+    kind, parts = kinds.find(model.spec.kind), []
     for start in range(0, len(paths), batch_size):
         found, examples = kind.read(paths[start : start + batch_size], model.spec, **settings)
-        names += found
-        parts.append(answers(model, found, examples).probabilities)
-    return Answers(names, torch.cat(parts), model.spec)
+        parts.append(answers(model, found, examples))
+    known = [part.known for part in parts if part.known is not None]
+    return Answers(
+        [name for part in parts for name in part.names],
+        torch.cat([part.probabilities for part in parts]),
+        model.spec,
+        [text for part in parts for text in part.texts],
+        torch.cat(known) if known else None,
+    )
 
 
 def answers(model: Model, names: list[str], examples: Tensor) -> Answers:
     """As :func:`predict`, of examples as they are stored, and what to call them."""
-    return Answers(names, classify(model, kinds.find(model.spec.kind).decode(examples)).exp(), model.spec)
+    spec = model.spec
+    probabilities = classify(model, kinds.find(spec.kind).decode(examples)).exp()
+    if spec.kind != "tokens":
+        return Answers(names, probabilities, spec)
+    from zoo.data.kinds import tokens  # slow to import
+
+    terms = examples.flatten(1)
+    known = ((terms >= 0) & (terms < spec.shape[2])).sum(1).double() / (terms >= 0).sum(1)
+    return Answers(names, probabilities, spec, tokens.text_of(examples, spec), known)

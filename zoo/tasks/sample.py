@@ -1,4 +1,4 @@
-"""Examples drawn from a trained model: images as a picture and as numbers, rows as the table that they are."""
+"""Examples drawn from a trained model: images as a picture and as numbers, rows and texts as a table."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from zoo.questions.sample import sample
 from zoo.spec import DataSpec
 
 AT_ONCE = 1000  # examples drawn at a time
+WRITTEN = ("table", "tokens")  # kinds of examples that are written as CSV, by their csv_text
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def draw_samples(model: Model, n: int, label: int | None = None, seed: int = 0) 
         part = None if labels is None else labels[start : start + AT_ONCE]
         images = sample(model, min(AT_ONCE, n - start), part, generator)
         parts.append(kind.encode(images).cpu())
-    return Samples(torch.cat(parts), None if labels is None else labels.cpu(), seed, model.spec)
+    return Samples(kinds.joined(parts), None if labels is None else labels.cpu(), seed, model.spec)
 
 
 def class_number(spec: DataSpec, text: str) -> int:
@@ -70,20 +71,19 @@ def class_number(spec: DataSpec, text: str) -> int:
 
 def suffixes(spec: DataSpec) -> tuple[str, ...]:
     """Of the files that samples are written to."""
-    return (".csv",) if spec.kind == "table" else (".png", ".npz")
+    return (".csv",) if spec.kind in WRITTEN else (".png", ".npz")
 
 
 def write_samples(samples: Samples, stem: Path) -> list[Path]:
-    """Write rows of a table to ``<stem>.csv``, as :func:`zoo.data.kinds.table.csv_text` has them. Of images, write
+    """Write rows of a table, or texts, to ``<stem>.csv``, as ``csv_text`` of their kind has them. Of images, write
     ``<stem>.png``, a grid, and ``<stem>.npz``: ``images``, ``seed``, ``n``, and ``labels`` if there are any.
 
     The same samples give the same bytes. Raises ``ZooError`` where a file cannot be written.
     """
     files = [Path(f"{stem}{suffix}") for suffix in suffixes(samples.spec)]
-    if samples.spec.kind == "table":
-        from zoo.data.kinds import table  # slow to import
-
-        write_text(files[0], table.csv_text(samples.images, samples.labels, samples.spec))
+    if samples.spec.kind in WRITTEN:
+        kind: Any = kinds.find(samples.spec.kind)
+        write_text(files[0], kind.csv_text(samples.images, samples.labels, samples.spec))
         return files
     picture, numbers = files
     count, columns = len(samples.images), math.ceil(math.sqrt(len(samples.images)))

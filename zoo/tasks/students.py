@@ -54,7 +54,7 @@ def labelled_samples(model: Model, n: int, seed: int = 0) -> Split:
     for chunk in labels.split(CHUNK):
         images = sample(model, len(chunk), chunk.to(device), generator)
         parts.append(kind.encode(images))
-    return Split(torch.cat(parts), labels.to(device), model.spec.kind)
+    return Split(kinds.joined(parts), labels.to(device), model.spec.kind)
 
 
 def joined(first: Split, second: Split) -> Split:

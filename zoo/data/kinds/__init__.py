@@ -52,6 +52,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from zoo import found
@@ -161,6 +162,14 @@ def tensor(values: Any, spec: DataSpec) -> Tensor:
         return x.reshape(-1, *last).permute(0, 3, 1, 2)
     spec.check_examples(shape[1:] if len(shape) > 3 else shape)
     raise DataError(f"there are examples {shape} where (N, {', '.join(map(str, spec.shape))}) are needed")
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Examples one after the other, ``(N, C, H, W)``. Texts list as many terms as they have: nothing, -1, is put behind
+    those of the shorter parts."""
+    width = max(part.shape[3] for part in parts)
+    missing = [width - part.shape[3] for part in parts]
+    return torch.cat([F.pad(part, (0, n), value=-1) if n else part for part, n in zip(parts, missing, strict=True)])
 
 
 def check_range(x: Tensor, low: float, high: float, spec: DataSpec) -> None:

@@ -15,6 +15,7 @@ CSV or Parquet, which has a column of texts.
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -25,7 +26,6 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from zoo import plain
 from zoo.data import frames, kinds, texts
 from zoo.errors import ConfigError, DataError, did_you_mean
 from zoo.files import write_text
@@ -150,6 +150,15 @@ def store(raw: Tensor, columns: Sequence[Column], spec: DataSpec) -> Tensor:
     return torch.from_numpy(np.concatenate(parts, 1))[:, None, None]
 
 
+def places(width: int, spec: DataSpec) -> list[slice]:
+    """Where along the last axis, of that width, terms of one word are, those of two, and so on, as :func:`store` has
+    put them: at the place where the first of their words is among words."""
+    ngrams = int(kinds.complete(SETTINGS, spec.settings)["ngrams"])
+    length = (width + ngrams * (ngrams - 1) // 2) // ngrams
+    ends = [*itertools.accumulate(range(length, length - ngrams, -1))]
+    return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+
+
 def decode(stored: Tensor) -> Tensor:
     return stored.long()
 
@@ -221,6 +230,8 @@ def read(paths: Sequence[Path], spec: DataSpec, **settings: Any) -> tuple[list[s
     found: list[str] = []
     for path in paths:
         held = _texts_in(path, settings["column"] or COLUMN, settings["text"] == "file")
+        if not held:
+            raise DataError(f"{path} holds no text")
         names += [f"{path}:{line}" if line else str(path) for line in held]
         found += held.values()
     return names, of_texts(found, spec)
@@ -234,11 +245,7 @@ def _texts_in(path: Path, column: str, whole: bool) -> dict[int, str]:
             hint = did_you_mean(column, map(str, frame.columns), "its columns")
             raise DataError(f"{path} has no column {column!r}, of texts: {hint}")
         return {line: str(cell) for line, cell in frame[column].dropna().items()}
-    try:
-        plain.check_file(path, DataError)
-        text, _ = texts.decoded(path.read_bytes(), path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    text, _ = texts.read(path)
     if whole:
         return {0: text}
     return {line: text for line, text in enumerate(text.split("\n"), 1) if text.strip()}
@@ -249,10 +256,8 @@ def _texts_in(path: Path, column: str, whole: bool) -> dict[int, str]:
 
 def text_of(stored: Tensor, spec: DataSpec) -> list[str]:
     """Texts as a model sees them: their words, of which an unknown one is "…"."""
-    ngrams = int(kinds.complete(SETTINGS, spec.settings)["ngrams"])
-    length = (stored.shape[3] + ngrams * (ngrams - 1) // 2) // ngrams  # the words come first, see store
-    shown = [*spec.vocabulary, UNKNOWN]
-    return [" ".join(shown[number] for number in row if number >= 0) for row in stored.flatten(1)[:, :length].tolist()]
+    shown, words = [*spec.vocabulary, UNKNOWN], stored.flatten(1)[:, places(stored.shape[3], spec)[0]]
+    return [" ".join(shown[number] for number in row if number >= 0) for row in words.tolist()]
 
 
 def show(x: Tensor, spec: DataSpec) -> Tensor:

@@ -26,7 +26,6 @@ OPTIONS: dict[str, Any] = {
     "path": None, "text": None, "target": None, "test_path": None, "groups": None, "positive": None,
 }  # fmt: skip
 SUFFIXES = (".txt", "")
-LARGEST = 1 << 24  # bytes of a file; a book has a million
 
 
 def load(
@@ -113,7 +112,7 @@ def _of_folder(path: Path, root: Path, positive: str | None) -> Loaded:
     parts: dict[str, tuple[list[str], list[int]]] = {split: ([], []) for split in ("train", "val", "test")}
     guessed = 0
     for split, number, file in found.files:
-        text, is_guess = texts.read(file, LARGEST)
+        text, is_guess = texts.read(file)
         parts[split][0].append(text)
         parts[split][1].append(label[number])
         guessed += is_guess

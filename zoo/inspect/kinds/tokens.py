@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from zoo import capability
+from zoo.base.generative import has_classes
 from zoo.base.model import Model, evaluating
+from zoo.data.kinds import tokens
 from zoo.data.splits import Split
+from zoo.inspect import markdown
 from zoo.inspect.figures import BLUE, GREY, blank, short
+from zoo.inspect.kinds import worst
+from zoo.questions.explain import explain
+from zoo.questions.sample import sample
+from zoo.spec import DataSpec
 
 GROUPS, ACROSS = 10, 5  # classes that are shown at most, and side by side
 WORDS = 20  # of a class
 LONGEST = 24  # characters of a word that are shown
+MARKED = 5  # words of a mistake that are marked
+WHOLE, AROUND = 60, 5  # words of a text that is shown whole, and of a longer one on both sides of a marked word
+SAMPLES = 8  # of a class
+OMITTED = r"\[…\]"
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,6 +37,8 @@ def learnt(model: Model, split: Split) -> dict[str, Figure | str]:
     if hasattr(model, "coefficients") and model.spec.num_classes > 1:
         with evaluating(model):
             figures["words"] = words_figure(telling(model.coefficients().cpu().double()), model.spec)
+    if capability.can(model, "sample"):
+        figures["samples"] = samples(model)
     return figures
 
 
@@ -38,7 +49,7 @@ def telling(coefficients: Tensor) -> Tensor:
     return (count * coefficients - coefficients.sum(0)) / (count - 1)
 
 
-def words_figure(values: Tensor, spec: Any) -> Figure:
+def words_figure(values: Tensor, spec: DataSpec) -> Figure:
     """The terms that say most for each of the first ten classes, see :func:`telling`, a bar each, the first on top. The
     share of training texts that have a term stands beside its bar: whether many texts stand behind it or two."""
     shown = values[:GROUPS]
@@ -56,14 +67,73 @@ def words_figure(values: Tensor, spec: Any) -> Figure:
         axes.barh(places, row[ids].numpy(), 0.75, color=BLUE)
         axes.set_yticks(places, [_fitting(spec.vocabulary[term]) for term in ids], fontsize=8)
         for place, term in zip(places, ids, strict=True):
-            share = f" {spec.mean[term]:.2g}".rstrip("0")
             axes.text(float(row[term]), place, f" {100 * spec.mean[term]:.2g} %", va="center", fontsize=6, color=GREY)
         axes.set(ylim=(WORDS - 0.4, -0.6), xlim=(0, 1.15 * most), title=short(name))
         axes.tick_params(axis="y", length=0)
         axes.tick_params(axis="x", labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel("what a word says for the class, against the others; share of training texts that have it", fontsize=8)
+    figure.supxlabel("what a word says for the class, against the others; %: training texts that have it", fontsize=8)
     return figure
+
+
+def samples(model: Model, seed: int = 0) -> str:
+    """Eight texts of each of the first ten classes, or of all together, always the same."""
+    names = model.spec.class_names[:GROUPS] if has_classes(model) else ("all texts",)
+    labels = torch.arange(len(names)).repeat_interleave(SAMPLES) if has_classes(model) else None
+    drawn = sample(model, len(names) * SAMPLES, labels, capability.seeded(model, seed))
+    texts = tokens.text_of(tokens.encode(drawn.cpu()), model.spec)
+    rows = [(names[place // SAMPLES], text) for place, text in enumerate(texts)]
+    return markdown.table(("class", "a sample"), ([markdown.escaped(cell) for cell in row] for row in rows))
+
+
+def mistakes(model: Model, split: Split, log_proba: Tensor, limit: int) -> str:
+    """The most confident errors, in Markdown: what they are, what they were taken for, and the text as the model sees
+    it. In bold the words that spoke the most for the wrong class and against the right one, where the model can tell;
+    of a long text they are shown with the words around."""
+    spec = model.spec
+    wrong, predicted, confidence = worst(split, log_proba, limit)
+    part = split.take(wrong)
+    points = torch.zeros(len(wrong), part.images.shape[3])
+    if capability.can(model, "explain"):
+        contributions, rows = explain(model, part.x()).contributions, torch.arange(len(wrong))
+        points = contributions[rows, predicted] - contributions[rows, part.labels]
+    words = tokens.places(part.images.shape[3], spec)[0]
+    known = [*spec.vocabulary, tokens.UNKNOWN]
+    lines = []
+    for row, worth in enumerate(of_words(points, spec)):
+        there = (part.images[row, 0, 0, words] >= 0).nonzero()[:, 0]
+        text = [markdown.escaped(known[number]) for number in part.images[row, 0, 0, words][there].tolist()]
+        names = (markdown.escaped(spec.class_names[label]) for label in (int(part.labels[row]), int(predicted[row])))
+        lines.append((*names, f"{confidence[row]:.1%}", _marked(text, worth[there])))
+    return markdown.table(("true", "taken for", "probability", "text"), lines)
+
+
+def of_words(points: Tensor, spec: DataSpec) -> Tensor:
+    """Points of terms, ``(B, T)``, as points of words, ``(B, words)``: those of a term of several are shared by them,
+    so that the sum is the same."""
+    first, *longer = tokens.places(points.shape[1], spec)
+    shared = points[:, first].clone()
+    for place in longer:
+        terms, size = points[:, place], first.stop - (place.stop - place.start) + 1
+        for offset in range(size):
+            shared[:, offset : offset + terms.shape[1]] += terms / size
+    return shared
+
+
+def _marked(words: list[str], points: Tensor) -> str:
+    """Words, as Markdown, of which those with the most points are bold; of many words those around them alone."""
+    best = points.topk(min(MARKED, len(words)))
+    bold = {place for place, value in zip(best.indices.tolist(), best.values.tolist(), strict=True) if value > 0}
+    shown = [f"**{word}**" if place in bold else word for place, word in enumerate(words)]
+    if len(words) <= WHOLE:
+        return " ".join(shown)
+    near = torch.zeros(len(words), dtype=torch.bool)
+    for place in bold or {AROUND}:
+        near[max(place - AROUND, 0) : place + AROUND + 1] = True
+    kept = near.tolist()
+    before = [True, *kept]  # whether the word before is shown, too
+    parts = [word if before[place] else f"{OMITTED} {word}" for place, word in enumerate(shown) if kept[place]]
+    return " ".join(parts) + ("" if kept[-1] else f" {OMITTED}")
 
 
 def _fitting(word: str) -> str:

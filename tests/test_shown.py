@@ -1,0 +1,181 @@
+"""zoo/inspect/kinds: what is shown of texts. Of tables and pictures see test_two_classes, test_frames, test_train."""
+
+import re
+
+import pytest
+import reviews
+import torch
+from conftest import run_train
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import zoo
+from zoo.data.kinds import tokens
+from zoo.data.splits import Split
+from zoo.inspect import kinds, markdown
+from zoo.inspect.kinds.tokens import AROUND, MARKED, WHOLE, mistakes, of_words, samples, telling, words_figure
+from zoo.questions.explain import explain
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_kinds_are_found_and_others_are_shown_as_pictures():
+    found = {name: kinds.find(name).__name__.rpartition(".")[2] for name in ("image", "table", "tokens", "spins")}
+    assert found == {"image": "image", "table": "table", "tokens": "tokens", "spins": "image"}
+
+
+def test_nothing_in_a_cell_is_markdown():
+    assert markdown.escaped("a|b *c* `d` <e> [f] _g_ \\\n&lt;h&x") == (
+        r"a\|b \*c\* \`d\` \<e\> \[f\] \_g\_ \\ &amp;lt;h&x"
+    )
+    assert markdown.table(("a", "b"), [("1", "2")]) == "| a | b |\n|---|---|\n| 1 | 2 |"
+
+
+# Words
+
+
+def test_a_word_tells_what_it_adds_against_the_mean_of_the_others():
+    logits = torch.randn(4, 6, generator=torch.Generator().manual_seed(0)).double()
+    for label in range(4):
+        others = logits[[other for other in range(4) if other != label]]
+        torch.testing.assert_close(telling(logits)[label], logits[label] - others.mean(0))
+    torch.testing.assert_close(telling(logits + torch.randn(6)), telling(logits))  # which changes no probability
+    torch.testing.assert_close(telling(logits[:2]), torch.stack([logits[0] - logits[1], logits[1] - logits[0]]))
+
+
+def bars(figure):
+    """Words and the lengths of their bars, panel by panel."""
+    panels = [axes for axes in figure.axes if axes.axison]
+    return {
+        axes.get_title(): dict(
+            zip(
+                (label.get_text() for label in axes.get_yticklabels()),
+                (bar.get_width() for bar in axes.patches),
+                strict=True,
+            )
+        )
+        for axes in panels
+    }
+
+
+def test_the_most_telling_words_are_on_top():
+    model = reviews.bayes()
+    drawn = bars(kinds.find("tokens").learnt(model, reviews.splits().test)["words"])
+    assert list(drawn) == ["negative", "positive"]
+    # the words that the grammar has for one class alone
+    assert {"sent", "left", "regretted"} <= set(drawn["negative"])
+    assert {"loved", "finished", "praised"} <= set(drawn["positive"])
+    log_p, number = model.coefficients().detach(), {term: place for place, term in enumerate(model.spec.vocabulary)}
+    for label, name in enumerate(model.spec.class_names):
+        values = list(drawn[name].values())
+        assert values == sorted(values, reverse=True)
+        assert len(values) <= 20
+        for word, value in drawn[name].items():
+            expected = log_p[label, number[word]] - log_p[1 - label, number[word]]
+            assert value == pytest.approx(float(expected), abs=1e-5)
+            assert value > 0
+
+
+def test_ten_classes_at_most_and_long_words_are_cut():
+    spec = zoo.DataSpec(
+        (1, 1, 2), 12, tuple(f"class {k}" for k in range(12)), (0.5, 0.25), (1, 1), kind="tokens", values="counts",
+        vocabulary=("a" * 30, "$x$"),
+    )  # fmt: skip
+    values = torch.zeros(12, 2)
+    values[:, 0], values[0, 1] = 2.0, 1.0
+    drawn = bars(words_figure(values, spec))
+    assert list(drawn) == [f"class {k}" for k in range(10)]
+    assert drawn["class 0"] == {"a" * 23 + "…": 2, "$x$": 1}
+    assert drawn["class 9"] == {"a" * 23 + "…": 2}  # what says nothing has no bar
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize("ngrams", [1, 2, 3])
+def test_points_of_words_are_those_of_the_terms_that_they_are_in(ngrams):
+    spec = reviews.splits(ngrams=ngrams).spec
+    words = 7
+    width = sum(words - longer for longer in range(ngrams))
+    points = torch.randn(2, width, generator=torch.Generator().manual_seed(0)).double()
+    expected = torch.zeros(2, words).double()
+    place = 0
+    for size in range(1, ngrams + 1):
+        for first in range(words - size + 1):
+            for word in range(first, first + size):
+                expected[:, word] += points[:, place] / size
+            place += 1
+    torch.testing.assert_close(of_words(points, spec), expected)
+
+
+@pytest.mark.parametrize("ngrams", [1, 2])
+def test_mistakes_mark_the_words_that_misled(ngrams):
+    model, test = reviews.linear(ngrams), reviews.splits(ngrams=ngrams).test
+    log_proba = zoo.classify(model, test.x())
+    wrong = (log_proba.argmax(1) != test.labels).nonzero()[:, 0]
+    head, _, *lines = mistakes(model, test, log_proba, 5).splitlines()
+    assert head == "| true | taken for | probability | text |"
+    assert len(lines) == min(5, len(wrong))
+    worst = wrong[log_proba[wrong].amax(1).argsort(descending=True, stable=True)]
+    for line, place in zip(lines, worst.tolist(), strict=False):
+        true, guess, probability, text = (cell.strip() for cell in line.strip("|").split(" | "))
+        label, taken = int(test.labels[place]), int(log_proba[place].argmax())
+        assert (true, guess) == (model.spec.class_names[label], model.spec.class_names[taken])
+        assert probability == f"{float(log_proba[place].max().exp()):.1%}"
+        (seen,) = tokens.text_of(test.images[place : place + 1], model.spec)
+        assert text.replace("**", "") == seen
+        contributions = explain(model, test.take(slice(place, place + 1)).x()).contributions[0]
+        points = of_words((contributions[taken] - contributions[label])[None], model.spec)[0][: len(seen.split())]
+        best = {word for word in points.topk(MARKED).indices.tolist() if points[word] > 0}
+        assert {number for number, word in enumerate(text.split()) if word.startswith("**")} == best
+
+
+def test_mistakes_of_a_model_that_cannot_explain_itself_have_no_marks():
+    model, test = zoo.create("mlp", reviews.splits().spec).eval(), reviews.splits().test
+    text = mistakes(model, test, torch.tensor([[0.9, 0.1]]).log().expand(len(test), -1), 3)
+    assert "**" not in text
+    assert text.count("| positive | negative | 90.0% |") == 3
+
+
+def test_a_long_text_is_shown_around_the_words_that_misled():
+    vocabulary = ("so", "awful", "*")
+    spec = zoo.DataSpec(
+        (1, 1, 3), 2, ("bad", "good"), (0.5,) * 3, kind="tokens", values="counts", vocabulary=vocabulary
+    )
+    model = zoo.create("logistic_regression", spec).eval()
+    model.head.weight.data.copy_(torch.tensor([[0, 3.0, 0], [0, -3.0, 0]]))
+    text = torch.zeros(1, 1, 1, 2 * WHOLE, dtype=torch.int32)
+    text[..., 40], text[..., 41], text[..., -1] = 1, 3, 2
+    line = mistakes(model, Split(text, torch.ones(1).long(), "tokens"), torch.tensor([[0.8, 0.2]]).log(), 1)
+    shown = ["so"] * AROUND + ["**awful**", "…"] + ["so"] * (AROUND - 1)
+    assert line.splitlines()[2] == rf"| good | bad | 80.0% | \[…\] {' '.join(shown)} \[…\] |"
+
+
+# Samples
+
+
+def test_samples_are_texts_of_each_class():
+    model = reviews.bayes()
+    text = samples(model)
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["negative"] * 8 + ["positive"] * 8
+    assert all(word in model.spec.vocabulary for row in rows for word in re.sub(r"\\(.)", r"\1", row[1]).split())
+    assert samples(model) == text
+
+
+# A run
+
+
+@pytest.mark.parametrize("words", [("naive_bayes", "data.min_count=3"), ("nbsvm", "data.ngrams=2")])
+def test_a_run_shows_words_and_mistakes(words, tmp_path):
+    model, *more = words
+    run = run_train(tmp_path, f"model={model}", "data=grammar", "trainer=cpu", "trainer.max_epochs=1", *more)
+    with Image.open(run / "figures" / "words.png") as picture:
+        assert picture.convert("L").getextrema()[0] < 50
+    shown = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0, "tensors": 0}).Reload()
+    assert {"model/words", "test/confusion", "test/roc"} <= set(shown.Tags()["images"])
+    told = {tag: shown.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in shown.Tags()["tensors"]}
+    assert (run / "mistakes.md").read_text() == told["test/worst_mistakes/text_summary"] + "\n"
+    assert ("model/samples/text_summary" in told) == (model == "naive_bayes")
+    if model == "naive_bayes":
+        assert (run / "figures" / "samples.md").read_text() == told["model/samples/text_summary"] + "\n"
