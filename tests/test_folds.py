@@ -1,10 +1,12 @@
 """Parts of a data set: scikit-learn's folds, and what is fitted in each."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_breast_cancer
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 import zoo
 from zoo.data.datamodule import ImageDataModule
@@ -19,6 +21,19 @@ def test_folds_are_scikit_learns_and_part_the_data():
     for part, (_, test) in zip(ours, theirs, strict=True):
         assert part.tolist() == test.tolist()
     assert torch.cat(ours).sort()[0].tolist() == list(range(103))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 9])
+def test_folds_of_groups_are_scikit_learns(classes):
+    generator = np.random.default_rng(classes)
+    for seed in range(12):
+        count, folds = int(generator.integers(60, 400)), int(generator.integers(2, 11))
+        labels = torch.from_numpy(generator.choice(classes, count, p=generator.dirichlet(np.ones(classes) * 3)))
+        groups = torch.from_numpy(generator.integers(0, count * int(generator.integers(1, 3)), count) // (1 + seed % 4))
+        with warnings.catch_warnings(action="ignore"):  # of rare classes
+            theirs = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(labels, labels, groups)
+            for fold, (_, test) in enumerate(theirs):
+                assert in_fold(labels, groups, folds, fold, seed).tolist() == test.tolist()
 
 
 def test_a_group_is_in_one_fold():

@@ -55,7 +55,7 @@ def test_options_that_can_be_set_stand_in_a_yaml(name):
     assert set(values) <= {*options, *base, "defaults", "name"}
 
 
-@pytest.mark.parametrize("name", ["digits", "breast_cancer"])
+@pytest.mark.parametrize("name", ["digits", "breast_cancer", "grammar"])
 def test_load_gives_what_its_kind_holds(name, tmp_path):
     source = sources.find(name)
     loaded = source.load(tmp_path, **source.OPTIONS)
@@ -121,7 +121,7 @@ def test_a_file_is_a_source(copy):
     assert "squares" in run(copy, "train.py", "--help").stdout.partition("\nmodel:")[0]
     assert "did you mean 'squares'" in run(copy, "train.py", "data=squars").stderr
     assert "did you mean 'data.val_size'" in run(copy, "train.py", "data=squares", "data.val_siz=1").stderr
-    assert "kmnist, mnist, squares" in run(copy, "scripts/evaluate.py", f"ckpt={folder}", "data=squars").stderr
+    assert "sms_spam, squares, table" in run(copy, "scripts/evaluate.py", f"ckpt={folder}", "data=squars").stderr
 
 
 def test_a_source_without_a_yaml_composes_outside_of_train():

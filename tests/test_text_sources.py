@@ -280,6 +280,10 @@ def test_archives_are_unpacked_within_bounds(tmp_path, monkeypatch):
     assert records.unpacked(content, ["b"]) == {"b": b"y"}
     with pytest.raises(ValueError, match="cannot be unpacked"):
         records.unpacked(content, ["c"])
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_LZMA) as members:
+        members.writestr("a", b"x")
+    with pytest.raises(ValueError, match="packed in a way"):
+        records.unpacked((tmp_path / "b.zip").read_bytes())
     monkeypatch.setattr(records, "LARGEST", 1000)
     with pytest.raises(ValueError, match="1,001 bytes, at most 1,000"):
         records.unpacked(content)

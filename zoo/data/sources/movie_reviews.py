@@ -37,4 +37,4 @@ def _read(contents: dict[str, bytes]) -> Loaded:
     found = [contents[match[0]].decode("utf-8") for match in named]
     labels = [int(match[1] == "pos") for match in named]
     folds = torch.tensor([int(match[2]) for match in named])
-    return replace(texts.loaded(found, labels, CLASSES), folds=folds)
+    return replace(texts.loaded(found, labels, CLASSES, settings={"text": "file"}), folds=folds)
