@@ -455,6 +455,9 @@ def test_a_folder_in_the_form_of_newsgroups(tmp_path):
     names, stored = tokens.read([path], splits.spec)
     assert names == [str(path)]
     assert "naïve orbit" in tokens.text_of(stored, splits.spec)[0]
+    names, stored = tokens.read(tokens.find_files([str(path.parents[1])]), splits.spec)
+    assert len(names) == 8
+    assert torch.equal(stored, splits.test.images[:, :, :, : stored.shape[3]])
 
 
 def test_folders_of_classes(tmp_path):

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from zoo.data import folders, frames, texts
+from zoo.data.kinds import tokens
 from zoo.data.splits import Loaded
 from zoo.errors import ConfigError, DataError
 from zoo.files import user_path
@@ -25,7 +26,6 @@ CLASSES = None  # the target's values, or the folders
 OPTIONS: dict[str, Any] = {
     "path": None, "text": None, "target": None, "test_path": None, "groups": None, "positive": None,
 }  # fmt: skip
-SUFFIXES = (".txt", "")
 
 
 def load(
@@ -106,7 +106,7 @@ def _cells(cells: pd.Series, where: str) -> list[str]:
 
 
 def _of_folder(path: Path, root: Path, positive: str | None) -> Loaded:
-    found = folders.layout(path, SUFFIXES, root / ".cache", "text")
+    found = folders.layout(path, tokens.TEXTS, root / ".cache", "text")
     classes = found.class_names if positive is None else frames.with_last(found.class_names, positive)
     label = [classes.index(name) for name in found.class_names]
     parts: dict[str, tuple[list[str], list[int]]] = {split: ([], []) for split in ("train", "val", "test")}
