@@ -116,8 +116,6 @@ def _of_folder(path: Path, root: Path, positive: str | None) -> Loaded:
         parts[split][0].append(text)
         parts[split][1].append(label[number])
         guessed += is_guess
-    notes = list(found.notes)
-    if guessed:
-        notes.append(f"{guessed:,} files are not in UTF-8 and are taken for Windows-1252")
+    notes = (*found.notes, *filter(None, [texts.guesses(guessed)]))
     val, test = (parts[split] if split in found.splits else None for split in ("val", "test"))
     return texts.loaded(*parts["train"], classes, test=test, val=val, notes=notes, settings={"text": "file"})
