@@ -2,9 +2,9 @@
 
 What an earlier version of the zoo trained has to be read by every later one, and to answer alike. ``tests/kept`` holds,
 for each case, ``last.ckpt`` as ``train.py`` wrote it, ``release/`` as ``zoo.save`` did, and ``answers.safetensors``:
-what the model said of the same pictures. A case that is added is written by this file; one that is there is never
-written again, but for answers that are asked for in another way since: what is estimated by importance sampling, whose
-noise is each image's own.
+what the model said of the same pictures or texts. A case that is added is written by this file; one that is there is
+never written again, but for answers that are asked for in another way since: what is estimated by importance sampling,
+whose noise is each image's own.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from torch import Tensor
 
 import zoo
 from zoo.capability import support
+from zoo.data import kinds
 from zoo.data.splits import Split, stratified
 from zoo.tasks.evaluate import evaluate
 
 KEPT = Path(__file__).parent / "kept"
 SIDE, CLASSES, EACH = 12, ("a", "b", "c"), 24
+TEXTS = "texts.csv"
 VAE = ("model=vae", "model.latent_dim=3", "model.hidden_sizes=[16]")
 CASES: dict[str, tuple[str, ...]] = {
     "logistic_regression": ("model=logistic_regression",),
@@ -66,6 +68,8 @@ CASES: dict[str, tuple[str, ...]] = {
     "m2-flow": ("model=m2", *VAE[1:], "model.classify_weight=5", "data.labels=9", "model.prior=realnvp",
                 "model.flow_layers=2", "model.flow_width=8"),
     "probe": ("model=probe", "model.encoder={encoder}"),
+    "naive_bayes-texts": ("model=naive_bayes", "data=labelled_text"),
+    "nbsvm": ("model=nbsvm", "data=labelled_text", "data.ngrams=2"),
 }  # fmt: skip
 
 
@@ -89,26 +93,45 @@ def write_pictures(folder: Path) -> None:
             Image.fromarray(pixels.astype(np.uint8)).save(folder / split / name / f"{number:02}.png")
 
 
+def write_texts(file: Path) -> None:
+    """Four to nine words of fifteen; each of three classes prefers five of them."""
+    generator = np.random.default_rng(0)
+    known = [first + second + third for first in "blt" for second in "aeiou" for third in "n"]
+    lines = ["text,class"]
+    for number in range(EACH * len(CLASSES)):
+        label = number % len(CLASSES)
+        chosen = generator.integers(0, len(known), generator.integers(4, 10))
+        chosen = np.where(generator.random(len(chosen)) < 0.5, chosen % 5 + 5 * label, chosen)
+        lines.append(f"{' '.join(known[word] for word in chosen)},{CLASSES[label]}")
+    file.write_text("\n".join([*lines, ""]), "utf-8")
+
+
 def words(case: str, pictures: Path, encoder: Path) -> list[str]:
-    """The words of ``train.py`` that train a case."""
+    """The words of ``train.py`` that train a case, on ``pictures``, or on the texts in the file beside them."""
     own = [word.replace("{encoder}", str(encoder)) for word in CASES[case]]
+    common = ["data.batch_size=16", "data.val_size=9", "logger=none", "trainer.max_epochs=2", "trainer.accelerator=cpu"]
+    if "data=labelled_text" in own:
+        return [f"data.path={pictures.parent / TEXTS}", "data.text=text", "data.target=class", *common, *own]
     return [
         "data=image_folder", f"data.path={pictures}", f"data.root={pictures.parent}", f"data.image_size={SIDE}",
-        "data.invert=never", "data.batch_size=16", "data.val_size=9", "data.augment={shift: 1, erase: 0.2}",
-        "logger=none", "trainer.max_epochs=2", "trainer.accelerator=cpu", *own,
+        "data.invert=never", "data.augment={shift: 1, erase: 0.2}", *common, *own,
     ]  # fmt: skip
 
 
-def questions() -> tuple[Tensor, Tensor, Tensor]:
-    """Pictures ``(6, 1, 12, 12)`` in [0, 1], 256 levels; their classes; which pixels are seen."""
-    generator = torch.Generator().manual_seed(7)
-    x = torch.randint(256, (6, 1, SIDE, SIDE), generator=generator).float() / 255
-    return x, torch.arange(6) % len(CLASSES), torch.rand(6, 1, SIDE, SIDE, generator=generator) < 0.6
+def questions(spec: zoo.DataSpec) -> tuple[Tensor, Tensor, Tensor]:
+    """Pictures ``(6, 1, 12, 12)`` in [0, 1], 256 levels, or texts ``(6, 1, 1, 9)`` of known words, unknown ones and
+    nothing; their classes; which pixels, or words, are seen."""
+    generator, labels = torch.Generator().manual_seed(7), torch.arange(6) % len(CLASSES)
+    if spec.kind == "tokens":
+        x = torch.randint(-1, spec.shape[2] + 1, (6, 1, 1, 9), generator=generator)
+    else:
+        x = torch.randint(256, (6, 1, SIDE, SIDE), generator=generator).float() / 255
+    return x, labels, torch.rand(x.shape, generator=generator) < 0.6
 
 
 def answers(model: torch.nn.Module) -> dict[str, Tensor]:
     """Everything that a model can be asked, from fixed seeds."""
-    x, labels, observed = questions()
+    x, labels, observed = questions(model.spec)
 
     def seeded() -> torch.Generator:
         return torch.Generator().manual_seed(3)
@@ -119,7 +142,8 @@ def answers(model: torch.nn.Module) -> dict[str, Tensor]:
     if can["classify"]:
         found["classify"] = zoo.classify(model, x)
         # what classifiers see in the place of hidden pixels, when these were first kept
-        found["classify_missing"] = zoo.classify(model, x, observed, fill=None if model.marginalises else "mean")
+        fill = None if model.marginalises or model.spec.kind == "tokens" else "mean"
+        found["classify_missing"] = zoo.classify(model, x, observed, fill=fill)
     if can["log_prob"]:
         found["log_prob"] = zoo.log_prob(model, x)
         if classes:
@@ -143,7 +167,7 @@ def answers(model: torch.nn.Module) -> dict[str, Tensor]:
     if can["anomaly_score"]:
         found["anomaly_score"] = zoo.anomaly_score(model, x)
     if can["classify"] or can["log_prob"]:
-        split = Split((x * 255).round().byte(), labels)
+        split = Split(kinds.find(model.spec.kind).encode(x), labels, model.spec.kind)
         figures = {key: value for key, value in evaluate(model, split).metrics.items() if isinstance(value, float)}
         figures.pop("macro_f1", None)  # which came later
         found["evaluate"] = torch.tensor([figures[key] for key in sorted(figures)], dtype=torch.float64)
@@ -175,6 +199,7 @@ def main(out: Path) -> None:
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
         write_pictures(place / "pictures")
+        write_texts(place / TEXTS)
         for case in CASES:
             if not (out / case).is_dir():
                 shutil.rmtree(out / case, ignore_errors=True)

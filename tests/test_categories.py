@@ -237,7 +237,7 @@ def test_categories_alone():
 @pytest.mark.parametrize(("name", "options", "words"), [
     ("naive_bayes", {"emission": "gaussian"}, "emission=gaussian is of numbers: columns of categories need"),
     ("naive_bayes", {"emission": "bernoulli"}, "emission=bernoulli is of values that are on or off"),
-    ("naive_bayes", {"emission": "none"}, "emission is auto, bernoulli, gaussian or mixed, not 'none'"),
+    ("naive_bayes", {"emission": "none"}, "emission is auto, bernoulli, gaussian, mixed or multinomial, not 'none'"),
     ("naive_bayes", {"alpha": 0.0}, "alpha above 0"),
     ("gmm", {"alpha": 0.0}, "alpha above 0"),
 ])  # fmt: skip

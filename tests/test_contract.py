@@ -61,7 +61,7 @@ WORDS = 24  # of a vocabulary; a text has up to as many
 
 def of_texts(name: str, options: dict) -> bool:
     """Whether a case is of texts, and of no pictures."""
-    return "grey" not in registry.model_class(name).takes or options.get("emission") == "multinomial"
+    return registry.model_class(name).takes == ("counts",) or options.get("emission") == "multinomial"
 
 
 def shape_of(name: str) -> tuple[int, int, int]:

@@ -59,6 +59,7 @@ from zoo.spec import DataSpec
 VALUES = "real"
 OPTIONS = {}
 NOUN = "chain"
+STRINGS = False
 
 
 def fit(raw, columns, unused=(), like=None):
@@ -84,7 +85,7 @@ def encode(x):
     return x.sign().to(torch.int8)
 
 
-def statistics(stored):
+def statistics(stored, spec=None):
     return (0.0,) * stored[0].numel(), (1.0,) * stored[0].numel()
 
 

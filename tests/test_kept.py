@@ -15,6 +15,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kept") / "pictures"
     keep.write_pictures(folder)
+    keep.write_texts(folder.parent / keep.TEXTS)
     return folder
 
 

@@ -17,6 +17,7 @@ from zoo import checkpoint, registry
 from zoo.base import memory
 from zoo.base.generative import has_classes
 from zoo.base.model import Model
+from zoo.data import kinds
 from zoo.data.batches import Batches
 from zoo.errors import ConfigError, ZooError
 from zoo.learners._compile import check_compiler, compiled_view, explained
@@ -141,10 +142,11 @@ class Learner(LightningModule):
             self._require_memory(-(-len(loader.split) // (len(loader) * self.trainer.world_size)))
         if not isinstance(loader, Batches) or not loader.split.hides_classes:
             return
+        noun = kinds.find(loader.split.kind).NOUN
         if self.needs_labels:
             raise ConfigError(
-                f"this training of {self.model.name} needs the class of every image, and data.labels hides some: "
-                "data.train_size in its place trains on the labelled images alone"
+                f"this training of {self.model.name} needs the class of every {noun}, and data.labels hides some: "
+                f"data.train_size in its place trains on the labelled {noun}s alone"
             )
         if self._compiles and has_classes(self.model):
             raise ConfigError(
