@@ -36,6 +36,7 @@ CUT = ("logger=none", "trainer=cpu", "trainer.max_epochs=1", "trainer.limit_trai
 SMALL = {  # where one step takes seconds
     "m2": ["model.hidden_sizes=[32]", "model.importance_samples=4"],
     "svm": ["model.num_features=512"],
+    "nbsvm": ["data=grammar"],  # of texts alone
 }
 EVERY_RUN = (
     "import sys; from pathlib import Path; import torch; torch.set_num_threads(int(sys.argv[2])); import zoo; "

@@ -443,18 +443,22 @@ def newsgroups(folder):
     return folder
 
 
-def test_a_folder_in_the_form_of_newsgroups(tmp_path):
+def test_a_folder_in_the_form_of_newsgroups(tmp_path, capsys):
     splits = load_splits("labelled_text", path=newsgroups(tmp_path / "20news-bydate"), min_count=2)
     assert splits.spec.class_names == ("alt.atheism", "sci.space")
     assert (len(splits.train), len(splits.test)) == (8, 8)
     assert splits.spec.settings["text"] == "file"
     assert splits.train.labels.tolist() == [0] * 4 + [1] * 4
     assert all("naïve belief" in text for text in shown(splits.test, splits.spec)[:4])
-    assert "4 files are not in UTF-8 and are taken for Windows-1252" in splits.notes
-    path = tmp_path / "20news-bydate" / "20news-bydate-test" / "sci.space" / "53068"
+    assert "files that are not in UTF-8 and are taken for Windows-1252: 4" in splits.notes
+    path = tmp_path / "20news-bydate" / "20news-bydate-test" / "sci.space" / "53069"
     names, stored = tokens.read([path], splits.spec)
     assert names == [str(path)]
     assert "naïve orbit" in tokens.text_of(stored, splits.spec)[0]
+    names, stored = tokens.read(tokens.find_files([str(path.parents[1])]), splits.spec)
+    assert len(names) == 8
+    assert capsys.readouterr().err == "files that are not in UTF-8 and are taken for Windows-1252: 2\n"
+    assert torch.equal(stored, splits.test.images[:, :, :, : stored.shape[3]])
 
 
 def test_folders_of_classes(tmp_path):

@@ -179,6 +179,8 @@ class DataSpec:
     @property
     def categories(self) -> tuple[slice, ...]:
         """Which entries along the last axis are those of a column of categories, a slice a column."""
+        if self.values != "mixed":  # a vocabulary has half a million entries
+            return ()
         return tuple(places for column, places in self.blocks if column.categories)
 
     @property

@@ -99,9 +99,6 @@ class Bag(nn.Module):
     Args:
         spec: the data, of counts.
         otherwise: the weighting where the data says ``auto``.
-
-    Attributes:
-        variance: about that of all weighted counts together: of tf-idf it is below 1, the squared norm of a text.
     """
 
     scale: Tensor
@@ -113,12 +110,17 @@ class Bag(nn.Module):
         if self.weighting not in WEIGHTINGS:
             raise ValueError(f"weighting is auto, {', '.join(WEIGHTINGS[:-1])} or {WEIGHTINGS[-1]}")
         scale = torch.ones(self.size)
-        self.variance = 1.0 if self.weighting == "tfidf" else max(sum(s * (1 - s) for s in spec.mean), 1.0)
         if self.weighting == "tfidf":
             if len(spec.mean) != self.size or not all(0 < share <= 1 for share in spec.mean):
                 raise ValueError("weighting=tfidf needs the share of texts that have each term: mean of the spec")
             scale = 1 - torch.tensor(spec.mean).log()
         self.register_buffer("scale", scale, persistent=False)
+        self.shares = spec.mean
+
+    @property
+    def variance(self) -> float:
+        """About that of all weighted counts together: of tf-idf it is below 1, the squared norm of a text."""
+        return 1.0 if self.weighting == "tfidf" else max(sum(share * (1 - share) for share in self.shares), 1.0)
 
     def terms(self, x: Tensor) -> tuple[Terms, Tensor]:
         """The known terms of texts ``(B, 1, 1, T)``, N in all, and what each counts for, ``(N,)``."""

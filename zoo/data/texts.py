@@ -77,6 +77,11 @@ def read(path: Path) -> tuple[str, bool]:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
+def guesses(count: int) -> str:
+    """What a user should know of so many files whose encoding was guessed; nothing of none."""
+    return f"files that are not in UTF-8 and are taken for Windows-1252: {count:,}" if count else ""
+
+
 def words(text: str, most: int | None = None) -> list[str]:
     """The words of a text in their order, ``most`` of them at most."""
     composed = unicodedata.normalize("NFC", text).replace("\u2019", "'")

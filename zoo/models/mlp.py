@@ -29,7 +29,7 @@ class MLP(Classifier):
     """
 
     head: nn.Linear
-    lighter = "a smaller data.image_size or narrower model.hidden_sizes make it fit"
+    lighter = "a smaller data.image_size or data.vocabulary, or narrower model.hidden_sizes, make it fit"
     takes = (*Classifier.takes, "counts")
 
     def __init__(self, spec: DataSpec, hidden_sizes: tuple[int, ...] = (512, 512), dropout: float = 0.3) -> None:

@@ -16,6 +16,7 @@ CSV or Parquet, which has a column of texts.
 from __future__ import annotations
 
 import itertools
+import sys
 import textwrap
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -44,7 +45,8 @@ OPTIONS: dict[str, Any] = {"case": "lower", "ngrams": 1, "min_count": 1, "vocabu
 NOUN = "text"
 STRINGS = True
 FORMAT = "csv"
-SUFFIXES = (".txt", ".csv", ".parquet")
+TEXTS = (".txt", "")  # how names of files of texts end; in nothing, as those of "20 newsgroups" do
+SUFFIXES = (*TEXTS, *frames.SUFFIXES)
 COLUMN, LABEL = "text", "class"  # of a table, where a spec does not say
 UNKNOWN = "…"  # what stands for a word that the vocabulary does not have
 NOTHING = -1
@@ -228,27 +230,31 @@ def read(paths: Sequence[Path], spec: DataSpec, **settings: Any) -> tuple[list[s
     settings = kinds.complete(SETTINGS, spec.settings, settings)
     names: list[str] = []
     found: list[str] = []
+    guessed = 0
     for path in paths:
-        held = _texts_in(path, settings["column"] or COLUMN, settings["text"] == "file")
+        held, is_guess = _texts_in(path, settings["column"] or COLUMN, settings["text"] == "file")
+        guessed += is_guess
         if not held:
             raise DataError(f"{path} holds no text")
         names += [f"{path}:{line}" if line else str(path) for line in held]
         found += held.values()
+    if guessed:  # no mistake, but maybe other letters
+        print(texts.guesses(guessed), file=sys.stderr)
     return names, of_texts(found, spec)
 
 
-def _texts_in(path: Path, column: str, whole: bool) -> dict[int, str]:
-    """The texts in a file by their line; by 0, where the ``whole`` file is one."""
+def _texts_in(path: Path, column: str, whole: bool) -> tuple[dict[int, str], bool]:
+    """Texts in a file by their line; by 0, where the ``whole`` file is one; and whether its encoding was guessed."""
     if path.suffix.lower() in frames.SUFFIXES:
         frame = frames.read_frame(path)
         if column not in frame.columns:
             hint = did_you_mean(column, map(str, frame.columns), "its columns")
             raise DataError(f"{path} has no column {column!r}, of texts: {hint}")
-        return {line: str(cell) for line, cell in frame[column].dropna().items()}
-    text, _ = texts.read(path)
+        return {line: str(cell) for line, cell in frame[column].dropna().items()}, False
+    text, guessed = texts.read(path)
     if whole:
-        return {0: text}
-    return {line: text for line, text in enumerate(text.split("\n"), 1) if text.strip()}
+        return {0: text}, guessed
+    return {line: text for line, text in enumerate(text.split("\n"), 1) if text.strip()}, guessed
 
 
 # What users get
