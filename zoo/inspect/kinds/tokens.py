@@ -79,7 +79,7 @@ def words_figure(values: Tensor, spec: DataSpec) -> Figure:
 
 
 def samples(model: Model, seed: int = 0) -> str:
-    """Eight texts of each of the first ten classes, or of all together, always the same: a table of each in Markdown."""
+    """Eight texts of each of the first ten classes, or of all together, always the same: a Markdown table of each."""
     names = model.spec.class_names[:GROUPS] if has_classes(model) else ("all texts",)
     labels = torch.arange(len(names)).repeat_interleave(SAMPLES) if has_classes(model) else None
     drawn = sample(model, len(names) * SAMPLES, labels, capability.seeded(model, seed))
