@@ -57,7 +57,9 @@ def main() -> None:
     with new_folder(out) as folder:
         kinds.find(guessed.kind).write(guessed.images, guessed.labels, model.spec, folder)
     shares = guessed.labels.bincount(minlength=model.spec.num_classes).tolist()
-    print(f"{len(guessed):,} images, {options['labels']:,} of them with their own label, in {printable(out)}")
+    print(
+        f"{len(guessed):,} {kinds.find(guessed.kind).NOUN}s, {options['labels']:,} of them with their own label, in {printable(out)}"
+    )
     print(", ".join(f"{printable(name)} {count:,}" for name, count in zip(model.spec.class_names, shares, strict=True)))
     if guessed.kind != "image":
         return

@@ -77,6 +77,17 @@ def test_bombs_do_not_go_off(known, tmp_path):
     assert failures == []
 
 
+def test_bombs_in_the_place_of_published_files_are_refused(known, tmp_path):
+    cases = {name: case for name, case in bombs(known).items() if name.startswith("published")}
+    assert len(cases) >= 4
+    for name, (write, read) in cases.items():
+        at = tmp_path / name.replace("/", "_")
+        at.mkdir()
+        write(at)
+        with pytest.raises(DataError, match=r"damaged|as published"):
+            read(at)
+
+
 def test_hostile_files_are_refused(known, tmp_path):
     cases = hostile(known)
     assert len(cases) >= 52

@@ -206,6 +206,8 @@ def test_scripts_say_what_they_leave_out(script, tmp_path, capsys, monkeypatch):
         ("images-train", "images-test", "images-val"),
         ("train_data", "evaluation", "validate"),
         ("train", "eval", "dev"),
+        ("20news-bydate-train", "20news-bydate-test", "20news-bydate-val"),
+        ("my cats_train", "my cats_test", "my cats_val"),
     ],
 )
 def test_usual_names_are_splits(train, test, val, tmp_path):
@@ -221,6 +223,14 @@ def test_usual_names_are_splits(train, test, val, tmp_path):
 @pytest.mark.parametrize("name", ["a", "trains", "contest", "invalid", "device", "validity", "retrain", "tested", "0"])
 def test_other_names_are_no_splits(name):
     assert folders.split_of(name) is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("bus-train", "bus-stop"), ("bus-train", "car-test"), ("bus-train", "bus-train1")]
+)
+def test_names_that_end_like_a_split_are_classes_where_not_all_do(first, second, tmp_path):
+    fill(tmp_path / "in", f"{first}/old", f"{second}/old", count=5)
+    assert load(tmp_path).spec.class_names == tuple(sorted([first, second]))
 
 
 @pytest.mark.parametrize("val", [False, True])

@@ -1,5 +1,6 @@
 """zoo/inspect/kinds: what is shown of texts. Of tables and pictures see test_two_classes, test_frames, test_train."""
 
+import io
 import re
 
 import pytest
@@ -89,6 +90,18 @@ def test_ten_classes_at_most_and_long_words_are_cut():
     assert drawn["class 9"] == {"a" * 23 + "…": 2}  # what says nothing has no bar
 
 
+@pytest.mark.filterwarnings("error")
+def test_characters_that_the_font_lacks_have_names():
+    """Matplotlib would draw boxes, and warn of each."""
+    words = ("\U0001f389", "中", "café", "!\U0001f389")
+    spec = zoo.DataSpec(
+        (1, 1, 4), 2, ("a", "b"), (0.5,) * 4, (1,) * 4, kind="tokens", values="counts", vocabulary=words
+    )
+    figure = words_figure(torch.tensor([[0.0] * 4, [4.0, 3, 2, 1]]), spec)
+    assert list(bars(figure)["b"]) == ["[party popper]", "[U+4E2D]", "café", "![party popper]"]
+    figure.savefig(io.BytesIO(), format="png")
+
+
 # Mistakes
 
 
@@ -157,9 +170,12 @@ def test_a_long_text_is_shown_around_the_words_that_misled():
 def test_samples_are_texts_of_each_class():
     model = reviews.bayes()
     text = samples(model)
-    rows = [line.strip("| ").split(" | ") for line in text.splitlines()[2:]]
-    assert [row[0] for row in rows] == ["negative"] * 8 + ["positive"] * 8
-    assert all(word in model.spec.vocabulary for row in rows for word in re.sub(r"\\(.)", r"\1", row[1]).split())
+    tables = [[line.strip("| ") for line in part.splitlines()] for part in text.split("\n\n")]
+    assert [table[0] for table in tables] == ["negative", "positive"]
+    assert [len(table) for table in tables] == [2 + 8] * 2
+    words = {word for table in tables for row in table[2:] for word in re.sub(r"\\(.)", r"\1", row).split()}
+    assert len(words) > 20
+    assert words <= set(model.spec.vocabulary)
     assert samples(model) == text
 
 

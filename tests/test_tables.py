@@ -8,7 +8,7 @@ from conftest import command
 from sklearn.naive_bayes import GaussianNB
 
 import zoo
-from zoo.benchmarks import _tables
+from zoo.benchmarks import _folds, _tables
 from zoo.data import kinds
 from zoo.data.splits import default_root, load_splits
 
@@ -46,11 +46,11 @@ def test_a_peer_takes_gaps_and_categories(peer):
 
 def test_naive_bayes_is_the_same_on_the_same_folds(tmp_path):
     words = ("models=naive_bayes,logistic_regression", "peers=naive_bayes,logistic_regression", "folds=2")
-    path = tmp_path / "areas.json"
+    path = tmp_path / "folds.json"
     result = command("scripts/tables.py", "data=german_credit", *words, f"json={path}")
     assert result.returncode == 0, result.stderr
     assert max(map(len, result.stdout.splitlines())) <= 80
-    areas = {(row["model"], row["whose"]): row["areas"] for row in json.loads(path.read_text())["results"]}
+    areas = {(row["model"], row["whose"]): row["values"]["AUROC"] for row in json.loads(path.read_text())["results"]}
     # half of the rows: the recipe's penalty is that of nine tenths
     for model, near in (("naive_bayes", 1e-6), ("logistic_regression", 6e-3)):
         np.testing.assert_allclose(areas[model, "zoo"], areas[model, "scikit-learn"], atol=near)
@@ -82,8 +82,8 @@ def test_home_equity_naive_bayes_learns_from_which_cells_are_missing():
             "data.val_size=0",
             "data.categories=[DEROG,DELINQ]",
         ]
-        (result,) = _tables.compare("table", ["naive_bayes"], [], words, 3, lambda _: None)
-        areas[indicators] = np.mean(result.areas)
+        (result,) = _folds.compare("table", ["naive_bayes"], [], words, 3, lambda _: None)
+        areas[indicators] = np.mean(result.values["AUROC"])
     assert areas[True] >= 0.885
     assert areas[True] > areas[False] + 0.04
 
@@ -92,4 +92,4 @@ def test_models_of_three_classes_are_refused(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("\n".join(["x,y", *(f"{row % 7},{row % 3}" for row in range(60))]) + "\n")
     with pytest.raises(zoo.DataError, match="has 3 classes, where two are needed"):
-        _tables.compare("table", [], ["svm"], [f"data.path={path}", "data.target=y"], 2, lambda _: None)
+        _folds.compare("table", [], ["svm"], [f"data.path={path}", "data.target=y"], 2, lambda _: None)

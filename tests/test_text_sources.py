@@ -78,18 +78,19 @@ def test_no_text_takes_long(text):
 
 
 def test_rows_of_numbered_words():
-    numbers, words = texts.numbered(["b a b", "", "c A"])
+    numbers, words, longer = texts.numbered(("b a b", "", "c A"))
     assert words == ("A", "a", "b", "c")
-    assert numbers.dtype == torch.int32
-    assert numbers[:, 0, 0].tolist() == [[2, 1, 2], [-1, -1, -1], [3, 0, -1]]
-    assert texts.numbered([])[0].shape == (0, 1, 1, 1)
+    assert [row.tolist() for row in numbers] == [[2, 1, 2], [], [3, 0]]
+    assert longer == 0
+    assert texts.numbered(()) == ([], (), 0)
 
 
 def test_only_the_first_words_of_a_long_text_are_read():
     many = "x y " * (texts.MOST_WORDS // 2)
     loaded = texts.loaded([many, f"{many} z", "a"], [0, 1, 0])
-    assert loaded.train.images.shape[3] == texts.MOST_WORDS
-    assert loaded.columns[0].categories == ("a", "x", "y")
+    numbers, words, longer = texts.numbered(loaded.columns[0].categories)
+    assert [len(row) for row in numbers] == [texts.MOST_WORDS, texts.MOST_WORDS, 1]
+    assert (words, longer) == (("a", "x", "y"), 1)
     assert "1 texts have more than 5,000 words, the first of which are read" in loaded.notes
 
 
@@ -116,7 +117,7 @@ def test_the_fingerprint_is_of_texts_labels_and_splits():
         texts.loaded(["a b"], [0], ("x", "y"), test=(["c"], [1])),
     ]
     assert len({loaded.fingerprint for loaded in different}) == 5
-    assert different[4].test.images.shape == (1, 1, 1, 2)
+    assert different[4].test.images.flatten().tolist() == [1]  # behind the others
 
 
 @pytest.mark.parametrize(
@@ -195,17 +196,13 @@ def test_official_folds_of_films():
     assert loaded.folds.bincount().tolist() == [200] * 10
     splits = load_splits("movie_reviews", folds=10, fold=7)
     assert splits.test.labels.bincount().tolist() == [100, 100]
-    words = loaded.columns[0].categories
-    rows = loaded.train.images[loaded.folds == 7].flatten(1).tolist()
-    found = sorted(" ".join(words[number] for number in row if number >= 0) for row in rows)
-    assert found == sorted(" ".join(texts.words(text)) for text in seventh.values())
+    found = [loaded.columns[0].categories[number] for number in loaded.train.images[loaded.folds == 7].flatten()]
+    assert sorted(found) == sorted(seventh.values())
 
 
 def test_products_are_parted_by_review_and_have_no_marks():
     loaded = product_reviews.load(default_root())
-    words = loaded.columns[0].categories
-    rows = loaded.train.images.flatten(1).tolist()
-    found = [" ".join(words[number] for number in row if number >= 0) for row in rows]
+    found = [" ".join(texts.words(text)) for text in loaded.columns[0].categories]
     assert found[2] == "it practically plays almost everything you give it ."
     assert not any("##" in text.replace(" ", "") for text in found)
     assert 200 < len(loaded.groups.unique()) < 350
@@ -225,7 +222,7 @@ def test_marks_of_opinions_are_added():
     assert loaded.train.labels.tolist() == [1, 0, 0, 1]
     assert loaded.groups[0] == loaded.groups[1]
     assert len(set(loaded.groups.tolist())) == 3
-    assert loaded.columns[0].categories == tuple(sorted({*"[+9].", "it", "is", "good", "bad", "fine", "worse"}))
+    assert loaded.columns[0].categories == ("it is good . [+9]", "it is bad", "worse", "fine")
 
 
 @pytest.mark.parametrize("name", ZIPS)
@@ -280,6 +277,10 @@ def test_archives_are_unpacked_within_bounds(tmp_path, monkeypatch):
     assert records.unpacked(content, ["b"]) == {"b": b"y"}
     with pytest.raises(ValueError, match="cannot be unpacked"):
         records.unpacked(content, ["c"])
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_LZMA) as members:
+        members.writestr("a", b"x")
+    with pytest.raises(ValueError, match="packed in a way"):
+        records.unpacked((tmp_path / "b.zip").read_bytes())
     monkeypatch.setattr(records, "LARGEST", 1000)
     with pytest.raises(ValueError, match="1,001 bytes, at most 1,000"):
         records.unpacked(content)
@@ -316,7 +317,7 @@ def test_the_grammar_has_no_symbol_without_a_rule():
     symbols = {*grammar.RULES, *grammar.WORDS, "good", "bad"}
     words = {word for choices in grammar.RULES.values() for word in choices.replace("|", " ").split()}
     assert symbols - words <= {"text", "adjective"}
-    found = set(grammar.load(Path()).columns[0].categories)
+    found = set(texts.numbered(grammar.load(Path()).columns[0].categories).words)
     assert words - symbols <= found
     assert not (symbols - {"good", "bad"}) & found
 
@@ -359,7 +360,7 @@ def test_empty_cells_are_texts_without_a_word(tmp_path):
     path = table(tmp_path / "a.csv", [*ROWS, ("", "ham", "x"), (" ", "ham", "x")])
     loaded = labelled_text.load(tmp_path, path, "message", "label", None, None, None)
     assert "2 texts hold no word" in loaded.notes
-    assert (loaded.train.images[-2:] == -1).all()
+    assert loaded.columns[0].categories[-2:] == ("", " ")
 
 
 @pytest.mark.parametrize(
@@ -439,18 +440,22 @@ def newsgroups(folder):
     return folder
 
 
-def test_a_folder_in_the_form_of_newsgroups(tmp_path):
+def test_a_folder_in_the_form_of_newsgroups(tmp_path, capsys):
     splits = load_splits("labelled_text", path=newsgroups(tmp_path / "20news-bydate"), min_count=2)
     assert splits.spec.class_names == ("alt.atheism", "sci.space")
     assert (len(splits.train), len(splits.test)) == (8, 8)
     assert splits.spec.settings["text"] == "file"
     assert splits.train.labels.tolist() == [0] * 4 + [1] * 4
     assert all("naïve belief" in text for text in shown(splits.test, splits.spec)[:4])
-    assert "4 files are not in UTF-8 and are taken for Windows-1252" in splits.notes
-    path = tmp_path / "20news-bydate" / "20news-bydate-test" / "sci.space" / "53068"
+    assert "files that are not in UTF-8 and are taken for Windows-1252: 4" in splits.notes
+    path = tmp_path / "20news-bydate" / "20news-bydate-test" / "sci.space" / "53069"
     names, stored = tokens.read([path], splits.spec)
     assert names == [str(path)]
     assert "naïve orbit" in tokens.text_of(stored, splits.spec)[0]
+    names, stored = tokens.read(tokens.find_files([str(path.parents[1])]), splits.spec)
+    assert len(names) == 8
+    assert capsys.readouterr().err == "files that are not in UTF-8 and are taken for Windows-1252: 2\n"
+    assert torch.equal(stored, splits.test.images[:, :, :, : stored.shape[3]])
 
 
 def test_folders_of_classes(tmp_path):

@@ -7,6 +7,8 @@ process is set to by :func:`zoo.run.machine.prepare` serves them, too.
 
 from __future__ import annotations
 
+from typing import Any
+
 SUITES = {
     "loader": "images a second that reach a training loop, beside torchvision and DataLoader",
     "epoch": "an epoch of a learner under Lightning's Trainer, beside a hand-written loop",
@@ -20,3 +22,7 @@ SUITES = {
     "accuracy": "seconds from launch to a given accuracy",
 }
 DEFAULT = ("loader", "template", "em", "start", "memory")  # what takes some ten minutes together
+
+# of scripts/tables.py and scripts/texts.py: models beside scikit-learn's, by what they reach on the same folds
+FOLD_OPTIONS: dict[str, Any] = {"data": None, "models": None, "peers": None, "folds": 0, "words": "", "json": None}
+FOLD_RULES = {"folds": "0 or [2, inf)", "json": "file"}

@@ -1,35 +1,22 @@
-"""The zoo's models of tables beside scikit-learn's: the area under the ROC curve on the test rows of the same folds.
+"""scikit-learn's models of tables beside the zoo's, see :mod:`zoo.benchmarks._folds`: the area under the ROC curve.
 
-scikit-learn's see all rows that are not in the test fold, with missing numbers filled in with medians and missing
-categories with the most frequent one; the zoo's see the same rows, of which their recipes may hold out some to validate
-on. Boosted trees, which take gaps as they are, stand for what a user would take if only the area counted.
+They see missing numbers filled in with medians and missing categories with the most frequent one. Boosted trees, which
+take gaps as they are, stand for what a user would take if only the area counted.
 """
 
 from __future__ import annotations
 
-import math
-import statistics
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 
-from zoo import config as configuration
-from zoo import registry
-from zoo.data.datamodule import ImageDataModule
 from zoo.data.kinds import table
-from zoo.errors import DataError
-from zoo.files import REPOSITORY
-from zoo.questions.classify import classify
-from zoo.run.train import build, fit
-from zoo.run.trainer import quiet
-from zoo.spec import DataSpec
+from zoo.data.splits import Splits
 
+WHAT = "tables"
 FOLDS = {"breast_cancer": 10, "german_credit": 10, "heart_disease": 10, "taiwan_default": 5}
 Peer = Callable[["Rows"], Any]
 
@@ -124,80 +111,15 @@ PEERS: dict[str, Peer] = {
     "boosted trees": _Trees,
 }
 MODELS = ("logistic_regression", "svm", "mlp", "naive_bayes", "gmm", "vae")
+MEASURES = ("AUROC",)
 
 
-@dataclass
-class Result:
-    """Areas under the ROC curve of a model, a fold each, on one table."""
-
-    data: str
-    model: str
-    whose: str
-    areas: list[float] = field(default_factory=list)
+def words(peer: str) -> tuple[str, ...]:
+    return ("model=logistic_regression",)
 
 
-def shown(values: Sequence[float], sign: str = "") -> str:
-    """Mean and its standard error over folds, for a cell; nothing of none. ``sign``: "+" to show it of the mean."""
-    if not values:
-        return ""
-    error = f" ± {statistics.stdev(values) / math.sqrt(len(values)):.4f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):{sign}.4f}{error}"
-
-
-def compare(
-    data: str,
-    models: Sequence[str],
-    peers: Sequence[str],
-    words: Sequence[str],
-    folds: int,
-    told: Callable[[str], None],
-) -> list[Result]:
-    """Train each model on each fold of a table, and ask it about the test rows.
-
-    Args:
-        data: a source of tables of two classes.
-        models: of the zoo, with their recipes.
-        peers: of :data:`PEERS`.
-        words: more of the command line of each training, of which those of the data hold for all.
-        folds: how many.
-        told: is handed a sentence after each fold.
-
-    Raises:
-        DataError: the data is no table, or one of more classes.
-    """
-    from sklearn.metrics import roc_auc_score
-
-    results = [Result(data, name, "zoo") for name in models] + [Result(data, name, "scikit-learn") for name in peers]
-    for fold in range(folds):
-        common = [f"data={data}", f"data.folds={folds}", f"data.fold={fold}", *words]
-        for result in results:
-            ask = _ours if result.whose == "zoo" else _theirs
-            scores, labels = ask(result.model, common)
-            result.areas.append(float(roc_auc_score(labels, scores)))
-        told(f"{data}, fold {fold + 1} of {folds}")
-    return results
-
-
-def _settings(words: Sequence[str]) -> dict[str, Any]:
-    return configuration.settings(["trainer.accelerator=cpu", *words, "logger=none"], REPOSITORY / "configs")
-
-
-def _ours(model: str, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Log odds of the second class that a model gives the test rows, by its recipe, and their labels."""
-    with tempfile.TemporaryDirectory() as directory, quiet():
-        run = Path(directory)
-        learner, data, trainer = build(_settings([f"model={model}", *words]), run, Console(quiet=True), pictures=False)
-        _check(data.spec)
-        fit(learner, data, trainer, run)
-        log_proba = classify(registry.load(run), data.splits.test.images)
-    return (log_proba[:, 1] - log_proba[:, 0]).numpy(), data.splits.test.labels.numpy()
-
-
-def _theirs(peer: str, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """As :func:`_ours`, of a model of scikit-learn, in its own units."""
-    splits = ImageDataModule(**_settings(["model=logistic_regression", *words])["data"]).splits
+def theirs(peer: str, splits: Splits, settings: Mapping[str, Any]) -> np.ndarray:
     spec = splits.spec
-    _check(spec)
     parts = [part for part in (splits.train, splits.val) if len(part)]
     frame = pd.concat([table.cells(part.images, spec) for part in parts], ignore_index=True)
     known = [column for column in spec.columns if not column.gaps_of]
@@ -208,11 +130,4 @@ def _theirs(peer: str, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         [column.name for column in known if column.categories],
         gaps=len(known) < len(spec.columns),
     )
-    scores = PEERS[peer](rows).decision_function(table.cells(splits.test.images, spec))
-    return scores, splits.test.labels.numpy()
-
-
-def _check(spec: DataSpec) -> None:
-    spec.check_kind("table", "areas under ROC curves of tables")
-    if spec.num_classes != 2:
-        raise DataError(f"the data has {spec.num_classes} classes, where two are needed")
+    return PEERS[peer](rows).decision_function(table.cells(splits.test.images, spec))

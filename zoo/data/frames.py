@@ -109,7 +109,7 @@ def _parquet(path: Path) -> pd.DataFrame:
         if nested:
             raise DataError(f"{path}: column {nested[0]!r} holds lists, where each cell is to be one value")
         frame = file.read().to_pandas(ignore_metadata=True)
-    for name in frame.select_dtypes(object):  # exact decimal numbers are numbers
+    for name in frame.columns[frame.dtypes == "object"]:  # exact decimal numbers are numbers
         cells = frame[name].dropna()
         if len(cells) and all(isinstance(cell, Decimal) for cell in cells):
             frame[name] = frame[name].astype(float)

@@ -41,6 +41,9 @@ def unpacked(archive: bytes, names: Sequence[str] = ()) -> dict[str, bytes]:
             size = sum(info.file_size for info in found)
             if size > LARGEST:
                 raise ValueError(f"its files have {size:,} bytes, at most {LARGEST:,} are read")
+            packings = {info.compress_type for info in found} - {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+            if packings:  # some ask for memory as a file says
+                raise ValueError(f"it is packed in a way ({min(packings)}) that published archives are not")
             return {info.filename: members.read(info) for info in found}
     except (zipfile.BadZipFile, KeyError, RuntimeError, NotImplementedError, zlib.error, EOFError) as error:
         raise ValueError(f"it cannot be unpacked: {error}") from error

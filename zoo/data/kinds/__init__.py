@@ -294,7 +294,8 @@ def named_files(names: Sequence[str], suffixes: Sequence[str], what: str) -> lis
         path = user_path(name)
         files = list_files(path, suffixes) if path.is_dir() else [path]
         if not files:
-            some = ", ".join(suffixes[:SHOWN]) + (", …" if len(suffixes) > SHOWN else "")
+            named = [suffix for suffix in suffixes if suffix]
+            some = ", ".join(named[:SHOWN]) + (", …" if len(named) > SHOWN else "")
             raise DataError(f"{path} holds no {what} ({some})\n{left_out([name])}")
         if not path.exists():
             raise DataError(f"{path} does not exist")

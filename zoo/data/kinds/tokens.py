@@ -8,7 +8,7 @@ what a bag is, are made of that for a batch where they are needed, and never of 
 The vocabulary is fitted to the training texts: the terms that ``min_count`` of them have, and of these the
 ``vocabulary`` most frequent ones, most frequent first. ``spec.mean`` is the share of the training texts that have each.
 
-Sources hand over the numbers of words, int32 ``(N, 1, 1, T)``, among those that ``Loaded.columns`` holds, see
+Sources hand over the number of each text, int32 ``(N, 1, 1, 1)``, among those that ``Loaded.columns`` holds, see
 :mod:`zoo.data.texts`. Files are .txt in UTF-8, of a text a line, or one text each, as those of the training were; or
 CSV or Parquet, which has a column of texts.
 """
@@ -16,6 +16,7 @@ CSV or Parquet, which has a column of texts.
 from __future__ import annotations
 
 import itertools
+import sys
 import textwrap
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from zoo.base import memory
 from zoo.data import frames, kinds, texts
 from zoo.errors import ConfigError, DataError, did_you_mean
 from zoo.files import write_text
@@ -44,7 +46,8 @@ OPTIONS: dict[str, Any] = {"case": "lower", "ngrams": 1, "min_count": 1, "vocabu
 NOUN = "text"
 STRINGS = True
 FORMAT = "csv"
-SUFFIXES = (".txt", ".csv", ".parquet")
+TEXTS = (".txt", "")  # how names of files of texts end; in nothing, as those of "20 newsgroups" do
+SUFFIXES = (*TEXTS, *frames.SUFFIXES)
 COLUMN, LABEL = "text", "class"  # of a table, where a spec does not say
 UNKNOWN = "…"  # what stands for a word that the vocabulary does not have
 NOTHING = -1
@@ -68,8 +71,8 @@ def fit(
     """The vocabulary of training texts, and the share of them that has each of its terms.
 
     Args:
-        raw: numbers of words, int32 ``(N, 1, 1, T)``.
-        columns: one, whose categories are these words.
+        raw: numbers of texts, int32 ``(N, 1, 1, 1)``.
+        columns: one, whose categories are these texts.
         unused: of no meaning.
         like: the spec that says it all.
         case: ``"lower"``: a word is the same in capitals; ``"kept"``: it is not.
@@ -114,16 +117,19 @@ def _grams(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, Sequence[str]]]:
     """Terms of one word, of two, and so on: in which text and at which place in it each is, ``row`` and ``column``, and
     its ``number`` among the terms that there are of so many words, int64 ``(M,)`` each; and these."""
-    numbers = raw.flatten(1).numpy()
-    row, column = (numbers >= 0).nonzero()
-    words: Sequence[str] = columns[0].categories
+    numbered = texts.numbered(columns[0].categories)
+    rows = [numbered.numbers[which] for which in raw.flatten().tolist()]
+    lengths = np.array([len(row) for row in rows], int)
+    row = np.arange(len(rows)).repeat(lengths)
+    column = np.arange(len(row)) - (lengths.cumsum() - lengths).repeat(lengths)
+    words: Sequence[str] = numbered.words
     place = np.arange(len(words))
     if case == "lower":
         lowered = [word.lower() for word in words]
         words = [*dict.fromkeys(lowered)]
         known = {word: number for number, word in enumerate(words)}
         place = np.array([known[word] for word in lowered], int)
-    word = place[numbers[row, column]]
+    word = place[np.concatenate([*rows, np.zeros(0, np.int32)])]
     number, terms = word, words
     yield row, column, number, terms
     for last in range(1, ngrams):  # the word behind the term so far
@@ -140,9 +146,14 @@ def store(raw: Tensor, columns: Sequence[Column], spec: DataSpec) -> Tensor:
     known, size = {term: number for number, term in enumerate(spec.vocabulary)}, spec.shape[2]
     settings = kinds.complete(SETTINGS, spec.settings)
     ngrams = int(settings["ngrams"])
-    length = max(raw.shape[3], ngrams)
     parts: list[np.ndarray] = []
     for row, column, number, terms in _grams(raw, columns, settings["case"], ngrams):
+        if not parts:
+            length = max(int(column.max(initial=0)) + 1, ngrams)
+            memory.require(
+                4 * len(raw) * length * ngrams, f"{len(raw):,} texts, the longest of {length:,} words,",
+                "fewer texts, or a smaller data.ngrams, will do",
+            )  # fmt: skip
         place = np.array([known.get(term, size) for term in terms], np.int32)
         part = np.full((len(raw), length - len(parts)), NOTHING, np.int32)
         part[row, column] = place[number]
@@ -215,8 +226,7 @@ def convert(values: Any, spec: DataSpec) -> Tensor:
 
 def of_texts(found: Sequence[str], spec: DataSpec) -> Tensor:
     """Texts as they are stored."""
-    numbers, words = texts.numbered(found)
-    return store(numbers, (Column(COLUMN, words),), spec)
+    return store(torch.arange(len(found))[:, None, None, None], (Column(COLUMN, tuple(found)),), spec)
 
 
 def find_files(names: Sequence[str]) -> list[Path]:
@@ -228,27 +238,31 @@ def read(paths: Sequence[Path], spec: DataSpec, **settings: Any) -> tuple[list[s
     settings = kinds.complete(SETTINGS, spec.settings, settings)
     names: list[str] = []
     found: list[str] = []
+    guessed = 0
     for path in paths:
-        held = _texts_in(path, settings["column"] or COLUMN, settings["text"] == "file")
+        held, is_guess = _texts_in(path, settings["column"] or COLUMN, settings["text"] == "file")
+        guessed += is_guess
         if not held:
             raise DataError(f"{path} holds no text")
         names += [f"{path}:{line}" if line else str(path) for line in held]
         found += held.values()
+    if guessed:  # no mistake, but maybe other letters
+        print(texts.guesses(guessed), file=sys.stderr)
     return names, of_texts(found, spec)
 
 
-def _texts_in(path: Path, column: str, whole: bool) -> dict[int, str]:
-    """The texts in a file by their line; by 0, where the ``whole`` file is one."""
+def _texts_in(path: Path, column: str, whole: bool) -> tuple[dict[int, str], bool]:
+    """Texts in a file by their line; by 0, where the ``whole`` file is one; and whether its encoding was guessed."""
     if path.suffix.lower() in frames.SUFFIXES:
         frame = frames.read_frame(path)
         if column not in frame.columns:
             hint = did_you_mean(column, map(str, frame.columns), "its columns")
             raise DataError(f"{path} has no column {column!r}, of texts: {hint}")
-        return {line: str(cell) for line, cell in frame[column].dropna().items()}
-    text, _ = texts.read(path)
+        return {line: str(cell) for line, cell in frame[column].dropna().items()}, False
+    text, guessed = texts.read(path)
     if whole:
-        return {0: text}
-    return {line: text for line, text in enumerate(text.split("\n"), 1) if text.strip()}
+        return {0: text}, guessed
+    return {line: text for line, text in enumerate(text.split("\n"), 1) if text.strip()}, guessed
 
 
 # What users get
@@ -294,7 +308,8 @@ def trial(n: int) -> tuple[Tensor, DataSpec]:
     lengths = torch.randint(3, 9, (n,), generator=generator)
     halves = torch.where(torch.rand(n, 8, generator=generator) < 0.8, torch.arange(n)[:, None] % 2, 0) * 6
     numbers = (halves + torch.randint(6, (n, 8), generator=generator)).int()
-    raw = torch.where(torch.arange(8) < lengths[:, None], numbers, NOTHING)[:, None, None]
-    columns = (Column(COLUMN, words),)
+    made = (row[:length] for row, length in zip(numbers.tolist(), lengths.tolist(), strict=True))
+    columns = (Column(COLUMN, tuple(" ".join(words[word] for word in row) for row in made)),)
+    raw = torch.arange(n)[:, None, None, None]
     spec = DataSpec(num_classes=2, kind="tokens", **fit(raw, columns, ngrams=2))
     return store(raw, columns, spec), spec

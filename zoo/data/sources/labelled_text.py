@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from zoo.data import folders, frames, texts
+from zoo.data.kinds import tokens
 from zoo.data.splits import Loaded
 from zoo.errors import ConfigError, DataError
 from zoo.files import user_path
@@ -25,7 +26,6 @@ CLASSES = None  # the target's values, or the folders
 OPTIONS: dict[str, Any] = {
     "path": None, "text": None, "target": None, "test_path": None, "groups": None, "positive": None,
 }  # fmt: skip
-SUFFIXES = (".txt", "")
 
 
 def load(
@@ -106,7 +106,7 @@ def _cells(cells: pd.Series, where: str) -> list[str]:
 
 
 def _of_folder(path: Path, root: Path, positive: str | None) -> Loaded:
-    found = folders.layout(path, SUFFIXES, root / ".cache", "text")
+    found = folders.layout(path, tokens.TEXTS, root / ".cache", "text")
     classes = found.class_names if positive is None else frames.with_last(found.class_names, positive)
     label = [classes.index(name) for name in found.class_names]
     parts: dict[str, tuple[list[str], list[int]]] = {split: ([], []) for split in ("train", "val", "test")}
@@ -116,8 +116,6 @@ def _of_folder(path: Path, root: Path, positive: str | None) -> Loaded:
         parts[split][0].append(text)
         parts[split][1].append(label[number])
         guessed += is_guess
-    notes = list(found.notes)
-    if guessed:
-        notes.append(f"{guessed:,} files are not in UTF-8 and are taken for Windows-1252")
+    notes = (*found.notes, *filter(None, [texts.guesses(guessed)]))
     val, test = (parts[split] if split in found.splits else None for split in ("val", "test"))
     return texts.loaded(*parts["train"], classes, test=test, val=val, notes=notes, settings={"text": "file"})

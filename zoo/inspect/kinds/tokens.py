@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import unicodedata
 from typing import TYPE_CHECKING
 
 import torch
@@ -77,13 +79,16 @@ def words_figure(values: Tensor, spec: DataSpec) -> Figure:
 
 
 def samples(model: Model, seed: int = 0) -> str:
-    """Eight texts of each of the first ten classes, or of all together, always the same."""
+    """Eight texts of each of the first ten classes, or of all together, always the same: tables in Markdown."""
     names = model.spec.class_names[:GROUPS] if has_classes(model) else ("all texts",)
     labels = torch.arange(len(names)).repeat_interleave(SAMPLES) if has_classes(model) else None
     drawn = sample(model, len(names) * SAMPLES, labels, capability.seeded(model, seed))
     texts = tokens.text_of(tokens.encode(drawn.cpu()), model.spec)
-    rows = [(names[place // SAMPLES], text) for place, text in enumerate(texts)]
-    return markdown.table(("class", "a sample"), ([markdown.escaped(cell) for cell in row] for row in rows))
+    cells = [[markdown.escaped(text)] for text in texts]
+    groups = (cells[start : start + SAMPLES] for start in range(0, len(cells), SAMPLES))
+    return "\n\n".join(
+        markdown.table([markdown.escaped(name)], group) for name, group in zip(names, groups, strict=True)
+    )
 
 
 def mistakes(model: Model, split: Split, log_proba: Tensor, limit: int) -> str:
@@ -137,4 +142,20 @@ def _marked(words: list[str], points: Tensor) -> str:
 
 
 def _fitting(word: str) -> str:
-    return word if len(word) <= LONGEST else f"{word[: LONGEST - 1]}…"
+    """A word, cut where it is long, whose characters Matplotlib's font has; others by their name, or number."""
+    known = _characters()
+    legible = "".join(letter if ord(letter) in known else f"[{_name(letter)}]" for letter in word)
+    return legible if len(legible) <= LONGEST else f"{legible[: LONGEST - 1]}…"
+
+
+@functools.cache
+def _characters() -> frozenset[int]:
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    return frozenset(get_font(findfont(FontProperties())).get_charmap())
+
+
+def _name(letter: str) -> str:
+    number = f"U+{ord(letter):04X}"
+    name = unicodedata.name(letter, number).lower()
+    return name if len(name) < LONGEST - 2 else number
