@@ -87,7 +87,7 @@ def test_sums_and_totals_are_products_of_matrices():
     x, _ = made()
     counts = torch.from_numpy(counts_of(x))
     terms = terms_of(x, SIZE)
-    weight = torch.randn(3, SIZE, generator=generator(), dtype=torch.float64)
+    weight = torch.randn(150, SIZE, generator=generator(), dtype=torch.float64)  # more than are worked on at a time
     shares = torch.rand(len(x), 4, generator=generator(), dtype=torch.float64)
     torch.testing.assert_close(terms.sums(weight, terms.counts), counts @ weight.T, rtol=0, atol=1e-12)
     torch.testing.assert_close(terms.totals(shares, terms.counts, SIZE), shares.T @ counts, rtol=0, atol=1e-12)

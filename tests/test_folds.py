@@ -144,3 +144,17 @@ def test_a_model_from_before_columns_had_a_scale_sees_numbers_as_they_are():
     seen = torch.cat([splits.train.images, splits.test.images])[:, 0, 0]
     assert sorted(seen.tolist()) == sorted(torch.from_numpy(rows.data).float().tolist())
     assert splits.spec.columns == spec.columns
+
+
+def test_many_groups_of_one_class_each_are_parted_as_examples_are():
+    generator = torch.Generator().manual_seed(0)
+    groups = torch.randint(1200, (1800,), generator=generator)
+    labels = (torch.rand(1200, generator=generator) < 0.2).long()[groups]
+    parts = [in_fold(labels, groups, 6, fold, seed=3) for fold in range(6)]
+    assert torch.cat(parts).sort()[0].tolist() == list(range(1800))
+    assert sum(len(groups[part].unique()) for part in parts) == len(groups.unique())
+    assert all(abs(len(part) - 300) < 30 for part in parts)
+    assert all(abs(float(labels[part].float().mean() - labels.float().mean())) < 0.03 for part in parts)
+    mixed = labels.clone()
+    mixed[groups == groups[0]] = torch.arange(int((groups == groups[0]).sum())) % 2  # slow, and right
+    assert in_fold(mixed, groups, 6, 0, seed=3).tolist() != parts[0].tolist()

@@ -78,18 +78,19 @@ def test_no_text_takes_long(text):
 
 
 def test_rows_of_numbered_words():
-    numbers, words = texts.numbered(["b a b", "", "c A"])
+    numbers, words, longer = texts.numbered(("b a b", "", "c A"))
     assert words == ("A", "a", "b", "c")
-    assert numbers.dtype == torch.int32
-    assert numbers[:, 0, 0].tolist() == [[2, 1, 2], [-1, -1, -1], [3, 0, -1]]
-    assert texts.numbered([])[0].shape == (0, 1, 1, 1)
+    assert [row.tolist() for row in numbers] == [[2, 1, 2], [], [3, 0]]
+    assert longer == 0
+    assert texts.numbered(()) == ([], (), 0)
 
 
 def test_only_the_first_words_of_a_long_text_are_read():
     many = "x y " * (texts.MOST_WORDS // 2)
     loaded = texts.loaded([many, f"{many} z", "a"], [0, 1, 0])
-    assert loaded.train.images.shape[3] == texts.MOST_WORDS
-    assert loaded.columns[0].categories == ("a", "x", "y")
+    numbers, words, longer = texts.numbered(loaded.columns[0].categories)
+    assert [len(row) for row in numbers] == [texts.MOST_WORDS, texts.MOST_WORDS, 1]
+    assert (words, longer) == (("a", "x", "y"), 1)
     assert "1 texts have more than 5,000 words, the first of which are read" in loaded.notes
 
 
@@ -116,7 +117,7 @@ def test_the_fingerprint_is_of_texts_labels_and_splits():
         texts.loaded(["a b"], [0], ("x", "y"), test=(["c"], [1])),
     ]
     assert len({loaded.fingerprint for loaded in different}) == 5
-    assert different[4].test.images.shape == (1, 1, 1, 2)
+    assert different[4].test.images.flatten().tolist() == [1]  # behind the others
 
 
 @pytest.mark.parametrize(
@@ -195,17 +196,13 @@ def test_official_folds_of_films():
     assert loaded.folds.bincount().tolist() == [200] * 10
     splits = load_splits("movie_reviews", folds=10, fold=7)
     assert splits.test.labels.bincount().tolist() == [100, 100]
-    words = loaded.columns[0].categories
-    rows = loaded.train.images[loaded.folds == 7].flatten(1).tolist()
-    found = sorted(" ".join(words[number] for number in row if number >= 0) for row in rows)
-    assert found == sorted(" ".join(texts.words(text)) for text in seventh.values())
+    found = [loaded.columns[0].categories[number] for number in loaded.train.images[loaded.folds == 7].flatten()]
+    assert sorted(found) == sorted(seventh.values())
 
 
 def test_products_are_parted_by_review_and_have_no_marks():
     loaded = product_reviews.load(default_root())
-    words = loaded.columns[0].categories
-    rows = loaded.train.images.flatten(1).tolist()
-    found = [" ".join(words[number] for number in row if number >= 0) for row in rows]
+    found = [" ".join(texts.words(text)) for text in loaded.columns[0].categories]
     assert found[2] == "it practically plays almost everything you give it ."
     assert not any("##" in text.replace(" ", "") for text in found)
     assert 200 < len(loaded.groups.unique()) < 350
@@ -225,7 +222,7 @@ def test_marks_of_opinions_are_added():
     assert loaded.train.labels.tolist() == [1, 0, 0, 1]
     assert loaded.groups[0] == loaded.groups[1]
     assert len(set(loaded.groups.tolist())) == 3
-    assert loaded.columns[0].categories == tuple(sorted({*"[+9].", "it", "is", "good", "bad", "fine", "worse"}))
+    assert loaded.columns[0].categories == ("it is good . [+9]", "it is bad", "worse", "fine")
 
 
 @pytest.mark.parametrize("name", ZIPS)
@@ -320,7 +317,7 @@ def test_the_grammar_has_no_symbol_without_a_rule():
     symbols = {*grammar.RULES, *grammar.WORDS, "good", "bad"}
     words = {word for choices in grammar.RULES.values() for word in choices.replace("|", " ").split()}
     assert symbols - words <= {"text", "adjective"}
-    found = set(grammar.load(Path()).columns[0].categories)
+    found = set(texts.numbered(grammar.load(Path()).columns[0].categories).words)
     assert words - symbols <= found
     assert not (symbols - {"good", "bad"}) & found
 
@@ -363,7 +360,7 @@ def test_empty_cells_are_texts_without_a_word(tmp_path):
     path = table(tmp_path / "a.csv", [*ROWS, ("", "ham", "x"), (" ", "ham", "x")])
     loaded = labelled_text.load(tmp_path, path, "message", "label", None, None, None)
     assert "2 texts hold no word" in loaded.notes
-    assert (loaded.train.images[-2:] == -1).all()
+    assert loaded.columns[0].categories[-2:] == ("", " ")
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,7 @@ TEXTS = [
 
 
 def spec_of(found=TEXTS, **options):
-    numbers, words = texts.numbered(found)
-    columns = (zoo.spec.Column("text", words),)
+    numbers, columns = torch.arange(len(found))[:, None, None, None], (zoo.spec.Column("text", tuple(found)),)
     spec = DataSpec(num_classes=2, kind="tokens", **tokens.fit(numbers, columns, **options))
     return spec, tokens.store(numbers, columns, spec)
 

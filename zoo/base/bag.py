@@ -28,6 +28,7 @@ from zoo.base.precision import full
 from zoo.spec import DataSpec
 
 WEIGHTINGS = ("count", "presence", "tfidf")
+ROWS = 64  # of weights at a time: each makes a number of every term of a batch
 
 
 class Terms(NamedTuple):
@@ -54,9 +55,11 @@ class Terms(NamedTuple):
             weight: ``(K, V)``.
             values: what each of the N terms counts for, ``(N,)``.
         """
+        return torch.cat([self._sums(part, values) for part in weight.split(ROWS)]).T.to(weight.dtype)
+
+    def _sums(self, weight: Tensor, values: Tensor) -> Tensor:
         products = full(weight.index_select(1, self.ids)) * values
-        total = products.new_zeros(len(weight), len(self.listed)).index_add(1, self.rows, products)
-        return total.T.to(weight.dtype)
+        return products.new_zeros(len(weight), len(self.listed)).index_add(1, self.rows, products)
 
     def totals(self, shares: Tensor, values: Tensor, size: int) -> Tensor:
         """Σ over texts of their ``shares`` ``(B, K)`` times the value of each of ``size`` terms in them: ``(K, size)``,

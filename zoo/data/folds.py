@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from zoo.errors import ConfigError, DataError
+
+MANY = 1000  # groups
 
 
 def check_fold(folds: int, fold: int) -> None:
@@ -24,7 +24,8 @@ def in_fold(labels: Tensor, groups: Tensor | None, folds: int, fold: int, seed: 
     """Which examples make one of ``folds`` parts, sorted indices; every example is in one of them.
 
     Classes have their proportions in each part, and examples of a group are in the same: scikit-learn's
-    ``StratifiedKFold`` and ``StratifiedGroupKFold``, shuffled.
+    ``StratifiedKFold`` and ``StratifiedGroupKFold``, shuffled. The latter looks at one group after the other, and takes
+    seconds for thousands; such are parted as examples are, where each is of one class: repeated texts, say.
 
     Args:
         labels: int64 ``(N,)``.
@@ -36,47 +37,23 @@ def in_fold(labels: Tensor, groups: Tensor | None, folds: int, fold: int, seed: 
     Raises:
         DataError: fewer examples of a class, or groups, than parts.
     """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # slow to import
+
     least = min(count for count in labels.bincount().tolist() if count)
     available = least if groups is None else min(len(groups.unique()), int(labels.bincount().max()))
     if available < folds:
         what = "examples of a class" if groups is None else "groups of examples"
         raise DataError(f"data.folds={folds} needs as many {what}, and there are {available}")
-    seed %= 2**32  # one that numpy takes, whatever number is given
-    if groups is not None:
-        return torch.from_numpy((_folds_of_groups(labels.numpy(), groups.numpy(), folds, seed) == fold).nonzero()[0])
-    from sklearn.model_selection import StratifiedKFold  # slow to import
-
-    parts = StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels)
+    if groups is not None and len(groups.unique()) >= MANY:
+        _, first, group = np.unique(groups.numpy(), return_index=True, return_inverse=True)
+        of_groups = labels[torch.from_numpy(first)]
+        if bool((of_groups[torch.from_numpy(group)] == labels).all()):
+            held = in_fold(of_groups, None, folds, fold, seed).numpy()
+            return torch.from_numpy(np.isin(group, held).nonzero()[0])
+    chosen = StratifiedKFold if groups is None else StratifiedGroupKFold
+    # of a seed that scikit-learn takes, whatever number is given
+    parts = chosen(folds, shuffle=True, random_state=seed % 2**32).split(labels, labels, groups)
     return torch.from_numpy(list(parts)[fold][1])
-
-
-def _folds_of_groups(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """The fold of each example, int64 ``(N,)``.
-
-    It is scikit-learn's algorithm, and gives the same, but looks at all folds for a group at once: texts have thousands
-    of groups. Groups come in random order, those whose classes differ most in number first, and each goes to the fold
-    that leaves the shares of classes the most alike over folds; of several such, to the smallest.
-    """
-    _, label, totals = np.unique(labels, return_inverse=True, return_counts=True)
-    _, group = np.unique(groups, return_inverse=True)
-    counts = np.zeros((group.max() + 1, len(totals)))
-    np.add.at(counts, (group, label), 1)
-    order = np.arange(len(counts))
-    np.random.RandomState(seed).shuffle(order)
-    order = order[np.argsort(-counts[order].std(1), kind="stable")]
-    held, fold_of, every = np.zeros((folds, len(totals))), np.zeros(len(counts), np.int64), np.arange(folds)
-    for number in order:
-        tried = np.repeat(held[None], folds, 0)
-        tried[every, every] += counts[number]
-        uneven, sizes = (tried / totals).std(1).mean(1).tolist(), held.sum(1).tolist()
-        best = 0
-        for fold in range(1, folds):
-            alike = math.isclose(uneven[fold], uneven[best], rel_tol=0, abs_tol=1e-8 + 1e-5 * uneven[best])
-            if uneven[fold] < uneven[best] or (alike and sizes[fold] < sizes[best]):
-                best = fold
-        held[best] += counts[number]
-        fold_of[number] = best
-    return fold_of[group]
 
 
 def of_groups(labels: Tensor, groups: Tensor, count: int, seed: int) -> Tensor:

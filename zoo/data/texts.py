@@ -1,4 +1,4 @@
-"""Texts: bytes to text, text to words, and texts to rows of numbered words, as sources of texts hand them over.
+"""Texts: bytes to text, text to words, and texts with their labels to what sources hand over.
 
 A word is a run of letters, digits and the marks on them, with apostrophes inside (``don't``, ``4u``); a number may have
 points and commas inside (``1,000.50``); every other sign is a word for itself: punctuation, currencies, emoji. Chinese
@@ -15,17 +15,15 @@ import itertools
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from zoo import plain
-from zoo.base import memory
 from zoo.data.splits import Loaded, Split
 from zoo.errors import DataError
 from zoo.spec import Column
@@ -33,7 +31,6 @@ from zoo.spec import Column
 MOST_WORDS = 5000  # of a text: what follows is not read
 MOST_LETTERS = 100  # of a word, likewise: what is longer is no language, and would go into every vocabulary
 LARGEST = 1 << 26  # bytes of a file
-BYTES = 8  # that a word of the longest text takes in every row, while all are numbered
 IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 MODIFIERS = "\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f"  # of emoji: shades of skin, and the letters of flags
 BYTE_ORDERS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -114,25 +111,26 @@ def _range(*categories: str) -> str:
     return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in ends)
 
 
-# From words to rows
+# From texts to what sources hand over
 
 
-class _Rows(NamedTuple):
-    """Numbered words: those of each text, all distinct ones, sorted, and how many texts have more than are read."""
+class Numbered(NamedTuple):
+    """The first :data:`MOST_WORDS` words of some texts.
+
+    Attributes:
+        numbers: those of each text, int32, as numbers among all distinct words.
+        words: these, sorted.
+        longer: how many texts have more words.
+    """
 
     numbers: list[np.ndarray]
     words: tuple[str, ...]
     longer: int
 
 
-def numbered(texts: Iterable[str]) -> tuple[Tensor, tuple[str, ...]]:
-    """The first :data:`MOST_WORDS` words of each text, int32 ``(N, 1, 1, T)``, −1 behind them, as numbers among all
-    distinct words, which are sorted. Raises ``ConfigError`` where that takes too much memory."""
-    rows = _rows(texts)
-    return _padded(rows.numbers), rows.words
-
-
-def _rows(texts: Iterable[str]) -> _Rows:
+@functools.lru_cache(maxsize=2)
+def numbered(texts: tuple[str, ...]) -> Numbered:
+    """The words of texts, of the same texts once: do not write to what it gives."""
     known: dict[str, int] = {}
     numbers, longer = [], 0
     for text in texts:
@@ -142,18 +140,7 @@ def _rows(texts: Iterable[str]) -> _Rows:
     ordered = tuple(sorted(known))
     rank = np.empty(len(known), np.int32)
     rank[[known[word] for word in ordered]] = np.arange(len(known))
-    return _Rows([rank[row] for row in numbers], ordered, longer)
-
-
-def _padded(rows: Sequence[np.ndarray]) -> Tensor:
-    length = max((len(row) for row in rows), default=0) or 1
-    memory.require(
-        len(rows) * length * BYTES, f"{len(rows):,} texts, the longest of {length:,} words,", "fewer texts will do"
-    )
-    padded = np.full((len(rows), 1, 1, length), -1, np.int32)
-    for row, place in zip(rows, padded, strict=True):
-        place[0, 0, : len(row)] = row
-    return torch.from_numpy(padded)
+    return Numbered([rank[row] for row in numbers], ordered, longer)
 
 
 Labelled = tuple[Sequence[str], Sequence[int]]  # texts, and a label for each
@@ -172,7 +159,8 @@ def loaded(
     notes: Sequence[str] = (),
     settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Loaded:
-    """What a source of texts hands over. Texts that repeat each other, word for word in whatever case, stay together.
+    """What a source of texts hands over: of each text its number among those that the one column holds, int32
+    ``(N, 1, 1, 1)``. Texts that repeat each other, word for word in whatever case, stay together.
 
     Args:
         texts: to train and to validate on.
@@ -187,17 +175,17 @@ def loaded(
         settings: of the kind.
 
     Raises:
-        ConfigError: the texts take too much memory.
         DataError: none of them holds a word.
     """
     parts = {name: part for name, part in (("train", (texts, labels)), ("val", val), ("test", test)) if part}
-    rows = _rows(text for own, _ in parts.values() for text in own)
+    every = tuple(text for own, _ in parts.values() for text in own)
+    rows, splits, start = numbered(every), {}, 0
     if not rows.words:
-        raise DataError(f"none of the {len(rows.numbers):,} texts holds a word")
-    padded, splits, start = _padded(rows.numbers), {}, 0
+        raise DataError(f"none of the {len(every):,} texts holds a word")
     for name, (own, theirs) in parts.items():
-        labelled = torch.tensor(list(theirs), dtype=torch.int64)
-        splits[name], start = Split(padded[start : start + len(own)], labelled), start + len(own)
+        which = torch.arange(start, start + len(own), dtype=torch.int32)
+        splits[name] = Split(which[:, None, None, None], torch.tensor(list(theirs), dtype=torch.int64))
+        start += len(own)
     content = {name: [list(own), list(theirs)] for name, (own, theirs) in parts.items()}
     fingerprint = hashlib.sha256(json.dumps([list(class_names), content]).encode()).hexdigest()
     same = _same(rows)
@@ -207,12 +195,12 @@ def loaded(
         together = torch.from_numpy(same[: len(texts)])
     return Loaded(
         splits["train"], splits.get("test"), tuple(class_names), fingerprint,
-        columns=(Column(column, rows.words),), val=splits.get("val"), target=target, groups=together,
+        columns=(Column(column, every),), val=splits.get("val"), target=target, groups=together,
         notes=(*notes, *_notes(rows, same, len(texts), groups)), settings=settings,
     )  # fmt: skip
 
 
-def _same(rows: _Rows) -> np.ndarray:
+def _same(rows: Numbered) -> np.ndarray:
     """Texts that are the same, word for word in whatever case, have a number, int64 ``(N,)``; each without a word has
     one of its own."""
     forms: dict[str, int] = {}
@@ -222,7 +210,7 @@ def _same(rows: _Rows) -> np.ndarray:
     return np.array([seen.setdefault(key, len(seen)) for key in keys], np.int64)
 
 
-def _notes(rows: _Rows, same: np.ndarray, train: int, groups: Sequence[int] | None) -> list[str]:
+def _notes(rows: Numbered, same: np.ndarray, train: int, groups: Sequence[int] | None) -> list[str]:
     """Sentences on what is unusual among texts, of which the first ``train`` are to train on."""
     first = np.unique(same[:train], return_index=True)[1]
     repeats = train - len(first)

@@ -8,7 +8,7 @@ what a bag is, are made of that for a batch where they are needed, and never of 
 The vocabulary is fitted to the training texts: the terms that ``min_count`` of them have, and of these the
 ``vocabulary`` most frequent ones, most frequent first. ``spec.mean`` is the share of the training texts that have each.
 
-Sources hand over the numbers of words, int32 ``(N, 1, 1, T)``, among those that ``Loaded.columns`` holds, see
+Sources hand over the number of each text, int32 ``(N, 1, 1, 1)``, among those that ``Loaded.columns`` holds, see
 :mod:`zoo.data.texts`. Files are .txt in UTF-8, of a text a line, or one text each, as those of the training were; or
 CSV or Parquet, which has a column of texts.
 """
@@ -27,6 +27,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from zoo.base import memory
 from zoo.data import frames, kinds, texts
 from zoo.errors import ConfigError, DataError, did_you_mean
 from zoo.files import write_text
@@ -70,8 +71,8 @@ def fit(
     """The vocabulary of training texts, and the share of them that has each of its terms.
 
     Args:
-        raw: numbers of words, int32 ``(N, 1, 1, T)``.
-        columns: one, whose categories are these words.
+        raw: numbers of texts, int32 ``(N, 1, 1, 1)``.
+        columns: one, whose categories are these texts.
         unused: of no meaning.
         like: the spec that says it all.
         case: ``"lower"``: a word is the same in capitals; ``"kept"``: it is not.
@@ -116,16 +117,19 @@ def _grams(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, Sequence[str]]]:
     """Terms of one word, of two, and so on: in which text and at which place in it each is, ``row`` and ``column``, and
     its ``number`` among the terms that there are of so many words, int64 ``(M,)`` each; and these."""
-    numbers = raw.flatten(1).numpy()
-    row, column = (numbers >= 0).nonzero()
-    words: Sequence[str] = columns[0].categories
+    numbered = texts.numbered(columns[0].categories)
+    rows = [numbered.numbers[which] for which in raw.flatten().tolist()]
+    lengths = np.array([len(row) for row in rows], int)
+    row = np.arange(len(rows)).repeat(lengths)
+    column = np.arange(len(row)) - (lengths.cumsum() - lengths).repeat(lengths)
+    words: Sequence[str] = numbered.words
     place = np.arange(len(words))
     if case == "lower":
         lowered = [word.lower() for word in words]
         words = [*dict.fromkeys(lowered)]
         known = {word: number for number, word in enumerate(words)}
         place = np.array([known[word] for word in lowered], int)
-    word = place[numbers[row, column]]
+    word = place[np.concatenate([*rows, np.zeros(0, np.int32)])]
     number, terms = word, words
     yield row, column, number, terms
     for last in range(1, ngrams):  # the word behind the term so far
@@ -142,9 +146,14 @@ def store(raw: Tensor, columns: Sequence[Column], spec: DataSpec) -> Tensor:
     known, size = {term: number for number, term in enumerate(spec.vocabulary)}, spec.shape[2]
     settings = kinds.complete(SETTINGS, spec.settings)
     ngrams = int(settings["ngrams"])
-    length = max(raw.shape[3], ngrams)
     parts: list[np.ndarray] = []
     for row, column, number, terms in _grams(raw, columns, settings["case"], ngrams):
+        if not parts:
+            length = max(int(column.max(initial=0)) + 1, ngrams)
+            memory.require(
+                4 * len(raw) * length * ngrams, f"{len(raw):,} texts, the longest of {length:,} words,",
+                "fewer texts, or a smaller data.ngrams, will do",
+            )  # fmt: skip
         place = np.array([known.get(term, size) for term in terms], np.int32)
         part = np.full((len(raw), length - len(parts)), NOTHING, np.int32)
         part[row, column] = place[number]
@@ -217,8 +226,7 @@ def convert(values: Any, spec: DataSpec) -> Tensor:
 
 def of_texts(found: Sequence[str], spec: DataSpec) -> Tensor:
     """Texts as they are stored."""
-    numbers, words = texts.numbered(found)
-    return store(numbers, (Column(COLUMN, words),), spec)
+    return store(torch.arange(len(found))[:, None, None, None], (Column(COLUMN, tuple(found)),), spec)
 
 
 def find_files(names: Sequence[str]) -> list[Path]:
@@ -300,7 +308,8 @@ def trial(n: int) -> tuple[Tensor, DataSpec]:
     lengths = torch.randint(3, 9, (n,), generator=generator)
     halves = torch.where(torch.rand(n, 8, generator=generator) < 0.8, torch.arange(n)[:, None] % 2, 0) * 6
     numbers = (halves + torch.randint(6, (n, 8), generator=generator)).int()
-    raw = torch.where(torch.arange(8) < lengths[:, None], numbers, NOTHING)[:, None, None]
-    columns = (Column(COLUMN, words),)
+    made = (row[:length] for row, length in zip(numbers.tolist(), lengths.tolist(), strict=True))
+    columns = (Column(COLUMN, tuple(" ".join(words[word] for word in row) for row in made)),)
+    raw = torch.arange(n)[:, None, None, None]
     spec = DataSpec(num_classes=2, kind="tokens", **fit(raw, columns, ngrams=2))
     return store(raw, columns, spec), spec
