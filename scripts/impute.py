@@ -80,7 +80,7 @@ def main() -> None:
     if model.spec.kind == "table":
         rows(model, source, options, files)
     else:
-        model.spec.check_kind("image", "pixels are hidden and filled in")
+        model.spec.check_kind("image", "pixels, or cells of a table, are filled in")
         pictures(model, source, options, files)
 
 

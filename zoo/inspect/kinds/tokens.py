@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import unicodedata
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -103,13 +104,18 @@ def mistakes(model: Model, split: Split, log_proba: Tensor, limit: int) -> str:
         contributions, rows = explain(model, part.x()).contributions, torch.arange(len(wrong))
         points = contributions[rows, predicted] - contributions[rows, part.labels]
     words = tokens.places(part.images.shape[3], spec)[0]
-    known = [*spec.vocabulary, tokens.UNKNOWN]
+    known = (*spec.vocabulary, tokens.UNKNOWN)
     lines = []
-    for row, worth in enumerate(of_words(points, spec)):
-        there = (part.images[row, 0, 0, words] >= 0).nonzero()[:, 0]
-        text = [markdown.escaped(known[number]) for number in part.images[row, 0, 0, words][there].tolist()]
-        names = (markdown.escaped(spec.class_names[label]) for label in (int(part.labels[row]), int(predicted[row])))
-        lines.append((*names, f"{confidence[row]:.1%}", _marked(text, worth[there])))
+    for text, worth, label, guess, sure in zip(
+        part.images[:, 0, 0, words],
+        of_words(points, spec),
+        part.labels.tolist(),
+        predicted.tolist(),
+        confidence,
+        strict=True,
+    ):
+        names = (markdown.escaped(spec.class_names[number]) for number in (label, guess))
+        lines.append((*names, f"{sure:.1%}", _marked(text[text >= 0], worth[text >= 0], known)))
     return markdown.table(("true", "taken for", "probability", "text"), lines)
 
 
@@ -125,15 +131,21 @@ def of_words(points: Tensor, spec: DataSpec) -> Tensor:
     return shared
 
 
-def _marked(words: list[str], points: Tensor) -> str:
-    """Words, as Markdown, of which those with the most points are bold; of many words those around them alone."""
-    best = points.topk(min(MARKED, len(words)))
-    bold = {place for place, value in zip(best.indices.tolist(), best.values.tolist(), strict=True) if value > 0}
-    shown = [f"**{word}**" if place in bold else word for place, word in enumerate(words)]
-    if len(words) <= WHOLE:
+def _marked(text: Tensor, points: Tensor, known: Sequence[str]) -> str:
+    """Numbers of ``known`` words, ``(T,)``, as Markdown, in which those are bold whose points ``(T,)`` are the most, of
+    all places together. Of a long text the words around the first place of each are shown alone."""
+    different, which = text.unique(return_inverse=True)
+    best = (
+        torch.zeros(len(different), dtype=points.dtype).index_add_(0, which, points).topk(min(MARKED, len(different)))
+    )
+    bold = different[best.indices[best.values > 0]].tolist()
+    numbers = text.tolist()
+    words = {number: markdown.escaped(known[number]) for number in different.tolist()}
+    shown = [f"**{words[number]}**" if number in bold else words[number] for number in numbers]
+    if len(shown) <= WHOLE:
         return " ".join(shown)
-    near = torch.zeros(len(words), dtype=torch.bool)
-    for place in bold or {AROUND}:
+    near = torch.zeros(len(shown), dtype=torch.bool)
+    for place in map(numbers.index, bold or numbers[:1]):
         near[max(place - AROUND, 0) : place + AROUND + 1] = True
     kept = near.tolist()
     before = [True, *kept]  # whether the word before is shown, too
