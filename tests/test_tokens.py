@@ -87,7 +87,7 @@ def test_words_come_before_pairs_of_words():
         ({"ngrams": 4}, r"data\.ngrams is from 1 to 3"),
         ({"min_count": 0}, r"data\.min_count is from 1 to 7"),
         ({"min_count": 8}, r"data\.min_count is from 1 to 7"),
-        ({"vocabulary": TERMS + 1}, r"data\.vocabulary is from 1 to 4,194,304"),
+        ({"vocabulary": TERMS + 1}, r"data\.vocabulary is from 1 to 1,048,576"),
         ({"case": "upper"}, "case=upper is no choice"),
         ({"min_count": 5}, "no term is in data.min_count=5 of the 7 training texts"),
     ],
@@ -163,10 +163,11 @@ def test_a_spec_of_texts_survives_a_round_trip_in_few_words():
     ("change", "message"),
     [
         ({"mean": [[0.5, 2**40]]}, "mean of a data spec cannot be"),
-        ({"std": [[1.0, 2**22 + 1]]}, "std of a data spec cannot be"),
+        ({"std": [[1.0, TERMS + 1]]}, "std of a data spec cannot be"),
         ({"std": [[1.0, -3]]}, "std"),
         ({"vocabulary": "a\nb"}, "counts of 2 terms are of that shape"),
         ({"vocabulary": ["a\nb"] * 15}, "of a single line each"),
+        ({"vocabulary": "\n".join(["a" * 2**19] * 17)}, "at most 8,388,608 letters together"),
     ],
 )
 def test_impossible_specs_of_texts(change, message):

@@ -155,13 +155,21 @@ def save(model: Model, folder: str | Path, card: str = "", training: dict[str, A
 
     Returns:
         The folder; ``zoo.load`` reads it.
+
+    Raises:
+        CheckpointError: the folder exists, or the model's vocabulary is larger than is read.
     """
     from safetensors.torch import save_file
 
     folder = user_path(folder)
-    entry = describe(model) | ({"training": training} if training else {})
+    entry = json_text(describe(model) | ({"training": training} if training else {}))
     if folder.exists():
         raise CheckpointError(f"{folder} exists already; a release is never overwritten")
+    if len(entry) > plain.JSON:
+        raise CheckpointError(
+            f"{folder} would have a config.json of {len(entry):,} bytes, at most {plain.JSON:,} are read: a release of "
+            "fewer terms, data.vocabulary=…, or the run's checkpoint will do"
+        )
     with new_folder(folder) as temporary:
         # copies: safetensors refuses tensors that share memory, such as tied weights
         state = {
@@ -169,8 +177,8 @@ def save(model: Model, folder: str | Path, card: str = "", training: dict[str, A
             for key, value in model.state_dict().items()
         }
         save_file(state, temporary / "model.safetensors")
-        (temporary / "config.json").write_text(json_text(entry), "utf-8")
-        card = card or f'# {entry["model"]["name"]}\n\n`zoo.load("{folder.name}")`\n'
+        (temporary / "config.json").write_text(entry, "utf-8")
+        card = card or f'# {model.name}\n\n`zoo.load("{folder.name}")`\n'
         (temporary / "README.md").write_text(card, "utf-8", "spelled")
         for path in temporary.iterdir():
             path.chmod(0o644)  # safetensors makes files that their owner alone can read

@@ -13,7 +13,7 @@ from typing import Any
 from zoo.errors import DataError, ZooError
 
 MOST = 2**20  # channels, and classes, which have a name each
-TERMS = 2**22  # of a vocabulary
+TERMS, LETTERS = 2**20, 2**23  # of a vocabulary, and of all its terms together: a file that holds more is not read
 LARGEST = 2**31 - 1  # entries of an example
 VALUES = ("grey", "real", "mixed", "binary", "counts", "tokens")
 
@@ -125,6 +125,8 @@ class DataSpec:
                 raise ZooError(f"{name} of a data spec cannot be {getattr(self, name)!r}") from error
         if len(self.vocabulary) > TERMS or any("\n" in term for term in self.vocabulary):
             raise ZooError(f"a vocabulary has at most {TERMS:,} terms, of a single line each")
+        if sum(map(len, self.vocabulary)) > LETTERS:
+            raise ZooError(f"the terms of a vocabulary have at most {LETTERS:,} letters together: fewer terms will do")
         if self.values == "counts" and self.vocabulary and self.shape != (1, 1, len(self.vocabulary)):
             raise ZooError(f"counts of {len(self.vocabulary):,} terms are of that shape, not {self.shape}")
         if len(self.shape) != 3 or min(self.shape) < 1:
