@@ -8,8 +8,9 @@ from conftest import command
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.metrics import accuracy_score, f1_score
 
+import zoo
 from zoo.base.bag import Bag
-from zoo.benchmarks import _folds, _texts
+from zoo.benchmarks import FOLD_OPTIONS, _folds, _texts
 from zoo.data.kinds import tokens
 from zoo.data.splits import load_splits
 
@@ -106,13 +107,15 @@ def test_plain_models_see_all_words_whatever_the_bags_are():
     assert min(value for result in few for value in result.values["accuracy"]) > 0.8
 
 
-def test_what_cannot_be_compared_is_refused():
-    for words, expected in (
-        (["data=grammar", "models=gmm"], "unknown model 'gmm'"),
-        (["data=grammar", "peers=plain"], "unknown peer 'plain'"),
-        (["data=digits"], "made for the kind image: models of tables and texts are compared"),
-    ):
-        result = command("scripts/texts.py", *words)
-        assert result.returncode == 2
-        assert expected in result.stderr
-        assert len(result.stderr.splitlines()) == 1
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ({"data": "grammar", "models": "gmm"}, "unknown model 'gmm'"),
+        ({"data": "grammar", "peers": "plain"}, "unknown peer 'plain'"),
+        ({"data": "grammar", "models": "none", "peers": "none"}, "nothing to compare"),
+        ({"data": "digits"}, "made for the kind image: models of tables and texts are compared"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(words, expected):
+    with pytest.raises(zoo.ConfigError, match=expected):
+        _folds.report(FOLD_OPTIONS | words, "tokens")
