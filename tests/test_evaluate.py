@@ -14,6 +14,7 @@ import zoo
 from zoo.data.kinds import tokens
 from zoo.data.splits import load_splits
 from zoo.tasks.evaluate import describe, evaluate, remarks
+from zoo.tasks.students import synthetic_accuracy
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -128,3 +129,13 @@ def test_command_hides_words(tmp_path, capsys):
     mine.write_text("text,class\nthe soup was good,positive\nthe soup was bad,negative\n")
     run_script("evaluate.py", f"ckpt={run}", "data=labelled_text", f"path={mine}", f"json={tmp_path / 'out.json'}")
     assert json.loads((tmp_path / "out.json").read_text())["accuracy"] == 1
+
+
+def test_an_exact_likelihood_takes_no_importance_samples():
+    data = zoo.ImageDataModule("grammar")
+    model = zoo.create("naive_bayes", data.spec)
+    model.initialize([(data.splits.train.x(), data.splits.train.labels)], torch.Generator())
+    with pytest.raises(zoo.ZooError, match="naive_bayes takes no importance samples"):
+        evaluate(model, data.splits.test, importance=5)
+    with pytest.raises(zoo.ZooError, match="a classifier is taught by samples: that is for the kind image"):
+        synthetic_accuracy(model, data.splits.test)

@@ -35,8 +35,9 @@ def synthetic_accuracy(model: Model, test: Split, n: int = SYNTHETIC_IMAGES, see
     """The accuracy in [0, 1], on real test images, of a classifier that has seen ``n`` samples and no real image.
 
     Samples are of each class in equal numbers. The classifier and its training are the same for all models, and nothing
-    is chosen by any real image. Raises ``ZooError`` where the model has no classes.
+    is chosen by any real image. Raises ``ZooError`` where the model has no classes, or is of no pictures.
     """
+    model.spec.check_kind("image", "a classifier is taught by samples")
     return taught_accuracy(labelled_samples(model, n, seed), test, model.spec, seed)
 
 
