@@ -613,7 +613,7 @@ def test_a_release_of_an_unknown_format(released):
 
 def test_a_release_that_could_not_be_read_is_not_written(tmp_path, monkeypatch):
     model = zoo.create("logistic_regression")
-    monkeypatch.setattr(zoo.plain, "JSON", 100)
+    monkeypatch.setattr(zoo.checkpoint, "CONFIG", 100)
     with pytest.raises(CheckpointError, match="at most 100 are read"):
         zoo.save(model, tmp_path / "release")
     assert not list(tmp_path.iterdir())

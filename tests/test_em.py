@@ -294,7 +294,7 @@ def test_states_are_drawn(tmp_path):
     run = run_train(tmp_path, "model=hmm", *options)
     assert {path.name for path in (run / "figures").iterdir()} >= {"samples.png", "states.png", "transitions.png"}
     for reads, size in (("rows", (28, 28 + 1 + 4)), ("columns", (28 + 1 + 4, 28)), ("pixels", (28, 28 + 1 + 28))):
-        from zoo.inspect.figures import states_figure
+        from zoo.inspect.kinds.image import states_figure
 
         model = zoo.create("hmm", num_states=3, reads=reads, covariance="diag")
         (axes,) = states_figure(model, load_splits("digits").test).axes

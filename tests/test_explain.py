@@ -109,7 +109,7 @@ def test_contributions_are_coefficients_times_values():
 @pytest.mark.parametrize("model", [SVM(SPEC, num_features=8), zoo.create("mlp", PICTURES, hidden_sizes=[4])])
 def test_what_is_no_sum_over_columns_is_refused(model):
     """A kernel, and layers: the sentence names models whose logits are sums."""
-    with pytest.raises(zoo.ZooError, match=r"cannot say what each column adds.*models that can: logistic_regression"):
+    with pytest.raises(zoo.ZooError, match=r"column, or term, adds.*models that can: logistic_regression"):
         zoo.explain(model, torch.zeros(2, *model.spec.shape))
     assert not hasattr(model, "coefficients")
 

@@ -27,6 +27,7 @@ from zoo.files import json_text, new_folder, user_path
 
 FORMAT = 1
 HEADER = 2**22  # bytes of a safetensors file: 40,000 tensors
+CONFIG = 2**23  # bytes of a release's config.json: a vocabulary of half a million terms
 
 
 def describe(model: Model) -> dict[str, Any]:
@@ -115,7 +116,7 @@ def released_config(folder: Path) -> dict[str, Any]:
 
     Raises ``CheckpointError`` where it does not describe a model.
     """
-    entry = plain.read_json(folder / "config.json", CheckpointError)
+    entry = plain.read_json(folder / "config.json", CheckpointError, CONFIG)
     if not isinstance(entry, dict) or not isinstance(entry.get("training", {}), dict):
         raise CheckpointError(f"{folder / 'config.json'} does not describe a model")
     _check(entry, folder)
@@ -165,9 +166,9 @@ def save(model: Model, folder: str | Path, card: str = "", training: dict[str, A
     entry = json_text(describe(model) | ({"training": training} if training else {}))
     if folder.exists():
         raise CheckpointError(f"{folder} exists already; a release is never overwritten")
-    if len(entry) > plain.JSON:
+    if len(entry) > CONFIG:
         raise CheckpointError(
-            f"{folder} would have a config.json of {len(entry):,} bytes, at most {plain.JSON:,} are read: a release of "
+            f"{folder} would have a config.json of {len(entry):,} bytes, at most {CONFIG:,} are read: a release of "
             "fewer terms, data.vocabulary=…, or the run's checkpoint will do"
         )
     with new_folder(folder) as temporary:

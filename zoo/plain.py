@@ -21,7 +21,7 @@ import yaml
 
 from zoo.errors import ZooError
 
-JSON = 2**23  # bytes of a file: a table of all models takes 1 MB, a vocabulary of half a million terms 6
+JSON = 3 * 2**20  # bytes of a file: a table of all models takes 1 MB
 YAML = 2**16  # bytes; a run's config takes 3 kB, and the parser a second for this
 CSV = 2**26  # bytes of a table of metrics
 ENTRIES = 2**20  # pieces of data, those that are shared counted wherever they occur
@@ -59,9 +59,9 @@ def content(path: Path, most: int, error: type[ZooError] = ZooError) -> str:
         raise error(f"{path} is no text in UTF-8, or a damaged one") from reason
 
 
-def read_json(path: Path, error: type[ZooError] = ZooError) -> Any:
-    """What a JSON file holds. Raises ``error`` where it cannot be read, or is none."""
-    text = content(path, JSON, error)
+def read_json(path: Path, error: type[ZooError] = ZooError, most: int = JSON) -> Any:
+    """What a JSON file of at most ``most`` bytes holds. Raises ``error`` where it cannot be read, or is none."""
+    text = content(path, most, error)
     try:
         found = json.loads(text)
         check(found)
