@@ -27,7 +27,7 @@ from zoo.files import json_text, new_folder, user_path
 
 FORMAT = 1
 HEADER = 2**22  # bytes of a safetensors file: 40,000 tensors
-CONFIG = 2**23  # bytes of a release's config.json: a vocabulary of half a million terms
+CONFIG = 5 * 2**20  # bytes of a release's config.json: a vocabulary of four hundred thousand terms
 
 
 def describe(model: Model) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def _pattern() -> re.Pattern[str]:
     sign = rf"[^\w\s{invisible}][{marks}{MODIFIERS}]*+"
     return re.compile(
         r"\d++(?:[.,]\d++)++"
-        rf"|{letter}++(?:['\u200c\u200d]{letter}++)*+"
+        rf"|{letter}++(?:['\u200c\u200d]{letter}++){{,9}}+"
         rf"|[{IDEOGRAPHS}][{marks}]*+"
         "|[\U0001f1e6-\U0001f1ff]{2}"  # a flag
         rf"|{sign}(?:\u200d{sign})*+"  # emoji that are joined are one
