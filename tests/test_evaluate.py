@@ -119,7 +119,7 @@ def test_command_hides_words(tmp_path, capsys):
     for words, reason in (
         (("missing=0.4", "fill=mean"), "a hidden word of a text leaves no place"),
         (("mask=left",), "hides pixels side by side"),
-        (("synthetic=true",), "model 'lenet' is for the kind image"),
+        (("synthetic=true",), "a classifier is taught by samples: that is for the kind image"),
     ):
         with pytest.raises(SystemExit) as end:
             run_script("evaluate.py", f"ckpt={run}", *words)
