@@ -46,6 +46,8 @@ class ConvEncoder(nn.Module):
 class ConvDecoder(nn.Module):
     """Features ``(B, in_features)`` to ``(B, out, H, W)``: the mirror image of :class:`ConvEncoder`."""
 
+    outer = ("last",)
+
     def __init__(self, shape: tuple[int, int, int], channels: tuple[int, ...], blocks: int, out: int) -> None:
         super().__init__()
         sizes = [shape[1:]]
