@@ -7,7 +7,7 @@ import inspect
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +85,7 @@ class Muon(Optimizer):
                     raise ValueError(f"an inner matrix has two axes or more, not shape {tuple(parameter.shape)}")
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of all parameters that have a gradient."""
         loss = None
         if closure is not None:
@@ -94,11 +94,11 @@ class Muon(Optimizer):
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
             if parameters:
-                (self._orthogonal_step if group["inner"] else self._adamw_step)(group, parameters)
+                gradients = [cast(Tensor, parameter.grad) for parameter in parameters]
+                (self._orthogonal_step if group["inner"] else self._adamw_step)(group, parameters, gradients)
         return loss
 
-    def _orthogonal_step(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
-        gradients = [parameter.grad for parameter in parameters]
+    def _orthogonal_step(self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> None:
         averages = self._kept("momentum_buffer", parameters)
         torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, averages, group["momentum"]) if group["nesterov"] else averages
@@ -118,14 +118,14 @@ class Muon(Optimizer):
             torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(parameters, wide, alpha=-group["lr"])
 
-    def _adamw_step(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
+    def _adamw_step(self, group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor]) -> None:
         beta1, beta2 = group["betas"]
         for parameter in parameters:
             if "step" not in self.state[parameter]:
                 self.state[parameter]["step"] = torch.zeros((), device=parameter.device)  # float32: the kernel counts
         adamw(
             parameters,
-            [parameter.grad for parameter in parameters],
+            gradients,
             self._kept("exp_avg", parameters),
             self._kept("exp_avg_sq", parameters),
             [],

@@ -30,8 +30,7 @@ from zoo.models.ngram import NGram, check_order
 from zoo.registry import register
 from zoo.spec import DataSpec
 
-WIDER = 4  # the hidden layer of a perceptron, in widths
-SLOWEST = 10_000  # places in which the slowest pair turns by a radian
+SLOWEST = 10_000  # places in which the slowest pairs turn by about a radian
 KEPT = 100  # bytes that training keeps of a layer's unit, for each token
 Cache = tuple[Tensor, Tensor]  # keys and values of a block, (B, heads, places, width / heads)
 
@@ -54,8 +53,8 @@ class Block(nn.Module):
         self.heads, self.dropout = heads, dropout
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
-        self.up = nn.Linear(width, WIDER * width, bias=False)
-        self.down = nn.Linear(WIDER * width, width, bias=False)
+        self.up = nn.Linear(width, 4 * width, bias=False)
+        self.down = nn.Linear(4 * width, width, bias=False)
         for layer in (self.qkv, self.up):
             nn.init.normal_(layer.weight, std=width**-0.5)
         for layer in (self.out, self.down):
@@ -128,12 +127,11 @@ class GPT(Language):
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(num_layers))
         self.head = nn.Linear(width, self.size, bias=False)
         self.pairs = nn.Embedding(self.size + self.groups, self.size) if bigram else None
-        for table in filter(None, (self.head, self.pairs)):
-            nn.init.zeros_(table.weight)
-        self.share, self.ngram = share, None
-        if ngram:
-            check_order(ngram, spec, "ngram")
-            self.ngram = NGram(spec, ngram, conditional)
+        nn.init.zeros_(self.head.weight)
+        if self.pairs is not None:
+            nn.init.zeros_(self.pairs.weight)
+        check_order(ngram, spec, "ngram")
+        self.share, self.ngram = share, NGram(spec, ngram, conditional) if ngram else None
         pairs = width // heads // 2
         angles = torch.outer(torch.arange(self.window), SLOWEST ** (-torch.arange(pairs) / pairs))
         self.register_buffer("turns", torch.stack([angles.cos(), angles.sin()], 2), persistent=False)
@@ -141,9 +139,9 @@ class GPT(Language):
 
     def network(self, inputs: Tensor, caches: list[Cache] | None = None) -> tuple[Tensor, list[Cache]]:
         """Logits of what follows each of ``inputs``, ``(B, t)`` to ``(B, t, V)``, behind what is in ``caches``."""
-        begin = caches[0][0].shape[2] if caches is not None else 0
-        h, kept = rms_norm(self.embedding(inputs)), []
-        for block, past in zip(self.blocks, caches or [None] * len(self.blocks), strict=True):
+        begin, h, kept = caches[0][0].shape[2] if caches else 0, rms_norm(self.embedding(inputs)), []
+        for number, block in enumerate(self.blocks):
+            past = caches[number] if caches else None
             h, cache = block(h, self.turns[begin : begin + inputs.shape[1]], past)
             kept.append(cache)
         logits = self.head(rms_norm(h))
