@@ -22,6 +22,7 @@ from torch import Tensor
 
 from zoo import found, registry
 from zoo.base.categories import whole
+from zoo.base.language import has_holes
 from zoo.base.model import Model, evaluating
 from zoo.data import kinds
 from zoo.errors import ZooError
@@ -171,14 +172,18 @@ def given(model: Model, x: Any, observed: Any = None) -> tuple[Tensor, Tensor | 
     Returns:
         Floating numbers ``(B, C, H, W)`` of the model's own type, with 0 for what is not seen: no model can read what
         it must not know; and bool of that shape, or None where all is seen. Examples are looked at once. Of texts the
-        numbers of their terms, int64, with -1 for what is not seen, as if it were not there; and None.
+        numbers of their terms or symbols, int64, with -1 for what is not seen, as if it were not there; and None.
 
     Raises:
         DataError: examples that do not fit the model, or may mean one thing or another.
+        ZooError: symbols are hidden between others from a model that cannot integrate them out.
     """
     x = kinds.examples(x, model.spec)
-    if model.spec.values == "counts":
-        return (x if observed is None else torch.where(_mask(observed, x), x, -1)), None
+    if model.spec.values in ("counts", "tokens"):
+        x = x if observed is None else torch.where(_mask(observed, x), x, -1)
+        if model.spec.values == "tokens" and not model.marginalises and has_holes(x):
+            raise ZooError(f"{model.name} cannot integrate hidden tokens out{model.unless}")
+        return x, None
     x = x.to(next((parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()), x.dtype))
     if observed is not None:
         observed = _mask(observed, x)

@@ -16,6 +16,7 @@ MOST = 2**20  # channels, and classes, which have a name each
 TERMS, LETTERS = 2**20, 2**23  # of a vocabulary, and of all its terms together: a file that holds more is not read
 LARGEST = 2**31 - 1  # entries of an example
 VALUES = ("grey", "real", "mixed", "binary", "counts", "tokens")
+END, UNKNOWN = "<end>", "<unknown>"  # of the symbols of a sequence, what stands behind a text, and for any other symbol
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class DataSpec:
     Attributes:
         shape: ``(C, H, W)`` of an example: of a picture, whose pixels are float32 in ``[0, 1]``; ``(1, 1, F)`` of a row
             of F numbers; ``(1, 1, V)`` of the counts of V terms, which are not laid out: an example lists its terms,
-            see :mod:`zoo.data.kinds.tokens`.
+            see :mod:`zoo.data.kinds.tokens`; ``(1, 1, T)`` of at most T tokens in a row.
         num_classes: number of labels, ``0 .. num_classes - 1``.
         class_names: one name a class, in label order; the labels themselves if left out.
         mean: over the training examples, per channel, or per entry of an example; 0 if left out. Of counts: the share
@@ -101,7 +102,8 @@ class DataSpec:
         columns: what the entries along the last axis are, W of them in all; or none, where they have no names. A name
             alone is a column of numbers as they are.
         target: what the user's file calls the column of classes; empty where it has no name.
-        vocabulary: what tokens or counts stand for, in order; empty for other values.
+        vocabulary: what tokens or counts stand for, in order; empty for other values. Of tokens, ``END`` among them
+            stands behind every text, and ``UNKNOWN`` for what is not among them.
     """
 
     shape: tuple[int, int, int] = (1, 28, 28)
@@ -123,12 +125,14 @@ class DataSpec:
                 object.__setattr__(self, name, convert(getattr(self, name)))
             except (TypeError, ValueError) as error:
                 raise ZooError(f"{name} of a data spec cannot be {getattr(self, name)!r}") from error
-        if len(self.vocabulary) > TERMS or any("\n" in term for term in self.vocabulary):
-            raise ZooError(f"a vocabulary has at most {TERMS:,} terms, of a single line each")
+        if len(self.vocabulary) > TERMS:
+            raise ZooError(f"a vocabulary has at most {TERMS:,} terms")
         if sum(map(len, self.vocabulary)) > LETTERS:
             raise ZooError(f"the terms of a vocabulary have at most {LETTERS:,} letters together: fewer terms will do")
         if self.values == "counts" and self.vocabulary and self.shape != (1, 1, len(self.vocabulary)):
             raise ZooError(f"counts of {len(self.vocabulary):,} terms are of that shape, not {self.shape}")
+        if self.values == "tokens":
+            self._check_tokens()
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise ZooError(f"shape must be (channels, height, width), all at least 1, not {self.shape}")
         if self.num_classes < 1:
@@ -161,6 +165,23 @@ class DataSpec:
         if not all(math.isfinite(m) and math.isfinite(s) and s > 0 for m, s in zip(mean, std, strict=True)):
             raise ZooError(f"mean must be finite and std finite and positive, not {mean} and {std}")
 
+    def _check_tokens(self) -> None:
+        if not self.vocabulary or len(set(self.vocabulary)) < len(self.vocabulary):
+            raise ZooError("values are 'tokens': a vocabulary of different symbols is needed")
+        context = self.settings.get("context") or 0
+        if not isinstance(context, int) or self.shape[:-1] != (1, 1) or not 0 <= context < self.shape[2]:
+            raise ZooError(f"sequences (1, 1, T) have a context of 0 to T - 1, not {self.shape} one of {context!r}")
+
+    @property
+    def context(self) -> int:
+        """How many tokens at the start of an example are there to be known, and are not counted in its likelihood; 0
+        of other values. There are fewer, and -1 in their place, where a text begins."""
+        return int(self.settings.get("context") or 0) if self.values == "tokens" else 0
+
+    def token(self, symbol: str) -> int:
+        """The number of a symbol, ``END`` say, in the vocabulary; -1 where it has none."""
+        return self.vocabulary.index(symbol) if symbol in self.vocabulary else -1
+
     @property
     def statistics_shape(self) -> tuple[int, int, int]:
         """What ``mean`` and ``std`` have to be shaped like to fit an example: ``(C, 1, 1)``, or its own shape."""
@@ -171,6 +192,8 @@ class DataSpec:
         """What an example is, in words for an error message: ``1×28×28 in [0, 1]``."""
         if self.values == "counts":
             return f"texts, of {self.shape[2]:,} terms that it knows"
+        if self.values == "tokens":
+            return f"texts of up to {self.shape[2] - self.context:,} symbols"
         return _times(self.shape) + (" in [0, 1]" if self.values == "grey" else "")
 
     @property
@@ -204,7 +227,8 @@ class DataSpec:
         """
         if kind not in (None, self.kind):
             raise DataError(f"the data is of the kind {kind}, {whose} was made for the kind {self.kind}")
-        listed = self.values == "counts" and tuple(shape[:2]) == (1, 1)  # a text may have any number of terms
+        # a text may have any number of terms
+        listed = self.values in ("counts", "tokens") and tuple(shape[:2]) == (1, 1)
         if tuple(shape) != self.shape and not listed:
             what = "images" if self.kind == "image" else "examples"
             raise DataError(f"the {what} are {_times(shape)}, {whose} was made for {self.wanted}")
@@ -217,14 +241,18 @@ class DataSpec:
     def to_dict(self) -> dict[str, Any]:
         """As lists, strings and numbers, fit for a checkpoint or JSON. What pictures do not need is left out.
 
-        A vocabulary is one string, a term a line, and statistics of its terms are told as often as they follow one
-        another, ``[value, times]``: of half a million terms, most have the same.
+        A vocabulary is one string, a term a line, unless a term is a line's end, and statistics of its terms are told
+        as often as they follow one another, ``[value, times]``: of half a million terms, most have the same.
         """
         own = {field.name: getattr(self, field.name) for field in fields(self)}
         values = {key: list(value) if isinstance(value, tuple) else value for key, value in own.items()}
         if self.vocabulary:
             runs = {key: [[value, len([*run])] for value, run in itertools.groupby(own[key])] for key in _STATISTICS}
-            values |= {"vocabulary": "\n".join(self.vocabulary), **runs}
+            lines = "\n".join(self.vocabulary)
+            values |= {
+                "vocabulary": lines if lines.count("\n") < len(self.vocabulary) else list(self.vocabulary),
+                **runs,
+            }
         values |= {"settings": dict(self.settings), "columns": [column.to_plain() for column in self.columns]}
         return {key: value for key, value in values.items() if key in _ALWAYS or value != _DEFAULTS[key]}
 

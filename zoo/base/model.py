@@ -67,7 +67,8 @@ class Model(nn.Module):
         if self.spec.values == "counts":  # which are not laid out
             return TEXTS_AT_ONCE
         values = AT_ONCE_ON_CPU if self.device.type == "cpu" else AT_ONCE
-        return max(1, values // max(math.prod(self.spec.shape), 1))
+        each = len(self.spec.vocabulary) if self.spec.values == "tokens" else 1  # a probability of each symbol
+        return max(1, values // max(math.prod(self.spec.shape) * each, 1))
 
     def _tensors(self) -> Iterator[Tensor]:
         yield from self.parameters()

@@ -84,6 +84,33 @@ def _of_known(paths: Sequence[Path], sha256: str, title: str, read: Callable[[di
     return read(unpacked(content))
 
 
+def load_text(root: Path, folder: str, name: str, url: str, sha256: str, title: str) -> str:
+    """A published file of text in UTF-8, whose line ends may have become another system's; once a process.
+
+    Args:
+        root: looked in, after ``root/folder``.
+        folder: where a download goes.
+        name: of the file.
+        url: where it is.
+        sha256: of it.
+        title: what it is called in an error.
+
+    Raises:
+        DataError: the file is another, or missing and cannot be downloaded.
+    """
+    path = published.first_file(root / folder / name, root / name) or published.fetch(
+        [url], root / folder / name, lambda content: hashlib.sha256(content).hexdigest() == sha256
+    )
+    return published.read_once(_of_text, [path], sha256, title)
+
+
+def _of_text(paths: Sequence[Path], sha256: str, title: str) -> str:
+    content = _bytes(paths[0]).replace(b"\r\n", b"\n")
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise DataError(f"{paths[0]} is not {title} as published\n{published.REMEDY}")
+    return content.decode("utf-8")
+
+
 def load(
     root: Path,
     folder: str,

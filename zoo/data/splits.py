@@ -253,6 +253,8 @@ def load_splits(
     test = None if loaded.test is None else replace(loaded.test, kind=source.KIND)
     official_val = None if loaded.val is None else replace(loaded.val, kind=source.KIND)
     names, groups = source.CLASSES or loaded.class_names, loaded.groups
+    if like is not None:
+        _check_cut(loaded, like)
     notes = [*loaded.notes, *([] if like is not None or not loaded.unused else [loaded.unused_why])]
     for split in (train, test, official_val):
         if split is not None:
@@ -306,6 +308,16 @@ def load_splits(
     if labels:
         train = _hide(train, balanced(train.labels, labels, len(names), generator, "labels"), repeat)
     return Splits(train, val, test, spec, fingerprint, tuple(notes))
+
+
+def _check_cut(loaded: Loaded, like: DataSpec) -> None:
+    """Raise ``DataError`` where running text was cut in another way than the model of ``like`` was made for."""
+    context = loaded.settings.get("context")
+    if like.values == "tokens" and context is not None and (context, loaded.train.shape) != (like.context, like.shape):
+        raise DataError(
+            f"the model was made for windows of {like.shape[2]} characters, {like.context} of them known: "
+            f"data.length={like.shape[2]} data.context={like.context}"
+        )
 
 
 def _check_options(name: str, options: Mapping[str, Any], known: Mapping[str, Any]) -> None:

@@ -149,20 +149,22 @@ def evaluate(
             evidence = _log_prob(model, split, batch_size, importance)
         metrics |= summarize_likelihood(evidence, _entries(split, model), model.density.of)
         samples = importance or getattr(model, "importance_samples", None)
-        metrics["density"] = ", ".join([model.density.kind, model.density.of, *([f"K = {samples}"] if samples else [])])
+        words = [f"K = {samples}"] if samples else [f"context ≥ {spec.context}"] if spec.context else []
+        metrics["density"] = ", ".join([model.density.kind, model.density.of, *words])
     return Evaluation(metrics, log_proba)
 
 
 def _entries(split: Split, model: Model) -> float:
-    """Of how many values the likelihood of an example is, on average: of all its entries, or of tokens that are there.
+    """Of how many values the likelihood of an example is, on average: of all its entries, or of tokens that are there,
+    but for those of the context.
 
     Raises ``DataError`` where there is no token at all.
     """
     if model.density.of != "tokens":
         return math.prod(model.spec.shape)
-    tokens = int((split.images >= 0).sum())
+    tokens = int((split.images[..., model.spec.context :] >= 0).sum())
     if not tokens:
-        raise DataError("there is no word in any of these texts: nothing has a likelihood")
+        raise DataError("there is nothing in any of these texts: nothing has a likelihood")
     return tokens / len(split)
 
 

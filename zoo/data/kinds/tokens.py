@@ -1,6 +1,6 @@
-"""Texts, read as bags of terms: a term is a word, or up to ``ngrams`` words in a row, with a space between them.
+"""Texts, read as bags of terms or, with ``reads=characters``, as sequences, see :mod:`zoo.data.characters`.
 
-A model sees which terms a text has: int64 ``(B, 1, 1, T)``, the number of each in the vocabulary, in their order: all
+A term is a word, or up to ``ngrams`` words in a row, with a space between them. A model sees which terms a text has: int64 ``(B, 1, 1, T)``, the number of each in the vocabulary, in their order: all
 words, then all pairs of words, and so on. V, the size of the vocabulary, stands for a term that is not in it, and -1
 for none at all: what is behind a text, or hidden. T is as large as it has to be, and differs. Counts ``(V,)``, which is
 what a bag is, are made of that for a batch where they are needed, and never of all texts at once.
@@ -28,10 +28,10 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from zoo.base import memory
-from zoo.data import frames, kinds, texts
+from zoo.data import characters, frames, kinds, texts
 from zoo.errors import ConfigError, DataError, did_you_mean
 from zoo.files import write_text
-from zoo.spec import TERMS, Column, DataSpec
+from zoo.spec import END, TERMS, Column, DataSpec
 
 VALUES = "counts"
 MOST = 3  # words that make a term
@@ -41,8 +41,13 @@ SETTINGS = {
     "weighting": ("auto", "count", "presence", "tfidf"),  # of a term in a text, see zoo.base.bag
     "text": ("line", "file"),  # what is a text in files of them
     "column": ("",),  # that holds them in tables
+    "reads": ("bag", "characters"),
+    "context": ("",),  # of running text, see zoo.data.characters
 }
-OPTIONS: dict[str, Any] = {"case": "lower", "ngrams": 1, "min_count": 1, "vocabulary": 100_000, "weighting": "auto"}
+OPTIONS: dict[str, Any] = {
+    "case": "auto", "ngrams": 1, "min_count": 1, "vocabulary": 100_000, "weighting": "auto", "reads": "bag",
+    "longest": 512,
+}  # fmt: skip
 NOUN = "text"
 STRINGS = True
 FORMAT = "csv"
@@ -62,24 +67,28 @@ def fit(
     columns: Sequence[Column],
     unused: Collection[str] = (),
     like: DataSpec | None = None,
-    case: str = "lower",
+    case: str = "auto",
     ngrams: int = 1,
     min_count: int = 1,
     vocabulary: int = 100_000,
     weighting: str = "auto",
+    reads: str = "bag",
+    longest: int = 512,
 ) -> dict[str, Any]:
     """The vocabulary of training texts, and the share of them that has each of its terms.
 
     Args:
-        raw: numbers of texts, int32 ``(N, 1, 1, 1)``.
+        raw: numbers of texts, int32 ``(N, 1, 1, 1)``; or windows of running text, where there are no columns.
         columns: one, whose categories are these texts.
         unused: of no meaning.
         like: the spec that says it all.
-        case: ``"lower"``: a word is the same in capitals; ``"kept"``: it is not.
+        case: ``"lower"``: a word is the same in capitals; ``"kept"``: it is not; ``"auto"``: it is in bags alone.
         ngrams: how many words a term may have.
         min_count: how many texts have to hold a term.
         vocabulary: how many terms there may be.
         weighting: how classifiers see a term, see :mod:`zoo.base.bag`.
+        reads: ``"bag"`` or ``"characters"``; of running text they are characters.
+        longest: characters of a text at most, see :func:`zoo.data.characters.fit`.
 
     Raises:
         ConfigError: an option that cannot be.
@@ -88,18 +97,25 @@ def fit(
     if like is not None:
         names = ("shape", "mean", "std", "values", "vocabulary", "settings")
         return {name: getattr(like, name) for name in names}
+    named = {} if not columns or columns[0].name == COLUMN else {"column": columns[0].name}
+    sequences = not columns or reads == "characters"
+    case = ("kept" if sequences else "lower") if case == "auto" else case
+    if sequences:
+        of_characters = {"reads": "characters", "case": case}
+        kinds.complete(SETTINGS, of_characters)
+        fitted = characters.fit(raw, columns, case, min_count, vocabulary, longest)
+        return fitted | {"settings": of_characters | named}
     bounds = {"ngrams": (ngrams, MOST), "vocabulary": (vocabulary, TERMS), "min_count": (min_count, len(raw))}
     for option, (value, most) in bounds.items():
         if not 1 <= value <= most:
             raise ConfigError(f"data.{option} is from 1 to {most:,} here, not {value}")
-    settings = kinds.complete(SETTINGS, {"case": case, "ngrams": str(ngrams), "weighting": weighting})
+    settings = kinds.complete(SETTINGS, {"case": case, "ngrams": str(ngrams), "weighting": weighting, "reads": reads})
     found: list[tuple[int, str]] = []
     for row, _, number, terms in _grams(raw, columns, case, ngrams):
         counts = np.bincount(np.unique(row * len(terms) + number) % max(len(terms), 1), minlength=len(terms)).tolist()
         found += [(-count, term) for count, term in zip(counts, terms, strict=True) if count >= min_count]
     if not found:
         raise DataError(f"no term is in data.min_count={min_count} of the {len(raw):,} training texts")
-    named = {} if columns[0].name == COLUMN else {"column": columns[0].name}
     found.sort()  # by the letter where they are as frequent: no other text has a say in it
     kept = found[:vocabulary]
     return {
@@ -108,7 +124,7 @@ def fit(
         "std": (1.0,) * len(kept),
         "values": VALUES,
         "vocabulary": tuple(term for _, term in kept),
-        "settings": {key: settings[key] for key in ("case", "ngrams", "weighting")} | named,
+        "settings": {key: settings[key] for key in ("case", "ngrams", "weighting", "reads")} | named,
     }
 
 
@@ -143,6 +159,8 @@ def _grams(
 
 def store(raw: Tensor, columns: Sequence[Column], spec: DataSpec) -> Tensor:
     """The numbers of the terms in the spec's vocabulary: of T words in a row, then T - 1 pairs of them, and so on."""
+    if spec.values == characters.VALUES:
+        return characters.store(raw, columns, spec)
     known, size = {term: number for number, term in enumerate(spec.vocabulary)}, spec.shape[2]
     settings = kinds.complete(SETTINGS, spec.settings)
     ngrams = int(settings["ngrams"])
@@ -164,6 +182,8 @@ def store(raw: Tensor, columns: Sequence[Column], spec: DataSpec) -> Tensor:
 def places(width: int, spec: DataSpec) -> list[slice]:
     """Where along the last axis, of that width, terms of one word are, those of two, and so on, as :func:`store` has
     put them: at the place where the first of their words is among words."""
+    if spec.values == characters.VALUES:
+        return [slice(0, width)]
     ngrams = int(kinds.complete(SETTINGS, spec.settings)["ngrams"])
     length = (width + ngrams * (ngrams - 1) // 2) // ngrams
     ends = [*itertools.accumulate(range(length, length - ngrams, -1))]
@@ -179,7 +199,9 @@ def encode(x: Tensor) -> Tensor:
 
 
 def statistics(stored: Tensor, spec: DataSpec) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The share of texts that have each term, ``(V,)``; and ones."""
+    """The share of texts that have each term, ``(V,)``; and ones. Of sequences, what stands for neither."""
+    if spec.values == characters.VALUES:
+        return spec.mean, spec.std
     size = spec.shape[2]
     pairs = (torch.arange(len(stored))[:, None] * (size + 1) + stored.flatten(1).long())[stored.flatten(1) >= 0]
     counts = (pairs.unique() % (size + 1)).bincount(minlength=size + 1)[:size]
@@ -187,7 +209,7 @@ def statistics(stored: Tensor, spec: DataSpec) -> tuple[tuple[float, ...], tuple
 
 
 def has_missing(stored: Tensor) -> bool:
-    return False  # a bag has no places: what is not there leaves no gap
+    return False  # what is not there is behind the text, or before it, and leaves no gap
 
 
 # What users hand over
@@ -216,7 +238,11 @@ def convert(values: Any, spec: DataSpec) -> Tensor:
     if x.dim() not in (1, 2, 4) or x.shape[1:-1] not in ((), (1, 1)):
         raise DataError(f"numbers of terms are (T,), (N, T) or (N, 1, 1, T), not {tuple(x.shape)}")
     low, high = (int(bound) for bound in x.aminmax()) if x.numel() else (0, 0)
-    if low < NOTHING or high > spec.shape[2]:
+    if spec.values == characters.VALUES:
+        size = len(spec.vocabulary)
+        if low < NOTHING or high >= size:
+            raise DataError(f"numbers from {low} to {high} are none of the {size:,} symbols: 0 is the first, -1 none")
+    elif low < NOTHING or high > spec.shape[2]:
         raise DataError(
             f"numbers from {low} to {high} are none of the {spec.shape[2]:,} terms: 0 is the first one, "
             f"{spec.shape[2]} any unknown one, and -1 none"
@@ -226,6 +252,8 @@ def convert(values: Any, spec: DataSpec) -> Tensor:
 
 def of_texts(found: Sequence[str], spec: DataSpec) -> Tensor:
     """Texts as they are stored."""
+    if spec.values == characters.VALUES:
+        return characters.of_texts(found, spec)
     return store(torch.arange(len(found))[:, None, None, None], (Column(COLUMN, tuple(found)),), spec)
 
 
@@ -234,12 +262,23 @@ def find_files(names: Sequence[str]) -> list[Path]:
 
 
 def read(paths: Sequence[Path], spec: DataSpec, **settings: Any) -> tuple[list[str], Tensor]:
-    """Texts are called by their file, and the line where there are several to a file. Empty lines are none."""
+    """Texts are called by their file, and the line where there are several to a file. Empty lines are none. Of running
+    text they are windows of files, called by the first character that is new in each."""
     settings = kinds.complete(SETTINGS, spec.settings, settings)
     names: list[str] = []
     found: list[str] = []
     guessed = 0
+    runs = spec.values == characters.VALUES and spec.token(END) < 0
+    windows: list[Tensor] = []
     for path in paths:
+        if runs:
+            text, is_guess = texts.read(path)
+            if not text:
+                raise DataError(f"{path} holds no text")
+            guessed += is_guess
+            windows.append(characters.windows_of(text, spec))
+            names += [f"{path}:{place * (spec.shape[2] - spec.context):,}" for place in range(len(windows[-1]))]
+            continue
         held, is_guess = _texts_in(path, settings["column"] or COLUMN, settings["text"] == "file")
         guessed += is_guess
         if not held:
@@ -248,7 +287,7 @@ def read(paths: Sequence[Path], spec: DataSpec, **settings: Any) -> tuple[list[s
         found += held.values()
     if guessed:  # no mistake, but maybe other letters
         print(texts.guesses(guessed), file=sys.stderr)
-    return names, of_texts(found, spec)
+    return names, kinds.joined(windows) if runs else of_texts(found, spec)
 
 
 def _texts_in(path: Path, column: str, whole: bool) -> tuple[dict[int, str], bool]:
@@ -269,7 +308,9 @@ def _texts_in(path: Path, column: str, whole: bool) -> tuple[dict[int, str], boo
 
 
 def text_of(stored: Tensor, spec: DataSpec) -> list[str]:
-    """Texts as a model sees them: their words, of which an unknown one is "…"."""
+    """Texts as a model sees them: their words, of which an unknown one is "…", or their characters."""
+    if spec.values == characters.VALUES:
+        return characters.text_of(stored, spec)
     shown, words = [*spec.vocabulary, UNKNOWN], stored.flatten(1)[:, places(stored.shape[3], spec)[0]]
     return [" ".join(shown[number] for number in row if number >= 0) for row in words.tolist()]
 
@@ -301,8 +342,9 @@ def write(stored: Tensor, labels: Tensor | None, spec: DataSpec, folder: Path) -
     return ["texts.csv"]
 
 
-def trial(n: int) -> tuple[Tensor, DataSpec]:
-    """Texts of three to eight words of twelve, of which each class of two prefers half; pairs of words are terms."""
+def trial(n: int, values: str = VALUES) -> tuple[Tensor, DataSpec]:
+    """Texts of three to eight words of twelve, of which each class of two prefers half; pairs of words are terms. Of
+    ``"tokens"``, their characters are."""
     generator = torch.Generator().manual_seed(0)
     words = tuple(f"{vowel}{consonant}{vowel}" for vowel in "aou" for consonant in "blnt")
     lengths = torch.randint(3, 9, (n,), generator=generator)
@@ -311,5 +353,6 @@ def trial(n: int) -> tuple[Tensor, DataSpec]:
     made = (row[:length] for row, length in zip(numbers.tolist(), lengths.tolist(), strict=True))
     columns = (Column(COLUMN, tuple(" ".join(words[word] for word in row) for row in made)),)
     raw = torch.arange(n)[:, None, None, None]
-    spec = DataSpec(num_classes=2, kind="tokens", **fit(raw, columns, ngrams=2))
+    reads = "bag" if values == VALUES else "characters"
+    spec = DataSpec(num_classes=2, kind="tokens", **fit(raw, columns, ngrams=2, reads=reads))
     return store(raw, columns, spec), spec

@@ -1,0 +1,236 @@
+"""Models of the next token: p(x) = prod_t p(x_t | x_1 .. x_{t-1}), exact, one token after the other.
+
+An example lists its tokens, int64 ``(B, 1, 1, T)``; -1 stands before a text that begins within a window, and behind one
+that is over: neither has a probability. Where texts end, the symbol for their end is the last token that has one. Of
+running text the first ``context`` tokens are there to be known: log p(x) is that of what follows, given them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.base.generative import Density
+from zoo.errors import ZooError
+from zoo.spec import END, UNKNOWN, DataSpec, Likelihood
+
+VALUES_AT_ONCE = 2**22  # log-probabilities that are worked out at a time, 16 MB in float32
+
+
+class Language(Density):
+    """Base of the models of the next token, of each class or of all texts.
+
+    A subclass defines
+
+    ============================  ======================================================================================
+    ``logits(x, groups)``         log p(x_t | x_1 .. x_{t-1}, group) of every token at each place t, up to a constant,
+                                  ``(B, T, V)``: x int64 ``(B, T)``, groups int64 ``(B,)``. What stands at t and later
+                                  changes nothing at t
+    ``begin(groups)``             what it knows before a text begins, and
+    ``advance(state, tokens)``    ``(logits, state)``: what comes after so many more tokens, ``(B, t)``, t ≥ 0, up to a
+                                  constant, ``(B, V)``; and what it knows then
+    ============================  ======================================================================================
+
+    Args:
+        spec: the data, of tokens.
+        conditional: a distribution for each class. Without it, or with one class, the model is no classifier.
+
+    Attributes:
+        size: V, the symbols of the vocabulary.
+        window: T, the tokens of an example.
+        context: of these, how many are there to be known.
+    """
+
+    takes = ("tokens",)
+    kinds: tuple[str, ...] | None = ("tokens",)
+    marginalises = False
+    option = "conditional"
+    partly_labelled: tuple[str, ...] = ()
+    unless = ": hmm can"
+
+    def __init__(self, spec: DataSpec, conditional: bool) -> None:
+        super().__init__(spec, conditional and spec.num_classes > 1)
+        self.density = Likelihood("exact", "tokens")
+        self.size, self.window, self.context = len(spec.vocabulary), spec.shape[2], spec.context
+        self.end, self.unknown = spec.token(END), spec.token(UNKNOWN)
+
+    def logits(self, x: Tensor, groups: Tensor) -> Tensor:
+        raise TypeError(f"{type(self).__name__} defines no logits")
+
+    def begin(self, groups: Tensor) -> Any:
+        raise TypeError(f"{type(self).__name__} defines no begin")
+
+    def advance(self, state: Any, tokens: Tensor) -> tuple[Tensor, Any]:
+        raise TypeError(f"{type(self).__name__} defines no advance")
+
+    # Likelihood
+
+    def token_log_prob(self, x: Tensor, groups: Tensor) -> Tensor:
+        """log p(x_t | x_1 .. x_{t-1}, group) in nats, ``(B, T)``, of sequences that begin at their first place; what
+        stands at places without a token has no meaning."""
+        logits = self.logits(x.clamp_min(0), groups)
+        return -F.cross_entropy(logits.flatten(0, 1), x.clamp_min(0).flatten(), reduction="none").view_as(x)
+
+    def log_prob_of(self, x: Tensor, group: int | Tensor, observed: Tensor | None = None) -> Tensor:
+        tokens, before = aligned(x)
+        groups = torch.as_tensor(group, device=x.device).expand(len(x))
+        size = max(1, VALUES_AT_ONCE // (self.size * max(tokens.shape[1], 1)))
+        parts = zip(tokens.split(size), before.split(size), groups.split(size), strict=True)
+        return torch.cat([x.new_zeros(0, dtype=self.dtype), *(self._counted(*part) for part in parts)])
+
+    def _counted(self, tokens: Tensor, before: Tensor, groups: Tensor) -> Tensor:
+        """The log probability of what is behind the context, ``(B,)``, from :func:`aligned` tokens."""
+        places = torch.arange(tokens.shape[1], device=tokens.device)
+        counted = (tokens >= 0) & (places >= self.context - before[:, None])
+        return torch.where(counted, self.token_log_prob(tokens, groups), 0).sum(1)
+
+    def log_prob(self, x: Tensor, labels: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
+        # each text given its class: nothing has to be sorted by class
+        return super().log_prob(x, None, observed) if labels is None else self.log_prob_of(x, labels)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next((value.dtype for value in self._tensors() if value.is_floating_point()), torch.float32)
+
+    # Training by gradient
+
+    def losses(self, x: Tensor, labels: Tensor, epoch: float = math.inf) -> dict[str, Tensor]:
+        """``loss``: the mean of −log p(x_t | x_1 .. x_{t-1}, class) over all tokens of a batch, those of the context
+        among them, in nats per token."""
+        tokens, _ = aligned(x)
+        groups = labels if self.log_prior is not None else torch.zeros_like(labels)
+        logits = self.logits(tokens.clamp_min(0), groups)
+        return {"loss": F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), ignore_index=-1)}
+
+    def validate(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Also ``tokens``: how many of them the likelihood of an example is of."""
+        counted = (x.flatten(1)[:, self.context :] >= 0).sum(1)
+        return {"log_joint": self.log_joint(x), "tokens": counted.to(self.dtype)}
+
+    def set_prior_from(self, batches: Any) -> None:
+        """log p(y) from the labels of training batches."""
+        counts = torch.zeros(self.groups, dtype=torch.float64, device=self.device)
+        for _, labels in batches:
+            counts += torch.bincount(labels.clamp(0, self.groups - 1), minlength=self.groups)
+        self.set_prior(counts)
+
+    @torch.no_grad()
+    def initialize(self, batches: Any, generator: torch.Generator) -> None:
+        """The prior of the classes. A subclass that counts more extends it."""
+        if self.log_prior is not None:
+            self.set_prior_from(batches)
+        self.initialized.fill_(True)
+
+    # What comes next
+
+    def generate(
+        self,
+        groups: Tensor,
+        prompt: Tensor,
+        length: int,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+        top_k: int = 0,
+    ) -> Iterator[Tensor]:
+        """``length`` tokens behind a prompt, one after the other, ``(B,)`` each, as soon as they are drawn: -1 behind an
+        end. The symbol for what is unknown is never drawn.
+
+        Args:
+            groups: the class of each text, or 0, ``(B,)``.
+            prompt: what texts begin with, int64 ``(B, t)``, t ≥ 0.
+            length: how many tokens are drawn.
+            generator: where random numbers come from.
+            temperature: log-probabilities are divided by it; 0: always the most probable token.
+            top_k: of the most probable tokens alone; 0: of all.
+        """
+        self.check_prompt(prompt)
+        logits, state = self.advance(self.begin(groups), prompt)
+        over = (prompt == self.end).any(1)
+        for left in reversed(range(length)):
+            token = self._drawn(logits, generator, temperature, top_k)
+            yield torch.where(over, -1, token)
+            over = over | (token == self.end)
+            if not left or bool(over.all()):
+                yield from (torch.full_like(token, -1) for _ in range(left))
+                return
+            logits, state = self.advance(state, token[:, None])
+
+    def _drawn(self, logits: Tensor, generator: torch.Generator | None, temperature: float, top_k: int) -> Tensor:
+        if self.unknown >= 0:
+            unknown = torch.arange(self.size, device=logits.device) == self.unknown
+            logits = logits.masked_fill(unknown, -math.inf)
+        if temperature == 0:
+            return logits.argmax(1)
+        logits = logits / temperature
+        if 0 < top_k < self.size:
+            least = logits.topk(top_k).values[:, -1:]
+            logits = logits.masked_fill(logits < least, -math.inf)
+        if not len(logits):
+            return logits.new_empty(0, dtype=torch.long)
+        return torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
+
+    def check_prompt(self, prompt: Tensor) -> None:
+        """Raise ``ZooError`` for a prompt ``(B, t)`` that is longer than what the model sees at a time."""
+        if prompt.shape[1] > self.window:
+            raise ZooError(
+                f"a prompt of {prompt.shape[1]:,} tokens is longer than the {self.window:,} that the model sees at a "
+                "time: its end alone will do"
+            )
+
+    def sample(self, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Texts ``(n, 1, 1, T)``, from their beginning to their end, -1 behind it; of running text what may follow
+        nothing, -1 standing where a context would be."""
+        groups = self.draw_groups(n, labels, generator)
+        length, nothing = self.window - self.context, groups.new_full((n, self.window), -1)
+        for place, token in enumerate(self.generate(groups, nothing[:, :0], length, generator), self.context):
+            nothing[:, place] = token
+        return nothing[:, None, None]
+
+    def forecast(self, x: Tensor, steps: int, generator: torch.Generator | None = None) -> Tensor:
+        """What comes next: beginnings of texts ``(B, 1, 1, t)``, -1 behind the shorter ones, to ``(B, 1, 1, t + steps)``
+        with ``steps`` more tokens, -1 behind an end; the class is drawn from what the beginning says of it."""
+        tokens, _ = aligned(x)
+        self.check_prompt(tokens)
+        result = F.pad(tokens, (0, steps), value=-1)
+        groups = self._likely_groups(tokens, generator)
+        lengths = (tokens >= 0).sum(1)
+        for length in lengths.unique().tolist():
+            rows = (lengths == length).nonzero()[:, 0]
+            prompt = tokens[rows, :length]
+            drawn = self.generate(groups[rows], prompt, steps, generator)
+            result[rows, length : length + steps] = torch.stack([*drawn], 1)
+        return result[:, None, None]
+
+    def _likely_groups(self, tokens: Tensor, generator: torch.Generator | None) -> Tensor:
+        if self.log_prior is None:
+            return tokens.new_zeros(len(tokens))
+        columns = [self._counted_from_start(tokens, group) for group in range(self.groups)]
+        joint = torch.stack(columns, 1) + self.log_prior
+        return torch.multinomial(joint.softmax(1), 1, generator=generator)[:, 0] if len(joint) else tokens[:, 0]
+
+    def _counted_from_start(self, tokens: Tensor, group: int) -> Tensor:
+        return self._counted(tokens, torch.full_like(tokens[:, 0], self.context), torch.full_like(tokens[:, 0], group))
+
+
+def aligned(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens ``(B, 1, 1, T)`` as sequences that begin at their first place, ``(B, T)``, and how many places there were
+    before their first token, ``(B,)``: -1 stands behind them then."""
+    tokens = x.flatten(1)
+    before = (tokens < 0).long().cumprod(1).sum(1)
+    if not bool((before > 0).any()):
+        return tokens, before
+    before = torch.where(before == tokens.shape[1], 0, before)  # of nothing, all is behind it
+    places = torch.arange(tokens.shape[1], device=x.device) + before[:, None]
+    moved = tokens.gather(1, places.clamp_max(tokens.shape[1] - 1))
+    return torch.where(places < tokens.shape[1], moved, -1), before
+
+
+def has_holes(x: Tensor) -> bool:
+    """Whether a token is missing, -1, between others, of tokens ``(B, 1, 1, T)``."""
+    there = x.flatten(1) >= 0
+    return bool((there[:, 1:] & ~there[:, :-1]).sum(1).add(there[:, 0]).gt(1).any()) if x.shape[-1] else False
