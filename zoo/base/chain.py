@@ -140,11 +140,6 @@ def _scaled_posteriors(log_b: Tensor, chain: Chain, shares: Tensor | None, alive
     return Posteriors(log_z.to(log_b.dtype), states.to(log_b.dtype), states[:, 0].sum(0), made)
 
 
-def until_last(seen: Tensor) -> Tensor:
-    """Which steps come before the last one that is ``seen``, or are it: bool ``(B, T)``."""
-    return seen.int().flip(1).cummax(1).values.flip(1).bool()
-
-
 def sampled_path(messages: Tensor, moves: Tensor, generator: torch.Generator | None) -> Tensor:
     """A path of states drawn from p(s | x), ``(B, T)``, backwards from the forward messages ``(B, T, S)``; ``moves`` is
     a sequence's own log P, ``(B, S, S)``."""

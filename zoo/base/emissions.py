@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.base.chain import NEVER, draw, until_last
+from zoo.base.chain import NEVER, draw
 from zoo.base.gaussian import (
     conditional_covariance,
     deviation_given_observed,
@@ -35,12 +35,12 @@ from zoo.base.gaussian import (
     regression_moments,
 )
 from zoo.base.precision import precise
+from zoo.base.sequence import until_last
 from zoo.errors import ZooError
-from zoo.spec import DataSpec
+from zoo.spec import END, UNKNOWN, DataSpec
 
 CHUNK = 2**24  # numbers in the largest intermediate result, 64 MB in float32
 ALMOST_NONE = 1e-6  # expected steps below which a state keeps its parameters
-END, UNKNOWN = "<end>", "<unknown>"  # of a vocabulary: what stands behind a text, and for what it does not have
 
 Moments = dict[str, Tensor]
 
@@ -153,10 +153,10 @@ class Gaussian:
         weight.copy_(torch.where(enough, present + change, present))
         scale.copy_(torch.where(enough if self.full else enough[..., 0], found, scale))
 
-    def start(self, mean: Tensor, variance: Tensor, weight: Tensor, scale: Tensor) -> None:
-        """Put all states at the mean of what is seen of all steps, ``(D,)``, with its variance."""
+    def start(self, mean: Tensor, std: Tensor, weight: Tensor, scale: Tensor) -> None:
+        """Put all states at a mean, ``(D,)``, with a standard deviation about it."""
         weight[..., -1] = mean
-        log_scale = (variance + self.floor).log() / 2
+        log_scale = std.log().expand(scale.shape[:3])
         scale.copy_(torch.diag_embed(log_scale) if self.full else log_scale)
 
     def draw(self, past: Tensor, generator: torch.Generator | None, weight: Tensor, scale: Tensor) -> Tensor:
@@ -240,7 +240,7 @@ class Bernoulli:
         rate = ((moments["ef"] + self.smoothing) / (total + 2 * self.smoothing)).clamp(1e-7, 1 - 1e-7)
         weight.copy_(torch.where(total > ALMOST_NONE, rate.logit(), weight))
 
-    def start(self, mean: Tensor, variance: Tensor, weight: Tensor) -> None:
+    def start(self, mean: Tensor, std: Tensor, weight: Tensor) -> None:
         weight[..., 0] = mean.clamp(1e-3, 1 - 1e-3).logit()
 
     def draw(self, past: Tensor, generator: torch.Generator | None, weight: Tensor) -> Tensor:
@@ -259,7 +259,7 @@ class Bernoulli:
 
 
 class Categorical:
-    """One symbol of a vocabulary, int64; ``weight`` are log probabilities up to a constant, ``(…, V)``.
+    """One symbol of a vocabulary, int64 ``(B, T, 1)``; ``weight`` are log probabilities up to a constant, ``(…, V)``.
 
     Where texts have an end, nothing is behind it: a step that is hidden before one that is seen was another symbol.
 
@@ -273,9 +273,7 @@ class Categorical:
 
     def __init__(self, spec: DataSpec, smoothing: float) -> None:
         self.size, self.smoothing = len(spec.vocabulary), smoothing
-        places = {symbol: number for number, symbol in enumerate(spec.vocabulary)}
-        self.end = places.get(END) if spec.settings.get("ends") else None
-        self.unknown = places.get(UNKNOWN)
+        self.end, self.unknown = spec.token(END), spec.token(UNKNOWN)  # -1: there is none
 
     def parameters(self, groups: int, states: int) -> dict[str, nn.Parameter]:
         return {"weight": nn.Parameter(nn.init.uniform_(torch.empty(groups, states, self.size), -0.5, 0.5))}
@@ -297,7 +295,7 @@ class Categorical:
     def _within(self, seen: Tensor) -> Tensor | None:
         """Which steps are known to be symbols other than the end, though hidden, ``(B, T, 1)``; None: none."""
         within = ~seen & until_last(seen)
-        return within if self.end is not None and bool(within.any()) else None
+        return within if self.end >= 0 and bool(within.any()) else None
 
     def moments(self, steps: Tensor, seen: Tensor | None, chosen: Tensor, weight: Tensor) -> Iterator[Moments]:
         chosen = precise(chosen)
@@ -313,7 +311,7 @@ class Categorical:
 
     def _symbols(self, weight: Tensor, end: bool, unknown: bool = True) -> Tensor:
         """log p of each symbol, given that it is none of those that are left out."""
-        out = [place for place, kept in ((self.end, end), (self.unknown, unknown)) if not kept and place is not None]
+        out = [place for place, kept in ((self.end, end), (self.unknown, unknown)) if not kept and place >= 0]
         places = torch.tensor(out, dtype=torch.long, device=weight.device)
         return weight.index_fill(-1, places, NEVER).log_softmax(-1)
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,11 +27,12 @@ from torch import Tensor, nn
 
 from zoo.base import memory
 from zoo.base.available import available_if
-from zoo.base.chain import NEVER, Chain, best_path, draw, forward_messages, posteriors, sampled_path, until_last
+from zoo.base.chain import NEVER, Chain, best_path, draw, forward_messages, posteriors, sampled_path
 from zoo.base.emissions import ALMOST_NONE, CHUNK, Bernoulli, Categorical, Emission, Gaussian
 from zoo.base.generative import Batches, Density
 from zoo.base.kmeans import group_centres
-from zoo.base.sequence import Steps
+from zoo.base.language import aligned
+from zoo.base.sequence import Sequences, Steps, sequences, until_last
 from zoo.errors import ZooError
 from zoo.registry import register
 from zoo.spec import DataSpec, Likelihood
@@ -40,23 +41,6 @@ FEWEST, LARGEST_CHUNK = 16, 2**28  # examples at a time where they have so many 
 FAINT = 1e-8  # the least share of a class in an example that counts
 SAMPLE = 2**14  # steps of a class that k-means sees
 KMEANS_STEPS = 20
-LEAST = 1e-6  # variance of a value that never changes, where a start is to be made from it
-
-
-class Sequences(NamedTuple):
-    """Some examples as sequences.
-
-    Attributes:
-        index: which examples they are, ``(B,)``.
-        steps: ``(B, T, D)``.
-        seen: what is seen of them, bool ``(B, T, D)``; None: all.
-        alive: which steps come before the last of which anything is seen, or are it, bool ``(B, T)``; None: all do.
-    """
-
-    index: Tensor
-    steps: Tensor
-    seen: Tensor | None
-    alive: Tensor | None
 
 
 @register("hmm")
@@ -108,13 +92,14 @@ class HMM(Density):
         self.reading = Steps(spec.shape, "pixels" if tokens else "rows" if reads == "auto" else reads)
         emission = ("categorical" if tokens else "gaussian") if emission == "auto" else emission
         topology = ("ergodic" if tokens else "left_to_right") if topology == "auto" else topology
-        for name, value, choices in (
-            ("emission", emission, ("gaussian", "bernoulli", "categorical")),
-            ("covariance", covariance, ("diag", "full")),
-            ("topology", topology, ("left_to_right", "ergodic")),
-        ):
-            if value not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+        choices = {
+            "emission": (emission, ("gaussian", "bernoulli", "categorical")),
+            "covariance": (covariance, ("diag", "full")),
+            "topology": (topology, ("left_to_right", "ergodic")),
+        }
+        for name, (value, known) in choices.items():
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
         if num_states < 1 or min(lags, floor, ridge, smoothing) < 0:
             raise ValueError("num_states must be at least 1; lags, floor, ridge and smoothing must not be negative")
         if tokens != (emission == "categorical"):
@@ -124,7 +109,7 @@ class HMM(Density):
         if emission != "gaussian" and lags:
             raise ValueError(f"lags are for Gaussian emissions: with emission={emission} lags must be 0")
         self.lags, self.ergodic, self.states = lags, topology == "ergodic", num_states
-        self.context = int(spec.settings.get("context", 0)) if tokens else 0
+        self.context = spec.context
         if self.context and self.log_prior is not None:
             raise ValueError("windows of running text, which have a context, are of no class: per_class=false")
         self.steps, values = self.reading.count, self.reading.values
@@ -176,25 +161,14 @@ class HMM(Density):
                 return steps, None
             seen = self.reading.of(observed)
             return torch.where(seen, steps, 0), seen
-        steps = x.flatten(1)[..., None]
+        steps = (x if x.shape[-1] else F.pad(x, (0, 1), value=-1)).flatten(1)[..., None]
         seen = steps >= 0 if observed is None else (steps >= 0) & observed.flatten(1)[..., None]
-        if not steps.shape[1]:  # nothing at all: a step that is not seen
-            steps, seen = steps.new_zeros(len(x), 1, 1), seen.new_zeros(len(x), 1, 1)
         return steps.clamp_min(0), seen
 
     def sequences(self, x: Tensor, observed: Tensor | None = None) -> Iterator[Sequences]:
-        """Some examples at a time, those of a length together, and none of which nothing is seen."""
-        steps, seen = self.read(x, observed)
-        if seen is None:
-            for index in torch.arange(len(steps), device=steps.device).split(self.at_once):
-                yield Sequences(index, steps[index], None, None)
-            return
-        alive = until_last(seen.any(2))
-        length = alive.sum(1)
-        order = length.argsort(stable=True)
-        for index in order[length[order] > 0].split(self.at_once):
-            longest = int(length[index[-1:]].sum())  # of none, none
-            yield Sequences(index, *(part[index, :longest] for part in (steps, seen, alive)))
+        """Some examples at a time, see :func:`zoo.base.sequence.sequences`; running text from its first symbol on."""
+        x = aligned(x)[0] if self.context else x
+        return sequences(*self.read(x, observed), self.at_once)
 
     # The chain
 
@@ -213,18 +187,23 @@ class HMM(Density):
 
     def log_emission(self, steps: Tensor, group: int, seen: Tensor | None = None) -> Tensor:
         """log b_t(s) = log p(x_t | s, x_{t-1}, ..), ``(B, T, S)``, of what is ``seen`` of the steps ``(B, T, D)``."""
+        if seen is not None and self.lags:
+            raise ZooError(f"missing pixels cannot be integrated out of a model with lags={self.lags}: lags=0 can")
         return self.emission.log_prob(steps, seen, *self.theta(group))
 
     def log_prob_of(self, x: Tensor, group: int, observed: Tensor | None = None, context: int | None = None) -> Tensor:
         """``context``: how many steps are given; the data's number if left out."""
-        if observed is not None and self.lags:
-            raise ZooError(f"missing pixels cannot be integrated out of a model with lags={self.lags}: lags=0 can")
         chain, result = self.chain(group), self.transition.new_zeros(len(x))
         context = self.context if context is None else context
+        known = (context - aligned(x)[1]).clamp_min(0) if context else None  # of each text
         for index, steps, seen, alive in self.sequences(x, observed):
             messages = forward_messages(self.log_emission(steps, group, seen), chain, alive)
             log_p = messages[-1].logsumexp(1)
-            log_p = log_p - messages[:context][-1].logsumexp(1) if context else log_p
+            if known is not None:  # log p(x_1 .. x_t) for t from 0 to what is known
+                evidence = torch.stack(
+                    [torch.zeros_like(log_p), *(each.logsumexp(1) for each in messages[:context])], 1
+                )
+                log_p = log_p - evidence.gather(1, known[index, None].clamp_max(len(messages)))[:, 0]
             result = result.index_put((index,), log_p)
         return result
 
@@ -232,6 +211,13 @@ class HMM(Density):
         """What training maximises, in nats, ``(B,)``: as of any density, but of running text log p of the whole window,
         context and all."""
         return self.log_prob_of(x, 0, context=0) if self.context else super().log_likelihood(x, labels)
+
+    def validate(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Also ``tokens``, of texts: how many of them the likelihood of an example is of."""
+        found = super().validate(x, labels)
+        if self.tokens:
+            found["tokens"] = (x.flatten(1)[:, self.context :] >= 0).sum(1).to(self.transition.dtype)
+        return found
 
     # Expectation-maximisation
 
@@ -243,7 +229,7 @@ class HMM(Density):
             self._start_anywhere(batches, generator)
             return
         if self.spec.missing:
-            self._start_at_mean(batches)
+            self._start_at_mean()
         centres = None
         if self.ergodic:
             points = (
@@ -271,15 +257,11 @@ class HMM(Density):
         self.maximize(totals)
         self.initialized.fill_(True)
 
-    def _start_at_mean(self, batches: Batches) -> None:
-        """All states at the mean of what is seen, from where what is hidden pulls none of them away."""
-        sums = torch.zeros(3, self.emission.values, dtype=torch.float64, device=self.device)
-        for x, _ in batches:
-            steps, seen = self.read(*self.gaps(x))
-            for power in range(3):
-                sums[power] += torch.where(seen, steps.double() ** power, 0).sum((0, 1))  # type: ignore[arg-type]
-        count, mean = sums[0].clamp_min(1), sums[1] / sums[0].clamp_min(1)
-        self.emission.start(mean, (sums[2] / count - mean.square()).clamp_min(LEAST), *self.theta())  # type: ignore
+    def _start_at_mean(self) -> None:
+        """All states at the mean of the data, from where what is hidden pulls none of them away."""
+        of = (torch.tensor(each).view(self.spec.statistics_shape) for each in (self.spec.mean, self.spec.std))
+        mean, std = (self.reading.of(each.expand(1, *self.spec.shape))[0].mean(0) for each in of)
+        self.emission.start(mean.to(self.weight), std.to(self.weight), *self.theta())
 
     def _start_anywhere(self, batches: Batches, generator: torch.Generator) -> None:
         """Moves are drawn evenly from all distributions, and symbols are about as frequent in each state as in all."""
@@ -458,11 +440,14 @@ class HMM(Density):
     # What else it can be asked
 
     def sample(self, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Examples ``(n, C, H, W)``; texts with -1 behind their end, running text with -1 where a context would be."""
         group = self.draw_groups(n, labels, generator)
         state = draw(self.chain().start[group], generator)
         past = self.weight.new_zeros(n, self.lags * self.emission.values)
-        steps = self._simulate(group, state, past, self.steps, generator)
-        return self.ended(steps[:, None, None, :, 0]) if self.tokens else self.possible(self.reading.example(steps))
+        steps = self._simulate(group, state, past, self.steps - self.context, generator)
+        if self.tokens:
+            return F.pad(self.ended(steps[:, None, None, :, 0]), (self.context, 0), value=-1)
+        return self.possible(self.reading.example(steps))
 
     def _simulate(
         self, group: Tensor, state: Tensor, past: Tensor, count: int, generator: torch.Generator | None
@@ -479,10 +464,9 @@ class HMM(Density):
 
     def ended(self, x: Tensor) -> Tensor:
         """Texts ``(..., T)`` with nothing, -1, behind their first end."""
-        end = self.emission.end if isinstance(self.emission, Categorical) else None
-        if end is None:
+        if not isinstance(self.emission, Categorical) or self.emission.end < 0:
             return x
-        ends = (x == end).int()
+        ends = (x == self.emission.end).int()
         return torch.where(ends.cumsum(-1) - ends > 0, -1, x)
 
     def forecast(
@@ -497,6 +481,7 @@ class HMM(Density):
             raise ZooError(
                 f"steps of a forecast are from 1 to {self.steps}, the {self.reading.reads} that are read, not {steps}"
             )
+        x = aligned(x)[0][:, None, None] if self.context else x
         values, seen = self.read(x, observed)
         if self.tokens:
             length = until_last(seen.any(2)).sum(1)  # type: ignore[union-attr]
