@@ -248,7 +248,7 @@ def convert(values: Any, spec: DataSpec) -> Tensor:
             f"numbers from {low} to {high} are none of the {spec.shape[2]:,} terms: 0 is the first one, "
             f"{spec.shape[2]} any unknown one, and -1 none"
         )
-    return x.long().reshape(-1, 1, 1, x.shape[-1])
+    return x.long().reshape(len(x) if x.dim() > 1 else 1, 1, 1, x.shape[-1])
 
 
 def of_texts(found: Sequence[str], spec: DataSpec) -> Tensor:
