@@ -30,6 +30,7 @@ from zoo.spec import DataSpec
 
 QUESTIONS = "zoo.questions"
 NATIVE, DERIVED, NO = "native", "derived", "no"
+TOKENS: dict[str, Any] = {"values": "tokens", "vocabulary": ("a", "b")}  # of the smallest model of them
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,9 @@ def capabilities(pattern: str = "*") -> CapabilityTable:
 
 @functools.cache
 def _row(cls: Any) -> tuple[tuple[str, str], ...]:
+    spec = DataSpec(values=cls.takes[0]) if cls.takes[0] != "tokens" else DataSpec((1, 1, 8), kind="tokens", **TOKENS)
     with torch.random.fork_rng(devices=[]):  # the weights are drawn, and thrown away
-        model = cls(DataSpec(values=cls.takes[0]))
+        model = cls(spec)
     return tuple((name, capability.support(model)) for name, capability in known().items())
 
 

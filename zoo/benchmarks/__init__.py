@@ -16,6 +16,7 @@ SUITES = {
     "examples": "VAE and DCGAN, beside the way of pytorch/examples",
     "em": "an iteration of expectation-maximisation, beside scikit-learn and hmmlearn",
     "throughput": "images a second of every model, beside the machine's roofline",
+    "language": "tokens a second of a GPT, in training beside nanoGPT's way, and in sampling beside no cache",
     "scaling": "how the time grows with batch, width and data",
     "start": "seconds from the command to the answer, beside import torch",
     "memory": "the largest memory that a process holds",

@@ -1,30 +1,24 @@
-"""Recurrent network: an image is read as a sequence, and the last state decides.
+"""Recurrent network: a picture or a text is read as a sequence, and the last state decides.
 
-    h_t = tanh(W x_t + U h_{t-1} + b)                           (vanilla; Elman 1990)
+    h_t = tanh(W x_t + U h_{t-1} + b),    p(y | x) = softmax(V h_T + c)
 
-with the gated cells GRU (Cho et al. 2014) and LSTM (Hochreiter & Schmidhuber 1997) in the same place. The sequence is
-the rows, the columns or the single pixels of the image. A bidirectional network reads it from both ends and joins
-the two last states.
-
-The forget gates of an LSTM begin half closed, as torch starts them: what it has read halves with each step until it has
-learned better. Over many steps it learns sooner with a bias that opens them (Gers, Schmidhuber & Cummins 2000;
-Jozefowicz, Zaremba & Sutskever 2015).
+with an LSTM's cell or a GRU's in the place of tanh, see :mod:`zoo.base.recurrent`. The sequence is the rows, the
+columns or the single pixels of a picture, or the symbols of a text, each a learnt vector. A bidirectional network reads
+it from both ends and joins the two last states. What stands behind a text's end is no step of it.
 """
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor, nn
 
 from zoo.base.classifier import Classifier
+from zoo.base.recurrent import KEPT, Reader, recurrent, start
 from zoo.base.sequence import Steps
 from zoo.registry import register
 from zoo.spec import DataSpec
 
-CELLS = {"vanilla": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
-KEPT = 60  # bytes that training keeps of a unit's step: gates and states, and their gradients
+READS, EMBEDDING = "rows", 64  # what options are, where the data leaves no choice
 
 
 @register("rnn")
@@ -34,7 +28,9 @@ class RNN(Classifier):
     Args:
         spec: shape and classes of the data.
         cell: ``"vanilla"``, ``"gru"`` or ``"lstm"``.
-        reads: ``"rows"`` (H steps of C·W values), ``"columns"`` (W steps of C·H) or ``"pixels"`` (H·W steps of C).
+        reads: of pictures: ``"rows"`` (H steps of C·W values), ``"columns"`` (W steps of C·H) or ``"pixels"`` (H·W
+            steps of C).
+        embedding: of texts: numbers of the vector that a symbol is.
         hidden_size: width of the state, per direction.
         num_layers: stacked recurrent layers.
         bidirectional: read from both ends.
@@ -42,14 +38,19 @@ class RNN(Classifier):
         forget_bias: added to the bias of an LSTM's forget gates at the start; 0 leaves torch's start.
     """
 
-    kinds = ("image",)  # neighbouring entries of a table have nothing to do with each other
-    lighter = "model.reads=rows or columns, a narrower model.hidden_size or a smaller data.image_size make it fit"
+    takes = (*Classifier.takes, "tokens")
+    kinds = ("image", "tokens")  # neighbouring entries of a table have nothing to do with each other
+    lighter = (
+        "model.reads=rows or columns, a narrower model.hidden_size or a smaller data.image_size or data.longest make "
+        "it fit"
+    )
 
     def __init__(
         self,
         spec: DataSpec,
         cell: str = "lstm",
-        reads: str = "rows",
+        reads: str = READS,
+        embedding: int = EMBEDDING,
         hidden_size: int = 128,
         num_layers: int = 1,
         bidirectional: bool = True,
@@ -57,37 +58,41 @@ class RNN(Classifier):
         forget_bias: float = 0.0,
     ) -> None:
         super().__init__(spec)
-        if cell not in CELLS:
-            raise ValueError(f"cell must be one of {', '.join(CELLS)}, not {cell!r}")
-        self.reading = Steps(spec.shape, reads)
-        if hidden_size < 1 or num_layers < 1 or not 0 <= dropout < 1:
-            raise ValueError("hidden_size and num_layers must be at least 1 and dropout in [0, 1)")
-        if not math.isfinite(forget_bias):
-            raise ValueError(f"forget_bias must be a finite number, not {forget_bias}")
-        if forget_bias and cell != "lstm":
-            raise ValueError(f"forget_bias is of the gates of cell='lstm'; cell={cell!r} has none")
-        self.cell = CELLS[cell](
-            self.reading.values,
-            hidden_size,
-            num_layers,
-            batch_first=True,
-            bidirectional=bidirectional,
-            dropout=dropout if num_layers > 1 else 0.0,
-        )
+        texts = spec.values == "tokens"
+        if texts and reads != READS:
+            raise ValueError(f"reads={reads} is of pictures: a text is read symbol by symbol")
+        if not texts and embedding != EMBEDDING:
+            raise ValueError(f"embedding={embedding} is of texts: the steps of a picture are numbers")
+        if embedding < 1:
+            raise ValueError(f"embedding must be at least 1, not {embedding}")
+        self.reading = None if texts else Steps(spec.shape, reads)
+        self.embedding = nn.Embedding(len(spec.vocabulary), embedding) if texts else None
+        count, values = (self.reading.count, self.reading.values) if self.reading else (spec.shape[2], embedding)
+        make = Reader if texts else recurrent
+        self.cell = make(cell, values, hidden_size, num_layers, dropout, forget_bias, bidirectional)
         directions = 2 if bidirectional else 1
-        self.bytes_an_example = KEPT * self.reading.count * hidden_size * num_layers * directions
+        self.bytes_an_example = KEPT * count * hidden_size * num_layers * directions
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size * directions, spec.num_classes)
-        for name, parameter in self.cell.named_parameters():
-            if "weight_hh" in name:  # orthogonal recurrence keeps gradients alive over many steps (Saxe et al. 2014)
-                for gate in parameter.split(hidden_size):
-                    nn.init.orthogonal_(gate)
-            if "bias_ih" in name and forget_bias:
-                with torch.no_grad():  # gates are stacked: input, forget, cell, output
-                    parameter[hidden_size : 2 * hidden_size] += forget_bias
+        if isinstance(self.cell, nn.RNNBase):
+            start(self.cell, forget_bias)
 
     def features(self, x: Tensor) -> Tensor:
+        if self.reading is None:
+            tokens, lengths = listed(x)
+            return self.dropout(self.cell(self.embedding(tokens), lengths))
         state = self.cell(self.reading.of(self.normalize(x)))[1]
         last = state[0] if isinstance(state, tuple) else state  # the LSTM returns (h, c)
         ends = last[-2:] if self.cell.bidirectional else last[-1:]
         return self.dropout(torch.cat(tuple(ends), 1))
+
+
+def listed(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The symbols of texts ``(B, 1, 1, T)`` without what is none, -1, before, between or behind them: ``(B, t)``, any
+    symbol behind a shorter one, and how many there are of each, ``(B,)``."""
+    tokens = x.flatten(1)
+    missing = tokens < 0
+    lengths = (~missing).sum(1)
+    longest = max(int(lengths.amax()), 1) if len(lengths) else 1
+    order = missing.long().argsort(dim=1, stable=True)[:, :longest]
+    return tokens.gather(1, order).clamp_min(0), lengths
