@@ -51,8 +51,8 @@ DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 RULES = {
     "alarm": "(0, 1)",
-    "against": sources.names(),
-    "data": sources.names(),
+    "against": sources.every(),
+    "data": sources.every(),
     "images": "[0, inf)",
     "invert": ["auto", "always", "never"],
     "json": "file",

@@ -44,7 +44,7 @@ DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 RULES = {
     "split": ["test", "val", "train"],
-    "data": sources.names(),
+    "data": sources.every(),
     "missing": "[0, 1]",
     "mask": ["mcar", "block", "half", "left", "right", "top", "bottom"],
     "fill": ["local", "mean"],

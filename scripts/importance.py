@@ -38,7 +38,7 @@ DEFAULTS: dict[str, Any] = {
     "ema": True, "json": None,
 }  # fmt: skip
 RULES = {
-    "data": sources.names(),
+    "data": sources.every(),
     "split": ["test", "val", "train"],
     "repeats": "[1, inf)",
     "seed": "[0, 9223372036854775807]",

@@ -54,7 +54,7 @@ DEFAULTS: dict[str, Any] = {
     "classifier": None, "images": 500, "seed": 0, "invert": None, "out": None, "ema": True, "json": None,
 }  # fmt: skip
 RULES = {
-    "data": sources.names(),
+    "data": sources.every(),
     "mask": ["mcar", "block", "half", "left", "right", "top", "bottom"],
     "missing": "(0, 1]",
     "n": "[2, inf)",

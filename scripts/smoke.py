@@ -18,7 +18,12 @@ from zoo.command import command, parse_values
 
 DEFAULTS: dict[str, Any] = {"models": "*"}
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "omegaconf", "numpy", "pillow", "zuko")
-SMALLEST = {"grey": "digits", "real": "breast_cancer", "counts": "grammar"}  # by the kind of values; all embedded
+SMALLEST = {
+    "grey": "digits",
+    "real": "breast_cancer",
+    "counts": "grammar",
+    "tokens": "pydoc",
+}  # by the kind of values; all embedded
 
 
 @command

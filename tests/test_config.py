@@ -1,5 +1,6 @@
 """The command line: what is accepted, what is refused and how, and that no key is without effect."""
 
+import functools
 import itertools
 import re
 import subprocess
@@ -25,7 +26,7 @@ OPTIONS = {
     group: sorted(path.stem for path in (CONFIGS / group).glob("[!_]*.yaml"))
     for group in ("model", "learner", "recipe")
 }
-OPTIONS["data"] = sources.names()
+OPTIONS["data"] = sources.every()
 
 
 def composed(*overrides: str) -> dict:
@@ -136,7 +137,7 @@ def test_help_and_config_are_quick_and_complete():
     text = command("train.py", "--help").stdout
     for group in ("data", "model", "learner", "trainer", "logger", "recipe", "experiment"):
         assert re.search(rf"^{group}: ", text, re.M), group
-    assert f"data: {', '.join(sources.names())} model: " in " ".join(text.split())  # those without a YAML, too
+    assert f"data: {', '.join(sources.every())} model: " in " ".join(text.split())  # those without a YAML, too
     shown = yaml.safe_load(command("train.py", "model=rnn", "--cfg", "job").stdout)
     assert shown["model"]["cell"] == "lstm"
 
@@ -362,7 +363,16 @@ OBSERVED_IN_TEXTS = {  # of a file of one's own
     "data.min_count": ("9", lambda m: m.spec.vocabulary),
     "data.vocabulary": ("3", lambda m: m.spec.vocabulary),
     "data.weighting": ("count", lambda m: _fitted_logits(m)),
+    "data.reads": ("characters", lambda m: m.spec.vocabulary),
+    "data.longest": ("4", lambda m: m.spec.shape),  # of characters
 }
+OBSERVED_IN_RUNNING = {  # of running text of one's own
+    "data.length": ("40", lambda m: m.spec.shape),
+    "data.context": ("5", lambda m: m.spec.context),
+    "data.val_share": ("0.5", lambda m: len(m.splits.val)),
+    "data.test_share": ("0.5", lambda m: len(m.splits.test)),
+}
+OBSERVED_IN_SEQUENCES = {"ngram.order": "2", "ngram.conditional": "false"}
 OBSERVED_IN_BAGS = {"svm.loss": "squared_hinge", "nbsvm.loss": "hinge", "nbsvm.alpha": "3", "nbsvm.beta": "0.9"}
 OBSERVED_IN_MODEL = {
     "svm.kernel": "linear", "svm.num_features": "64", "svm.bandwidth": "0.7", "svm.seed": "3",
@@ -478,7 +488,9 @@ def test_every_key_has_a_row():
         | OBSERVED_IN_FOLDER
         | OBSERVED_IN_TABLE
         | OBSERVED_IN_TEXTS
+        | OBSERVED_IN_RUNNING
         | OBSERVED_IN_BAGS
+        | OBSERVED_IN_SEQUENCES
         | OBSERVED_IN_MODEL
         | OBSERVED_IN_RUN
         | OBSERVED_ELSEWHERE
@@ -554,7 +566,37 @@ def texts(tmp_path_factory):
 def test_texts_key_is_observed(key, texts):
     value, observe = OBSERVED_IN_TEXTS[key]
     options = ["data=labelled_text", f"data.path={texts}", "data.text=message", "data.target=spam", "data.val_size=0"]
+    options += ["data.reads=characters"] if key == "data.longest" else []
     assert observe(_data(*options, f"{key}={value}")) != observe(_data(*options))
+
+
+@pytest.mark.parametrize("key", OBSERVED_IN_RUNNING)
+def test_running_text_key_is_observed(key, texts):
+    value, observe = OBSERVED_IN_RUNNING[key]
+    options = ["data=text", f"data.path={texts}", "data.length=32", "data.context=8"]
+    assert observe(_data(*options, f"{key}={value}")) != observe(_data(*options))
+
+
+@functools.cache
+def _of_sequences(name: str, *overrides: str) -> list[float]:
+    """What a model that has begun to learn says of texts."""
+    settings = composed("data=grammar", "data.reads=characters", f"model={name}", *SMALL.get(name, []), *overrides)
+    options = {key: value for key, value in settings["model"].items() if key not in ("_allowed_", "name")}
+    data = zoo.ImageDataModule("grammar", reads="characters")
+    torch.manual_seed(0)
+    model = zoo.create(name, data.spec, **options)
+    x, labels = data.splits.test.x()[:20], data.splits.test.labels[:20]
+    model.initialize([(x, labels)], torch.Generator().manual_seed(0))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(0))
+    said = [model.losses(x, labels)["loss"].item()] if hasattr(model, "losses") else []
+    return [*said, *zoo.log_prob(model, x).tolist()]
+
+
+@pytest.mark.parametrize("key", OBSERVED_IN_SEQUENCES)
+def test_key_of_a_model_of_sequences_is_observed(key):
+    name, _, option = key.partition(".")
+    assert _of_sequences(name, f"model.{option}={OBSERVED_IN_SEQUENCES[key]}") != _of_sequences(name)
 
 
 def _of_a_bag(*overrides: str) -> list[float]:

@@ -59,9 +59,17 @@ SMALL = {  # where the default is too large for a quick test
 WORDS = 24  # of a vocabulary; a text has up to as many
 
 
+SYMBOLS = ("a", "b", "c", "\n", "<unknown>", "<end>")  # of sequences, which have up to WORDS - 1
+
+
 def of_texts(name: str, options: dict) -> bool:
-    """Whether a case is of texts, and of no pictures."""
+    """Whether a case is of bags of words, and of no pictures."""
     return registry.model_class(name).takes == ("counts",) or options.get("emission") == "multinomial"
+
+
+def of_tokens(name: str, options: dict) -> bool:
+    """Whether a case is of sequences."""
+    return registry.model_class(name).takes[0] == "tokens" or options.get("emission") == "categorical"
 
 
 def shape_of(name: str) -> tuple[int, int, int]:
@@ -74,6 +82,8 @@ def build(name: str, shape: tuple[int, int, int] | None = None, classes: int = 1
     shape = shape or shape_of(name)
     if of_texts(name, options):
         spec = zoo.DataSpec((1, 1, WORDS), classes, mean=(0.3,) * WORDS, kind="tokens", values="counts")
+    elif of_tokens(name, options):
+        spec = zoo.DataSpec((1, 1, WORDS - 1), classes, kind="tokens", values="tokens", vocabulary=SYMBOLS)
     else:
         spec = zoo.DataSpec(shape, classes, mean=(0.3,) * shape[0], std=(0.4,) * shape[0])
     return zoo.create(name, spec, **{**SMALL.get(name, {}), **options})
@@ -85,6 +95,11 @@ def batch(shape: tuple[int, int, int], size: int = 8, classes: int = 10) -> tupl
     labels = torch.arange(size) % classes
     if shape == (1, 1, WORDS):  # unknown words and nothing among them
         return torch.randint(-1, WORDS + 1, (size, *shape), generator=generator), labels
+    if shape == (1, 1, WORDS - 1):  # up to an end
+        places, lengths = torch.arange(WORDS - 1), torch.randint(WORDS - 2, (size, 1), generator=generator)
+        drawn = torch.randint(len(SYMBOLS) - 1, (size, WORDS - 1), generator=generator)
+        drawn = torch.where(places < lengths, drawn, torch.where(places == lengths, len(SYMBOLS) - 1, -1))
+        return drawn[:, None, None], labels
     return torch.rand(size, *shape, generator=generator), labels
 
 
@@ -193,6 +208,9 @@ def test_gradient_reaches_every_parameter(case):
         for parameter in model.parameters():
             parameter.add_(0.01 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
     x, labels = batch(model.spec.shape)
+    if not [*model.parameters()]:  # it counts
+        assert not hasattr(model, "losses")
+        return
     criterion(model, x, labels).backward()
     for key, parameter in model.named_parameters():
         assert parameter.grad is not None, key
@@ -331,6 +349,8 @@ def test_samples_are_repeatable(generator_model):
     shape, low, high = (3, 8, 8), 0, 1
     if of_texts(name, options):
         shape, low, high = (1, 1, x.shape[3]), -1, WORDS - 1
+    elif of_tokens(name, options):
+        shape, low, high = (1, 1, WORDS - 1), -1, len(SYMBOLS) - 1
     assert x.shape == (6, *shape)
     assert low <= x.min() < x.max() <= high
     assert torch.equal(x, draw(6))
@@ -399,11 +419,15 @@ def refusal():
             raise
 
 
-@pytest.mark.parametrize("kind", kinds.names())
-def test_every_kind_is_learnt_or_refused_in_a_sentence(case, kind):
+FORMS = [*((kind,) for kind in kinds.names()), ("tokens", "tokens")]  # of examples: bags, and sequences
+
+
+@pytest.mark.parametrize("form", FORMS, ids="-".join)
+def test_every_kind_is_learnt_or_refused_in_a_sentence(case, form):
     """Each model, with each of its variants, and each kind of data: both are tested by being there."""
     name, options = case
-    stored, spec = kinds.find(kind).trial(30)
+    kind, *values = form
+    stored, spec = kinds.find(kind).trial(30, *values)
     data = Split(stored, torch.arange(30) % spec.num_classes, kind)
     torch.manual_seed(0)
     with refusal() as refused:
@@ -423,15 +447,16 @@ def test_every_kind_is_learnt_or_refused_in_a_sentence(case, kind):
             assert not refused or "missing" in refused[0], question  # such as codes of examples with gaps
 
 
-@pytest.mark.parametrize("kind", kinds.names())
-def test_some_model_learns_each_kind(kind):
+@pytest.mark.parametrize("form", FORMS, ids="-".join)
+def test_some_model_learns_each_kind(form):
     able = []
+    kind, *values = form
     for name, options in cases(object):
         with refusal() as refused:
-            model = zoo.create(name, kinds.find(kind).trial(30)[1], **{**SMALL.get(name, {}), **options})
+            model = zoo.create(name, kinds.find(kind).trial(30, *values)[1], **{**SMALL.get(name, {}), **options})
             learner_class(regime_of(name))(model)
         able += [] if refused else [name]
-    assert len(set(able)) >= 5
+    assert len(set(able)) >= (1 if values else 5)
 
 
 AUGMENT = "data.augment={shift: 1, flip: true, erase: 0.5, hide: 0.9}"
@@ -446,7 +471,7 @@ RESUMED = {  # by learner: what makes it remember as much as it can, and does no
 @pytest.mark.parametrize(
     ("name", "learner", "data"),
     [
-        *((name, None, "grammar" if of_texts(name, {}) else None) for name in MODELS),
+        *((name, None, "grammar" if of_texts(name, {}) or of_tokens(name, {}) else None) for name in MODELS),
         ("gmm", "likelihood", None),
         ("naive_bayes", None, "grammar"),
         ("naive_bayes", "likelihood", "grammar"),
@@ -465,6 +490,7 @@ def test_resumed_equals_straight(name, learner, data, tmp_path):
         *([f"learner={learner}"] if learner else []),
         *(option for option in RESUMED[regime] if data is None or option != AUGMENT),
         *([f"data={data}"] if data else []),
+        *(["data.reads=characters"] if of_tokens(name, {}) else []),
         *(f"model.{key}={value}" for key, value in SMALL.get(name, {}).items()),
     ]
     straight = run_train(tmp_path / "straight", *options, "trainer.max_epochs=4")

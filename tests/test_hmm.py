@@ -67,10 +67,10 @@ def covariance(model, group, state):
 def emission(model, group, state, past):
     """The distribution of a row after ``past``, the rows before it, the last one last."""
     weight = model.weight[group, state]
-    before = [*[torch.zeros(model.values).double()] * model.lags, *past]
+    before = [*[torch.zeros(model.emission.values).double()] * model.lags, *past]
     f = torch.cat([*before[::-1][: model.lags], torch.ones(1).double()])
     mean = weight @ f
-    if model.gaussian:
+    if model.scale is not None:
         return MultivariateNormal(mean, covariance(model, group, state))
     return Bernoulli(logits=mean)
 
@@ -88,7 +88,7 @@ def enumerate_paths(model, image, group):
         moves = moves.log_softmax(1)
     else:
         start, moves = model.initial[group].log_softmax(0), model.transition[group].log_softmax(1)
-    steps = rows(image if model.gaussian else (image > 0.5).double())
+    steps = rows(image if model.scale is not None else (image > 0.5).double())
     log_b = [
         [float(emission(model, group, state, steps[:t]).log_prob(step).sum()) for state in states]
         for t, step in enumerate(steps)
@@ -139,7 +139,7 @@ def test_everything_is_enumeration(case):
         assert torch.equal(model.viterbi(x), best)
         means = torch.zeros_like(x)
         for b, t, group, state in itertools.product(range(4), range(4), range(2), range(3)):
-            past = rows(x[b] if model.gaussian else (x[b] > 0.5).double())[:t]
+            past = rows(x[b] if model.scale is not None else (x[b] > 0.5).double())[:t]
             means[b, 0, t] += weighted[b, t, group, state] * emission(model, group, state, past).mean
         torch.testing.assert_close(zoo.reconstruct(model, x), means.clamp(0, 1))
 
@@ -163,7 +163,7 @@ def test_columns_are_rows_of_the_transposed_image(shape):
     torch.testing.assert_close(by_columns.log_prob(x.mT), by_rows.log_prob(x))
     for reads in ("rows", "columns", "pixels"):
         model = build(shape, reads=reads)
-        assert model.reading.of(x).shape == (6, model.steps, model.values)
+        assert model.reading.of(x).shape == (6, model.steps, model.emission.values)
         assert torch.equal(model.reading.example(model.reading.of(x)), x)
         assert torch.equal(model.reading.example(model.reading.of(x).expand(2, -1, -1, -1)), x.expand(2, *x.shape))
 
@@ -205,7 +205,7 @@ def joint_gaussians(model):
     """Each class and path as one Gaussian over all pixels, row by row: weights, means, covariances (lags=0)."""
     found = []
     for group in range(model.groups):
-        zero = torch.zeros(1, model.steps, model.values, dtype=torch.float64)
+        zero = torch.zeros(1, model.steps, model.emission.values, dtype=torch.float64)
         for path, _ in enumerate_paths(model, zero, group):
             log_weight = sum(float(model.chain(group)[1][i, j]) for i, j in itertools.pairwise(path))
             log_weight += float(
@@ -228,11 +228,11 @@ def tight(**case):
     """A model whose samples hardly ever leave [0, 1], so that clamping does not count."""
     model = build(**case)
     with torch.no_grad():
-        if model.gaussian:
+        if model.scale is not None:
             model.weight[..., -1].copy_(0.3 + 0.4 * torch.rand(model.weight.shape[:-1], generator=generator(5)))
             model.weight[..., :-1].mul_(0.2)
             model.scale.mul_(0.05)
-            (model.scale.diagonal(dim1=-2, dim2=-1) if model.full else model.scale).sub_(2.6)
+            (model.scale.diagonal(dim1=-2, dim2=-1) if model.emission.full else model.scale).sub_(2.6)
     return model
 
 
@@ -246,7 +246,7 @@ MASKS[0], MASKS[1] = True, False  # all seen, none seen
 def test_missing_pixels(case, per_class):
     """Marginals, classes, conditional means and imputations against all pixels' joint distribution written out."""
     model, x = tight(**case, per_class=per_class), 0.2 + 0.6 * images(n=5)
-    if model.gaussian:
+    if model.scale is not None:
         log_w, means, covariances = joint_gaussians(model)
         log_p, conditional, spread = [], [], []
         for image, mask in zip(x.flatten(1), MASKS.flatten(1), strict=True):
@@ -327,7 +327,7 @@ def test_with_lags_missing_pixels_are_refused(case):
 def test_samples_have_the_density(case):
     """E[log p(x)] of samples is their entropy: importance weights against another model average to one."""
     model, other = tight(**case), tight(**case, seed=1)
-    if model.gaussian:  # near enough for weights of finite variance
+    if model.scale is not None:  # near enough for weights of finite variance
         for mine, its in zip(model.parameters(), other.parameters(), strict=True):
             its.copy_(mine + 0.1 * (its - mine) if mine.dim() == 3 else mine + 0.02 * torch.sign(its - mine))
         other.scale.copy_(model.scale)
@@ -349,7 +349,7 @@ def test_samples_have_the_density(case):
 def test_moments_of_samples(case):
     model = tight(**case)
     x = zoo.sample(model, 20000, generator=generator()).flatten(1)
-    if model.gaussian:
+    if model.scale is not None:
         log_w, means, covariances = joint_gaussians(model)
         mean = log_w.exp() @ means
         second = torch.einsum("k,kij->ij", log_w.exp(), covariances + means[:, :, None] * means[:, None, :])
@@ -362,7 +362,7 @@ def test_moments_of_samples(case):
     torch.testing.assert_close((x.mean(0) - mean) / scale, torch.zeros(6).double(), rtol=0, atol=0.04)
     difference = (x.T.cov() - expected) / scale / scale[:, None]
     torch.testing.assert_close(difference, torch.zeros(6, 6).double(), rtol=0, atol=0.05)
-    if not model.gaussian:
+    if not model.scale is not None:
         assert set(x.unique().tolist()) == {0.0, 1.0}
 
 
@@ -472,6 +472,7 @@ def test_chunks_change_nothing(monkeypatch):
     answers = []
     for size in (2**24, 50):
         monkeypatch.setattr("zoo.models.hmm.CHUNK", size)
+        monkeypatch.setattr("zoo.base.emissions.CHUNK", size)
         monkeypatch.setattr("zoo.models.hmm.LARGEST_CHUNK", size)
         model = build(shape, num_states=3)
         answers.append(
@@ -505,7 +506,7 @@ def test_regression_with_ridge_and_floor_is_its_formula(covariance):
         residual = y - f @ weight.T
         expected = residual.T @ residual / len(y) + 0.02 * np.eye(2)
         expected = expected if covariance == "full" else np.diag(np.diag(expected))
-        factor = model.factor(0)[0]
+        factor = model.emission.factor(model.scale[0])[0]
         np.testing.assert_allclose((factor @ factor.T).detach(), expected, rtol=1e-8, atol=1e-10)
 
 

@@ -635,4 +635,4 @@ def test_sets_are_read_once(published_sets, tmp_path):
     first, again = (load_splits("kmnist", tmp_path).train.images for _ in range(2))
     assert first.data_ptr() == again.data_ptr()
     assert isinstance(published.read_once(lambda paths: torch.zeros(1), []), torch.Tensor)
-    assert {"kmnist", "emnist", "cifar10", "idx"} <= set(sources.names())
+    assert {"kmnist", "emnist", "cifar10", "idx"} <= set(sources.every())

@@ -34,7 +34,7 @@ def load(root):
 '''
 
 
-@pytest.mark.parametrize("name", sources.names())
+@pytest.mark.parametrize("name", sources.every())
 def test_every_source_has_the_interface(name):
     source = sources.find(name)
     assert source.KIND in kinds.names()
@@ -45,14 +45,18 @@ def test_every_source_has_the_interface(name):
     assert source.__doc__
 
 
-@pytest.mark.parametrize("name", sources.names())
+@pytest.mark.parametrize("name", sources.every())
 def test_options_that_can_be_set_stand_in_a_yaml(name):
     options = sources.find(name).OPTIONS
     file = CONFIGS / "data" / f"{name}.yaml"
     values = yaml.safe_load(file.read_text()) if file.is_file() else {}
-    assert {key: values[key] for key in options} == options
     base = yaml.safe_load((CONFIGS / "data" / "_base.yaml").read_text())
-    assert set(values) <= {*options, *base, "defaults", "name"}
+    for above in values.get("defaults", []):
+        if above not in ("_self_", "_base"):
+            values = yaml.safe_load((CONFIGS / "data" / f"{above}.yaml").read_text()) | values
+    assert {key: values[key] for key in options} == options
+    of_kind = kinds.find(sources.find(name).KIND).OPTIONS
+    assert set(values) <= {*options, *of_kind, *base, "defaults", "name"}
 
 
 @pytest.mark.parametrize("name", ["digits", "breast_cancer", "grammar"])

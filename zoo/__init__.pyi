@@ -17,6 +17,7 @@ from .questions.encode import encode as encode
 from .questions.reconstruct import reconstruct as reconstruct
 from .questions.interpolate import interpolate as interpolate
 from .questions.impute import impute as impute
+from .questions.forecast import forecast as forecast
 from .questions.anomaly_score import anomaly_score as anomaly_score
 from .questions.explain import explain as explain
 

@@ -24,12 +24,13 @@ from zoo import found, registry
 from zoo.base.categories import whole
 from zoo.base.language import has_holes
 from zoo.base.model import Model, evaluating
-from zoo.data import kinds
+from zoo.data import characters, kinds
 from zoo.errors import ZooError
 from zoo.spec import DataSpec
 
 QUESTIONS = "zoo.questions"
 NATIVE, DERIVED, NO = "native", "derived", "no"
+TOKENS: dict[str, Any] = {"values": "tokens", "vocabulary": ("a", "b")}  # of the smallest model of them
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,9 @@ def capabilities(pattern: str = "*") -> CapabilityTable:
 
 @functools.cache
 def _row(cls: Any) -> tuple[tuple[str, str], ...]:
+    spec = DataSpec(values=cls.takes[0]) if cls.takes[0] != "tokens" else DataSpec((1, 1, 8), kind="tokens", **TOKENS)
     with torch.random.fork_rng(devices=[]):  # the weights are drawn, and thrown away
-        model = cls(DataSpec(values=cls.takes[0]))
+        model = cls(spec)
     return tuple((name, capability.support(model)) for name, capability in known().items())
 
 
@@ -201,6 +203,19 @@ def given(model: Model, x: Any, observed: Any = None) -> tuple[Tensor, Tensor | 
         x = torch.where(observed, x, 0)
     kinds.check_range(x, low, high, model.spec)
     return x, observed
+
+
+def beginnings(model: Model, x: Any) -> tuple[Tensor, Tensor | None]:
+    """As :func:`given`, of what is to go on: a text that is a string, or several, has no end yet.
+
+    Raises ``DataError`` also for characters that the model does not know, or more of them than it sees at a time.
+    """
+    if model.spec.values != "tokens":
+        return given(model, x)
+    texts = [x] if isinstance(x, str) else x
+    if isinstance(texts, (list, tuple)) and all(isinstance(text, str) for text in texts):
+        x = characters.prompts(texts, model.spec)
+    return given(model, x)
 
 
 def _bounds(x: Tensor) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
 class Residual(nn.Module):
@@ -46,6 +47,8 @@ class ConvEncoder(nn.Module):
 class ConvDecoder(nn.Module):
     """Features ``(B, in_features)`` to ``(B, out, H, W)``: the mirror image of :class:`ConvEncoder`."""
 
+    outer = ("last",)
+
     def __init__(self, shape: tuple[int, int, int], channels: tuple[int, ...], blocks: int, out: int) -> None:
         super().__init__()
         sizes = [shape[1:]]
@@ -68,6 +71,51 @@ class ConvDecoder(nn.Module):
         for stage, (height, width) in zip(self.stages, self.sizes[1:], strict=True):
             x = stage(x)[..., :height, :width]
         return self.last(F.silu(x))
+
+
+class _RootMeanSquare(torch.autograd.Function):
+    """torch's own is made of many operations on a CPU: this takes 0.4 of its time, forward and backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        size = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+        scale = math.sqrt(x.shape[-1]) / size
+        y = x * scale
+        ctx.save_for_backward(y, scale)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        y, scale = ctx.saved_tensors
+        along = torch.linalg.vecdot(grad, y)[..., None]
+        return torch.addcmul(grad, y, along, value=-1 / y.shape[-1]).mul_(scale)
+
+
+class _SquaredReLU(torch.autograd.Function):
+    """Of three passes over the values, where autograd's are five."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        kept = x.relu()
+        ctx.save_for_backward(kept)
+        return kept * kept
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (kept,) = ctx.saved_tensors
+        return (kept * grad).mul_(2)
+
+
+def rms_norm(x: Tensor) -> Tensor:
+    """x / √mean(x²) over the last axis (Zhang & Sennrich 2019); 0 stays 0."""
+    return _RootMeanSquare.apply(x)
+
+
+def squared_relu(x: Tensor) -> Tensor:
+    """max(x, 0)² (So et al. 2021)."""
+    return _SquaredReLU.apply(x)
 
 
 def perceptron(widths: list[int]) -> nn.Sequential:

@@ -4,9 +4,14 @@ The sum over all paths is exact, by the forward recursion
 
     log a_t(j) = log b_t(j) + logsumexp_i(log a_{t-1}(i) + log P_ij),        log p(x) = logsumexp_j log a_T(j),
 
-for all sequences at once and never with probabilities: log densities b_t of two states differ by hundreds of nats. The
-backward recursion is what automatic differentiation does: p(s_t = j | x) = d log p(x) / d log b_t(j), and the expected
-number of transitions from i to j is d log p(x) / d log P_ij.
+for all sequences at once. Log densities b_t of two states may differ by hundreds of nats: then it is done with
+logarithms throughout, and the backward recursion is what automatic differentiation does:
+p(s_t = j | x) = d log p(x) / d log b_t(j), and the expected number of transitions from i to j is
+d log p(x) / d log P_ij.
+
+Where they do not, as those of symbols, the sum over i is a product of matrices, each step relative to the likeliest
+state of the one before; and the backward recursion is Rabiner's scaled one. In float64 nothing is lost but what is less
+probable than the likeliest by a factor of 1e-308.
 
 References: Rabiner (1989), A Tutorial on Hidden Markov Models; Eisner (2016), Inside-Outside and Forward-Backward
 Algorithms Are Just Backprop.
@@ -14,46 +19,125 @@ Algorithms Are Just Backprop.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.base.precision import precise
+
 NEVER = -1e30  # log 0: finite, so that no difference and no gradient is NaN
 
 
-def forward_messages(log_b: Tensor, start: Tensor, moves: Tensor, ergodic: bool = True) -> list[Tensor]:
+class Chain(NamedTuple):
+    """A Markov chain.
+
+    Attributes:
+        start: log p(s_1), ``(S,)``.
+        moves: log P, ``(S, S)``.
+        sums: how the sum over the states before is done: ``"neighbours"``: a state is only left for the next one, and
+            nothing else is summed over; ``"logarithms"``; or ``"products"`` of matrices, for log densities of states
+            that differ by tens of nats, not by hundreds.
+    """
+
+    start: Tensor
+    moves: Tensor
+    sums: str = "logarithms"
+
+
+class Posteriors(NamedTuple):
+    """What the forward and the backward recursion find.
+
+    Attributes:
+        log_z: log p(x), ``(B,)``.
+        states: p(s_t | x), times the sequence's share, ``(B, T, S)``.
+        first: how often each state is expected to be the first in all sequences, ``(S,)``.
+        made: how often each transition is expected to be made, ``(S, S)``.
+    """
+
+    log_z: Tensor
+    states: Tensor
+    first: Tensor
+    made: Tensor
+
+
+def forward_messages(log_b: Tensor, chain: Chain, alive: Tensor | None = None) -> list[Tensor]:
     """log a_t(s) = log p(x_1 .. x_t, s_t = s) for each t, ``(B, S)``.
 
     Args:
         log_b: log p(x_t | s), ``(B, T, S)``.
-        start: log p(s_1), ``(S,)``.
-        moves: log P, ``(S, S)``.
-        ergodic: False: a state is only left for the next one, and nothing else is summed over.
+        chain: that of all sequences.
+        alive: bool ``(B, T)``, whether a sequence goes on to step t; where it does not, its last message stays. All do,
+            if left out.
     """
+    start, moves, sums = chain
+    dtype = log_b.dtype
+    if sums == "products":
+        log_b, start, moves = precise(log_b), precise(start), precise(moves)
+    P = moves.exp()
+    stay, move = moves.diagonal(), moves.diagonal(1)
     first, *rest = log_b.unbind(1)
     messages = [start + first]
-    stay, move = moves.diagonal(), moves.diagonal(1)
-    for log_density in rest:
+    for step, log_density in enumerate(rest, 1):
         last = messages[-1]
-        if ergodic:
+        if sums == "products":
+            most = last.amax(1, keepdim=True)
+            mass = (last - most).exp() @ P
+            reached = most + torch.where(mass > 0, mass.clamp_min(torch.finfo(mass.dtype).tiny).log(), NEVER)
+        elif sums == "logarithms":
             reached = (last[:, :, None] + moves).logsumexp(1)
         else:
             reached = torch.logaddexp(last + stay, F.pad(last[:, :-1] + move, (1, 0), value=NEVER))
-        messages.append(reached + log_density)
-    return messages
+        message = reached + log_density
+        messages.append(message if alive is None else torch.where(alive[:, step, None], message, last))
+    return [message.to(dtype) for message in messages]
 
 
-def posteriors(
-    log_b: Tensor, start: Tensor, moves: Tensor, ergodic: bool = True, shares: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """log p(x), ``(B,)``, p(s_t | x), ``(B, T, S)``, and how often in all sequences each state is expected to be the
-    first, ``(S,)``, and each transition to be made, ``(S, S)``. With ``shares`` ``(B,)`` a sequence counts as much."""
+def posteriors(log_b: Tensor, chain: Chain, shares: Tensor | None = None, alive: Tensor | None = None) -> Posteriors:
+    """What is expected of the hidden states; the arguments are those of :func:`forward_messages`. With ``shares``
+    ``(B,)`` a sequence counts as much in what is expected of all. States of steps that no sequence goes on to have
+    probability 0."""
+    if chain.sums == "products":
+        return _scaled_posteriors(log_b, chain, shares, alive)
     with torch.enable_grad():
-        leaves = [tensor.detach().requires_grad_() for tensor in (log_b, start, moves)]
-        log_z = forward_messages(leaves[0], leaves[1], leaves[2], ergodic)[-1].logsumexp(1)
+        leaves = [tensor.detach().requires_grad_() for tensor in (log_b, chain.start, chain.moves)]
+        log_z = forward_messages(leaves[0], Chain(leaves[1], leaves[2], chain.sums), alive)[-1].logsumexp(1)
         total = log_z.sum() if shares is None else (log_z * shares).sum()
-        posterior, first, made = torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
-    return log_z.detach(), posterior, first, made
+        states, first, made = torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
+    return Posteriors(log_z.detach(), states, first, made)
+
+
+@torch.no_grad()
+def _scaled_posteriors(log_b: Tensor, chain: Chain, shares: Tensor | None, alive: Tensor | None) -> Posteriors:
+    """As :func:`posteriors`, with messages that sum to one at each step."""
+    start, P = precise(chain.start).exp(), precise(chain.moves).exp()
+    most = log_b.amax(2, keepdim=True)
+    b = precise(log_b - most).exp()
+    if alive is None:
+        alive = torch.ones(b.shape[:2], dtype=torch.bool, device=b.device)
+    goes_on = alive[:, :, None]
+    message, messages, scales = start.expand_as(b[:, 0]), [], []
+    for step in range(b.shape[1]):
+        joint = (message @ P if step else message) * b[:, step]
+        total = joint.sum(1, keepdim=True)
+        message = torch.where(goes_on[:, step], joint / torch.where(total > 0, total, 1), message)
+        messages.append(message)
+        scales.append(total)
+    forward, scale = torch.stack(messages, 1), torch.stack(scales, 1)
+    log_z = torch.where(goes_on, scale.log() + most, 0).sum((1, 2)).clamp_min(NEVER)
+    # what comes, seen from the state at t, over its probability given what was; ones behind the end
+    ahead = torch.where(goes_on, b / torch.where(scale > 0, scale, 1), 0)
+    backward = [torch.ones_like(message)]
+    for step in reversed(range(1, b.shape[1])):
+        ahead[:, step] *= backward[-1]
+        backward.append(torch.where(goes_on[:, step], ahead[:, step] @ P.T, 1))
+    states = torch.where(goes_on, forward * torch.stack(backward[::-1], 1), 0)
+    before = forward[:, :-1]
+    if shares is not None:
+        states, before = states * shares[:, None, None], before * shares[:, None, None]
+    made = P * (before.flatten(0, 1).mT @ ahead[:, 1:].flatten(0, 1))
+    return Posteriors(log_z.to(log_b.dtype), states.to(log_b.dtype), states[:, 0].sum(0), made)
 
 
 def sampled_path(messages: Tensor, moves: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -66,8 +150,9 @@ def sampled_path(messages: Tensor, moves: Tensor, generator: torch.Generator | N
     return torch.stack(path[::-1], 1)
 
 
-def best_path(log_b: Tensor, start: Tensor, moves: Tensor) -> Tensor:
+def best_path(log_b: Tensor, chain: Chain) -> Tensor:
     """The most probable path of states, ``(B, T)`` int64 (Viterbi); the arguments of :func:`forward_messages`."""
+    start, moves, _ = chain
     first, *rest = log_b.unbind(1)
     best, origins = start + first, []
     for log_density in rest:

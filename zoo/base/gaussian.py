@@ -117,6 +117,16 @@ def deviation_given_observed(
     return torch.where(observed, deviation, completed)
 
 
+def conditional_covariance(covariance: Tensor, observed: Tensor) -> Tensor:
+    """Cov[x | x_o] = Σ − Σ_·o Σ_oo⁻¹ Σ_o·, ``(..., d, d)``, with zeros at the seen entries; the arguments of
+    :func:`solve_observed`."""
+    seen = observed.to(covariance.dtype)
+    cross = covariance * seen[..., :, None]  # Σ_o·
+    masked = cross * seen[..., None, :] + torch.diag_embed(1 - seen)
+    rest = covariance - cross.mT @ torch.cholesky_solve(cross, torch.linalg.cholesky(masked))
+    return rest * (1 - seen)[..., :, None] * (1 - seen)[..., None, :]
+
+
 def log_regressions(
     x: Tensor, f: Tensor, weight: Tensor, factor: Tensor, seen: Tensor | None, full: bool, at_once: int
 ) -> Tensor:

@@ -169,7 +169,7 @@ class Density(Generative):
         if labels is None:
             return bayes(self.log_joint(x, observed))[0]
         self.require_classes()
-        result = x.new_full((len(x),), math.nan)  # of what is no class
+        result = self.log_prior.new_full((len(x),), math.nan)  # type: ignore[union-attr]  # of what is no class
         for group, index in self.by_group(labels):
             part = None if observed is None else observed[index]
             result = result.index_put((index,), self.log_prob_of(x[index], group, part).to(result.dtype))

@@ -79,8 +79,8 @@ class Grams(nn.Module):
 
     @torch.no_grad()
     def count(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
-        """Set all counts from ``(x, counted, groups)``: tokens ``(B, T)``, which of them are to be counted, bool of that
-        shape, and int64 ``(B,)``. What stands before the first place is the beginning of a text.
+        """Set all counts from ``(x, counted, groups)``: tokens ``(B, T)``, which of them are to be counted, bool
+        ``(B, T)``, and int64 ``(B,)``. What stands before the first place is the beginning of a text.
 
         Raises ``ZooError`` where nothing is to be counted.
         """
@@ -92,10 +92,10 @@ class Grams(nn.Module):
             memory.require(
                 BYTES * total * self.order, f"so many tokens, {total:,} and more,", "a smaller order will do"
             )
-        seen, groups = (torch.cat(part) for part in zip(*parts, strict=True)) if parts else (torch.zeros(0, 1), None)
-        if not len(seen):
+        if not any(len(part) for _, part in parts):
             raise ZooError("there are no tokens to count")
-        token, node, base = seen[:, 0], groups, 0
+        seen, node = torch.cat([part for part, _ in parts]), torch.cat([part for _, part in parts])
+        token, base = seen[:, 0], 0
         alive = torch.ones_like(token, dtype=torch.bool)  # nothing stands before a text's beginning
         contexts: list[Tensor] = []
         grams: list[tuple[Tensor, Tensor]] = []

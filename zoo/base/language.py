@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.base.available import available_if
 from zoo.base.generative import Density
 from zoo.errors import ZooError
 from zoo.spec import END, UNKNOWN, DataSpec, Likelihood
@@ -99,6 +100,7 @@ class Language(Density):
 
     # Training by gradient
 
+    @available_if(lambda model: any(True for _ in model.parameters()))
     def losses(self, x: Tensor, labels: Tensor, epoch: float = math.inf) -> dict[str, Tensor]:
         """``loss``: the mean of −log p(x_t | x_1 .. x_{t-1}, class) over all tokens of a batch, those of the context
         among them, in nats per token."""
@@ -137,8 +139,8 @@ class Language(Density):
         temperature: float = 1.0,
         top_k: int = 0,
     ) -> Iterator[Tensor]:
-        """``length`` tokens behind a prompt, one after the other, ``(B,)`` each, as soon as they are drawn: -1 behind an
-        end. The symbol for what is unknown is never drawn.
+        """``length`` tokens behind a prompt, one after the other, ``(B,)`` each, as soon as they are drawn; -1 behind
+        an end. The symbol for what is unknown is never drawn.
 
         Args:
             groups: the class of each text, or 0, ``(B,)``.
@@ -192,8 +194,8 @@ class Language(Density):
         return nothing[:, None, None]
 
     def forecast(self, x: Tensor, steps: int, generator: torch.Generator | None = None) -> Tensor:
-        """What comes next: beginnings of texts ``(B, 1, 1, t)``, -1 behind the shorter ones, to ``(B, 1, 1, t + steps)``
-        with ``steps`` more tokens, -1 behind an end; the class is drawn from what the beginning says of it."""
+        """What comes next: beginnings of texts ``(B, 1, 1, t)``, -1 behind the shorter ones, become ``(B, 1, 1, t +
+        steps)`` with ``steps`` more tokens, -1 behind an end; the class is drawn from what the beginning says of it."""
         tokens, _ = aligned(x)
         self.check_prompt(tokens)
         result = F.pad(tokens, (0, steps), value=-1)

@@ -35,6 +35,7 @@ class Model(nn.Module):
         lighter: what makes it smaller for large examples, to end an error message.
         takes: the kinds of values it can be made for, see :attr:`zoo.DataSpec.values`.
         kinds: the kinds of examples it can be made for, see :mod:`zoo.data.kinds`; None: any.
+        outer: submodules, by their dotted names, whose outputs are no hidden layer: their weights are not for Muon.
     """
 
     spec: DataSpec
@@ -48,6 +49,7 @@ class Model(nn.Module):
     learns_from_gaps: bool = False
     takes: tuple[str, ...] = ("grey",)
     kinds: tuple[str, ...] | None = None
+    outer: tuple[str, ...] = ("head",)
     bytes_an_example: float = 0.0
     lighter: str = "a smaller data.image_size makes it fit"
 

@@ -1,7 +1,11 @@
-"""How an example is read as a sequence: its rows, its columns or its pixels are the steps."""
+"""How an example is read as a sequence: its rows, its columns or its pixels are the steps. And sequences as batches."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
 from torch import Tensor
 
 READS = ("rows", "columns", "pixels")
@@ -52,3 +56,40 @@ class Steps:
             return steps.transpose(-1, -2).unflatten(-1, (height, width))
         lines = steps.unflatten(-1, (channels, -1)).transpose(-2, -3)  # (C, T, values of a channel)
         return lines if self.reads == "rows" else lines.transpose(-1, -2)
+
+
+class Sequences(NamedTuple):
+    """Some sequences of a set.
+
+    Attributes:
+        index: which of them, ``(B,)``.
+        steps: ``(B, T, D)``.
+        seen: what is seen of the steps, bool ``(B, T, D)``; None: all.
+        alive: which steps come before the last of which anything is seen, or are it, bool ``(B, T)``; None: all do.
+    """
+
+    index: Tensor
+    steps: Tensor
+    seen: Tensor | None
+    alive: Tensor | None
+
+
+def sequences(steps: Tensor, seen: Tensor | None, at_once: int) -> Iterator[Sequences]:
+    """``at_once`` sequences at a time, those of a length together and cut to the longest of them; none of which nothing
+    is seen."""
+    if seen is None:
+        for index in torch.arange(len(steps), device=steps.device).split(at_once):
+            yield Sequences(index, steps[index], None, None)
+        return
+    alive = until_last(seen.any(2))
+    length = alive.sum(1)
+    order = length.argsort(stable=True)
+    for index in order[length[order] > 0].split(at_once):
+        if len(index):
+            longest = int(length[index[-1]])
+            yield Sequences(index, *(part[index, :longest] for part in (steps, seen, alive)))
+
+
+def until_last(seen: Tensor) -> Tensor:
+    """Which steps come before the last one that is ``seen``, or are it: bool ``(B, T)``."""
+    return seen.int().flip(1).cummax(1).values.flip(1).bool() if seen.shape[1] else seen

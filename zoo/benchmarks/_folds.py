@@ -98,7 +98,7 @@ def report(options: Mapping[str, Any], kind: str) -> None:
     Raises:
         ConfigError: there is no such data, model or peer, or nothing to compare.
     """
-    data = list(KINDS[kind].FOLDS) if options["data"] is None else _chosen(options["data"], sources.names(), "data")
+    data = list(KINDS[kind].FOLDS) if options["data"] is None else _chosen(options["data"], sources.every(), "data")
     sides = {}
     for name in data:
         module = compared(name)

@@ -1,7 +1,7 @@
 """Texts as sequences of their characters, and running text as windows that overlap.
 
-Texts that end, one behind the other in no order, such as names or messages: the symbol ``END`` stands behind each and is
-part of its probability. One of more characters than an example has places is cut, and has no end.
+Texts that end, in no order, such as names or messages: the symbol ``END`` stands behind each and is part of its
+probability. One of more characters than an example has places is cut, and has no end.
 
 Running text, such as a book: each example is a window of T characters, of which the first ``context`` are the last ones
 of the window before it, so that every character belongs to one window alone, and at least so many that stand before it
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,7 @@ def fit(
 def _code_points(raw: Tensor, columns: Sequence[Column], case: str) -> Sequence[np.ndarray]:
     """The characters of each example, int32."""
     if not columns:
-        windows = raw.flatten(1).numpy()
+        windows = [*raw.flatten(1).numpy()]
         return [_lowered(window) for window in windows] if case == "lower" else windows
     every = columns[0].categories
     return [codes_of(every[which], case) for which in raw.flatten().tolist()]
@@ -246,8 +246,8 @@ def running(
         )
     fingerprint = hashlib.sha256(f"{length} {context} {start} {end}\n".encode() + codes.tobytes()).hexdigest()
     return Loaded(
-        splits["train"], splits["test"], ("text",), fingerprint, val=splits["val"] if start else None, notes=tuple(notes),
-        settings={"reads": "characters", "context": context},
+        splits["train"], splits["test"], ("text",), fingerprint, val=splits["val"] if start else None,
+        notes=tuple(notes), settings={"reads": "characters", "context": context},
     )  # fmt: skip
 
 

@@ -140,7 +140,7 @@ def read_all(
 def _check_no_other(path: Path, digest: str, title: str, role: str) -> None:
     """Raise ``DataError`` for an intact file of a set whose checksums are known, or of another part of its own."""
     digests = {digest, published.md5(path)}
-    for name in sources.names():
+    for name in sources.every():
         source = sources.find(name)
         other = getattr(source, "TITLE", name)
         for other_role, checksum in zip(ROLES, getattr(source, "CHECKSUMS", ()), strict=False):

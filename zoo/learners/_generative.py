@@ -22,10 +22,10 @@ OF_CLASSES = ("val/accuracy", "val/nll", "val/ece", AUROC)
 class GenerativeLearner(Learner):
     """Trains a model that says itself how a batch of validation examples is evaluated: ``validate(x, labels)``.
 
-    That gives values by name, a row an example, whose means over all validation examples are logged. Three are more than
-    that: of ``log_joint``, log p(x, y) ``(B, K)`` or log p(x) ``(B, 1)`` in nats, what follows from it is logged; of
-    ``log_proba``, log p(y | x) where Bayes' rule is not what makes it of ``log_joint``, the figures of a classifier. Of
-    ``tokens``, how many log p(x) is of, ``val/nats_per_token`` is logged, each token of all texts counting the same.
+    That gives values by name, a row an example, whose means over all validation examples are logged. Three are more
+    than that: of ``log_joint``, log p(x, y) ``(B, K)`` or log p(x) ``(B, 1)`` in nats, what follows from it is logged;
+    of ``log_proba``, log p(y | x) where Bayes' rule is not what makes it of ``log_joint``, the figures of a classifier;
+    of ``tokens``, how many log p(x) is of, ``val/nats_per_token``, each token of all texts counting the same.
 
     Logged an epoch, of a density: ``val/log_likelihood``, the mean log p(x, y), or log p(x) where there are no classes,
     in nats per example, or a bound of it; where the model has classes ``val/accuracy``, ``val/nll`` (nats),

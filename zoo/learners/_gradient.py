@@ -29,7 +29,7 @@ class GradientLearner(Learner):
 
     Args:
         model: made by ``zoo.create``, or its ``config``.
-        optimizer: ``name`` of a ``torch.optim`` class and its options.
+        optimizer: ``name`` of a ``torch.optim`` class, or ``"Muon"``, and its options, see :func:`build_optimizer`.
         schedule: ``name`` of a ``torch.optim.lr_scheduler`` class, or ``"none"``, and its options.
         ema: decay a step of the averaged weights, in [0, 1); 0 keeps no average.
         clip: largest L2 norm of the gradient; 0 does not clip.
@@ -66,7 +66,7 @@ class GradientLearner(Learner):
         self.optimizer_options, self.schedule_options = own["optimizer"], own["schedule"]
         self.clip = clip
         # a mistake in these is an error now, not after the run has begun
-        trial = build_optimizer(self.model.parameters(), **self.optimizer_options)
+        trial = build_optimizer(self.model, **self.optimizer_options)
         tried = build_schedule(trial, 100, **self.schedule_options)
         schedules = torch.optim.lr_scheduler
         if isinstance(tried, schedules.LRScheduler) and not isinstance(tried, schedules.ReduceLROnPlateau):
@@ -104,7 +104,7 @@ class GradientLearner(Learner):
         raise TypeError(f"{type(self).__name__} defines no loss")
 
     def configure_optimizers(self) -> Any:
-        optimizer = build_optimizer(self.model.parameters(), **self.optimizer_options)
+        optimizer = build_optimizer(self.model, **self.optimizer_options)
         self._schedule: Any = build_schedule(
             optimizer, self.total_steps(), monitored=self.mode, **self.schedule_options
         )

@@ -108,8 +108,7 @@ class AdversarialLearner(GradientLearner):
         rates = {"discriminator": self.lr_ratio, "generator": 1.0}
         optimizers, self._schedules = [], []
         for player, rate in rates.items():
-            parameters = [*self.model.get_submodule(player).parameters()]
-            optimizer = build_optimizer(parameters, **self.optimizer_options)
+            optimizer = build_optimizer(self.model.get_submodule(player), **self.optimizer_options)
             for group in optimizer.param_groups:
                 group["lr"] *= rate
             steps = self.total_steps() if self.schedule_options["name"] != "none" else 0
@@ -172,7 +171,7 @@ class AdversarialLearner(GradientLearner):
         generator's step does not pay for those of the discriminator's weights.
         """
         optimizer, schedule = self._optimizers[player], self._schedules[player]
-        parameters = optimizer.param_groups[0]["params"]
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         strategy: Any = self.trainer.strategy
         alone = self.trainer.world_size == 1
         # a strategy of several processes expects gradients of all parameters: these are averaged here

@@ -118,6 +118,7 @@ class Generator(nn.Module):
             layers += [nn.ConvTranspose2d(count, out, 4, 2, 1)]
             count = out
         self.layers = nn.Sequential(*layers, nn.Tanh()).to(memory_format=torch.channels_last)  # 1.1 times as fast
+        self.outer = (f"layers.{len(layers) - 1}",)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.embedding is not None:
@@ -131,6 +132,8 @@ class Discriminator(nn.Module):
 
     With classes D(x, y) = w·h(x) + e_y·h(x) (projection); without labels it is the largest of its values over y.
     """
+
+    outer = ("head", "classes")
 
     def __init__(
         self, shape: tuple[int, int, int], classes: int, channels: int, stages: int, spectral_norm: bool

@@ -90,6 +90,7 @@ class M2(VAE):
     ) -> None:
         body = nn.Flatten() if network == "mlp" else ConvEncoder(self.spec.shape, channels, blocks)
         self.classifier = nn.Sequential(body, perceptron([encoded, *hidden_sizes, self.spec.num_classes]))
+        self.outer = (*self.outer, f"classifier.1.{len(self.classifier[1]) - 1}")
         start(self.classifier)
 
     def set_prior(self, counts: Tensor) -> None:

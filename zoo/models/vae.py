@@ -148,6 +148,8 @@ class VAE(Density, Latent):
             self.encoder, self.decoder, encoded, decoded = encoder, decoder, encoder.out_features, decoder.in_features
         self.encoder_head = perceptron([encoded + classes, *hidden_sizes, 2 * latent_dim])
         self.decoder_head = perceptron([latent_dim + classes, *hidden_sizes[::-1], decoded])
+        if network == "mlp":
+            self.outer = (f"decoder_head.{len(self.decoder_head) - 1}",)
         for module in (self.encoder, self.encoder_head, self.decoder_head, self.decoder):
             start(module)
         self.add_networks(network, encoded, hidden_sizes, channels, blocks)

@@ -22,6 +22,8 @@ What a model offers to be asked, natively:
 ``interpolate(n, steps, ends, …)``    examples ``(n, steps, C, H, W)``; with ``encode``, between ``ends`` too
 ``impute(x, observed, n, generator)`` examples ``(n, B, C, H, W)``
 ``conditional_mean(x, observed)``     examples ``(B, C, H, W)``: what :func:`zoo.impute` gives with ``mean=True``
+``forecast(x, steps, generator)``     examples whose last steps are drawn given those before, or texts that go on; with
+                                      ``observed``, where the model ``marginalises`` gaps of pictures
 ``anomaly_score(x)``                  ``(B,)``, higher is stranger
 ``contributions(x)``, ``offsets()``   what each column adds to the logits, ``(B, K, columns)``, and what they are
                                       without it, ``(K,)``; with ``observed`` where the model ``marginalises``

@@ -68,7 +68,7 @@ def _surprise(model: Model, x: Tensor, observed: Tensor | None = None) -> Tensor
 
 
 def _surprise_per_token(model: Model, x: Tensor, observed: Tensor | None = None) -> Tensor:
-    tokens = (x >= 0).flatten(1).sum(1)
+    tokens = (x[..., model.spec.context :] >= 0).flatten(1).sum(1)
     return torch.where(tokens > 0, _surprise(model, x, observed) / tokens, torch.inf)  # none at all is strange
 
 

@@ -40,6 +40,8 @@ def classify(
         ZooError: the model does not classify, examples or ``imputer`` do not fit it, or an impossible ``fill``.
     """
     require(model, "classify")
+    if observed is not None:
+        require(model, "classify_missing")
     if fill is not None:
         if imputer is not None:
             raise ZooError("imputer and fill both say what takes the place of missing entries: give one of them")
@@ -67,7 +69,9 @@ def log_proba(model: Model, x: Tensor, observed: Tensor | None = None, fill: str
 def _missing(model: Model) -> str:
     if not hasattr(model, "classify"):
         return NO
-    return NATIVE if model.marginalises else DERIVED
+    if model.marginalises:
+        return NATIVE
+    return NO if model.spec.values == "tokens" else DERIVED  # nothing can take the place of a hidden symbol
 
 
 ASKED = {

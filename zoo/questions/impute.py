@@ -21,6 +21,8 @@ def impute(
 ) -> Tensor:
     """``n`` completions of each example, ``(n, B, C, H, W)``. Hidden values are never read, seen ones stay as given.
 
+    Of a text symbols are hidden where there is none, -1, and no end before: it may end where no other one is behind.
+
     Args:
         model: the model to ask.
         x: examples ``(B, C, H, W)``; of pictures in [0, 1]. NaN: missing.
@@ -34,8 +36,8 @@ def impute(
     require(model, "impute")
     count(n, 1, "n")
     x, observed = given(model, x, observed)
-    if observed is None:
-        observed = torch.ones_like(x, dtype=torch.bool)
+    if observed is None:  # all of a picture is seen; of a text, what is hidden is -1
+        observed = x >= 0 if model.spec.values == "tokens" else torch.ones_like(x, dtype=torch.bool)
     if mean:
         if not hasattr(model, "conditional_mean"):
             raise ZooError(f"{model.name} has no conditional mean: average some completions")

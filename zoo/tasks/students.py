@@ -115,7 +115,7 @@ def taught(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         student = registry.create(options.pop("name"), seen, **options).to(device)
-        optimizer = build_optimizer(student.parameters(), **SYNTHETIC_OPTIMIZER)
+        optimizer = build_optimizer(student, **SYNTHETIC_OPTIMIZER)
         schedule = build_schedule(optimizer, steps, "OneCycleLR")
         batches = Batches(images, batch_size, shuffle=True, augment=augment, seed=seed)
         done = 0

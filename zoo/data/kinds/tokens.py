@@ -1,9 +1,10 @@
 """Texts, read as bags of terms or, with ``reads=characters``, as sequences, see :mod:`zoo.data.characters`.
 
-A term is a word, or up to ``ngrams`` words in a row, with a space between them. A model sees which terms a text has: int64 ``(B, 1, 1, T)``, the number of each in the vocabulary, in their order: all
-words, then all pairs of words, and so on. V, the size of the vocabulary, stands for a term that is not in it, and -1
-for none at all: what is behind a text, or hidden. T is as large as it has to be, and differs. Counts ``(V,)``, which is
-what a bag is, are made of that for a batch where they are needed, and never of all texts at once.
+A term is a word, or up to ``ngrams`` words in a row, with a space between them. A model sees which terms a text has:
+int64 ``(B, 1, 1, T)``, the number of each in the vocabulary, in their order: all words, then all pairs of words, and so
+on. V, the size of the vocabulary, stands for a term that is not in it, and -1 for none at all: what is behind a text,
+or hidden. T is as large as it has to be, and differs. Counts ``(V,)``, which is what a bag is, are made of that for a
+batch where they are needed, and never of all texts at once.
 
 The vocabulary is fitted to the training texts: the terms that ``min_count`` of them have, and of these the
 ``vocabulary`` most frequent ones, most frequent first. ``spec.mean`` is the share of the training texts that have each.
@@ -247,7 +248,7 @@ def convert(values: Any, spec: DataSpec) -> Tensor:
             f"numbers from {low} to {high} are none of the {spec.shape[2]:,} terms: 0 is the first one, "
             f"{spec.shape[2]} any unknown one, and -1 none"
         )
-    return x.long().reshape(-1, 1, 1, x.shape[-1])
+    return x.long().reshape(len(x) if x.dim() > 1 else 1, 1, 1, x.shape[-1])
 
 
 def of_texts(found: Sequence[str], spec: DataSpec) -> Tensor:

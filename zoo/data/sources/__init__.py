@@ -23,8 +23,8 @@ from typing import Any
 from zoo import found
 
 
-def names() -> list[str]:
-    """The names of all sources. Nothing is imported."""
+def every() -> list[str]:
+    """The names of all sources, one of which is ``names``. Nothing is imported."""
     return found.names(__name__)
 
 
