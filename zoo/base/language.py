@@ -166,9 +166,9 @@ class Language(Density):
         if self.unknown >= 0:
             unknown = torch.arange(self.size, device=logits.device) == self.unknown
             logits = logits.masked_fill(unknown, -math.inf)
-        if temperature == 0:
+        if temperature < torch.finfo(logits.dtype).tiny:
             return logits.argmax(1)
-        logits = logits / temperature
+        logits = (logits - logits.amax(1, keepdim=True)) / temperature
         if 0 < top_k < self.size:
             least = logits.topk(top_k).values[:, -1:]
             logits = logits.masked_fill(logits < least, -math.inf)
@@ -199,7 +199,7 @@ class Language(Density):
         tokens, _ = aligned(x)
         self.check_prompt(tokens)
         result = F.pad(tokens, (0, steps), value=-1)
-        groups = self._likely_groups(tokens, generator)
+        groups = self.likely_groups(tokens, generator)
         lengths = (tokens >= 0).sum(1)
         for length in lengths.unique().tolist():
             rows = (lengths == length).nonzero()[:, 0]
@@ -208,7 +208,8 @@ class Language(Density):
             result[rows, length : length + steps] = torch.stack([*drawn], 1)
         return result[:, None, None]
 
-    def _likely_groups(self, tokens: Tensor, generator: torch.Generator | None) -> Tensor:
+    def likely_groups(self, tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """A class for each beginning of a text, ``(B,)``, drawn from what it says of it; 0 where there are no classes."""
         if self.log_prior is None:
             return tokens.new_zeros(len(tokens))
         columns = [self._counted_from_start(tokens, group) for group in range(self.groups)]
