@@ -50,7 +50,7 @@ def test_all_pictures_together_have_probability_one(conditional):
     assert model.density == zoo.Likelihood("exact", "binary")
     every = torch.tensor([*itertools.product((0.0, 1.0), repeat=8)]).view(-1, 1, 2, 4)
     total = zoo.log_prob(model, every).exp().sum()
-    torch.testing.assert_close(total, torch.ones_like(total), atol=1e-10, rtol=0)
+    torch.testing.assert_close(total, torch.ones_like(total), atol=1e-7, rtol=0)  # a prior of single precision
     assert hasattr(model, "classify") == conditional
 
 
