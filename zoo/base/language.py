@@ -209,7 +209,7 @@ class Language(Density):
         return result[:, None, None]
 
     def likely_groups(self, tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """A class for each beginning of a text, ``(B,)``, drawn from what it says of it; 0 where there are no classes."""
+        """A class for each beginning of a text, ``(B,)``, drawn from what that says of it; 0 where there is none."""
         if self.log_prior is None:
             return tokens.new_zeros(len(tokens))
         columns = [self._counted_from_start(tokens, group) for group in range(self.groups)]
