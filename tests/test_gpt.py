@@ -129,17 +129,6 @@ def test_a_state_can_be_gone_on_with_twice():
     assert after.tokens.tolist() == [[0, 1, 2]]
 
 
-def test_padding_changes_no_probability():
-    spec = spec_of(length=6)
-    model = made(spec)
-    text = [0, 1, 1, spec.token(END)]
-    padded = torch.tensor([[[*text, -1, -1]]])[:, None]
-    assert torch.allclose(model.log_prob(padded), model.log_prob(padded[..., :4]), atol=1e-12)
-    loss, short = (model.losses(x, torch.zeros(1, dtype=torch.long))["loss"] for x in (padded, padded[..., :4]))
-    assert torch.allclose(loss, short, atol=1e-12)
-    assert torch.allclose(loss, -model.log_prob(padded)[0] / 4, atol=1e-12)
-
-
 def test_a_mixture_is_one_at_each_token_and_the_network_learns_alone(counted, tmp_path):
     spec = spec_of(classes=2)
     model, alone = made(spec, counted, ngram=3, share=0.25), made(spec, counted)

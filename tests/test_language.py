@@ -13,7 +13,7 @@ from zoo.base.grams import Grams, past_of
 from zoo.base.language import Language, aligned, has_holes
 from zoo.spec import END, UNKNOWN
 
-SMALL = {"ngram": {"order": 3}, "gpt": {"depth": 2, "width": 16, "heads": 2}, "rnnlm": {"hidden_size": 8}}
+SMALL = {"ngram": {"order": 3}, "gpt": {"num_layers": 2, "width": 16, "heads": 2}, "rnnlm": {"hidden_size": 8}}
 LANGUAGE = [name for name in zoo.list_models() if issubclass(registry.model_class(name), Language)]
 T = 4  # of a text that ends
 

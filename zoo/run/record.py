@@ -124,7 +124,7 @@ def summarize(
         "model": settings["model"]["name"],
         "data": settings["data"]["name"],
         "seed": settings["seed"],
-        "parameters": sum(parameter.numel() for parameter in learner.model.parameters()),
+        "parameters": learner.model.num_parameters,
         "epochs": kept.epochs,
         "steps": kept.steps,
         "test": evaluation.metrics,

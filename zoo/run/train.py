@@ -85,9 +85,9 @@ def _train(
     if not dry and trainer.is_global_zero:
         write_yaml(run / "config.yaml", settings)
     names = f"{settings['model']['name']} on {settings['data']['name']}"
-    size = sum(parameter.numel() for parameter in learner.model.parameters())
+    size = learner.model.num_parameters
     noun = kinds.find(data.spec.kind).NOUN
-    console.print(f"{names}: {len(data.splits.train):,} training {noun}s, {size:,} parameters")
+    console.print(f"{names}: {len(data.splits.train):,} training {noun}s" + (f", {size:,} parameters" if size else ""))
     for line in filter(None, [note, *data.splits.notes]):
         console.print(terminal.printable(line), soft_wrap=True)
     setup = time.perf_counter() - started
