@@ -1,4 +1,5 @@
-"""Examples drawn from a trained model: images as a picture and as numbers, rows and texts as a table; texts that go on."""
+"""Examples drawn from a trained model: images as a picture and as numbers, rows and texts as a table; and texts that a
+language model goes on with."""
 
 from __future__ import annotations
 
@@ -112,8 +113,8 @@ def continued(
     temperature: float = 1.0,
     top_k: int = 0,
 ) -> Iterator[str]:
-    """``n`` texts that begin with ``prompt``, one after the other, in pieces: the prompt, each character as soon as it is
-    drawn, and ``"\\n"`` behind each text, with another one between those of running text. The same for the same seed.
+    """``n`` texts that begin with ``prompt``, one after the other, in pieces: the prompt, each character as soon as it
+    is drawn, and ``"\\n"`` behind each text, with another one between those of running text. The same for the same seed.
 
     Args:
         model: a language model.
