@@ -110,34 +110,44 @@ def posteriors(log_b: Tensor, chain: Chain, shares: Tensor | None = None, alive:
 
 @torch.no_grad()
 def _scaled_posteriors(log_b: Tensor, chain: Chain, shares: Tensor | None, alive: Tensor | None) -> Posteriors:
-    """As :func:`posteriors`, with messages that sum to one at each step."""
+    """As :func:`posteriors`, with messages that sum to one at each step; all tensors are laid out step by step."""
     start, P = precise(chain.start).exp(), precise(chain.moves).exp()
-    most = log_b.amax(2, keepdim=True)
-    b = precise(log_b - most).exp()
-    if alive is None:
-        alive = torch.ones(b.shape[:2], dtype=torch.bool, device=b.device)
-    goes_on = alive[:, :, None]
-    message, messages, scales = start.expand_as(b[:, 0]), [], []
-    for step in range(b.shape[1]):
-        joint = (message @ P if step else message) * b[:, step]
-        total = joint.sum(1, keepdim=True)
-        message = torch.where(goes_on[:, step], joint / torch.where(total > 0, total, 1), message)
-        messages.append(message)
-        scales.append(total)
-    forward, scale = torch.stack(messages, 1), torch.stack(scales, 1)
-    log_z = torch.where(goes_on, scale.log() + most, 0).sum((1, 2)).clamp_min(NEVER)
-    # what comes, seen from the state at t, over its probability given what was; ones behind the end
-    ahead = torch.where(goes_on, b / torch.where(scale > 0, scale, 1), 0)
-    backward = [torch.ones_like(message)]
-    for step in reversed(range(1, b.shape[1])):
-        ahead[:, step] *= backward[-1]
-        backward.append(torch.where(goes_on[:, step], ahead[:, step] @ P.T, 1))
-    states = torch.where(goes_on, forward * torch.stack(backward[::-1], 1), 0)
-    before = forward[:, :-1]
+    log_b, tiny = log_b.transpose(0, 1), torch.finfo(P.dtype).tiny  # in the place of 0, by which is divided
+    most = precise(log_b.amax(2))
+    b = precise(log_b).sub(most[..., None]).exp_()
+    stops: list[Tensor | None] = [None] * len(b)  # which sequences do not go on to a step
+    if alive is not None:
+        stops = [None if bool(some) else ~on[:, None] for some, on in zip(alive.all(0), alive.T, strict=True)]
+    forward, scale = torch.empty_like(b), torch.empty_like(b[..., :1])
+    for step, stop in enumerate(stops):
+        if step:
+            torch.mm(forward[step - 1], P, out=forward[step])
+        else:
+            forward[0] = start
+        torch.sum(forward[step].mul_(b[step]), 1, keepdim=True, out=scale[step])
+        forward[step].div_(scale[step].clamp_min(tiny))
+        if stop is not None:
+            scale[step].masked_fill_(stop, 1)
+            torch.where(stop, forward[step - 1] if step else start, forward[step], out=forward[step])
+            most[step].masked_fill_(stop[:, 0], 0)
+    log_z = (scale[..., 0].log() + most).sum(0).clamp_min(NEVER)
+    # p(x_t .. | s_t) over what it is given the past; that of the future of no step is 1
+    ahead, states, backward = b.div_(scale.clamp_min(tiny)), torch.empty_like(b), torch.ones_like(b[0])
+    for step in reversed(range(len(b))):
+        torch.mul(forward[step], backward, out=states[step])
+        ahead[step].mul_(backward)
+        stop = stops[step]
+        if stop is not None:
+            states[step].masked_fill_(stop, 0)
+            ahead[step].masked_fill_(stop, 0)
+        torch.mm(ahead[step], P.T, out=backward)
+        if stop is not None:
+            backward.masked_fill_(stop, 1)
     if shares is not None:
-        states, before = states * shares[:, None, None], before * shares[:, None, None]
-    made = P * (before.flatten(0, 1).mT @ ahead[:, 1:].flatten(0, 1))
-    return Posteriors(log_z.to(log_b.dtype), states.to(log_b.dtype), states[:, 0].sum(0), made)
+        states, forward = states * shares[:, None], forward * shares[:, None]
+    made = P * (forward[:-1].flatten(0, 1).T @ ahead[1:].flatten(0, 1))
+    states = states.transpose(0, 1).to(log_b.dtype)
+    return Posteriors(log_z.to(log_b.dtype), states, states[:, 0].sum(0), made)
 
 
 def sampled_path(messages: Tensor, moves: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -150,14 +160,21 @@ def sampled_path(messages: Tensor, moves: Tensor, generator: torch.Generator | N
     return torch.stack(path[::-1], 1)
 
 
-def best_path(log_b: Tensor, chain: Chain) -> Tensor:
+def best_path(log_b: Tensor, chain: Chain, alive: Tensor | None = None) -> Tensor:
     """The most probable path of states, ``(B, T)`` int64 (Viterbi); the arguments of :func:`forward_messages`."""
     start, moves, _ = chain
     first, *rest = log_b.unbind(1)
     best, origins = start + first, []
     for log_density in rest:
-        best, origin = (best[:, :, None] + moves).max(1)
-        best = best + log_density
+        reached, origin = (best[:, :, None] + moves).max(1)
+        reached = reached + log_density
+        if alive is not None:  # who does not go on stays where it is
+            on = alive[:, len(origins) + 1, None]
+            reached, origin = (
+                torch.where(on, reached, best),
+                torch.where(on, origin, torch.arange(len(start)).to(origin)),
+            )
+        best = reached
         origins.append(origin)
     path = [best.argmax(1)]
     for origin in reversed(origins):

@@ -16,12 +16,22 @@ SUITES = {
     "examples": "VAE and DCGAN, beside the way of pytorch/examples",
     "em": "an iteration of expectation-maximisation, beside scikit-learn and hmmlearn",
     "throughput": "images a second of every model, beside the machine's roofline",
+    "language": "tokens a second of a GPT, in training beside nanoGPT's way, and in sampling beside no cache",
     "scaling": "how the time grows with batch, width and data",
     "start": "seconds from the command to the answer, beside import torch",
     "memory": "the largest memory that a process holds",
     "accuracy": "seconds from launch to a given accuracy",
 }
 DEFAULT = ("loader", "template", "em", "start", "memory")  # what takes some ten minutes together
+
+# of scripts/language.py: what train.py is told of each
+LANGUAGE = {
+    "unigram": ("model=ngram", "model.order=1"),
+    "hmm": ("model=hmm",),
+    "ngram": ("model=ngram",),
+    "rnnlm": ("model=rnnlm",),
+    "gpt": ("model=gpt",),
+}
 
 # of scripts/tables.py and scripts/texts.py: models beside scikit-learn's, by what they reach on the same folds
 FOLD_OPTIONS: dict[str, Any] = {"data": None, "models": None, "peers": None, "folds": 0, "words": "", "json": None}

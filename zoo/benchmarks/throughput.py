@@ -55,7 +55,7 @@ CAPABILITIES = ("classify", "log_prob", "encode", "sample")
 
 
 def benchmarks(options: Options) -> Iterator[Benchmark]:
-    names = options.chosen(registry.list_models())
+    names = options.chosen(name for name in registry.list_models() if "grey" in registry.model_class(name).takes)
     peaks = Peaks.measured(small=options.quick)
     for name in names:
         yield of_model(name, peaks, options.quick)

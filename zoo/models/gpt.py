@@ -16,6 +16,7 @@ text, and filled up again: token by token with a cache of keys and values, or al
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.base.blocks import rms_norm, squared_relu
-from zoo.base.language import Language, aligned
+from zoo.base.language import Language
 from zoo.models.ngram import NGram, check_order
 from zoo.registry import register
 from zoo.spec import DataSpec
@@ -93,11 +94,14 @@ class GPT(Language):
         bigram: add a table of log odds of a token after another, on which the network need not spend itself.
         ngram: order of the n-grams, counted first, that the network, which learns alone, is mixed with; 0: none.
         share: of the n-grams in p = (1 - share) p_network + share p_ngram; in (0, 1) where there are any, else 0.
+        patch: rows and columns of binary pixels that are a token of a picture.
 
     Attributes:
         cached: whether :meth:`advance` keeps keys and values, or computes them again for each token.
     """
 
+    takes = ("tokens", "grey", "binary")
+    kinds = ("tokens", "image")
     cached = True
 
     def __init__(
@@ -112,23 +116,25 @@ class GPT(Language):
         bigram: bool = True,
         ngram: int = 0,
         share: float = 0.0,
+        patch: Sequence[int] = (4, 2),
     ) -> None:
-        super().__init__(spec, conditional)
+        super().__init__(spec, conditional, patch)
         if min(num_layers, heads, recent) < 1 or not 0 <= dropout < 1:
             raise ValueError("num_layers, heads and recent must be at least 1 and dropout in [0, 1)")
         if width < 1 or width % (2 * heads):
             raise ValueError(f"width={width} must be a multiple of 2 · heads={2 * heads}: heads turn pairs of values")
         if (not 0 < share < 1) if ngram else share:
             raise ValueError(f"share={share} is that of ngram={ngram}: in (0, 1) where ngram is above 0, else 0")
+        if ngram and self.patches is not None:
+            raise ValueError(f"ngram={ngram} is of texts: pictures need ngram=0")
         kinds = self.size + self.groups + 1  # the symbols, the classes or the start, and nothing, which is before it
         self.embedding = nn.Embedding(recent * kinds, width)
         self.register_buffer("rows", torch.arange(recent).flip(0) * kinds, persistent=False)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(num_layers))
         self.head = nn.Linear(width, self.size, bias=False)
         self.pairs = nn.Embedding(self.size + self.groups, self.size) if bigram else None
-        nn.init.zeros_(self.head.weight)
-        if self.pairs is not None:
-            nn.init.zeros_(self.pairs.weight)
+        for layer in filter(None, (self.head, self.pairs)):
+            nn.init.zeros_(layer.weight)
         check_order(ngram, spec, "ngram")
         self.share, self.ngram = share, NGram(spec, ngram, conditional) if ngram else None
         pairs = width // heads // 2
@@ -170,12 +176,6 @@ class GPT(Language):
         own = self.own_logits(x.clamp_min(0), groups)
         own = -F.cross_entropy(own.flatten(0, 1), x.clamp_min(0).flatten(), reduction="none").view_as(x)
         return own if self.ngram is None else self._mixed(own, self.ngram.token_log_prob(x, groups))
-
-    def losses(self, x: Tensor, labels: Tensor, epoch: float = math.inf) -> dict[str, Tensor]:
-        """As of any :class:`Language`, of the network alone."""
-        tokens, _ = aligned(x)
-        logits = self.own_logits(tokens.clamp_min(0), labels if self.log_prior is not None else labels * 0)
-        return {"loss": F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), ignore_index=-1)}
 
     def initialize(self, batches: Any, generator: torch.Generator) -> None:
         super().initialize(batches, generator)

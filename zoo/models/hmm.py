@@ -41,6 +41,7 @@ FEWEST, LARGEST_CHUNK = 16, 2**28  # examples at a time where they have so many 
 FAINT = 1e-8  # the least share of a class in an example that counts
 SAMPLE = 2**14  # steps of a class that k-means sees
 KMEANS_STEPS = 20
+NOISE = 1.0  # nats
 
 
 @register("hmm")
@@ -276,7 +277,7 @@ class HMM(Density):
         for parameter in (self.initial, self.transition):
             parameter.copy_(torch.empty_like(parameter).exponential_(generator=generator).log())  # type: ignore
         noise = torch.randn(self.weight.shape, generator=generator, dtype=counts.dtype, device=counts.device)
-        self.weight.copy_((counts + 1).log()[:, None] + noise)
+        self.weight.copy_((counts + 1).log()[:, None] + NOISE * noise)
         self.initialized.fill_(True)
 
     def _points(self, x: Tensor) -> Tensor:
@@ -411,13 +412,12 @@ class HMM(Density):
             labels = self.log_joint(x).argmax(1)
         else:
             self.require_classes()
-        steps, seen = self.read(x)
-        paths = torch.empty(steps.shape[:2], dtype=torch.long, device=x.device)
+        paths = torch.full(self.read(x)[0].shape[:2], -1, device=x.device)
         for group, index in self.by_group(labels):
-            for part in index.split(self.at_once):
-                log_b = self.log_emission(steps[part], group, None if seen is None else seen[part])
-                paths[part] = best_path(log_b, self.chain(group))
-        return paths if seen is None else torch.where(until_last(seen.any(2)), paths, -1)
+            for part, values, mask, alive in sequences(*self.read(x[index]), self.at_once):
+                path = best_path(self.log_emission(values, group, mask), self.chain(group), alive)
+                paths[index[part], : path.shape[1]] = path if alive is None else torch.where(alive, path, -1)
+        return paths
 
     def encode(self, x: Tensor) -> Tensor:
         """p(y, s_t | x) of every step, class and state, ``(B, T·M·S)``; of texts, which have no length in common, its

@@ -2,9 +2,9 @@
 
     h_t = tanh(W x_t + U h_{t-1} + b),    p(y | x) = softmax(V h_T + c)
 
-with an LSTM's cell or a GRU's in the place of tanh, see :mod:`zoo.base.recurrent`. The sequence is the rows, the columns
-or the single pixels of a picture, or the symbols of a text, each a learnt vector. A bidirectional network reads it from
-both ends and joins the two last states. What stands behind a text's end is no step of it.
+with an LSTM's cell or a GRU's in the place of tanh, see :mod:`zoo.base.recurrent`. The sequence is the rows, the
+columns or the single pixels of a picture, or the symbols of a text, each a learnt vector. A bidirectional network reads
+it from both ends and joins the two last states. What stands behind a text's end is no step of it.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class RNN(Classifier):
     takes = (*Classifier.takes, "tokens")
     kinds = ("image", "tokens")  # neighbouring entries of a table have nothing to do with each other
     lighter = (
-        "model.reads=rows or columns, a narrower model.hidden_size or a smaller data.image_size or data.longest make it "
-        "fit"
+        "model.reads=rows or columns, a narrower model.hidden_size or a smaller data.image_size or data.longest make "
+        "it fit"
     )
 
     def __init__(
