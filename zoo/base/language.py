@@ -126,11 +126,12 @@ class Language(Density):
     @available_if(lambda model: any(True for _ in model.parameters()))
     def losses(self, x: Tensor, labels: Tensor, epoch: float = math.inf) -> dict[str, Tensor]:
         """``loss``: the mean of −log p(x_t | x_1 .. x_{t-1}, class) over all tokens of a batch, those of the context
-        among them, in nats per token."""
+        among them, in nats per token; ``log_likelihood``: the mean log probability of all tokens of an example."""
         tokens, _ = self.sequences(x)
         groups = labels if self.log_prior is not None else torch.zeros_like(labels)
         logits = self.own_logits(tokens.clamp_min(0), groups)
-        return {"loss": F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), ignore_index=-1)}
+        loss = F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), ignore_index=-1)
+        return {"loss": loss, "log_likelihood": -loss.detach() * (tokens >= 0).sum() / len(tokens)}
 
     def validate(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Of texts also ``tokens``: how many of them the likelihood of an example is of."""

@@ -255,7 +255,7 @@ def _windows(codes: np.ndarray, start: int, length: int, context: int) -> Split:
     """The characters from ``start`` on, each in one window, behind those before it."""
     known = min(context, start)
     count = -(-(len(codes) - start) // (length - context))
-    padded = np.full(context + count * (length - context), NOTHING, np.int32)
+    padded = np.full(max(length, context + count * (length - context)), NOTHING, np.int32)
     padded[context - known : context + len(codes) - start] = codes[start - known :]
     windows = torch.from_numpy(padded).unfold(0, length, length - context)
     return Split(windows[:count, None, None], torch.zeros(count, dtype=torch.int64))

@@ -129,6 +129,7 @@ class GPT(Language):
             raise ValueError(f"ngram={ngram} is of texts: pictures need ngram=0")
         kinds = self.size + self.groups + 1  # the symbols, the classes or the start, and nothing, which is before it
         self.embedding = nn.Embedding(recent * kinds, width)
+        nn.init.normal_(self.embedding.weight.data[kinds:], std=0.5)  # the last one tells most of what is next
         self.register_buffer("rows", torch.arange(recent).flip(0) * kinds, persistent=False)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(num_layers))
         self.head = nn.Linear(width, self.size, bias=False)
