@@ -78,7 +78,7 @@ class Grams(nn.Module):
     @property
     def num_counts(self) -> int:
         """How many numbers counting has set."""
-        return len(self.own) + len(self.rest)
+        return len(self.own) + len(self.rest) if len(self.own) else 0
 
     # Counting
 
