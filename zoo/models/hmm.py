@@ -41,7 +41,7 @@ FEWEST, LARGEST_CHUNK = 16, 2**28  # examples at a time where they have so many 
 FAINT = 1e-8  # the least share of a class in an example that counts
 SAMPLE = 2**14  # steps of a class that k-means sees
 KMEANS_STEPS = 20
-NOISE = 1.0  # nats
+NOISE = 4.0  # nats by which states' symbols differ at the start: where it is 1, they stay alike for many passes
 
 
 @register("hmm")
@@ -156,7 +156,7 @@ class HMM(Density):
     def read(self, x: Tensor, observed: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """The steps ``(B, T, D)`` of examples, 0 where they are not ``observed``, and what is seen of them, bool; None:
         all is. Of texts, whose T differ, what is not -1 is seen."""
-        if not self.tokens:
+        if not isinstance(self.emission, Categorical):
             steps = self.reading.of(self.emission.emitted(x))
             if observed is None:
                 return steps, None
@@ -260,6 +260,7 @@ class HMM(Density):
 
     def _start_at_mean(self) -> None:
         """All states at the mean of the data, from where what is hidden pulls none of them away."""
+        assert not isinstance(self.emission, Categorical)
         of = (torch.tensor(each).view(self.spec.statistics_shape) for each in (self.spec.mean, self.spec.std))
         mean, std = (self.reading.of(each.expand(1, *self.spec.shape))[0].mean(0) for each in of)
         self.emission.start(mean.to(self.weight), std.to(self.weight), *self.theta())
@@ -560,6 +561,7 @@ class HMM(Density):
     @available_if(lambda model: not model.tokens)
     def reconstruct(self, x: Tensor) -> Tensor:
         """The emission mean expected under p(y, s_t | x); with lags it starts from the true previous steps."""
+        assert not isinstance(self.emission, Categorical)
         steps, _ = self.read(x)
         weights, means = self.state_posteriors(x), torch.zeros_like(steps)
         for part in torch.arange(len(x), device=x.device).split(self.at_once):
