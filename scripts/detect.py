@@ -159,7 +159,8 @@ def main() -> None:
             cells = f"{row['score']:.4g}", f"{row['p_value']:.4f}", "anomaly" if row["anomaly"] else "normal"
             table.add_row(*([str(number)] if many else []), terminal.printable(example), *cells)
         console.print(table)
-        name = {"log_prob": "−log p(x)", "per_token": "−log p(x) per word"}.get(detector.names[0], detector.names[0])
+        part = "character" if model.spec.values == "tokens" else "word"
+        name = {"log_prob": "−log p(x)", "per_token": f"−log p(x) per {part}"}.get(detector.names[0], detector.names[0])
         if len(shown) < len(answer):
             found = sum(row["anomaly"] for row in answer)
             console.print(

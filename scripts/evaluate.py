@@ -122,7 +122,8 @@ def main() -> None:
     noun = kinds.find(model.spec.kind).NOUN
     title = f"{terminal.printable(options['ckpt'])} on {len(split):,} {options['split']} {noun}s"
     if missing:
-        parts = {"image": "pixels", "tokens": "words"}.get(model.spec.kind, "cells")
+        of_texts = "characters" if model.spec.values == "tokens" else "words"
+        parts = {"image": "pixels", "tokens": of_texts}.get(model.spec.kind, "cells")
         title += f", {missing:.0%} of the {parts} missing ({mask}{', fill=' * bool(fill)}{fill or ''})"
     if "per_class" in metrics:
         table = Table("class", f"{noun}s", "recall", title=title)

@@ -10,8 +10,8 @@ python scripts/predict.py ckpt=<file or run directory> text="…" [key=value …
   invert  of pictures: auto, always or never; as the training ones were treated
           if left out
   csv     a file to write every picture, row or text to, with its class and the
-          probability of each class, and of texts the share of words that are
-          known; - prints it in place of the table
+          probability of each class, and of texts the share of words, or
+          characters, that are known; - prints it in place of the table
   explain true: of a row of a table, or a text, why: a score card, which tells
           what each column, or word, adds to the log odds of the class (false)
   row     which row or text that is, counted from 1 on over all files (1)
@@ -38,7 +38,6 @@ RULES = {
 }  # fmt: skip
 SHOWN = 20  # rows of a table, or texts
 LONGEST = 36  # characters of a text that are shown
-UNKNOWN, EMPTY = "(no word of it is known)", "(there is no word in it)"  # in its place
 
 
 @command
@@ -135,7 +134,8 @@ def _beginning(answered: Answers, place: int) -> str:
 
     assert answered.known is not None
     if not float(answered.known[place]) > 0:
-        return UNKNOWN if answered.texts[place] else EMPTY
+        part = "character" if answered.spec.values == "tokens" else "word"
+        return f"(no {part} of it is known)" if answered.texts[place] else f"(there is no {part} in it)"
     return printable(textwrap.shorten(answered.texts[place], LONGEST, placeholder=" …"))
 
 

@@ -372,7 +372,11 @@ OBSERVED_IN_RUNNING = {  # of running text of one's own
     "data.val_share": ("0.5", lambda m: len(m.splits.val)),
     "data.test_share": ("0.5", lambda m: len(m.splits.test)),
 }
-OBSERVED_IN_SEQUENCES = {"ngram.order": "2", "ngram.conditional": "false"}
+OBSERVED_IN_SEQUENCES = {
+    "ngram.order": "2", "ngram.conditional": "false",
+    "gpt.num_layers": "1", "gpt.width": "8", "gpt.heads": "1", "gpt.dropout": "0.5", "gpt.recent": "1",
+    "gpt.conditional": "false", "gpt.bigram": "false", "gpt.ngram": "3", "gpt.share": "0.5",
+}  # fmt: skip
 OBSERVED_IN_BAGS = {"svm.loss": "squared_hinge", "nbsvm.loss": "hinge", "nbsvm.alpha": "3", "nbsvm.beta": "0.9"}
 OBSERVED_IN_MODEL = {
     "svm.kernel": "linear", "svm.num_features": "64", "svm.bandwidth": "0.7", "svm.seed": "3",
@@ -400,6 +404,7 @@ OF_M2 = ("network", "latent_dim", "hidden_sizes", "channels", "blocks", "likelih
          "flow_width", "beta", "warmup", "importance_samples")  # fmt: skip
 OBSERVED_IN_MODEL |= {f"m2.{option}": OBSERVED_IN_MODEL[f"vae.{option}"] for option in OF_M2}
 SMALL = {  # sizes that are quick
+    "gpt": ["model.num_layers=2", "model.width=16", "model.heads=2", "model.ngram=2", "model.share=0.2"],
     "svm": ["model.num_features=32"],
     "gmm": ["model.num_components=2", "model.pca=4", "model.rank=2"],
     "hmm": ["model.num_states=3"],

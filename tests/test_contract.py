@@ -46,8 +46,10 @@ VARIANTS = [  # options that change the architecture; a model's defaults are alw
     ("vae", {"network": "conv", "prior": "realnvp"}),
     ("vae", {"conditional": True, "num_samples": 3, "likelihood": "discretized_logistic"}),
     ("m2", {"network": "conv"}),
+    ("gpt", {"conditional": False, "ngram": 3, "share": 0.3}),
 ]
 SMALL = {  # where the default is too large for a quick test
+    "gpt": {"num_layers": 2, "width": 16, "heads": 2},
     "svm": {"num_features": 512},
     "gmm": {"num_components": 2, "pca": 6, "rank": 2},
     "hmm": {"num_states": 3},

@@ -25,6 +25,8 @@ def filling(word: str | None, spec: DataSpec) -> str:
         raise ZooError(f"unknown fill {word!r}: {did_you_mean(str(word), FILLS, 'fills')}")
     if spec.values == "counts":
         raise ZooError(f"fill={word} takes the place of what is missing, and a hidden word of a text leaves no place")
+    if spec.values == "tokens":
+        raise ZooError(f"fill={word} takes the place of what is missing, and symbols of a text have no mean")
     if word == "local":
         spec.check_kind("image", "fill=local is the mean of the pixels around")
     return word

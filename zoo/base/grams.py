@@ -75,6 +75,11 @@ class Grams(nn.Module):
         if len(self.rest) != nodes or len(self.own) != len(self.grams) or not ordered:
             raise RuntimeError("\nits counts of tokens do not fit each other")
 
+    @property
+    def num_counts(self) -> int:
+        """How many numbers counting has set."""
+        return len(self.own) + len(self.rest) if len(self.own) else 0
+
     # Counting
 
     @torch.no_grad()

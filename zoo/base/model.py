@@ -72,6 +72,12 @@ class Model(nn.Module):
         each = len(self.spec.vocabulary) if self.spec.values == "tokens" else 1  # a probability of each symbol
         return max(1, values // max(math.prod(self.spec.shape) * each, 1))
 
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers training sets; of what is counted there are none before."""
+        counted = sum(getattr(module, "num_counts", 0) for module in self.modules())
+        return counted + sum(parameter.numel() for parameter in self.parameters())
+
     def _tensors(self) -> Iterator[Tensor]:
         yield from self.parameters()
         yield from self.buffers()

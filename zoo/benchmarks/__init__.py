@@ -24,6 +24,15 @@ SUITES = {
 }
 DEFAULT = ("loader", "template", "em", "start", "memory")  # what takes some ten minutes together
 
+# of scripts/language.py: what train.py is told of each
+LANGUAGE = {
+    "unigram": ("model=ngram", "model.order=1"),
+    "hmm": ("model=hmm",),
+    "ngram": ("model=ngram",),
+    "rnnlm": ("model=rnnlm",),
+    "gpt": ("model=gpt",),
+}
+
 # of scripts/tables.py and scripts/texts.py: models beside scikit-learn's, by what they reach on the same folds
 FOLD_OPTIONS: dict[str, Any] = {"data": None, "models": None, "peers": None, "folds": 0, "words": "", "json": None}
 FOLD_RULES = {"folds": "0 or [2, inf)", "json": "file"}

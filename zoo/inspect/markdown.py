@@ -16,3 +16,9 @@ def escaped(text: str) -> str:
     """Text as a part of a cell in which nothing is Markdown."""
     text = re.sub(r"&(?=#?\w+;)", "&amp;", text.replace("\n", " "))  # it is no character's name
     return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", text)
+
+
+def block(text: str) -> str:
+    """Text of several lines, in which nothing is Markdown."""
+    fence = "`" * (1 + max(2, *map(len, re.findall("`+", text)), 0))
+    return f"{fence}\n{text}\n{fence}"

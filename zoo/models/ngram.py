@@ -66,9 +66,10 @@ class NGram(Language):
     # The next token
 
     def token_log_prob(self, x: Tensor, groups: Tensor) -> Tensor:
-        past = past_of(x.clamp_min(0), self.order, self.size)
-        each = groups[:, None].expand_as(x).flatten()
-        return self.grams.probability(x.clamp_min(0).flatten(), past.flatten(0, 1), each).log().view_as(x)
+        there = x >= 0  # texts are of many lengths
+        past, each = past_of(x.clamp_min(0), self.order, self.size)[there], groups[:, None].expand_as(x)[there]
+        found = self.grams.probability(x[there], past, each).log()
+        return found.new_zeros(x.shape).masked_scatter(there, found)
 
     def logits(self, x: Tensor, groups: Tensor) -> Tensor:
         past = past_of(x.clamp_min(0), self.order, self.size)

@@ -124,7 +124,7 @@ def summarize(
         "model": settings["model"]["name"],
         "data": settings["data"]["name"],
         "seed": settings["seed"],
-        "parameters": sum(parameter.numel() for parameter in learner.model.parameters()),
+        "parameters": learner.model.num_parameters,
         "epochs": kept.epochs,
         "steps": kept.steps,
         "test": evaluation.metrics,
@@ -174,6 +174,8 @@ def draw(
                 _write(run, "mistakes", mistakes)
         if options["embeddings"] and capability.can(model, "encode"):
             write_codes(writer, step, model, test, options["embeddings"])
+    if samples_texts(model):  # which TensorBoard has had each epoch, too
+        del drawn["model/samples"]
     for name, figure in drawn.items():
         (writer.add_text if isinstance(figure, str) else writer.add_figure)(name, figure, step)
     metrics = {f"test/{key}": value for key, value in evaluation.metrics.items() if isinstance(value, float)}
@@ -182,6 +184,11 @@ def draw(
     trainer.logger.log_hyperparams(_flat(settings), metrics, step=step)
     trainer.logger.finalize("success")
     join_curves(Path(trainer.logger.log_dir), keep=lambda tag, at: True, points={})
+
+
+def samples_texts(model: Model) -> bool:
+    """Whether a model makes texts, which are shown each epoch."""
+    return model.spec.kind == "tokens" and capability.can(model, "sample")
 
 
 def _write(folder: Path, name: str, figure: Figure | str) -> None:

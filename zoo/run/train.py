@@ -23,6 +23,7 @@ from zoo.errors import CheckpointError, ConfigError, DataError, Stopped, ZooErro
 from zoo.files import user_path, write_bytes, write_json, write_yaml
 from zoo.inspect.latents import LatentPictures
 from zoo.inspect.progress import Progress
+from zoo.inspect.texts import TextSamples
 from zoo.learners import learner_class
 from zoo.learners._learner import check_processes
 from zoo.plain import read_json, read_yaml
@@ -84,9 +85,9 @@ def _train(
     if not dry and trainer.is_global_zero:
         write_yaml(run / "config.yaml", settings)
     names = f"{settings['model']['name']} on {settings['data']['name']}"
-    size = sum(parameter.numel() for parameter in learner.model.parameters())
+    size = learner.model.num_parameters
     noun = kinds.find(data.spec.kind).NOUN
-    console.print(f"{names}: {len(data.splits.train):,} training {noun}s, {size:,} parameters")
+    console.print(f"{names}: {len(data.splits.train):,} training {noun}s" + (f", {size:,} parameters" if size else ""))
     for line in filter(None, [note, *data.splits.notes]):
         console.print(terminal.printable(line), soft_wrap=True)
     setup = time.perf_counter() - started
@@ -175,8 +176,8 @@ def build(
 ) -> tuple[Any, ImageDataModule, L.Trainer]:
     """Learner, data and trainer of a configuration. Raises ``ZooError`` for what cannot be built.
 
-    ``pictures``: whether a latent space is drawn each epoch. ``train``: images to train on in place of the source's.
-    ``stop``: what signals ask of the training. ``more``: callbacks, beside those of every training.
+    ``pictures``: whether a latent space, or texts, are drawn each epoch. ``train``: images to train on in place of the
+    source's. ``stop``: what signals ask of the training. ``more``: callbacks, beside those of every training.
     """
     L.seed_everything(settings["seed"], verbose=False)
     data = ImageDataModule(**settings["data"], seed=settings["seed"], train=train)
@@ -188,6 +189,8 @@ def build(
     callbacks: list[L.Callback] = [*more, Progress(run / "metrics.csv", console)]
     if not settings["trainer"]["fast_dev_run"] and pictures and isinstance(model, Latent):
         callbacks.insert(0, latent_pictures(settings, data, run, console))  # before Progress, which writes what it logs
+    if not settings["trainer"]["fast_dev_run"] and pictures and record.samples_texts(model):
+        callbacks.insert(0, TextSamples(run / "figures"))
     callbacks.append(
         Checkpoints(
             run,

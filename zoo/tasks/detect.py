@@ -200,8 +200,8 @@ def score_names(model: Model, background: Model | None = None, target: int | Non
     if whole and capability.can(model, "reconstruct"):
         names.append("reconstruction")
     if whole and capability.can(model, "encode"):
-        counts = model.spec.values == "counts"  # an example lists what it has: the first term, say
-        blank = torch.zeros(1, 1, 1, 1, dtype=torch.long) if counts else torch.zeros(1, *model.spec.shape)
+        listed = model.spec.values in ("counts", "tokens")  # an example lists what it has: the first term, say
+        blank = torch.zeros(1, 1, 1, 1, dtype=torch.long) if listed else torch.zeros(1, *model.spec.shape)
         if encode(model, blank).shape[1] <= MOST_FEATURES:
             names.append("mahalanobis")
     pair = _pair(names)

@@ -123,6 +123,5 @@ def answers(model: Model, names: list[str], examples: Tensor) -> Answers:
         return Answers(names, probabilities, spec)
     from zoo.data.kinds import tokens  # slow to import
 
-    terms = examples.flatten(1)
-    known = ((terms >= 0) & (terms < spec.shape[2])).sum(1).double() / (terms >= 0).sum(1)
+    known = tokens.known_share(examples, spec)
     return Answers(names, probabilities, spec, tokens.text_of(examples, spec), known)

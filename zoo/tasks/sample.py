@@ -1,9 +1,11 @@
-"""Examples drawn from a trained model: images as a picture and as numbers, rows and texts as a table."""
+"""Examples drawn from a trained model: images as a picture and as numbers, rows and texts as a table; and texts that a
+language model goes on with."""
 
 from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo import capability
+from zoo import capability, registry
 from zoo.base.generative import has_classes
-from zoo.base.model import Model
-from zoo.data import kinds
+from zoo.base.model import Model, evaluating
+from zoo.data import characters, kinds
 from zoo.errors import ZooError, did_you_mean
 from zoo.files import write_bytes, write_text
 from zoo.inspect.grids import grid, png
 from zoo.questions.sample import sample
-from zoo.spec import DataSpec
+from zoo.spec import END, DataSpec
 
 AT_ONCE = 1000  # examples drawn at a time
 WRITTEN = ("table", "tokens")  # kinds of examples that are written as CSV, by their csv_text
@@ -99,3 +101,51 @@ def write_samples(samples: Samples, stem: Path) -> list[Path]:
     np.savez(content, **arrays)
     write_bytes(numbers, content.getvalue())
     return files
+
+
+def continued(
+    model: Model,
+    prompt: str = "",
+    length: int = 500,
+    n: int = 1,
+    label: int | None = None,
+    seed: int = 0,
+    temperature: float = 1.0,
+    top_k: int = 0,
+) -> Iterator[str]:
+    """``n`` texts that begin with ``prompt``, one after the other, in pieces: the prompt, each character as soon as it
+    is drawn, and ``"\\n"`` behind each text, with another one between those of running text. The same for the same seed.
+
+    Args:
+        model: a language model.
+        prompt: what each text begins with.
+        length: how many characters follow, unless a text ends before.
+        n: how many texts.
+        label: their class; if left out, each one's is drawn from what the prompt says of it.
+        seed: of random numbers.
+        temperature, top_k: see :meth:`zoo.base.language.Language.generate`.
+
+    Raises:
+        ZooError: the model is no language model, or has no classes and there is a ``label``.
+        DataError: a prompt that the model cannot read.
+    """
+    spec = model.spec
+    if not _goes_on(model) or spec.values != "tokens":
+        able = [name for name in registry.list_models() if _goes_on(registry.model_class(name))]
+        raise ZooError(f"{model.name} does not go on with a text; models that do: {', '.join(able)}")
+    beginning = characters.prompts([prompt], spec).flatten(1)
+    generator = capability.seeded(model, seed)
+    between = "" if spec.token(END) >= 0 else "\n"
+    with evaluating(model):
+        tokens = beginning.to(model.device)
+        for number in range(n):
+            yield between * (number > 0) + characters.text_of(beginning, spec)[0]
+            of = model.likely_groups(tokens, generator) if label is None else model.draw_groups(1, label, generator)
+            for token in model.generate(of, tokens, length, generator, temperature, top_k):
+                if piece := characters.text_of(token[:, None], spec)[0]:
+                    yield piece
+            yield "\n"
+
+
+def _goes_on(model: Model | type[Model]) -> bool:
+    return "tokens" in model.takes and hasattr(model, "generate") and hasattr(model, "likely_groups")

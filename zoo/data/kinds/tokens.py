@@ -316,6 +316,16 @@ def text_of(stored: Tensor, spec: DataSpec) -> list[str]:
     return [" ".join(shown[number] for number in row if number >= 0) for row in words.tolist()]
 
 
+def known_share(stored: Tensor, spec: DataSpec) -> Tensor:
+    """The share of each text's terms, or characters, that the vocabulary has, float64 ``(N,)``; NaN where there are
+    none."""
+    terms, unknown, end = stored.flatten(1), spec.shape[2], -1
+    if spec.values == characters.VALUES:
+        unknown, end = spec.token(characters.UNKNOWN), spec.token(END)
+    there = (terms >= 0) & (terms != end)
+    return (there & (terms != unknown)).sum(1).double() / there.sum(1)
+
+
 def show(x: Tensor, spec: DataSpec) -> Tensor:
     """The beginning of each text, white on black."""
     pictures = []

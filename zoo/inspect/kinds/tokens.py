@@ -1,4 +1,7 @@
-"""Texts: the words that tell most, worst mistakes with the words that misled the model, and samples."""
+"""Texts: the words that tell most, worst mistakes with the words that misled the model, and samples.
+
+Samples are of texts as the model has them: their words, or their characters, line by line.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from torch import Tensor
 from zoo import capability
 from zoo.base.generative import has_classes
 from zoo.base.model import Model, evaluating
+from zoo.data import characters
 from zoo.data.kinds import tokens
 from zoo.data.splits import Split
 from zoo.inspect import markdown
@@ -20,7 +24,7 @@ from zoo.inspect.figures import BLUE, GREY, blank, short
 from zoo.inspect.kinds import worst
 from zoo.questions.explain import explain
 from zoo.questions.sample import sample
-from zoo.spec import DataSpec
+from zoo.spec import END, DataSpec
 
 GROUPS, ACROSS = 10, 5  # classes that are shown at most, and side by side
 WORDS = 20  # of a class
@@ -28,6 +32,8 @@ LONGEST = 24  # characters of a word that are shown
 MARKED = 5  # words of a mistake that are marked
 WHOLE, AROUND = 60, 5  # words of a text that is shown whole, and of a longer one on both sides of a marked word
 SAMPLES = 8  # of a class
+CHARACTERS = 300  # of a text that is read character by character, at most
+LINE_END = " ↵ "  # what stands for it in a table
 OMITTED = r"\[…\]"
 
 if TYPE_CHECKING:
@@ -80,43 +86,74 @@ def words_figure(values: Tensor, spec: DataSpec) -> Figure:
 
 
 def samples(model: Model, seed: int = 0) -> str:
-    """Eight texts of each of the first ten classes, or of all together, always the same: tables in Markdown."""
-    names = model.spec.class_names[:GROUPS] if has_classes(model) else ("all texts",)
-    labels = torch.arange(len(names)).repeat_interleave(SAMPLES) if has_classes(model) else None
-    drawn = sample(model, len(names) * SAMPLES, labels, capability.seeded(model, seed))
-    texts = tokens.text_of(tokens.encode(drawn.cpu()), model.spec)
-    cells = [[markdown.escaped(text)] for text in texts]
+    """Eight texts of each of the first ten classes, or of all together, in Markdown: tables. Of running text the first
+    300 characters of one: its lines as they are. Always from the same random numbers."""
+    spec, classes = model.spec, has_classes(model)
+    names = spec.class_names[:GROUPS] if classes else ("all texts",)
+    runs = spec.values == characters.VALUES and spec.token(END) < 0
+    each = 1 if runs else SAMPLES
+    labels = torch.arange(len(names)).repeat_interleave(each) if classes else None
+    with evaluating(model):
+        drawn = _drawn(model, len(names) * each, labels, capability.seeded(model, seed))
+    texts = tokens.text_of(tokens.encode(drawn.cpu()), spec)
+    if runs:
+        titles = (f"{markdown.escaped(name)}:\n\n" if classes else "" for name in names)
+        return "\n\n".join(title + markdown.block(_whole(text)) for title, text in zip(titles, texts, strict=True))
+    cells = [[_cell(text, spec)] for text in texts]
     groups = (cells[start : start + SAMPLES] for start in range(0, len(cells), SAMPLES))
     return "\n\n".join(
         markdown.table([markdown.escaped(name)], group) for name, group in zip(names, groups, strict=True)
     )
 
 
+def _drawn(model: Model, n: int, labels: Tensor | None, generator: torch.Generator) -> Tensor:
+    """Texts ``(n, 1, 1, t)``; of language models no more of them than is shown, since it takes its time."""
+    if model.spec.values != characters.VALUES or not hasattr(model, "generate"):
+        return sample(model, n, labels, generator)
+    groups = model.draw_groups(n, labels, generator)
+    spec = model.spec
+    length = CHARACTERS if spec.token(END) < 0 else min(spec.shape[2], CHARACTERS)
+    return torch.stack([*model.generate(groups, groups.new_zeros(n, 0), length, generator)], 1)[:, None, None]
+
+
+def _whole(text: str) -> str:
+    return text[:CHARACTERS].encode("utf-8", "replace").decode()  # halves of characters are none
+
+
+def _cell(text: str, spec: DataSpec) -> str:
+    """A text in a cell of a table: its line ends are characters, too, where it is read by them."""
+    if spec.values != characters.VALUES:
+        return markdown.escaped(text)
+    shown = markdown.escaped(_whole(text).replace("\n", LINE_END))
+    return shown + (f" {OMITTED}" if len(text) > CHARACTERS else "")
+
+
 def mistakes(model: Model, split: Split, log_proba: Tensor, limit: int) -> str:
     """The most confident errors, in Markdown: what they are, what they were taken for, and the text as the model sees
     it. In bold the words that spoke the most for the wrong class and against the right one, where the model can tell;
-    of a long text they are shown with the words around."""
+    of a long text they are shown with the words around. Of characters none is marked."""
     spec = model.spec
     wrong, predicted, confidence = worst(split, log_proba, limit)
     part = split.take(wrong)
+    head = ("true", "taken for", "probability", "text")
+    said = [
+        (*(markdown.escaped(spec.class_names[number]) for number in (label, guess)), f"{sure:.1%}")
+        for label, guess, sure in zip(part.labels.tolist(), predicted.tolist(), confidence.tolist(), strict=True)
+    ]
+    if spec.values == characters.VALUES:
+        texts = tokens.text_of(part.images, spec)
+        return markdown.table(head, [(*line, _cell(text, spec)) for line, text in zip(said, texts, strict=True)])
     points = torch.zeros(len(wrong), part.images.shape[3])
     if capability.can(model, "explain"):
         contributions, rows = explain(model, part.x()).contributions, torch.arange(len(wrong))
         points = contributions[rows, predicted] - contributions[rows, part.labels]
     words = tokens.places(part.images.shape[3], spec)[0]
     known = (*spec.vocabulary, tokens.UNKNOWN)
-    lines = []
-    for text, worth, label, guess, sure in zip(
-        part.images[:, 0, 0, words],
-        of_words(points, spec),
-        part.labels.tolist(),
-        predicted.tolist(),
-        confidence,
-        strict=True,
-    ):
-        names = (markdown.escaped(spec.class_names[number]) for number in (label, guess))
-        lines.append((*names, f"{sure:.1%}", _marked(text[text >= 0], worth[text >= 0], known)))
-    return markdown.table(("true", "taken for", "probability", "text"), lines)
+    lines = [
+        (*line, _marked(text[text >= 0], worth[text >= 0], known))
+        for line, text, worth in zip(said, part.images[:, 0, 0, words], of_words(points, spec), strict=True)
+    ]
+    return markdown.table(head, lines)
 
 
 def of_words(points: Tensor, spec: DataSpec) -> Tensor:
