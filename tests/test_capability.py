@@ -92,6 +92,10 @@ class Oracle(Gaussian):
     def interpolate(self, n, steps, ends=None, labels=None, generator=None):
         return self.sample(n * steps, generator=generator).unflatten(0, (n, steps))
 
+    def forecast(self, x, steps, generator=None, observed=None):
+        end = torch.rand(x[:, :, -steps:].shape, generator=generator, dtype=x.dtype)
+        return torch.cat([x[:, :, :-steps], end], 2)
+
     def anomaly_score(self, x):
         return self.body(x).flatten(1).sum(1)
 
@@ -167,11 +171,21 @@ QUESTIONS = {
     "sample": lambda model, x: zoo.sample(model, 5),
     "sample_generator": lambda model, x: zoo.sample(model, 5, generator=torch.Generator().manual_seed(0)),
     "impute": lambda model, x: zoo.impute(model, x, x > 0.5, n=2),
+    "forecast": lambda model, x: zoo.forecast(model, x, 1),
+    "forecast_generator": lambda model, x: zoo.forecast(model, x, 1, torch.Generator().manual_seed(0)),
     "impute_generator": lambda model, x: zoo.impute(
         model, x, x > 0.5, n=2, generator=torch.Generator().manual_seed(0)
     ),
 }  # fmt: skip
-RANDOM = {"sample", "sample_generator", "impute", "impute_generator", "classify_imputed"}
+RANDOM = {
+    "sample",
+    "sample_generator",
+    "forecast",
+    "forecast_generator",
+    "impute",
+    "impute_generator",
+    "classify_imputed",
+}
 CLASSIFIER_QUESTIONS = ["classify", "classify_missing", "encode", "max_softmax", "entropy"]
 
 
@@ -471,7 +485,7 @@ def test_the_global_stream_is_left_alone(question, x):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("question", ["sample", "impute"])
+@pytest.mark.parametrize("question", ["sample", "impute", "forecast"])
 def test_a_generator_makes_random_answers_repeatable(question, x):
     model = zoo.create("oracle", SPEC)
     first, second = (QUESTIONS[question](model, x) for _ in range(2))
@@ -565,6 +579,7 @@ def test_the_table_has_a_row_a_model(table):
         "reconstruct": "no",
         "interpolate": "no",
         "impute": "native",
+        "forecast": "no",
         "classify_missing": "derived",
         "anomaly_score": "derived",
     }

@@ -70,7 +70,7 @@ def asked(model, name: str, x, observed=None):
         )
     torch.manual_seed(0)
     with pytest.MonkeyPatch.context() as patch:  # answers that are drawn are drawn alike
-        for module in ("impute", "sample", "interpolate"):
+        for module in ("forecast", "impute", "sample", "interpolate"):
             patch.setattr(f"zoo.questions.{module}.fresh_generator", lambda model: capability.seeded(model, 0))
         return capability.known()[name].trial(model, x, observed)
 

@@ -164,7 +164,8 @@ def best_path(log_b: Tensor, chain: Chain, alive: Tensor | None = None) -> Tenso
     """The most probable path of states, ``(B, T)`` int64 (Viterbi); the arguments of :func:`forward_messages`."""
     start, moves, _ = chain
     first, *rest = log_b.unbind(1)
-    best, origins = start + first, []
+    best = start + first
+    origins: list[Tensor] = []
     for log_density in rest:
         reached, origin = (best[:, :, None] + moves).max(1)
         reached = reached + log_density

@@ -332,6 +332,11 @@ class Categorical:
         drawn = draw(self._symbols(weight, end=False, unknown=False), generator)[:, None]
         return torch.where(seen, values, drawn)
 
+    def ended(self, x: Tensor) -> Tensor:
+        """Texts ``(..., T)`` with nothing, -1, behind their first end."""
+        ends = ((x == self.end) & (x >= 0)).int()
+        return torch.where(ends.cumsum(-1) - ends > 0, -1, x)
+
     def mean(self, weight: Tensor) -> Tensor:
         """The probability of each symbol, ``(…, V)``."""
         return weight.softmax(-1)

@@ -62,13 +62,13 @@ class Sequences(NamedTuple):
     """Some sequences of a set.
 
     Attributes:
-        index: which of them, ``(B,)``.
+        which: their numbers, ``(B,)``.
         steps: ``(B, T, D)``.
         seen: what is seen of the steps, bool ``(B, T, D)``; None: all.
         alive: which steps come before the last of which anything is seen, or are it, bool ``(B, T)``; None: all do.
     """
 
-    index: Tensor
+    which: Tensor
     steps: Tensor
     seen: Tensor | None
     alive: Tensor | None

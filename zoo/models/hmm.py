@@ -41,7 +41,7 @@ FEWEST, LARGEST_CHUNK = 16, 2**28  # examples at a time where they have so many 
 FAINT = 1e-8  # the least share of a class in an example that counts
 SAMPLE = 2**14  # steps of a class that k-means sees
 KMEANS_STEPS = 20
-NOISE = 1.0  # nats
+NOISE = 4.0  # nats by which states' symbols differ at the start: where it is 1, they stay alike for many passes
 
 
 @register("hmm")
@@ -156,7 +156,7 @@ class HMM(Density):
     def read(self, x: Tensor, observed: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """The steps ``(B, T, D)`` of examples, 0 where they are not ``observed``, and what is seen of them, bool; None:
         all is. Of texts, whose T differ, what is not -1 is seen."""
-        if not self.tokens:
+        if not isinstance(self.emission, Categorical):
             steps = self.reading.of(self.emission.emitted(x))
             if observed is None:
                 return steps, None
@@ -260,6 +260,7 @@ class HMM(Density):
 
     def _start_at_mean(self) -> None:
         """All states at the mean of the data, from where what is hidden pulls none of them away."""
+        assert not isinstance(self.emission, Categorical)
         of = (torch.tensor(each).view(self.spec.statistics_shape) for each in (self.spec.mean, self.spec.std))
         mean, std = (self.reading.of(each.expand(1, *self.spec.shape))[0].mean(0) for each in of)
         self.emission.start(mean.to(self.weight), std.to(self.weight), *self.theta())
@@ -275,7 +276,7 @@ class HMM(Density):
                 sizes[group] += len(index)
         self.set_prior(sizes)
         for parameter in (self.initial, self.transition):
-            parameter.copy_(torch.empty_like(parameter).exponential_(generator=generator).log())  # type: ignore
+            parameter.copy_(torch.empty_like(parameter).exponential_(generator=generator).log())
         noise = torch.randn(self.weight.shape, generator=generator, dtype=counts.dtype, device=counts.device)
         self.weight.copy_((counts + 1).log()[:, None] + NOISE * noise)
         self.initialized.fill_(True)
@@ -387,7 +388,8 @@ class HMM(Density):
         steps, seen = self.read(x, observed)
         if self.tokens:  # were a symbol to follow
             steps, seen = F.pad(steps, (0, 0, 0, 1)), F.pad(seen, (0, 0, 0, 1), value=True)  # type: ignore[arg-type]
-        messages = self.messages(steps, seen)[:, :, : self.steps if not self.tokens else -1].permute(1, 2, 0, 3)
+        messages = self.messages(steps, seen).permute(1, 2, 0, 3)
+        messages = messages[:, :-1] if self.tokens else messages
         return messages.flatten(2).softmax(2).unflatten(2, messages.shape[2:])
 
     def state_posteriors(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
@@ -445,8 +447,8 @@ class HMM(Density):
         state = draw(self.chain().start[group], generator)
         past = self.weight.new_zeros(n, self.lags * self.emission.values)
         steps = self._simulate(group, state, past, self.steps - self.context, generator)
-        if self.tokens:
-            return F.pad(self.ended(steps[:, None, None, :, 0]), (self.context, 0), value=-1)
+        if isinstance(self.emission, Categorical):
+            return F.pad(self.emission.ended(steps[:, None, None, :, 0]), (self.context, 0), value=-1)
         return self.possible(self.reading.example(steps))
 
     def _simulate(
@@ -461,13 +463,6 @@ class HMM(Density):
             past = torch.cat([values, past], 1)[:, : past.shape[1]] if self.lags else past
             steps.append(values)
         return torch.stack(steps, 1)
-
-    def ended(self, x: Tensor) -> Tensor:
-        """Texts ``(..., T)`` with nothing, -1, behind their first end."""
-        if not isinstance(self.emission, Categorical) or self.emission.end < 0:
-            return x
-        ends = (x == self.emission.end).int()
-        return torch.where(ends.cumsum(-1) - ends > 0, -1, x)
 
     def forecast(
         self, x: Tensor, steps: int, generator: torch.Generator | None = None, observed: Tensor | None = None
@@ -497,10 +492,10 @@ class HMM(Density):
         if isinstance(self.emission, Gaussian):
             past = self.emission.regressors(F.pad(values, (0, 0, 0, 1)))[:, -1, :-1]
         drawn = self._simulate(group, state, past, steps, generator)
-        if self.tokens:
+        if isinstance(self.emission, Categorical):
             text = F.pad(x.flatten(1), (0, steps), value=-1)
             text = text.scatter(1, length[:, None] + torch.arange(steps, device=x.device), drawn[..., 0])
-            return self.ended(text)[:, None, None]
+            return self.emission.ended(text)[:, None, None]
         given = self.reading.of(x)[:, : self.steps - steps]
         given = given if seen is None else torch.where(seen, given, torch.nan)
         return self.reading.example(torch.cat([given, self.possible(drawn)], 1))
@@ -524,8 +519,8 @@ class HMM(Density):
             behind = ~until_last(~hidden[..., 0])[index].flatten()[rows]
             drawn = torch.where(behind[:, None], self.emission.draw(drawn, generator, *self.theta(which)), drawn)
         completed = values.index_put((rows,), drawn).view(n, *steps.shape)
-        if self.tokens:
-            return torch.where(observed, x, self.ended(completed[:, :, None, None, :, 0]))
+        if isinstance(self.emission, Categorical):
+            return torch.where(observed, x, self.emission.ended(completed[:, :, None, None, :, 0]))
         return torch.where(observed, x, self.possible(self.reading.example(completed)))
 
     @available_if(lambda model: model.marginalises and not model.tokens)
@@ -560,6 +555,7 @@ class HMM(Density):
     @available_if(lambda model: not model.tokens)
     def reconstruct(self, x: Tensor) -> Tensor:
         """The emission mean expected under p(y, s_t | x); with lags it starts from the true previous steps."""
+        assert not isinstance(self.emission, Categorical)
         steps, _ = self.read(x)
         weights, means = self.state_posteriors(x), torch.zeros_like(steps)
         for part in torch.arange(len(x), device=x.device).split(self.at_once):
