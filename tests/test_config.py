@@ -374,10 +374,10 @@ OBSERVED_IN_RUNNING = {  # of running text of one's own
 }
 OBSERVED_IN_SEQUENCES = {
     "ngram.order": "2", "ngram.conditional": "false",
-    "gpt.num_layers": "1", "gpt.width": "8", "gpt.heads": "1", "gpt.dropout": "0.5", "gpt.conditional": "false",
+    "gpt.num_layers": "1", "gpt.width": "8", "gpt.heads": "1", "gpt.dropout": "0.5", "gpt.recent": "1",
+    "gpt.conditional": "false", "gpt.bigram": "false", "gpt.ngram": "3", "gpt.share": "0.5",
     "rnnlm.cell": "gru", "rnnlm.embedding": "7", "rnnlm.hidden_size": "7", "rnnlm.num_layers": "2",
     "rnnlm.dropout": "0.9", "rnnlm.conditional": "false",
-    "gpt.bigram": "false", "gpt.ngram": "3", "gpt.share": "0.5",
 }  # fmt: skip
 OBSERVED_IN_BAGS = {"svm.loss": "squared_hinge", "nbsvm.loss": "hinge", "nbsvm.alpha": "3", "nbsvm.beta": "0.9"}
 OBSERVED_IN_MODEL = {

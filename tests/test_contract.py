@@ -41,6 +41,7 @@ VARIANTS = [  # options that change the architecture; a model's defaults are alw
     ("hmm", {"emission": "bernoulli"}),
     ("hmm", {"lags": 1}),
     ("hmm", {"per_class": False}),
+    ("hmm", {"emission": "categorical"}),
     ("dcgan", {"conditional": True, "spectral_norm": True}),
     ("vae", {"network": "conv", "prior": "realnvp"}),
     ("vae", {"conditional": True, "num_samples": 3, "likelihood": "discretized_logistic"}),

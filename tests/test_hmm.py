@@ -593,6 +593,128 @@ def test_a_singular_covariance_is_explained():
             model.maximize(found)
 
 
+# --- learning from what is seen --------------------------------------------------------------------------------------
+
+
+def with_gaps(x, share=0.3, seed=8):
+    """Examples of which values are missing, whole rows among them, and all of one."""
+    hidden = torch.rand(x.shape, generator=generator(seed)) < share
+    hidden |= torch.rand(x[:, :1, :, :1].shape, generator=generator(seed + 1)) < share
+    hidden[0] = True
+    return x.masked_fill(hidden, torch.nan)
+
+
+def gappy(case, shape=(1, 6, 3), **options):
+    """A model of data of which values are missing."""
+    model = build(shape, **{"num_states": 3, "spread": 0.2, **case, **options})
+    other = zoo.create("hmm", zoo.DataSpec(shape, model.spec.num_classes, missing=True), **model.config["options"])
+    other.double().eval().load_state_dict(model.state_dict())
+    return other
+
+
+@pytest.mark.parametrize("case", MARGINAL, ids=name)
+def test_em_learns_from_what_is_seen(case):
+    """The likelihood of EM is that of what is seen, and no pass lowers it; also where classes are hidden."""
+    model, x = gappy(case), with_gaps(images((1, 6, 3), 60))
+    assert model.learns_from_gaps
+    labels = torch.arange(60) % 3 - 1
+    known = labels >= 0
+    expected = torch.where(known, zoo.log_prob(model, x, labels.clamp_min(0)) + model.log_prior[labels], 0)
+    expected = torch.where(known, expected, zoo.log_prob(model, x)).sum()
+    assert float(model.statistics(x, labels)["log_likelihood"]) == pytest.approx(float(expected))
+    history = em(model, x, labels, 12)
+    for before, after in itertools.pairwise(history):
+        assert after >= before - 1e-8 * abs(before)
+    assert history[-1] > history[0] + 1
+
+
+@pytest.mark.parametrize("case", MARGINAL, ids=name)
+def test_padding_changes_nothing(case):
+    """Columns of nothing behind the last one: neither the likelihood nor what is learnt changes."""
+    case = {**case, "reads": "columns"}
+    model, padded = gappy(case, (1, 3, 6)), gappy(case, (1, 3, 8))
+    x, labels = images((1, 3, 6), 20), torch.arange(20) % 2
+    x[:7, ..., 4:] = torch.nan  # some are shorter
+    x[3, 0, 1, 2] = torch.nan
+    longer = torch.nn.functional.pad(x, (0, 2), value=torch.nan)
+    torch.testing.assert_close(zoo.log_prob(padded, longer), zoo.log_prob(model, x), rtol=1e-12, atol=1e-12)
+    alone = build((1, 3, 4), num_states=3, spread=0.2, **case)
+    torch.testing.assert_close(zoo.log_prob(alone, x[4:5, ..., :4]), zoo.log_prob(model, x[4:5]))
+    found, again = model.statistics(x, labels), padded.statistics(longer, labels)
+    assert found.keys() == again.keys()
+    for key, value in found.items():
+        torch.testing.assert_close(again[key], value, rtol=1e-12, atol=1e-12)
+    for each, of in ((model, x), (padded, longer)):
+        each.initialize(Batches(of, labels), generator())
+        em(each, of, labels, 3)
+    for mine, other in zip(model.parameters(), padded.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("covariance", ["diag", "full"])
+def test_a_gaussian_with_gaps_is_its_formula(covariance):
+    """One state: EM of one Gaussian (Ghahramani & Jordan 1994), written out row by row."""
+    model = gappy({"covariance": covariance}, num_states=1, per_class=False, classes=1, floor=0.02)
+    x = with_gaps(images((1, 6, 3), 30))
+    for _ in range(3):
+        scale = model.emission.factor(model.scale[0])[0].detach().numpy()
+        mu, sigma = model.weight[0, 0, :, 0].detach().numpy().copy(), scale @ scale.T
+        mean, second, seen, n = np.zeros(3), np.zeros((3, 3)), np.zeros(3), 0
+        for row in x.reshape(-1, 3).numpy():
+            o = ~np.isnan(row)
+            if o.any():
+                gain = sigma[:, o] @ np.linalg.inv(sigma[np.ix_(o, o)])
+                e = gain @ (row - mu)[o]
+                mean, second = mean + e, second + np.outer(e, e) + sigma - gain @ sigma[o]
+                seen, n = seen + o, n + 1
+        model.maximize(model.statistics(x, torch.zeros(30).long()))
+        np.testing.assert_allclose(model.weight[0, 0, :, 0].detach(), mu + mean / n, rtol=1e-9)
+        expected = second / n - np.outer(mean, mean) / n**2 + 0.02 * np.diag(seen / n)
+        expected = expected if covariance == "full" else np.diag(np.diag(expected))
+        factor = model.emission.factor(model.scale[0])[0]
+        np.testing.assert_allclose((factor @ factor.T).detach(), expected, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", MARGINAL, ids=name)
+def test_a_start_with_gaps_is_a_good_one(case):
+    """What is never seen keeps what it had, and classes that differ are told apart by the rest."""
+    shape = (1, 6, 4)
+    means = torch.rand(2, *shape, generator=generator(3))
+    labels = torch.arange(90) % 3 // 2
+    x = with_gaps((means[labels] + 0.2 * torch.randn(90, *shape, generator=generator(4))).clamp(0, 1))
+    x[..., 3] = torch.nan
+    spec = zoo.DataSpec(shape, 2, mean=(0.4,), std=(0.3,), missing=True)
+    model = zoo.create("hmm", spec, num_states=3, floor=0.01, smoothing=0.1, **case)
+    model.initialize(Batches(x, labels), generator())
+    history = em(model, x, labels, 8)
+    assert history[-1] > history[0]
+    assert (zoo.classify(model, x).argmax(1) == labels).float().mean() > 0.9
+    torch.testing.assert_close(model.state_means()[..., 3], torch.full((2, 3), 0.4), rtol=1e-3, atol=1e-3)
+    if model.scale is not None and not model.emission.full:
+        torch.testing.assert_close(model.scale[..., 3].exp(), torch.full((2, 3), 0.3), rtol=1e-3, atol=1e-3)
+
+
+# --- the past alone --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", CASES, ids=name)
+@torch.no_grad()
+def test_the_filter_is_enumeration(case):
+    model, x = build((1, 4, 2), num_states=3, **case), images((1, 4, 2), 2)
+    found = model.filter(x)
+    assert found.shape == (2, 4, 2, 3)
+    for b, step in itertools.product(range(2), range(4)):
+        expected = torch.zeros(2, 3, dtype=torch.float64)
+        for group in range(2):
+            for path, total in enumerate_paths(model, x[b, :, : step + 1], group):
+                expected[group, path[-1]] += math.exp(total + model.log_prior[group])
+        torch.testing.assert_close(found[b, step], expected / expected.sum())
+    torch.testing.assert_close(found[:, -1], model.state_posteriors(x)[:, -1])
+    later = x.clone()
+    later[:, :, 2:] = 0.1
+    assert torch.equal(model.filter(later)[:, :2], found[:, :2])
+
+
 # --- by gradient, on disk, refused -----------------------------------------------------------------------------------
 
 

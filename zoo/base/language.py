@@ -3,12 +3,16 @@
 An example lists its tokens, int64 ``(B, 1, 1, T)``; -1 stands before a text that begins within a window, and behind one
 that is over: neither has a probability. Where texts end, the symbol for their end is the last token that has one. Of
 running text the first ``context`` tokens are there to be known: log p(x) is that of what follows, given them.
+
+A picture is a sequence, too, of patches of binary pixels: those that are drawn with the grey value as probability, anew
+in training and from a fixed seed elsewhere (Salakhutdinov & Murray 2008, On the quantitative analysis of deep belief
+networks).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +21,8 @@ from torch import Tensor
 
 from zoo.base.available import available_if
 from zoo.base.generative import Density
+from zoo.base.likelihoods import binarise
+from zoo.base.patches import Patches
 from zoo.errors import ZooError
 from zoo.spec import END, UNKNOWN, DataSpec, Likelihood
 
@@ -40,9 +46,10 @@ class Language(Density):
     Args:
         spec: the data, of tokens.
         conditional: a distribution for each class. Without it, or with one class, the model is no classifier.
+        patch: rows and columns of the patches that pictures are read as, in models that take some.
 
     Attributes:
-        size: V, the symbols of the vocabulary.
+        size: V, the symbols of the vocabulary, or how many patches there can be.
         window: T, the tokens of an example.
         context: of these, how many are there to be known.
     """
@@ -54,20 +61,36 @@ class Language(Density):
     partly_labelled: tuple[str, ...] = ()
     unless = ": hmm can"
 
-    def __init__(self, spec: DataSpec, conditional: bool) -> None:
+    def __init__(self, spec: DataSpec, conditional: bool, patch: Sequence[int] = (1, 1)) -> None:
         super().__init__(spec, conditional and spec.num_classes > 1)
-        self.density = Likelihood("exact", "tokens")
-        self.size, self.window, self.context = len(spec.vocabulary), spec.shape[2], spec.context
-        self.end, self.unknown = spec.token(END), spec.token(UNKNOWN)
+        self.patches = None if spec.values == "tokens" else Patches(spec.shape, patch)
+        self.context, self.end, self.unknown = spec.context, spec.token(END), spec.token(UNKNOWN)
+        if self.patches is None:
+            self.density = Likelihood("exact", "tokens")
+            self.size, self.window = len(spec.vocabulary), spec.shape[2]
+        else:
+            self.density = Likelihood("exact", "binarised" if spec.values == "grey" else "binary")
+            self.size, self.window = self.patches.size, self.patches.count
 
     def logits(self, x: Tensor, groups: Tensor) -> Tensor:
         raise TypeError(f"{type(self).__name__} defines no logits")
+
+    def own_logits(self, x: Tensor, groups: Tensor) -> Tensor:
+        """As :meth:`logits`, of what learns by gradient: all of it, unless a subclass says otherwise."""
+        return self.logits(x, groups)
 
     def begin(self, groups: Tensor) -> Any:
         raise TypeError(f"{type(self).__name__} defines no begin")
 
     def advance(self, state: Any, tokens: Tensor) -> tuple[Tensor, Any]:
         raise TypeError(f"{type(self).__name__} defines no advance")
+
+    def sequences(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Examples as :func:`aligned` has them."""
+        if self.patches is None:
+            return aligned(x)
+        binary = x if self.spec.values == "binary" else torch.bernoulli(x) if self.training else binarise(x)
+        return self.patches.of(binary), torch.zeros(len(x), dtype=torch.long, device=x.device)
 
     # Likelihood
 
@@ -78,14 +101,16 @@ class Language(Density):
         return -F.cross_entropy(logits.flatten(0, 1), x.clamp_min(0).flatten(), reduction="none").view_as(x)
 
     def log_prob_of(self, x: Tensor, group: int | Tensor, observed: Tensor | None = None) -> Tensor:
-        tokens, before = aligned(x)
+        tokens, before = self.sequences(x)
         groups = torch.as_tensor(group, device=x.device).expand(len(x))
         size = max(1, VALUES_AT_ONCE // (self.size * max(tokens.shape[1], 1)))
         parts = zip(tokens.split(size), before.split(size), groups.split(size), strict=True)
-        return torch.cat([x.new_zeros(0, dtype=self.dtype), *(self._counted(*part) for part in parts)])
+        return torch.cat([tokens.new_zeros(0, dtype=self.dtype), *(self._counted(*part) for part in parts)])
 
     def _counted(self, tokens: Tensor, before: Tensor, groups: Tensor) -> Tensor:
         """The log probability of what is behind the context, ``(B,)``, from :func:`aligned` tokens."""
+        if not tokens.shape[1]:
+            return tokens.new_zeros(len(tokens), dtype=self.dtype)
         places = torch.arange(tokens.shape[1], device=tokens.device)
         counted = (tokens >= 0) & (places >= self.context - before[:, None])
         return torch.where(counted, self.token_log_prob(tokens, groups), 0).sum(1)
@@ -104,13 +129,15 @@ class Language(Density):
     def losses(self, x: Tensor, labels: Tensor, epoch: float = math.inf) -> dict[str, Tensor]:
         """``loss``: the mean of −log p(x_t | x_1 .. x_{t-1}, class) over all tokens of a batch, those of the context
         among them, in nats per token."""
-        tokens, _ = aligned(x)
+        tokens, _ = self.sequences(x)
         groups = labels if self.log_prior is not None else torch.zeros_like(labels)
-        logits = self.logits(tokens.clamp_min(0), groups)
+        logits = self.own_logits(tokens.clamp_min(0), groups)
         return {"loss": F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), ignore_index=-1)}
 
     def validate(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Also ``tokens``: how many of them the likelihood of an example is of."""
+        """Of texts also ``tokens``: how many of them the likelihood of an example is of."""
+        if self.patches is not None:
+            return {"log_joint": self.log_joint(x)}
         counted = (x.flatten(1)[:, self.context :] >= 0).sum(1)
         return {"log_joint": self.log_joint(x), "tokens": counted.to(self.dtype)}
 
@@ -186,13 +213,14 @@ class Language(Density):
 
     def sample(self, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Texts ``(n, 1, 1, T)``, from their beginning to their end, -1 behind it; of running text what may follow
-        nothing, -1 standing where a context would be."""
+        nothing, -1 standing where a context would be. Pictures ``(n, C, H, W)`` of pixels that are on or off."""
         groups = self.draw_groups(n, labels, generator)
         length, nothing = self.window - self.context, groups.new_full((n, self.window), -1)
         for place, token in enumerate(self.generate(groups, nothing[:, :0], length, generator), self.context):
             nothing[:, place] = token
-        return nothing[:, None, None]
+        return nothing[:, None, None] if self.patches is None else self.patches.picture(nothing)
 
+    @available_if(lambda model: model.patches is None)
     def forecast(self, x: Tensor, steps: int, generator: torch.Generator | None = None) -> Tensor:
         """What comes next: beginnings of texts ``(B, 1, 1, t)``, -1 behind the shorter ones, become ``(B, 1, 1, t +
         steps)`` with ``steps`` more tokens, -1 behind an end; the class is drawn from what the beginning says of it."""
@@ -209,15 +237,16 @@ class Language(Density):
         return result[:, None, None]
 
     def likely_groups(self, tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """A class for each beginning of a text, ``(B,)``, drawn from what that says of it; 0 where there is none."""
+        """A class for each beginning of a text, ``(B,)``, drawn from what it says; 0 where there are no classes."""
         if self.log_prior is None:
             return tokens.new_zeros(len(tokens))
         columns = [self._counted_from_start(tokens, group) for group in range(self.groups)]
         joint = torch.stack(columns, 1) + self.log_prior
-        return torch.multinomial(joint.softmax(1), 1, generator=generator)[:, 0] if len(joint) else tokens[:, 0]
+        return torch.multinomial(joint.softmax(1), 1, generator=generator)[:, 0] if len(joint) else tokens.new_zeros(0)
 
     def _counted_from_start(self, tokens: Tensor, group: int) -> Tensor:
-        return self._counted(tokens, torch.full_like(tokens[:, 0], self.context), torch.full_like(tokens[:, 0], group))
+        before, groups = (tokens.new_full((len(tokens),), number) for number in (self.context, group))
+        return self._counted(tokens, before, groups)
 
 
 def aligned(x: Tensor) -> tuple[Tensor, Tensor]:

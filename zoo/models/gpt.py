@@ -1,7 +1,7 @@
-"""GPT: a transformer that reads what has been written and says what comes next, exactly (Radford et al. 2018).
+"""GPT: a transformer that reads what has been written and says what comes next (Radford et al. 2018).
 
-The start of a text, or its class, is the first token. Each of ``num_layers`` blocks adds to every token's state what it
-gathers from those before it, and what a perceptron makes of it:
+The start of a text, or its class, is the first token. A token's state h is at first the sum of vectors of the last few
+tokens. Each block adds what it gathers from those before it (Vaswani et al. 2017), and what a perceptron makes of it:
 
     h += O · attention(rotated(norm(Q norm(h))), rotated(norm(K norm(h))), V norm(h))        h += D · ReLU(U norm(h))²
 
@@ -11,13 +11,13 @@ token is as likely as every other.
 
 It sees no more than ``window`` tokens. Where a text has more, the last half of them is read afresh, as the start of a
 text, and filled up again: token by token with a cache of keys and values, or all at once, with equal probabilities.
-
-Reference: Vaswani et al. (2017), Attention is all you need.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import torch
@@ -25,12 +25,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.base.blocks import rms_norm, squared_relu
-from zoo.base.language import Language, aligned
+from zoo.base.language import Language
 from zoo.models.ngram import NGram, check_order
 from zoo.registry import register
 from zoo.spec import DataSpec
 
-SLOWEST = 10_000  # places in which the slowest pairs turn by about a radian
 KEPT = 100  # bytes that training keeps of a layer's unit, for each token
 Cache = tuple[Tensor, Tensor]  # keys and values of a block, (B, heads, places, width / heads)
 
@@ -51,10 +50,8 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
-        self.up = nn.Linear(width, 4 * width, bias=False)
-        self.down = nn.Linear(4 * width, width, bias=False)
+        self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
+        self.up, self.down = nn.Linear(width, 4 * width, bias=False), nn.Linear(4 * width, width, bias=False)
         for layer in (self.qkv, self.up):
             nn.init.normal_(layer.weight, std=width**-0.5)
         for layer in (self.out, self.down):
@@ -92,16 +89,19 @@ class GPT(Language):
         width: of a token's state; even in each head.
         heads: of attention; a divisor of ``width``.
         dropout: probability that a value of what a block adds is zeroed in training, in [0, 1).
+        recent: so many tokens, the last ones, are embedded at each place, by a table each, and added up.
         conditional: a class is the first token of its texts. Without it the model is no classifier.
         bigram: add a table of log odds of a token after another, on which the network need not spend itself.
-        ngram: the order of n-grams, counted before training, that the network, which learns alone, is mixed with at
-            each token; 0: none.
+        ngram: order of the n-grams, counted first, that the network, which learns alone, is mixed with; 0: none.
         share: of the n-grams in p = (1 - share) p_network + share p_ngram; in (0, 1) where there are any, else 0.
+        patch: rows and columns of binary pixels that are a token of a picture.
 
     Attributes:
         cached: whether :meth:`advance` keeps keys and values, or computes them again for each token.
     """
 
+    takes = ("tokens", "grey", "binary")
+    kinds = ("tokens", "image")
     cached = True
 
     def __init__(
@@ -111,41 +111,47 @@ class GPT(Language):
         width: int = 128,
         heads: int = 4,
         dropout: float = 0.0,
+        recent: int = 4,
         conditional: bool = True,
         bigram: bool = True,
         ngram: int = 0,
         share: float = 0.0,
+        patch: Sequence[int] = (4, 2),
     ) -> None:
-        super().__init__(spec, conditional)
-        if num_layers < 1 or heads < 1 or not 0 <= dropout < 1:
-            raise ValueError("num_layers and heads must be at least 1 and dropout in [0, 1)")
+        super().__init__(spec, conditional, patch)
+        if min(num_layers, heads, recent) < 1 or not 0 <= dropout < 1:
+            raise ValueError("num_layers, heads and recent must be at least 1 and dropout in [0, 1)")
         if width < 1 or width % (2 * heads):
             raise ValueError(f"width={width} must be a multiple of 2 · heads={2 * heads}: heads turn pairs of values")
         if (not 0 < share < 1) if ngram else share:
             raise ValueError(f"share={share} is that of ngram={ngram}: in (0, 1) where ngram is above 0, else 0")
-        self.embedding = nn.Embedding(self.size + self.groups, width)  # classes, or the start, behind the symbols
+        if ngram and self.patches is not None:
+            raise ValueError(f"ngram={ngram} is of texts: pictures need ngram=0")
+        kinds = self.size + self.groups + 1  # the symbols, the classes or the start, and nothing, which is before it
+        self.embedding = nn.Embedding(recent * kinds, width)
+        self.register_buffer("rows", torch.arange(recent).flip(0) * kinds, persistent=False)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(num_layers))
         self.head = nn.Linear(width, self.size, bias=False)
         self.pairs = nn.Embedding(self.size + self.groups, self.size) if bigram else None
-        nn.init.zeros_(self.head.weight)
-        if self.pairs is not None:
-            nn.init.zeros_(self.pairs.weight)
+        for layer in filter(None, (self.head, self.pairs)):
+            nn.init.zeros_(layer.weight)
         check_order(ngram, spec, "ngram")
         self.share, self.ngram = share, NGram(spec, ngram, conditional) if ngram else None
         pairs = width // heads // 2
-        angles = torch.outer(torch.arange(self.window), SLOWEST ** (-torch.arange(pairs) / pairs))
+        angles = torch.outer(torch.arange(self.window), 1e4 ** (-torch.arange(pairs) / pairs))
         self.register_buffer("turns", torch.stack([angles.cos(), angles.sin()], 2), persistent=False)
         self.bytes_an_example = self.window * (KEPT * width * num_layers + 12 * self.size)
 
     def network(self, inputs: Tensor, caches: list[Cache] | None = None) -> tuple[Tensor, list[Cache]]:
-        """Logits of what follows each of ``inputs``, ``(B, t)`` to ``(B, t, V)``, behind what is in ``caches``."""
-        begin, h, kept = caches[0][0].shape[2] if caches else 0, rms_norm(self.embedding(inputs)), []
-        for number, block in enumerate(self.blocks):
-            past = caches[number] if caches else None
-            h, cache = block(h, self.turns[begin : begin + inputs.shape[1]], past)
+        """Logits of what follows each of ``inputs``, ``(B, t, V)``, but those of ``caches``; and new caches."""
+        begin, recent, kept = caches[0][0].shape[2] if caches else 0, len(self.rows), []
+        last = F.pad(inputs, (recent - 1, 0), value=self.size + self.groups).unfold(1, recent, 1)[:, begin:]
+        h = rms_norm(self.embedding(last + self.rows).sum(2))
+        for block, past in zip_longest(self.blocks, caches or ()):
+            h, cache = block(h, self.turns[begin : inputs.shape[1]], past)
             kept.append(cache)
         logits = self.head(rms_norm(h))
-        return logits if self.pairs is None else logits + self.pairs(inputs), kept
+        return logits if self.pairs is None else logits + self.pairs(inputs[:, begin:]), kept
 
     def own_logits(self, x: Tensor, groups: Tensor) -> Tensor:
         """As :meth:`logits`, of the network alone."""
@@ -171,12 +177,6 @@ class GPT(Language):
         own = -F.cross_entropy(own.flatten(0, 1), x.clamp_min(0).flatten(), reduction="none").view_as(x)
         return own if self.ngram is None else self._mixed(own, self.ngram.token_log_prob(x, groups))
 
-    def losses(self, x: Tensor, labels: Tensor, epoch: float = math.inf) -> dict[str, Tensor]:
-        """As of any :class:`Language`, of the network alone."""
-        tokens, _ = aligned(x)
-        logits = self.own_logits(tokens.clamp_min(0), labels if self.log_prior is not None else labels * 0)
-        return {"loss": F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), ignore_index=-1)}
-
     def initialize(self, batches: Any, generator: torch.Generator) -> None:
         super().initialize(batches, generator)
         if self.ngram is not None:
@@ -191,8 +191,7 @@ class GPT(Language):
         if count >= self.window:  # as many of the last as there are in a window that has been filled up again
             every = every[:, count - half - (count - self.window) % (self.window - half) :]
         goes_on = self.cached and state.caches is not None and every.shape[1] == count and tokens.shape[1] > 0
-        inputs = tokens if goes_on else self._started(every, state.groups)
-        logits, caches = self.network(inputs, state.caches if goes_on else None)
+        logits, caches = self.network(self._started(every, state.groups), state.caches if goes_on else None)
         own, beside = logits[:, -1], None
         if self.ngram is not None:
             counted, beside = self.ngram.advance(state.beside, tokens)
