@@ -376,6 +376,8 @@ OBSERVED_IN_SEQUENCES = {
     "ngram.order": "2", "ngram.conditional": "false",
     "gpt.num_layers": "1", "gpt.width": "8", "gpt.heads": "1", "gpt.dropout": "0.5", "gpt.recent": "1",
     "gpt.conditional": "false", "gpt.bigram": "false", "gpt.ngram": "3", "gpt.share": "0.5",
+    "rnnlm.cell": "gru", "rnnlm.embedding": "7", "rnnlm.hidden_size": "7", "rnnlm.num_layers": "2",
+    "rnnlm.dropout": "0.9", "rnnlm.conditional": "false",
 }  # fmt: skip
 OBSERVED_IN_BAGS = {"svm.loss": "squared_hinge", "nbsvm.loss": "hinge", "nbsvm.alpha": "3", "nbsvm.beta": "0.9"}
 OBSERVED_IN_MODEL = {
@@ -404,6 +406,7 @@ OF_M2 = ("network", "latent_dim", "hidden_sizes", "channels", "blocks", "likelih
          "flow_width", "beta", "warmup", "importance_samples")  # fmt: skip
 OBSERVED_IN_MODEL |= {f"m2.{option}": OBSERVED_IN_MODEL[f"vae.{option}"] for option in OF_M2}
 SMALL = {  # sizes that are quick
+    "rnnlm": ["model.hidden_size=8", "model.embedding=6"],
     "gpt": ["model.num_layers=2", "model.width=16", "model.heads=2", "model.ngram=2", "model.share=0.2"],
     "svm": ["model.num_features=32"],
     "gmm": ["model.num_components=2", "model.pca=4", "model.rank=2"],
@@ -466,6 +469,7 @@ OBSERVED_ELSEWHERE = {
     "gmm.alpha": "test_categories.test_alpha_counts_as_examples, which have categories",
     "m2.classify_weight": "test_semi_supervised, from the bound without a label on",
     "rnn.forget_bias": "test_truth.test_the_forget_gates_of_an_lstm_begin_more_open, a start that others replace",
+    "rnn.embedding": "test_recurrent.test_each_option_of_a_reader_has_an_effect, which is of texts",
     "probe.encoder": "test_probe.test_trained_from_the_command_line",
     "trainer.accelerator": "test_refused_before_anything_is_written: trainer=gpu",
     "trainer.devices": "test_train.test_two_processes",

@@ -47,9 +47,11 @@ VARIANTS = [  # options that change the architecture; a model's defaults are alw
     ("vae", {"conditional": True, "num_samples": 3, "likelihood": "discretized_logistic"}),
     ("m2", {"network": "conv"}),
     ("gpt", {"conditional": False, "ngram": 3, "share": 0.3}),
+    ("rnnlm", {"cell": "gru", "num_layers": 2}),
 ]
 SMALL = {  # where the default is too large for a quick test
     "gpt": {"num_layers": 2, "width": 16, "heads": 2},
+    "rnnlm": {"hidden_size": 8, "embedding": 6},
     "svm": {"num_features": 512},
     "gmm": {"num_components": 2, "pca": 6, "rank": 2},
     "hmm": {"num_states": 3},

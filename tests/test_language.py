@@ -166,6 +166,8 @@ def test_generation_goes_on_with_a_prompt(name):
     share = (cold[::2] == 0).double().mean()
     wanted = (follow[0] / 0.5).softmax(0)[0]
     assert abs(share - wanted) < 4 * 0.5 / 500**0.5
+    assert torch.equal(model.likely_groups(prompt[:, :0].repeat(50, 1), seed()).unique(), groups)  # nothing is said yet
+    assert model.likely_groups(prompt[:0]).shape == (0,)
     with pytest.raises(zoo.ZooError, match="longer than the 6"):
         next(iter(model.generate(groups[:1], torch.zeros(1, 7, dtype=torch.long), 1)))
 

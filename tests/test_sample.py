@@ -3,7 +3,10 @@
 import contextlib
 import csv
 import io
+import itertools
+import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from unittest import mock
@@ -17,9 +20,11 @@ from conftest import ROOT, command, run_train
 from PIL import Image
 
 import zoo
+from zoo.data import characters
 from zoo.data.kinds import table, tokens
 from zoo.errors import ZooError
-from zoo.tasks.sample import class_number, draw_samples, write_samples
+from zoo.spec import END, UNKNOWN
+from zoo.tasks.sample import class_number, continued, draw_samples, write_samples
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -241,3 +246,102 @@ def test_samples_of_texts_are_a_file_of_them(tmp_path):
     _, again = tokens.read([path], model.spec)
     for row, text in zip(again, samples.images, strict=True):  # the words of a sample are read as they were drawn
         assert torch.equal(row[row >= 0], text[text >= 0])
+
+
+# Texts that go on
+
+
+def language(folder: Path, ends: bool = False, classes: tuple[str, ...] = ("text",)) -> Path:
+    """The released folder of a model that has counted characters, three in a row."""
+    source = "so be it. or let it be so!\n" if not ends else "amen"
+    symbols = (*sorted(set(source)), UNKNOWN, *([END] if ends else []))
+    settings = {"reads": "characters", "case": "kept"} | ({} if ends else {"context": 8})
+    spec = zoo.DataSpec(
+        (1, 1, 12), len(classes), classes, kind="tokens", values="tokens", vocabulary=symbols, settings=settings
+    )
+    model = zoo.create("ngram", spec, order=3)
+    numbers = [symbols.index(character) for character in source] + ([symbols.index(END)] if ends else [])
+    x = torch.tensor([(numbers * 12)[start : start + 12] if not ends else [*numbers, *[-1] * 7] for start in range(30)])
+    model.initialize([(x[:, None, None], torch.arange(30) % len(classes))], torch.Generator())
+    return zoo.save(model, folder / "language")
+
+
+def go_on(capsys, *words: str) -> str:
+    """The command in this process; what it printed."""
+    with mock.patch.object(sys, "argv", ["sample.py", *words]):
+        runpy.run_path(str(ROOT / "scripts" / "sample.py"), run_name="__main__")
+    return capsys.readouterr().out
+
+
+def test_a_text_goes_on_as_the_model_says(tmp_path, capsys):
+    """Standard output is the prompt and what was drawn, and nothing else; beyond the window, too."""
+    path = language(tmp_path)
+    model = zoo.load(path)
+    prompt = characters.prompts(["so"], model.spec).flatten(1)
+    for more, options in (((), {}), (("temperature=0.5", "top_k=2"), {"temperature": 0.5, "top_k": 2})):
+        generator = torch.Generator().manual_seed(7)
+        drawn = torch.stack([*model.generate(torch.tensor([0]), prompt, 40, generator, **options)], 1)
+        said = go_on(capsys, f"ckpt={path}", "prompt=so", "length=40", "seed=7", *more)
+        assert said == f"so{characters.text_of(drawn, model.spec)[0]}\n"
+        assert len(said) == 43
+    assert go_on(capsys, f"ckpt={path}", "prompt=so", "length=6", "temperature=0") == "so be it\n"
+    assert len(go_on(capsys, f"ckpt={path}", "length=3")) == 4  # nothing was before it
+    assert len(go_on(capsys, f"ckpt={path}", "prompt=so")) == 2 + 500 + 1
+    first, empty, second = go_on(capsys, f"ckpt={path}", "prompt=be", "length=2", "n=2", "temperature=0").split("\n")[
+        :3
+    ]
+    assert (first, empty, second) == ("be i", "", "be i")
+    assert not list(path.glob("samples*"))
+
+
+def test_texts_that_end_are_one_a_line_and_of_a_class(tmp_path, capsys):
+    path = language(tmp_path, ends=True, classes=("prayer", "psalm"))
+    said = go_on(capsys, f"ckpt={path}", "prompt=a", "length=20", "n=3", "temperature=0", "label=psalm")
+    assert said == "amen\n" * 3
+    assert go_on(capsys, f"ckpt={path}", "length=2", "temperature=0") == "am\n"  # of a class that is drawn
+    assert "classes: prayer, psalm" in refused(capsys, f"ckpt={path}", "prompt=a", "label=hymn")
+
+
+def test_each_character_is_printed_at_once(tmp_path):
+    """Whoever reads has it before the next one is drawn, and the model stops where nobody reads on."""
+    model = zoo.load(language(tmp_path))
+    pieces, drawn = continued(model, "so", 10), []
+    for piece in itertools.islice(pieces, 4):
+        drawn.append(piece)
+    assert drawn[0] == "so"
+    assert [len(piece) for piece in drawn[1:]] == [1, 1, 1]
+    words = (str(ROOT / "scripts" / "sample.py"), f"ckpt={tmp_path / 'language'}", "length=10_000_000")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, env=environment) as process:
+        assert len(process.stdout.read(20)) == 20
+        process.stdout.close()
+        assert process.wait(60) == 141
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["prompt=so É"], "the model does not know 'É': it knows"),
+        (
+            ["prompt=so be it. so be it."],
+            "a prompt of 19 characters is longer than the 12 that the model sees at a time",
+        ),
+        (["temperature=0.5"], "temperature and top_k are of a text that goes on: give prompt=… or length=…, too"),
+        (["prompt=so", "temperature=-1"], "temperature=-1: must be in [0, inf)"),
+        (["prompt=so", "top_k=-1"], "top_k=-1: must be in [0, inf)"),
+        (["prompt=so", "length=0"], "length=0: must be in [1, inf)"),
+        (["prompt=so", "out=text.txt"], "out=text.txt: a text that goes on is printed"),
+        (["prompt=so", "label=0"], "knows no classes"),
+    ],
+)
+def test_a_text_does_not_go_on(words, said, tmp_path, capsys):
+    text = refused(capsys, f"ckpt={language(tmp_path)}", *words)
+    assert said in text
+    assert text.count("\n") == 1
+
+
+def test_other_models_do_not_go_on(run, capsys):
+    text = refused(capsys, f"ckpt={run}", "prompt=ROMEO:")
+    assert text.startswith("error: naive_bayes does not go on with a text; models that do: ")
+    assert {"gpt", "ngram", "rnnlm"} <= set(text.partition("that do: ")[2].strip().split(", "))
+    assert "hmm" not in text

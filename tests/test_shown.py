@@ -2,6 +2,8 @@
 
 import io
 import re
+from html import unescape
+from unittest import mock
 
 import pytest
 import reviews
@@ -9,13 +11,27 @@ import torch
 from conftest import run_train
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugin_util import markdown_to_safe_html
 
 import zoo
+from zoo import capability
+from zoo.data import characters
 from zoo.data.kinds import tokens
 from zoo.data.splits import Split
 from zoo.inspect import kinds, markdown
-from zoo.inspect.kinds.tokens import AROUND, MARKED, WHOLE, mistakes, of_words, samples, telling, words_figure
+from zoo.inspect.kinds.tokens import (
+    AROUND,
+    CHARACTERS,
+    MARKED,
+    WHOLE,
+    mistakes,
+    of_words,
+    samples,
+    telling,
+    words_figure,
+)
 from zoo.questions.explain import explain
+from zoo.spec import END, UNKNOWN
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -198,3 +214,76 @@ def test_a_run_shows_words_and_mistakes(words, tmp_path):
     assert ("model/samples/text_summary" in told) == (model == "naive_bayes")
     if model == "naive_bayes":
         assert (run / "figures" / "samples.md").read_text() == told["model/samples/text_summary"] + "\n"
+
+
+# Sequences of characters
+
+
+def speaking(vocabulary: str, ends: bool = True, classes: tuple[str, ...] = ("text",)) -> zoo.Model:
+    """A model that has counted nothing: each character is as likely as any other, and the end of a text."""
+    settings = {"reads": "characters"} | ({} if ends else {"context": 4})
+    symbols = (*vocabulary, UNKNOWN, *([END] if ends else []))
+    spec = zoo.DataSpec(
+        (1, 1, 400), len(classes), classes, kind="tokens", values="tokens", vocabulary=symbols, settings=settings
+    )
+    model = zoo.create("ngram", spec, order=2).eval()
+    x = torch.arange(len(vocabulary))[None, None, None].expand(len(classes), -1, -1, -1)
+    model.initialize([(x, torch.arange(len(classes)))], torch.Generator())
+    return model
+
+
+def test_samples_of_running_text_keep_its_lines():
+    model = speaking("a`\n* ", ends=False)
+    text = samples(model)
+    fence, *lines, last = text.split("\n")
+    assert fence == last == "`" * len(fence)
+    assert all(fence not in line for line in lines)  # what the model says does not end the block
+    drawn = torch.stack(
+        [*model.generate(torch.tensor([0]), torch.zeros(1, 0, dtype=torch.long), 300, capability.seeded(model, 0))], 1
+    )
+    assert "\n".join(lines) == characters.text_of(drawn, model.spec)[0]
+    html = markdown_to_safe_html(text)
+    assert html.count("<pre>") == 1
+    shown = unescape(html.partition("<code>")[2].partition("</code>")[0]).split("\n")
+    assert [line.rstrip() for line in shown[:-1]] == [line.rstrip() for line in lines]
+    assert samples(model) == text
+    assert samples(model, seed=1) != text
+
+
+def test_samples_of_texts_that_end_are_a_table_a_class():
+    text = samples(speaking("ab\n|", classes=("one", "two")))
+    tables = [part.splitlines() for part in text.split("\n\n")]
+    assert [table[0] for table in tables] == ["| one |", "| two |"]
+    assert [len(table) for table in tables] == [2 + 8] * 2
+    assert "↵" in text
+    html = markdown_to_safe_html(text)
+    assert html.count("<td>") == 16
+
+
+def test_mistakes_show_characters_as_they_are():
+    model = speaking("ab\n|", classes=("one", "two"))
+    stored = torch.full((2, 1, 1, 400), -1, dtype=torch.int32)
+    stored[0, 0, 0, :5], stored[1] = torch.tensor([0, 2, 3, 1, 5]), 0
+    split = Split(stored, torch.tensor([0, 0]), "tokens")
+    text = mistakes(model, split, torch.tensor([[0.1, 0.9], [0.2, 0.8]]).log(), 5)
+    short, long = text.splitlines()[2:]
+    assert short == r"| one | two | 90.0% | a ↵ \|b |"
+    assert long == rf"| one | two | 80.0% | {'a' * CHARACTERS} \[…\] |"
+
+
+def test_a_run_shows_samples_of_each_epoch_from_the_same_noise(tmp_path):
+    """And is the same without them, bit for bit."""
+    words = ("model=rnnlm", "data=grammar", "data.reads=characters", "model.hidden_size=16", "model.embedding=8")
+    more = ("trainer=cpu", "trainer.max_epochs=2", "trainer.limit_train_batches=2", "data.longest=40")
+    run = run_train(tmp_path / "shown", *words, *more)
+    shown = EventAccumulator(str(run / "tensorboard"), size_guidance={"tensors": 0}).Reload()
+    told = shown.Tensors("model/samples/text_summary")
+    texts = [event.tensor_proto.string_val[0].decode() for event in told]
+    assert [event.step for event in told] == [2, 4]
+    assert texts[0] != texts[1]
+    assert texts[1] == samples(zoo.load(run / "last.ckpt"))
+    assert (run / "figures" / "samples.md").read_text() == samples(zoo.load(run)) + "\n"
+    with mock.patch("zoo.run.record.samples_texts", return_value=False):
+        other = run_train(tmp_path / "not shown", *words, *more, "logger=none")
+    weights, same = (zoo.load(path / "last.ckpt").state_dict() for path in (run, other))
+    assert all(torch.equal(value, same[name]) for name, value in weights.items())

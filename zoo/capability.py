@@ -80,7 +80,7 @@ def require(model: Model, capability: str) -> None:
         raise ZooError(f"{type(model).__name__} is no model of the zoo: it must extend zoo.Model")
     if can(model, capability):
         return
-    able = [name for name, row in capabilities().items() if row[capability] != NO]
+    able = [name for name, row in capabilities().items() if row[capability] != NO and name != model.name]
     words = known()[capability].words
     raise ZooError(f"{model.name} cannot {words}; models that can: {', '.join(able)}")
 

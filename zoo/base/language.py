@@ -109,6 +109,8 @@ class Language(Density):
 
     def _counted(self, tokens: Tensor, before: Tensor, groups: Tensor) -> Tensor:
         """The log probability of what is behind the context, ``(B,)``, from :func:`aligned` tokens."""
+        if not tokens.shape[1]:
+            return tokens.new_zeros(len(tokens), dtype=self.dtype)
         places = torch.arange(tokens.shape[1], device=tokens.device)
         counted = (tokens >= 0) & (places >= self.context - before[:, None])
         return torch.where(counted, self.token_log_prob(tokens, groups), 0).sum(1)
@@ -241,10 +243,11 @@ class Language(Density):
             return tokens.new_zeros(len(tokens))
         columns = [self._counted_from_start(tokens, group) for group in range(self.groups)]
         joint = torch.stack(columns, 1) + self.log_prior
-        return torch.multinomial(joint.softmax(1), 1, generator=generator)[:, 0] if len(joint) else tokens[:, 0]
+        return torch.multinomial(joint.softmax(1), 1, generator=generator)[:, 0] if len(joint) else tokens.new_zeros(0)
 
     def _counted_from_start(self, tokens: Tensor, group: int) -> Tensor:
-        return self._counted(tokens, torch.full_like(tokens[:, 0], self.context), torch.full_like(tokens[:, 0], group))
+        before, groups = (tokens.new_full((len(tokens),), number) for number in (self.context, group))
+        return self._counted(tokens, before, groups)
 
 
 def aligned(x: Tensor) -> tuple[Tensor, Tensor]:

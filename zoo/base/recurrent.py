@@ -33,14 +33,7 @@ def recurrent(
 
     Raises ``ValueError`` for an option that cannot be.
     """
-    if cell not in CELLS:
-        raise ValueError(f"cell must be one of {', '.join(CELLS)}, not {cell!r}")
-    if hidden_size < 1 or num_layers < 1 or not 0 <= dropout < 1:
-        raise ValueError("hidden_size and num_layers must be at least 1 and dropout in [0, 1)")
-    if not math.isfinite(forget_bias):
-        raise ValueError(f"forget_bias must be a finite number, not {forget_bias}")
-    if forget_bias and cell != "lstm":
-        raise ValueError(f"forget_bias is of the gates of cell='lstm'; cell={cell!r} has none")
+    check(cell, hidden_size, num_layers, dropout, forget_bias)
     return CELLS[cell](
         inputs,
         hidden_size,
@@ -49,6 +42,18 @@ def recurrent(
         bidirectional=bidirectional,
         dropout=dropout if num_layers > 1 else 0.0,
     )
+
+
+def check(cell: str, hidden_size: int, num_layers: int, dropout: float, forget_bias: float) -> None:
+    """Raise ``ValueError`` for an option that cannot be."""
+    if cell not in CELLS:
+        raise ValueError(f"cell must be one of {', '.join(CELLS)}, not {cell!r}")
+    if hidden_size < 1 or num_layers < 1 or not 0 <= dropout < 1:
+        raise ValueError("hidden_size and num_layers must be at least 1 and dropout in [0, 1)")
+    if not math.isfinite(forget_bias):
+        raise ValueError(f"forget_bias must be a finite number, not {forget_bias}")
+    if forget_bias and cell != "lstm":
+        raise ValueError(f"forget_bias is of the gates of cell='lstm'; cell={cell!r} has none")
 
 
 @torch.no_grad()
@@ -85,6 +90,7 @@ class Reader(nn.Module):
         bidirectional: bool = False,
     ) -> None:
         super().__init__()
+        check(cell, hidden_size, num_layers, dropout, forget_bias)
         directions = 2 if bidirectional else 1
         self.layers = nn.ModuleList()
         for width in (inputs, *[hidden_size * directions] * (num_layers - 1)):

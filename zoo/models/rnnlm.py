@@ -23,6 +23,7 @@ from zoo.base.recurrent import KEPT, recurrent, start
 from zoo.registry import register
 from zoo.spec import DataSpec
 
+FORGET_BIAS = 1.0  # added to an LSTM's at the start: it learns sooner over many steps
 State = tuple[Tensor, Any]  # what the last layer says of the next token, (B, hidden_size), and the state of all layers
 
 
@@ -37,7 +38,6 @@ class RNNLM(Language):
         hidden_size: width of the state of a layer.
         num_layers: stacked recurrent layers.
         dropout: probability of zeroing a feature before, between and behind the layers, in [0, 1).
-        forget_bias: added to the bias of an LSTM's forget gates at the start; 0 leaves torch's start.
         conditional: a distribution for each class. Without it the model is no classifier.
     """
 
@@ -51,18 +51,18 @@ class RNNLM(Language):
         hidden_size: int = 512,
         num_layers: int = 1,
         dropout: float = 0.1,
-        forget_bias: float = 1.0,
         conditional: bool = True,
     ) -> None:
         super().__init__(spec, conditional)
         if embedding < 1:
             raise ValueError(f"embedding must be at least 1, not {embedding}")
         self.embedding = nn.Embedding(self.size + self.groups, embedding)  # of the classes behind those of the tokens
-        self.cell = recurrent(cell, embedding, hidden_size, num_layers, dropout, forget_bias)
+        open_gates = FORGET_BIAS if cell == "lstm" else 0.0
+        self.cell = recurrent(cell, embedding, hidden_size, num_layers, dropout, open_gates)
         self.bytes_an_example = KEPT * self.window * hidden_size * num_layers + 12 * self.window * self.size
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size, self.size)
-        start(self.cell, forget_bias)
+        start(self.cell, open_gates)
 
     def logits(self, x: Tensor, groups: Tensor) -> Tensor:
         before = torch.cat([self.size + groups[:, None], x[:, :-1]], 1)

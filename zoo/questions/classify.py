@@ -76,5 +76,5 @@ def _missing(model: Model) -> str:
 
 ASKED = {
     "classify": Capability(native("classify"), lambda model, x, _: classify(model, x), ("B", "K"), "classify"),
-    "classify_missing": Capability(_missing, classify, ("B", "K"), "classify with missing pixels"),
+    "classify_missing": Capability(_missing, classify, ("B", "K"), "classify with missing entries"),
 }

@@ -114,7 +114,7 @@ def continued(
     top_k: int = 0,
 ) -> Iterator[str]:
     """``n`` texts that begin with ``prompt``, one after the other, in pieces: the prompt, each character as soon as it
-    is drawn, and ``"\\n"`` behind each text, with another one between those of running text. The same for the same seed.
+    is drawn, and ``"\\n"`` behind each text, and another one between those of running text. The same for the same seed.
 
     Args:
         model: a language model.
