@@ -110,12 +110,14 @@ class _SquaredReLU(torch.autograd.Function):
 
 def rms_norm(x: Tensor) -> Tensor:
     """x / √mean(x²) over the last axis (Zhang & Sennrich 2019); 0 stays 0."""
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return F.rms_norm(x, x.shape[-1:], eps=torch.finfo(x.dtype).tiny)
     return _RootMeanSquare.apply(x)
 
 
 def squared_relu(x: Tensor) -> Tensor:
     """max(x, 0)² (So et al. 2021)."""
-    return _SquaredReLU.apply(x)
+    return _SquaredReLU.apply(x) if torch.is_grad_enabled() and x.requires_grad else x.relu().square()
 
 
 def perceptron(widths: list[int]) -> nn.Sequential:

@@ -54,7 +54,7 @@ class Language(Density):
         context: of these, how many are there to be known.
     """
 
-    takes = ("tokens",)
+    takes: tuple[str, ...] = ("tokens",)
     kinds: tuple[str, ...] | None = ("tokens",)
     marginalises = False
     option = "conditional"

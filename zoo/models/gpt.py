@@ -133,9 +133,9 @@ class GPT(Language):
         self.register_buffer("rows", torch.arange(recent).flip(0) * kinds, persistent=False)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(num_layers))
         self.head = nn.Linear(width, self.size, bias=False)
-        self.pairs = nn.Embedding(self.size + self.groups, self.size) if bigram else None
-        for layer in filter(None, (self.head, self.pairs)):
-            nn.init.zeros_(layer.weight)
+        nn.init.zeros_(self.head.weight)
+        nothing = torch.zeros(self.size + self.groups, self.size)
+        self.pairs = nn.Embedding.from_pretrained(nothing, freeze=False) if bigram else None
         check_order(ngram, spec, "ngram")
         self.share, self.ngram = share, NGram(spec, ngram, conditional) if ngram else None
         pairs = width // heads // 2
