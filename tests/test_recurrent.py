@@ -151,7 +151,7 @@ def taught(model: zoo.Model, loss, steps: int = 60) -> zoo.Model:
 
 
 def test_a_classifier_of_texts_learns(tmp_path):
-    stored, spec = tokens.trial(200, "tokens")
+    stored, spec = tokens.trial_of_sequences(200)
     x, labels = stored.long(), torch.arange(200) % 2
     torch.manual_seed(0)
     model = zoo.create("rnn", spec, hidden_size=16, embedding=8)
@@ -207,7 +207,7 @@ def test_forget_gates_of_a_language_model_begin_open():
 
 def test_a_language_model_learns_what_follows():
     """Much better than how frequent each character is, and each class speaks for itself."""
-    stored, spec = tokens.trial(200, "tokens")
+    stored, spec = tokens.trial_of_sequences(200)
     x, labels = stored.long(), torch.arange(200) % 2
     unigrams = zoo.create("ngram", spec, order=1)
     unigrams.initialize([(x[:150], labels[:150])], torch.Generator())

@@ -12,6 +12,7 @@ Jozefowicz, Zaremba & Sutskever 2015).
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -112,7 +113,8 @@ class Reader(nn.Module):
         turned = torch.where(places < lengths[:, None], lengths[:, None] - 1 - places, places)[..., None]
         for number, layer in enumerate(self.layers):
             x = self.dropout(x) if number else x
-            states = [way(_at(x, turned) if back else x)[0] for back, way in enumerate(layer)]
+            ways = cast(nn.ModuleList, layer)
+            states = [way(_at(x, turned) if back else x)[0] for back, way in enumerate(ways)]
             x = torch.cat([_at(state, turned) if back else state for back, state in enumerate(states)], 2)
         last = (lengths - 1).clamp_min(0)[:, None, None]
         ends = torch.cat([_at(state, last)[:, 0] for state in states], 1)

@@ -77,7 +77,7 @@ def training(settings: dict[str, Any], splits: Splits, steps: int) -> Benchmark:
 
 
 def plain_loop(
-    model: nn.Module, text: Tensor, batch: int, length: int, steps: int, optimizer_options: dict[str, Any]
+    model: Any, text: Tensor, batch: int, length: int, steps: int, optimizer_options: dict[str, Any]
 ) -> float:
     """Seconds of so many steps."""
     optimizer = build_optimizer(model, **optimizer_options)

@@ -89,8 +89,9 @@ class M2(VAE):
         self, network: str, encoded: int, hidden_sizes: tuple[int, ...], channels: tuple[int, ...], blocks: int
     ) -> None:
         body = nn.Flatten() if network == "mlp" else ConvEncoder(self.spec.shape, channels, blocks)
-        self.classifier = nn.Sequential(body, perceptron([encoded, *hidden_sizes, self.spec.num_classes]))
-        self.outer = (*self.outer, f"classifier.1.{len(self.classifier[1]) - 1}")
+        layers = perceptron([encoded, *hidden_sizes, self.spec.num_classes])
+        self.classifier = nn.Sequential(body, layers)
+        self.outer = (*self.outer, f"classifier.1.{len(layers) - 1}")
         start(self.classifier)
 
     def set_prior(self, counts: Tensor) -> None:

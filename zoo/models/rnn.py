@@ -9,6 +9,8 @@ it from both ends and joins the two last states. What stands behind a text's end
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -80,7 +82,7 @@ class RNN(Classifier):
     def features(self, x: Tensor) -> Tensor:
         if self.reading is None:
             tokens, lengths = listed(x)
-            return self.dropout(self.cell(self.embedding(tokens), lengths))
+            return self.dropout(self.cell(cast(nn.Embedding, self.embedding)(tokens), lengths))
         state = self.cell(self.reading.of(self.normalize(x)))[1]
         last = state[0] if isinstance(state, tuple) else state  # the LSTM returns (h, c)
         ends = last[-2:] if self.cell.bidirectional else last[-1:]

@@ -73,7 +73,7 @@ def _terms(text: Tensor, points: Tensor, spec: DataSpec) -> list[dict[str, Any]]
     there = text.flatten() >= 0
     terms, place, counts = text.flatten()[there].unique(return_inverse=True, return_counts=True)
     sums = torch.zeros(len(terms), dtype=points.dtype).index_add_(0, place, points[there])
-    names = [*spec.vocabulary, tokens.UNKNOWN]
+    names = [*spec.vocabulary, tokens.OTHER]
     return [
         {"term": names[term], "count": count, "points": worth}
         for term, count, worth in zip(terms.tolist(), counts.tolist(), sums.tolist(), strict=True)

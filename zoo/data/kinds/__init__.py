@@ -36,7 +36,7 @@ where it lists what an example holds.
 ``write``         ``write(stored, labels, spec, folder)`` puts examples into ``folder``, with labels unless those are
                   None; the names of what was written there
 ``trial``         ``trial(n) -> (stored, spec)``: ``n`` made-up examples, always the same, and what describes them, for
-                  a first try of any model; ``trial(n, values)`` where a kind has others than its ``VALUES``
+                  a first try of any model
 ================  =====================================================================================================
 """
 

@@ -32,7 +32,7 @@ from zoo.base import memory
 from zoo.data import characters, frames, kinds, texts
 from zoo.errors import ConfigError, DataError, did_you_mean
 from zoo.files import write_text
-from zoo.spec import END, TERMS, Column, DataSpec
+from zoo.spec import END, TERMS, UNKNOWN, Column, DataSpec
 
 VALUES = "counts"
 MOST = 3  # words that make a term
@@ -55,7 +55,7 @@ FORMAT = "csv"
 TEXTS = (".txt", "")  # how names of files of texts end; in nothing, as those of "20 newsgroups" do
 SUFFIXES = (*TEXTS, *frames.SUFFIXES)
 COLUMN, LABEL = "text", "class"  # of a table, where a spec does not say
-UNKNOWN = "…"  # what stands for a word that the vocabulary does not have
+OTHER = "…"  # what stands for a word that the vocabulary does not have
 NOTHING = -1
 PICTURE, FONT = (64, 128), 10  # rows and columns, and the size of letters, of a text that is shown
 
@@ -312,7 +312,7 @@ def text_of(stored: Tensor, spec: DataSpec) -> list[str]:
     """Texts as a model sees them: their words, of which an unknown one is "…", or their characters."""
     if spec.values == characters.VALUES:
         return characters.text_of(stored, spec)
-    shown, words = [*spec.vocabulary, UNKNOWN], stored.flatten(1)[:, places(stored.shape[3], spec)[0]]
+    shown, words = [*spec.vocabulary, OTHER], stored.flatten(1)[:, places(stored.shape[3], spec)[0]]
     return [" ".join(shown[number] for number in row if number >= 0) for row in words.tolist()]
 
 
@@ -321,7 +321,7 @@ def known_share(stored: Tensor, spec: DataSpec) -> Tensor:
     none."""
     terms, unknown, end = stored.flatten(1), spec.shape[2], -1
     if spec.values == characters.VALUES:
-        unknown, end = spec.token(characters.UNKNOWN), spec.token(END)
+        unknown, end = spec.token(UNKNOWN), spec.token(END)
     there = (terms >= 0) & (terms != end)
     return (there & (terms != unknown)).sum(1).double() / there.sum(1)
 
@@ -353,9 +353,17 @@ def write(stored: Tensor, labels: Tensor | None, spec: DataSpec, folder: Path) -
     return ["texts.csv"]
 
 
-def trial(n: int, values: str = VALUES) -> tuple[Tensor, DataSpec]:
-    """Texts of three to eight words of twelve, of which each class of two prefers half; pairs of words are terms. Of
-    ``"tokens"``, their characters are."""
+def trial(n: int) -> tuple[Tensor, DataSpec]:
+    """Texts of three to eight words of twelve, of which each class of two prefers half; pairs of words are terms."""
+    return _trial(n, ngrams=2)
+
+
+def trial_of_sequences(n: int) -> tuple[Tensor, DataSpec]:
+    """As :func:`trial`: the same texts, as their characters."""
+    return _trial(n, reads="characters")
+
+
+def _trial(n: int, **options: Any) -> tuple[Tensor, DataSpec]:
     generator = torch.Generator().manual_seed(0)
     words = tuple(f"{vowel}{consonant}{vowel}" for vowel in "aou" for consonant in "blnt")
     lengths = torch.randint(3, 9, (n,), generator=generator)
@@ -364,6 +372,5 @@ def trial(n: int, values: str = VALUES) -> tuple[Tensor, DataSpec]:
     made = (row[:length] for row, length in zip(numbers.tolist(), lengths.tolist(), strict=True))
     columns = (Column(COLUMN, tuple(" ".join(words[word] for word in row) for row in made)),)
     raw = torch.arange(n)[:, None, None, None]
-    reads = "bag" if values == VALUES else "characters"
-    spec = DataSpec(num_classes=2, kind="tokens", **fit(raw, columns, ngrams=2, reads=reads))
+    spec = DataSpec(num_classes=2, kind="tokens", **fit(raw, columns, **options))
     return store(raw, columns, spec), spec

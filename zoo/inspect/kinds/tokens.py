@@ -148,7 +148,7 @@ def mistakes(model: Model, split: Split, log_proba: Tensor, limit: int) -> str:
         contributions, rows = explain(model, part.x()).contributions, torch.arange(len(wrong))
         points = contributions[rows, predicted] - contributions[rows, part.labels]
     words = tokens.places(part.images.shape[3], spec)[0]
-    known = (*spec.vocabulary, tokens.UNKNOWN)
+    known = (*spec.vocabulary, tokens.OTHER)
     lines = [
         (*line, _marked(text[text >= 0], worth[text >= 0], known))
         for line, text, worth in zip(said, part.images[:, 0, 0, words], of_words(points, spec), strict=True)
