@@ -326,6 +326,8 @@ def _check_options(name: str, options: Mapping[str, Any], known: Mapping[str, An
         if option not in known:
             raise ConfigError(f"data={name} has no option {option!r}: {did_you_mean(option, known, 'options')}")
         default = known[option]
+        if isinstance(default, float) and type(value) is int:
+            continue  # 0 is as good as 0.0
         if default is not None and not isinstance(default, list) and type(value) is not type(default):
             raise ConfigError(f"data.{option} is {type(value).__name__}, where {type(default).__name__} is needed")
 

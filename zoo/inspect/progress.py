@@ -24,6 +24,7 @@ SHOWN = {
     "train/log_likelihood": "log-likelihood",
     "train/d_loss": "discriminator",
     "train/g_loss": "generator",
+    "val/nats_per_token": "val nats/token",
     "val/log_likelihood": "val",
     "val/accuracy": "val accuracy",
     "val/nll": "val nll",
