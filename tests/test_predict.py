@@ -16,7 +16,8 @@ from PIL import Image
 
 import zoo
 from zoo.data.kinds import table, tokens
-from zoo.spec import Column
+from zoo.spec import END, UNKNOWN, Column
+from zoo.tasks import predict as task
 from zoo.tasks.predict import predict
 from zoo.tasks.score_card import SHOWN, describe, score_card
 
@@ -329,3 +330,24 @@ def test_bad_texts(texts, tmp_path, capsys):
         said = capsys.readouterr().err
         assert reason in said
         assert len(said.splitlines()) == 1
+
+
+def test_a_text_is_read_by_its_characters(tmp_path, capsys):
+    """A spam filter by Bayes' rule, of characters: what share of them it knows does not count the text's end."""
+    vocabulary = ("a", "b", "c", UNKNOWN, END)
+    spec = zoo.DataSpec(
+        (1, 1, 8), 2, ("ham", "spam"), kind="tokens", values="tokens", vocabulary=vocabulary,
+        settings={"reads": "characters", "case": "kept"},
+    )  # fmt: skip
+    model = zoo.create("ngram", spec, order=2)
+    x = torch.tensor([[0, 1, 0, 1, 4, -1, -1, -1], [2, 2, 2, 4, -1, -1, -1, -1]])[:, None, None].repeat(10, 1, 1, 1)
+    model.initialize([(x, torch.arange(20) % 2)], torch.Generator())
+    stored = tokens.of_texts(["abab", "c?", "??", ""], spec)
+    answered = task.answers(model, [""] * 4, stored)
+    assert answered.known.tolist()[:3] == [1.0, 0.5, 0.0]
+    assert answered.known[3].isnan()  # there is but its end
+    assert answered.probabilities.argmax(1).tolist()[:2] == [0, 1]
+    path = zoo.save(model, tmp_path / "released")
+    for text, said in (("abab", "abab"), ("??", "(no character of it is known)")):
+        run_script("predict.py", f"ckpt={path}", f"text={text}")
+        assert said in capsys.readouterr().out
