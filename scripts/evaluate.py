@@ -4,7 +4,7 @@ python scripts/evaluate.py ckpt=<file or run directory> [data=â€¦] [key=value â€
 
   ckpt    a .ckpt file, a run directory or a released model's folder
   data    a source, as train.py --help lists them; what it was trained on if left out
-  path    the folder of data=image_folder or data=idx, the file of data=table, either of data=labelled_text
+  path    the folder of data=image_folder or data=idx, the file of data=table or data=text, either of data=labelled_text
   root    where data lies; ZOO_DATA, else data/, if left out
   split   test (default), val or train: those of the training run; another data= has no val
   missing share of the pixels, of a table's cells, or of a text's words, to hide at random, the same ones for every

@@ -2,10 +2,10 @@
 
 python scripts/language.py [data=tiny_shakespeare] [models=unigram,ngram,gpt] [key=value …]
 
-  data    a text, as train.py --help lists them (pydoc: nothing to download)
-  models  with commas, each by its recipe, as train.py would train it: unigram, which is an ngram of order 1, {models}
-          (all of them)
-  words   more of the command line of each training: words="seed=1 trainer.max_epochs=1"
+  data    texts, as train.py --help lists them (pydoc: nothing to download)
+  models  with commas, each by its recipe, as train.py would train it (all:
+          {models}; a unigram is an ngram of order 1)
+  words   more of the command line of each training: words="seed=1"
   json    a file to write the summaries to, one a model
 
 A class-conditional model is asked about log p(x) = log sum_y p(y) p(x | y). One seed, all test texts; the seconds are

@@ -1,9 +1,11 @@
 """The suites that ask what the machine allows: throughput, scaling, start, memory, accuracy."""
 
+import copy
 import json
 import re
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from torch import nn
 
 import zoo
 from zoo import capability
-from zoo.benchmarks import accuracy, memory, peers, scaling, start, throughput
+from zoo.benchmarks import _language, accuracy, language, memory, peers, scaling, start, throughput
 from zoo.benchmarks._benchmark import Options, measure
 from zoo.benchmarks.throughput import Counter, Peaks, Training, Work
 from zoo.data.splits import load_splits
@@ -339,3 +341,45 @@ def test_from_launch(torchvision_root, monkeypatch):
     assert (entry["met"], ours["ratio"], peer["facts"]["accuracy"]) == (True, 20.0, [[0.98, 0.991]])
     share = 0.9895
     assert measure(accuracy.of_launch(torchvision_root, quick=False), 1)["met"] is False
+
+
+# --- models of the next token ----------------------------------------------------------------------------------------
+
+
+def test_language():
+    settings = copy.deepcopy(dict(throughput.composed("model=gpt", "data=tiny_shakespeare")))
+    settings["model"] |= {"num_layers": 1, "width": 16, "heads": 2}
+    settings["data"] |= {"batch_size": 2}
+    splits = load_splits("pydoc", length=32, context=16)
+    training = language.training(settings, splits, steps=3)
+    assert re.fullmatch(r"gpt, [\d,]+ parameters, 3 steps of 2 windows of 32 characters", training.title)
+    assert all(way(0) > 0 for way in training.ways.values())
+    sampling = language.sampling(settings, splits, 40)
+    drawn = []
+    generate = language.drawn_text
+    with mock.patch.object(language, "drawn_text", lambda *args: drawn.append(generate(*args)) or drawn[-1]):
+        assert all(way(1) > 0 for way in sampling.ways.values())
+    without, cached = drawn
+    assert torch.equal(without, cached)  # the same work: the same characters, beyond the window, too
+    assert without.shape == (40,)
+
+
+def test_a_page_of_models_of_the_next_token():
+    summaries = {
+        name: {
+            "test": {"nats_per_token": nats, "bits_per_token": nats / 0.6931},
+            "parameters": 7,
+            "seconds": {"fit": 3.2},
+        }
+        for name, nats in (("ngram", 1.5), ("unigram", 3.25))
+    }
+    table = _language.page("pydoc", summaries)
+    assert [*table.columns[0].cells] == ["unigram", "ngram"]  # the worst first
+    assert [*table.columns[1].cells] == ["3.2500", "1.5000"]
+    summary = _language.trained(
+        ["model=ngram", "model.order=1", "data=grammar", "data.reads=characters", "trainer.max_epochs=1"]
+    )
+    assert 2 < summary["test"]["nats_per_token"] < 4
+    for words, said in (({"data": "digits"}, "data=digits holds no texts"), ({"models": "gtp"}, "did you mean 'gpt'")):
+        with pytest.raises(zoo.ConfigError, match=said):
+            _language.report({"data": "pydoc", "models": None, "words": "", "json": None, **words})

@@ -10,6 +10,7 @@ import zoo
 from zoo.data import characters, kinds, published, sources
 from zoo.data.splits import default_root, load_splits
 from zoo.spec import END, UNKNOWN, Column, DataSpec
+from zoo.tasks.evaluate import evaluate, splits_for
 
 tokens = kinds.find("tokens")
 TEXTS = ("ab\n", "Ba", "", "cab")
@@ -21,6 +22,7 @@ def raw(n: int) -> torch.Tensor:
 
 def spec_of(found=TEXTS, **options) -> DataSpec:
     fitted = tokens.fit(raw(len(found)), (Column("text", tuple(found)),), reads="characters", **options)
+    fitted.pop("notes", None)
     return DataSpec(num_classes=1, kind="tokens", **fitted)
 
 
@@ -134,6 +136,7 @@ def test_the_vocabulary_is_that_of_the_training_text():
     text = "z" * 40 + "ab" * 500 + "q" * 100
     path_spec = characters.running(text, 20, 5, test=0.1, val=0.05)
     fitted = tokens.fit(path_spec.train.images, ())
+    assert "notes" not in fitted
     assert fitted["vocabulary"] == ("a", "b", UNKNOWN)  # z is validated on, q is tested on
     assert fitted["settings"] == {"reads": "characters", "case": "kept"}
 
@@ -143,7 +146,7 @@ def test_the_vocabulary_is_that_of_the_training_text():
     [
         ({"length": 1}, "data.length=1 is from 2 to 16,384"),
         ({"context": 20}, "data.context=20 from 0 to data.length - 1"),
-        ({"test_share": 1.0}, "data.test_share=1.0 is between 0 and 1"),
+        ({"test_share": 0.0}, "data.test_share=0.0 is above 0 and at most 1"),
         ({"val_share": 1.0}, "data.val_share=1.0 from 0 to below 1"),
         ({"length": 10_000, "context": 0}, "the text has 1,000 characters, too few to part it: at least 10,000"),
     ],
@@ -253,3 +256,127 @@ def test_pydoc_needs_nothing():
     splits = load_splits("pydoc", root="/nowhere")
     assert len(splits.train) > 1000
     assert "\n" in splits.spec.vocabulary
+
+
+# --- what running text is asked ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("options", "said"), [({"folds": 5}, "data.folds"), ({"val_size": 0.2}, "data.val_size")])
+def test_running_text_is_not_parted_at_random(tmp_path, options, said):
+    path = write(tmp_path / "book.txt", "It was. " * 200)
+    with pytest.raises(zoo.ConfigError, match=f"{said} parts examples at random"):
+        load_splits("text", path=str(path), length=32, context=8, **options)
+    with pytest.raises(zoo.ConfigError, match="the data has one alone"):
+        load_splits("text", path=str(path), length=32, context=8, labels=3)
+
+
+def counted(tmp_path, text: str = "It was so. " * 100) -> tuple[zoo.Model, Path]:
+    """n-grams of a file of running text, which they were counted in."""
+    path = write(tmp_path / "book.txt", text)
+    splits = load_splits("text", path=str(path), length=32, context=8)
+    model = zoo.create("ngram", splits.spec, order=3)
+    model.initialize([(splits.train.x(), splits.train.labels)], torch.Generator())
+    return model.eval(), path
+
+
+def test_nats_per_token_are_those_of_what_is_behind_the_context(tmp_path):
+    model, path = counted(tmp_path)
+    test = load_splits("text", path=str(path), length=32, context=8).test
+    count = int((test.images[..., 8:] >= 0).sum())
+    assert count == 110
+    total = zoo.log_prob(model, test.x()).double().sum()
+    metrics = evaluate(model, test).metrics
+    assert metrics["nats_per_token"] == pytest.approx(float(-total / count), rel=1e-6)
+    assert metrics["density"] == "exact, tokens, context ≥ 8"
+    learner = zoo.EMLearner(model)
+    measured = learner.measure("test", *learner.outputs(test.x(), test.labels))
+    assert measured["nats_per_token"] == pytest.approx(float(-total / count), rel=1e-6)
+    each = zoo.anomaly_score(model, test.x()) * (test.images[..., 8:] >= 0).flatten(1).sum(1)
+    torch.testing.assert_close(each.double().sum(), total.neg(), rtol=1e-5, atol=0)
+
+
+def test_another_text_is_evaluated_whole(tmp_path):
+    model, path = counted(tmp_path)
+    source = {"name": "text", "path": str(path), "length": 32, "context": 8, "fingerprint": "that of the training"}
+    other = write(tmp_path / "other.txt", "so It was. " * 100)
+    for found in (
+        splits_for(model.spec, source, folder=str(other), whole=True),
+        splits_for(model.spec, {"name": "pydoc"}, data="text", folder=str(other), whole=True),
+    ):
+        assert "".join(tokens.text_of(found.test.images[..., 8:], found.spec)) == other.read_text()
+        assert not len(found.train)
+    with pytest.raises(zoo.DataError, match="running text, which these texts, that end, are not"):
+        splits_for(model.spec, source, data="grammar")
+    ended = load_splits("grammar", reads="characters").spec
+    with pytest.raises(zoo.DataError, match="made for texts that end, not for running text"):
+        splits_for(ended, {"name": "grammar"}, data="pydoc")
+    with pytest.raises(zoo.DataError, match="made for texts that end, not for running text"):
+        splits_for(load_splits("grammar").spec, {"name": "grammar"}, data="pydoc")
+
+
+def test_line_ends_of_windows_are_line_ends(tmp_path):
+    model, path = counted(tmp_path, "It was so.\n" * 100)
+    windows = tmp_path / "windows.txt"
+    windows.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert torch.equal(zoo.log_prob(model, path), zoo.log_prob(model, windows))
+    assert torch.equal(zoo.log_prob(model, "so.\r\nIt"), zoo.log_prob(model, "so.\nIt"))
+    assert zoo.forecast(model, "so.\r\n", 2).shape == (1, 1, 1, 6)
+
+
+def test_nothing_is_asked_about_what_is_only_known(tmp_path):
+    model, _ = counted(tmp_path)
+    symbols = tokens.of_texts(["It was"], model.spec).long()
+    assert torch.equal(zoo.log_prob(model, symbols), zoo.log_prob(model, "It was"))
+    for ask in (zoo.log_prob, zoo.anomaly_score):
+        with pytest.raises(zoo.DataError, match="the first 8 symbols of an example are there to be known"):
+            ask(model, symbols[..., 8:])  # without the places of a context
+
+
+def test_what_is_hidden_is_no_beginning(tmp_path):
+    model, _ = counted(tmp_path)
+    x = load_splits("text", path=str(tmp_path / "book.txt"), length=32, context=8).test.x()
+    observed = torch.ones(x.shape, dtype=torch.bool)
+    observed[..., 0] = False
+    with pytest.raises(zoo.ZooError, match="hidden tokens"):
+        zoo.log_prob(model, x, observed=observed)
+
+
+def test_a_text_that_goes_on_behind_its_end_is_none():
+    model = zoo.create("ngram", spec_of(), order=2)
+    with pytest.raises(zoo.DataError, match="symbols stand behind <end>"):
+        zoo.log_prob(model, torch.tensor([1, 6, 0]))
+    with pytest.raises(zoo.DataError, match="a text is longer than the 3 characters"):
+        zoo.log_prob(model, ["abab"])
+
+
+def test_options_of_the_other_form_of_texts_are_refused():
+    for option, value in (("ngrams", 2), ("weighting", "tfidf")):
+        with pytest.raises(zoo.ConfigError, match=f"data.{option}={value} is of bags of words"):
+            spec_of(**{option: value})
+    with pytest.raises(zoo.ConfigError, match=r"data.longest=9 is of data.reads=characters"):
+        tokens.fit(raw(4), (Column("text", TEXTS),), longest=9)
+
+
+def test_long_texts_are_told():
+    assert "notes" not in DataSpec.__dataclass_fields__
+    fitted = tokens.fit(raw(4), (Column("text", TEXTS),), reads="characters", longest=3)
+    assert fitted["notes"] == ["2 training texts have more than data.longest=3 characters with their end, and are cut"]
+    assert load_splits("grammar", reads="characters", longest=20).notes[-1].startswith("480 training texts have more")
+
+
+def test_small_letters_are_the_same_in_windows_and_prompts():
+    """Some letters have several small ones, or one of two characters."""
+    fitted = tokens.fit(characters.running("ΟΔΟΣ İX " * 60, 20, 5).train.images, (), case="lower")
+    spec = DataSpec(num_classes=1, kind="tokens", **fitted)
+    prompt = characters.prompts(["ΟΔΟΣ İX"], spec)
+    assert (prompt >= 0).all()
+
+
+def test_a_classifier_needs_classes():
+    model = zoo.create("rnn", spec_of())
+    with pytest.raises(zoo.ConfigError, match="the data has one class, 0, and rnn tells classes apart"):
+        zoo.ClassificationLearner(model)
+    with pytest.raises(zoo.ZooError, match="the data has one alone"):
+        zoo.sample(zoo.create("ngram", spec_of(), order=2), 2, labels=0)
+    with pytest.raises(zoo.ZooError, match=r"data.reads=characters makes them"):
+        zoo.create("ngram", load_splits("grammar").spec)

@@ -459,6 +459,7 @@ OBSERVED_IN_RUN = {
     "logger.embeddings": ("0", "events"),
 }
 OBSERVED_ELSEWHERE = {
+    "gpt.patch": "test_patches.test_all_pictures_together_have_probability_one",
     "runs": "every run of these tests: run_train names it",
     "compile": "test_precision.test_compiled_equals_plain",
     "resume": "test_contract.test_resumed_equals_straight",

@@ -70,7 +70,7 @@ def test_likelihood_of_texts_is_told_by_token():
     assert f"  {metrics['bits_per_token']:.3f} bits/token  (exact, tokens)" in describe(metrics)[-1]
     unknown = replace(test, images=torch.where(test.images == 0, model.spec.shape[2], test.images))
     assert evaluate(model, unknown).metrics["nats_per_token"] > metrics["nats_per_token"]
-    with pytest.raises(zoo.DataError, match="no word in any of these texts"):
+    with pytest.raises(zoo.DataError, match="nothing in any of these texts"):
         evaluate(model, replace(test, images=torch.full_like(test.images, -1)))
 
 

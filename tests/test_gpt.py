@@ -228,3 +228,15 @@ def test_a_run_of_muon_without_validation_is_resumed_bit_for_bit(tmp_path):
     for key, value in expected.state_dict().items():
         assert torch.equal(value, got.state_dict()[key]), key
     assert bool(expected.ngram.initialized)
+
+
+@pytest.mark.parametrize("width", [3, 128])
+def test_nothing_has_a_length_of_nothing(width):
+    """Zero stays zero in training as elsewhere, and sends no gradient that is none."""
+    x = torch.zeros(2, width, requires_grad=True)
+    y = rms_norm(x)
+    assert torch.equal(y, torch.zeros(2, width))
+    y.sum().backward()
+    assert x.grad.isfinite().all()
+    small = torch.full((1, width), 1e-15)
+    torch.testing.assert_close(rms_norm(small.requires_grad_()).detach(), torch.ones(1, width))

@@ -147,7 +147,7 @@ def test_of_running_text_what_follows_the_context_is_asked_about():
     begun, shorter = texts([-1, 0, 2, 1, 1], [-1, -1, 2, 1, 1]), texts([0, 1, 2], [0, 1], [1], length=5)
     fewer = [log_p(model, [0, 2, 1, 1]) - log_p(model, [0]), log_p(model, [2, 1, 1])]
     assert zoo.log_prob(model, begun).tolist() == pytest.approx(fewer)
-    assert zoo.log_prob(model, shorter).tolist() == pytest.approx(
+    assert model.log_prob(shorter).tolist() == pytest.approx(
         [log_p(model, [0, 1, 2]) - log_p(model, [0, 1]), 0, 0], abs=1e-12
     )
     # EM maximises what is known, too
@@ -166,10 +166,10 @@ def test_padding_changes_nothing(context):
     model, rows = build(PLAIN, 20, context=context), random_texts()
     x, labels = texts(*rows), torch.zeros(40).long()
     padded = texts(*rows, [], length=20)
-    assert torch.equal(zoo.log_prob(model, padded)[:-1], zoo.log_prob(model, x))
-    assert float(zoo.log_prob(model, padded)[-1]) == 0
-    alone = torch.cat([zoo.log_prob(model, texts(row)) for row in rows])
-    torch.testing.assert_close(zoo.log_prob(model, x), alone, rtol=1e-12, atol=1e-12)
+    assert torch.equal(model.log_prob(padded)[:-1], model.log_prob(x))
+    assert float(model.log_prob(padded)[-1]) == 0
+    alone = torch.cat([model.log_prob(texts(row)) for row in rows])
+    torch.testing.assert_close(model.log_prob(x), alone, rtol=1e-12, atol=1e-12)
     found, again = model.statistics(x, labels), model.statistics(padded[:-1], labels)
     assert all(torch.equal(value, again[key]) for key, value in found.items())
     if context:  # and what has not begun
@@ -466,3 +466,25 @@ def test_refused_options(options, match):
 def test_pictures_have_no_symbols():
     with pytest.raises(zoo.ZooError, match="categorical is not of grey"):
         zoo.create("hmm", emission="categorical")
+
+
+@torch.no_grad()
+def test_nothing_stands_before_the_first_symbol_of_running_text():
+    """What is said of a text is the same with places of a context before it, and without."""
+    model, rows = build(PLAIN, 6, context=3), [[0, 1, 2], [2, 0, 0]]
+    plain, placed = texts(*rows, length=6), texts(*[[-1, -1, -1, *row] for row in rows])
+    for ask in (zoo.encode, lambda model, x: model.filter(x), lambda model, x: model.viterbi(x)):
+        assert torch.equal(ask(model, plain), ask(model, placed))
+    observed = torch.ones_like(placed, dtype=torch.bool)
+    observed[:, 0, 0, 4] = False
+    drawn = zoo.impute(model, placed, observed, n=200, generator=generator())
+    assert (drawn[..., :3] == -1).all()
+    assert (drawn[..., 3] == placed[..., 3]).all()
+    assert (drawn[..., 5] == placed[..., 5]).all()
+    able = [[row[0], token, row[2]] for row in rows[:1] for token in range(3)]
+    p = numbers([log_p(model, row) for row in able]).softmax(0)
+    share = torch.stack([(drawn[:, 0, 0, 0, 4] == token).double().mean() for token in range(3)])
+    torch.testing.assert_close(share, p, atol=4 * 0.5 / 200**0.5, rtol=0)
+    observed[:, 0, 0, 3] = False
+    with pytest.raises(zoo.ZooError, match="from what stands before it"):
+        zoo.log_prob(model, placed, observed=observed)

@@ -11,6 +11,7 @@ import zoo
 from zoo import registry
 from zoo.base.grams import Grams, past_of
 from zoo.base.language import Language, aligned, has_holes
+from zoo.questions.anomaly_score import anomaly_scores
 from zoo.spec import END, UNKNOWN
 
 SMALL = {"ngram": {"order": 3}, "gpt": {"num_layers": 2, "width": 16, "heads": 2}, "rnnlm": {"hidden_size": 8}}
@@ -173,6 +174,23 @@ def test_generation_goes_on_with_a_prompt(name):
 
 
 @pytest.mark.parametrize("name", LANGUAGE)
+def test_impossible_temperatures_are_refused(name):
+    model, groups = made(name, spec_of()), torch.zeros(1, dtype=torch.long)
+    for options in ({"temperature": -1.0}, {"temperature": math.inf}, {"temperature": math.nan}, {"top_k": -1}):
+        with pytest.raises(zoo.ZooError, match="must be at least 0"):
+            next(model.generate(groups, groups[:, None][:, :0], 1, **options))
+
+
+@pytest.mark.parametrize("name", LANGUAGE)
+def test_every_score_of_strangeness_is_told(name):
+    model, x = made(name, spec_of(2)), texts(5, spec_of(2))
+    kinds = anomaly_scores(model)
+    assert {"per_token", "log_prob", "max_softmax", "entropy"} <= set(kinds)
+    for kind in kinds:
+        assert zoo.anomaly_score(model, x, kind=kind).isfinite().all(), kind
+
+
+@pytest.mark.parametrize("name", LANGUAGE)
 def test_what_comes_next(name):
     spec = spec_of(2, length=6)
     model = made(name, spec)
@@ -285,9 +303,13 @@ def test_ngrams_come_back_from_a_file(tmp_path):
     x = texts(20, model.spec)
     assert torch.equal(zoo.log_prob(again, x), zoo.log_prob(model, x))
     state = model.state_dict()
-    for name, value in (("grams.own", state["grams.own"][:-1]), ("grams.contexts", state["grams.contexts"].flip(0))):
+    own, rest, keys = (state[f"grams.{name}"] for name in ("own", "rest", "grams"))
+    for name, value in (
+        ("own", own[:-1]), ("own", own * 0 + 5), ("own", own * torch.nan), ("rest", -rest),
+        ("contexts", state["grams.contexts"].flip(0)), ("grams", keys - 10**6), ("grams", keys + 10**6),
+    ):  # fmt: skip
         with pytest.raises(RuntimeError, match="do not fit each other"):
-            zoo.create("ngram", spec_of(2), order=3).load_state_dict(state | {name: value})
+            zoo.create("ngram", spec_of(2), order=3).load_state_dict(state | {f"grams.{name}": value})
 
 
 def test_a_longer_gram_than_the_context_is_refused():

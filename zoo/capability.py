@@ -24,9 +24,10 @@ from zoo import found, registry
 from zoo.base.categories import whole
 from zoo.base.language import has_holes
 from zoo.base.model import Model, evaluating
+from zoo.base.sequence import until_last
 from zoo.data import characters, kinds
-from zoo.errors import ZooError
-from zoo.spec import DataSpec
+from zoo.errors import DataError, ZooError
+from zoo.spec import END, DataSpec
 
 QUESTIONS = "zoo.questions"
 NATIVE, DERIVED, NO = "native", "derived", "no"
@@ -182,10 +183,10 @@ def given(model: Model, x: Any, observed: Any = None) -> tuple[Tensor, Tensor | 
     """
     x = kinds.examples(x, model.spec)
     if model.spec.values in ("counts", "tokens"):
-        x = x if observed is None else torch.where(_mask(observed, x), x, -1)
-        if model.spec.values == "tokens" and not model.marginalises and has_holes(x):
-            raise ZooError(f"{model.name} cannot integrate hidden tokens out{model.unless}")
-        return x, None
+        seen = torch.ones_like(x, dtype=torch.bool) if observed is None else _mask(observed, x)
+        if model.spec.values == "tokens":
+            _check_tokens(model, x, seen)
+        return torch.where(seen, x, -1), None
     x = x.to(next((parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()), x.dtype))
     if observed is not None:
         observed = _mask(observed, x)
@@ -203,6 +204,23 @@ def given(model: Model, x: Any, observed: Any = None) -> tuple[Tensor, Tensor | 
         x = torch.where(observed, x, 0)
     kinds.check_range(x, low, high, model.spec)
     return x, observed
+
+
+def _check_tokens(model: Model, x: Tensor, seen: Tensor) -> None:
+    """Raise ``DataError`` for what is no text, and ``ZooError`` for what the model cannot answer for: see
+    :func:`given`."""
+    there, hidden = ((x >= 0) & seen).flatten(1), ((x >= 0) & ~seen).flatten(1)
+    last, first = until_last(there), there.cumsum(1) > 0
+    if model.spec.token(END) >= 0:
+        over = ((x.flatten(1) == model.spec.token(END)) & there).cumsum(1) > 0
+        if bool((over[:, :-1] & there[:, 1:]).any()):
+            raise DataError(f"symbols stand behind {END}, where a text is over")
+    if not model.marginalises and (bool((hidden & last).any()) or has_holes(torch.where(seen, x, -1))):
+        raise ZooError(f"{model.name} cannot integrate hidden tokens out{model.unless}")
+    if model.spec.context and bool((hidden & last & ~first).any()):
+        raise ZooError(
+            f"{model.name} cannot tell what is hidden at the beginning of running text from what stands before it"
+        )
 
 
 def beginnings(model: Model, x: Any) -> tuple[Tensor, Tensor | None]:

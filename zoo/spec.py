@@ -169,7 +169,14 @@ class DataSpec:
         if not self.vocabulary or len(set(self.vocabulary)) < len(self.vocabulary):
             raise ZooError("values are 'tokens': a vocabulary of different symbols is needed")
         context = self.settings.get("context") or 0
-        if not isinstance(context, int) or self.shape[:-1] != (1, 1) or not 0 <= context < self.shape[2]:
+        if self.kind != "tokens":
+            raise ZooError(f"values are 'tokens': they are of the kind tokens, not {self.kind!r}")
+        if (
+            not isinstance(context, int)
+            or isinstance(context, bool)
+            or self.shape[:-1] != (1, 1)
+            or not 0 <= context < self.shape[2]
+        ):
             raise ZooError(f"sequences (1, 1, T) have a context of 0 to T - 1, not {self.shape} one of {context!r}")
 
     @property

@@ -78,8 +78,8 @@ class _RootMeanSquare(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        size = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
-        scale = math.sqrt(x.shape[-1]) / size
+        size = torch.linalg.vector_norm(x, dim=-1, keepdim=True) / math.sqrt(x.shape[-1])
+        scale = 1 / size.clamp_min(torch.finfo(x.dtype).tiny)  # which is finite
         y = x * scale
         ctx.save_for_backward(y, scale)
         return y

@@ -100,7 +100,8 @@ class Generative(Model):
     def require_classes(self) -> None:
         """Raise ``ZooError`` where the model has no classes."""
         if self.log_prior is None:
-            raise ZooError(f"this model knows no classes ({self.option}=false): it takes no labels")
+            why = "the data has one alone" if self.spec.num_classes == 1 else f"{self.option}=false"
+            raise ZooError(f"this model knows no classes ({why}): it takes no labels")
 
 
 def bayes(log_joint: Tensor) -> tuple[Tensor, Tensor]:

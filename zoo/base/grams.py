@@ -29,6 +29,7 @@ from zoo.errors import ZooError
 HALF = 0.5  # the discount of an order that is too small to tell
 LEAST = 0.01  # of any: what has not been seen keeps a probability
 BYTES = 32  # that counting takes of each token, for each token of a gram
+SLACK = 1e-3  # of sums of rounded probabilities
 SEVERAL = 3  # times and more that share a discount
 
 
@@ -71,8 +72,14 @@ class Grams(nn.Module):
                 self._buffers[name] = getattr(self, name).new_zeros(len(value))
         super()._load_from_state_dict(state, prefix, *rest)
         nodes = self.groups + len(self.contexts)
-        ordered = all(bool((keys[1:] > keys[:-1]).all()) for keys in (self.contexts, self.grams))
-        if len(self.rest) != nodes or len(self.own) != len(self.grams) or not ordered:
+        sizes = ((self.contexts, self.size + 1), (self.grams, self.size))
+        ordered = all(bool((keys[1:] > keys[:-1]).all()) for keys, _ in sizes)
+        inside = all(not len(keys) or 0 <= int(keys[0]) <= int(keys[-1]) < nodes * size for keys, size in sizes)
+        fits = len(self.rest) == nodes and len(self.own) == len(self.grams) and ordered and inside
+        if fits:  # probabilities after each context are none below 0, and 1 together
+            total = self.rest.double().index_add(0, self.grams // self.size, self.own.double())
+            fits = bool(((total - 1).abs() < SLACK).all()) and bool((torch.cat([self.own, self.rest]) >= 0).all())
+        if not fits:
             raise RuntimeError("\nits counts of tokens do not fit each other")
 
     @property

@@ -85,7 +85,7 @@ class Language(Density):
     def advance(self, state: Any, tokens: Tensor) -> tuple[Tensor, Any]:
         raise TypeError(f"{type(self).__name__} defines no advance")
 
-    def sequences(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def tokens_of(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Examples as :func:`aligned` has them."""
         if self.patches is None:
             return aligned(x)
@@ -101,7 +101,7 @@ class Language(Density):
         return -F.cross_entropy(logits.flatten(0, 1), x.clamp_min(0).flatten(), reduction="none").view_as(x)
 
     def log_prob_of(self, x: Tensor, group: int | Tensor, observed: Tensor | None = None) -> Tensor:
-        tokens, before = self.sequences(x)
+        tokens, before = self.tokens_of(x)
         groups = torch.as_tensor(group, device=x.device).expand(len(x))
         size = max(1, VALUES_AT_ONCE // (self.size * max(tokens.shape[1], 1)))
         parts = zip(tokens.split(size), before.split(size), groups.split(size), strict=True)
@@ -129,7 +129,7 @@ class Language(Density):
     def losses(self, x: Tensor, labels: Tensor, epoch: float = math.inf) -> dict[str, Tensor]:
         """``loss``: the mean of −log p(x_t | x_1 .. x_{t-1}, class) over all tokens of a batch, those of the context
         among them, in nats per token; ``log_likelihood``: the mean log probability of all tokens of an example."""
-        tokens, _ = self.sequences(x)
+        tokens, _ = self.tokens_of(x)
         groups = labels if self.log_prior is not None else torch.zeros_like(labels)
         logits = self.own_logits(tokens.clamp_min(0), groups)
         loss = F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), ignore_index=-1)
@@ -177,7 +177,11 @@ class Language(Density):
             generator: where random numbers come from.
             temperature: log-probabilities are divided by it; 0: always the most probable token.
             top_k: of the most probable tokens alone; 0: of all.
+
+        Raises ``ZooError`` for a longer prompt than it sees at a time, and a temperature that is none.
         """
+        if not 0 <= temperature < math.inf or top_k < 0:
+            raise ZooError(f"temperature={temperature} and top_k={top_k} must be at least 0, and finite")
         self.check_prompt(prompt)
         logits, state = self.advance(self.begin(groups), prompt)
         over = (prompt == self.end).any(1)
@@ -198,8 +202,8 @@ class Language(Density):
             return logits.argmax(1)
         logits = (logits - logits.amax(1, keepdim=True)) / temperature
         if 0 < top_k < self.size:
-            least = logits.topk(top_k).values[:, -1:]
-            logits = logits.masked_fill(logits < least, -math.inf)
+            best = logits.topk(top_k)
+            logits = torch.full_like(logits, -math.inf).scatter(1, best.indices, best.values)
         if not len(logits):
             return logits.new_empty(0, dtype=torch.long)
         return torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
@@ -258,9 +262,16 @@ def aligned(x: Tensor) -> tuple[Tensor, Tensor]:
     if not bool((before > 0).any()):
         return tokens, before
     before = torch.where(before == tokens.shape[1], 0, before)  # of nothing, all is behind it
-    places = torch.arange(tokens.shape[1], device=x.device) + before[:, None]
-    moved = tokens.gather(1, places.clamp_max(tokens.shape[1] - 1))
-    return torch.where(places < tokens.shape[1], moved, -1), before
+    return shifted(tokens, before), before
+
+
+def shifted(values: Tensor, by: Tensor) -> Tensor:
+    """Each row of ``(B, T)`` so many places to the left, ``(B,)``, or to the right of those below 0; -1, or False,
+    takes the place of what is not there."""
+    places = torch.arange(values.shape[1], device=values.device) + by[:, None]
+    inside = (places >= 0) & (places < values.shape[1])
+    nothing = False if values.dtype == torch.bool else -1
+    return torch.where(inside, values.gather(1, places.clamp(0, max(values.shape[1] - 1, 0))), nothing)
 
 
 def has_holes(x: Tensor) -> bool:

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from rich.table import Table
 
+from zoo import config as configuration
 from zoo.benchmarks import LANGUAGE
 from zoo.benchmarks._folds import _chosen
 from zoo.data import sources
 from zoo.errors import ConfigError
-from zoo.files import user_path, write_json
+from zoo.files import REPOSITORY, user_path, write_json
 from zoo.run import machine
 from zoo.run.process import TRAIN, only_run_in, run
 from zoo.terminal import console
@@ -25,19 +26,22 @@ from zoo.terminal import console
 
 def report(options: Mapping[str, Any]) -> None:
     """Print the page that ``scripts/language.py`` is asked for. Raises ``ConfigError`` for unknown names."""
-    sources.check(options["data"])
+    if sources.find(options["data"]).KIND != "tokens":
+        raise ConfigError(f"data={options['data']} holds no texts: tiny_shakespeare, names, text or pydoc do")
     names = _chosen(options["models"], LANGUAGE, "model")
     try:
         words = shlex.split(options["words"])
     except ValueError as error:
         raise ConfigError(f"words={options['words']}: {error}") from error
+    if "reads" in configuration.settings([f"data={options['data']}"], REPOSITORY / "configs")["data"]:
+        words.append("data.reads=characters")
     summaries = {}
     for number, name in enumerate(names, 1):
         print(f"{name}, {number} of {len(names)}", file=sys.stderr)
         summaries[name] = trained([*LANGUAGE[name], f"data={options['data']}", *words])
-    if options["json"]:
-        content = {"options": dict(options), "summaries": summaries, **machine.describe(torch.device("cpu"))}
-        write_json(user_path(options["json"]), content)
+        if options["json"]:  # what is done is kept if a later one fails
+            content = {"options": dict(options), "summaries": summaries, **machine.describe(torch.device("cpu"))}
+            write_json(user_path(options["json"]), content)
     console().print(page(options["data"], summaries))
 
 

@@ -1,8 +1,8 @@
 """A GPT of tiny Shakespeare: tokens a second in training, beside a plain loop, and in sampling, beside no cache.
 
 The plain loop is in the style of nanoGPT's: batches are random windows of one long tensor, gathered one by one; the
-rate of each step is set by hand, gradients are clipped, and the loss is read every ten steps. Model, batch and
-optimiser are the recipe's in both ways. The zoo's is all that train.py switches on, loss curve, table, bar and
+rate of each step is set by hand, and the loss is read every ten steps. Model, batch, optimiser and clipping are the
+recipe's in both ways. The zoo's is all that train.py switches on, loss curve, table, bar and
 checkpoints, but for validation, which the loop does not do either.
 
 Both ways to sample draw the same characters behind the same prompt; without a cache, all that is seen is read again for
@@ -63,7 +63,7 @@ def training(settings: dict[str, Any], splits: Splits, steps: int) -> Benchmark:
 
     def plain(number: int) -> float:
         model = _model(settings, splits, number).to(device())
-        return tokens / plain_loop(model, text, batch, length, steps, learner_options["optimizer"])
+        return tokens / plain_loop(model, text, batch, length, steps, learner_options)
 
     def ours(number: int) -> float:
         learner: Any = learner_class(settings["learner"]["name"])(_model(settings, splits, number), **learner_options)
@@ -76,11 +76,9 @@ def training(settings: dict[str, Any], splits: Splits, steps: int) -> Benchmark:
     )  # fmt: skip
 
 
-def plain_loop(
-    model: Any, text: Tensor, batch: int, length: int, steps: int, optimizer_options: dict[str, Any]
-) -> float:
+def plain_loop(model: Any, text: Tensor, batch: int, length: int, steps: int, learner_options: dict[str, Any]) -> float:
     """Seconds of so many steps."""
-    optimizer = build_optimizer(model, **optimizer_options)
+    optimizer = build_optimizer(model, **learner_options["optimizer"])
     rates = [group["lr"] for group in optimizer.param_groups]
     groups = torch.zeros(batch, dtype=torch.long, device=text.device)
     warmup = max(1, int(WARMUP * steps))
@@ -94,7 +92,8 @@ def plain_loop(
         logits = model.logits(x, groups)
         loss = F.cross_entropy(logits.flatten(0, 1), x.flatten())
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        if learner_options["clip"]:
+            nn.utils.clip_grad_norm_(model.parameters(), learner_options["clip"])
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if step % LOGGED == 0:
@@ -106,14 +105,12 @@ def plain_loop(
 def sampling(settings: dict[str, Any], splits: Splits, count: int) -> Benchmark:
     model = _model(settings, splits).to(device())
     prompt = resident(splits.test).images[:1, 0, 0, : splits.spec.shape[2] // 2].long()
-    groups = torch.zeros(1, dtype=torch.long, device=device())
 
     def drawn(cached: bool) -> Any:
         def way(number: int) -> float:
             model.cached = cached
             start = time.perf_counter()
-            with evaluating(model):
-                list(model.generate(groups, prompt, count, capability.seeded(model, number)))
+            drawn_text(model, prompt, count, number)
             synchronize(device())
             return count / (time.perf_counter() - start)
 
@@ -124,3 +121,10 @@ def sampling(settings: dict[str, Any], splits: Splits, count: int) -> Benchmark:
         "characters/s", {"without a cache": drawn(False), "with a cache": drawn(True)}, bar="≥ 3", ours="with a cache",
         rounds=3,
     )  # fmt: skip
+
+
+def drawn_text(model: Any, prompt: Tensor, count: int, seed: int) -> Tensor:
+    """``(count,)`` tokens behind a prompt ``(1, t)``."""
+    with evaluating(model):
+        groups = torch.zeros(1, dtype=torch.long, device=prompt.device)
+        return torch.cat([*model.generate(groups, prompt, count, capability.seeded(model, seed))])

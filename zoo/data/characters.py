@@ -68,12 +68,15 @@ def fit(
         raise DataError(f"no character is in data.min_count={min_count} of the {len(raw):,} training examples")
     symbols = [chr(code) for code in sorted(code for _, code in found[:vocabulary])]
     length = min(max(map(len, rows)) + 1, longest) if columns else raw.shape[3]
+    longer = sum(len(row) >= length for row in rows) if columns else 0
+    cut = f"{longer:,} training texts have more than data.longest={longest} characters with their end, and are cut"
     return {
         "shape": (1, 1, length),
         "mean": (0.0,),
         "std": (1.0,),
         "values": VALUES,
         "vocabulary": (*symbols, UNKNOWN, *([END] if columns else [])),
+        **({"notes": [cut]} if longer else {}),
     }
 
 
@@ -88,8 +91,9 @@ def _code_points(raw: Tensor, columns: Sequence[Column], case: str) -> Sequence[
 
 def codes_of(text: str, case: str) -> np.ndarray:
     """The code points of a text, int32: of letters in lower case, where ``case`` says so."""
-    text = unicodedata.normalize("NFC", text.lower() if case == "lower" else text)
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.int32)
+    text = unicodedata.normalize("NFC", text).replace("\r\n", "\n")
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.int32)
+    return _lowered(codes) if case == "lower" else codes
 
 
 def _lowered(window: np.ndarray) -> np.ndarray:
@@ -226,8 +230,10 @@ def running(
         raise ConfigError(
             f"data.length={length} is from 2 to {LONGEST:,}, and data.context={context} from 0 to data.length - 1"
         )
-    if not 0 < test < 1 or not 0 <= val < 1:
-        raise ConfigError(f"data.test_share={test} is between 0 and 1, and data.val_share={val} from 0 to below 1")
+    if not 0 < test <= 1 or not 0 <= val < 1:
+        raise ConfigError(
+            f"data.test_share={test} is above 0 and at most 1, and data.val_share={val} from 0 to below 1"
+        )
     codes = codes_of(text, "kept")
     if len(codes) < max(LEAST, length):
         raise DataError(
@@ -240,7 +246,7 @@ def running(
         "train": _windows(codes[start:end], 0, length, context),
         "test": _windows(codes[start:], end - start, length, context),
     }
-    if not len(splits["train"]) or not len(splits["test"]):
+    if (test < 1 and not len(splits["train"])) or not len(splits["test"]):
         raise DataError(
             "nothing is left to train on, or to test on: data.test_share and data.val_share leave too little"
         )

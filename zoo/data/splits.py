@@ -17,7 +17,7 @@ from zoo.data import kinds, sources
 from zoo.data.folds import check_fold, in_fold, of_groups
 from zoo.errors import ConfigError, DataError, did_you_mean, some
 from zoo.files import user_path
-from zoo.spec import Column, DataSpec
+from zoo.spec import END, Column, DataSpec
 
 UNLABELLED = -1  # the label of a training image whose class is hidden
 TEST_SHARE = 0.2
@@ -253,8 +253,15 @@ def load_splits(
     test = None if loaded.test is None else replace(loaded.test, kind=source.KIND)
     official_val = None if loaded.val is None else replace(loaded.val, kind=source.KIND)
     names, groups = source.CLASSES or loaded.class_names, loaded.groups
+    if isinstance(loaded.settings.get("context"), int) and (folds or val_size):
+        raise ConfigError(
+            f"data.{'folds' if folds else 'val_size'} parts examples at random, and windows of running text overlap: "
+            "data.val_share holds out its beginning"
+        )
+    if labels and len(names) == 1:
+        raise ConfigError(f"data.labels={labels} hides classes, and the data has one alone")
     if like is not None:
-        _check_cut(loaded, like)
+        _check_cut(loaded, source.KIND, like)
     notes = [*loaded.notes, *([] if like is not None or not loaded.unused else [loaded.unused_why])]
     for split in (train, test, official_val):
         if split is not None:
@@ -298,6 +305,7 @@ def load_splits(
     raw = (train if len(train) else test).images
     fitted = kind.fit(raw, loaded.columns, loaded.unused, like, **of_kind)
     settings = kinds.complete(kind.SETTINGS, loaded.settings, fitted.pop("settings", {}))
+    notes += fitted.pop("notes", [])
     spec = DataSpec(
         num_classes=len(names), class_names=names, settings=settings, kind=source.KIND, target=loaded.target, **fitted
     )
@@ -310,10 +318,15 @@ def load_splits(
     return Splits(train, val, test, spec, fingerprint, tuple(notes))
 
 
-def _check_cut(loaded: Loaded, like: DataSpec) -> None:
-    """Raise ``DataError`` where running text was cut in another way than the model of ``like`` was made for."""
+def _check_cut(loaded: Loaded, kind: str, like: DataSpec) -> None:
+    """Raise ``DataError`` where running text was cut in another way than the model of ``like`` was made for, or is no
+    running text, or is one."""
     context = loaded.settings.get("context")
-    if like.values == "tokens" and context is not None and (context, loaded.train.shape) != (like.context, like.shape):
+    runs = like.values == "tokens" and like.token(END) < 0
+    if like.kind == kind == "tokens" and runs != isinstance(context, int):
+        what = "running text, which these texts, that end, are not" if runs else "texts that end, not for running text"
+        raise DataError(f"the model was made for {what}")
+    if runs and (context, loaded.train.shape) != (like.context, like.shape):
         raise DataError(
             f"the model was made for windows of {like.shape[2]} characters, {like.context} of them known: "
             f"data.length={like.shape[2]} data.context={like.context}"

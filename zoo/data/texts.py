@@ -40,8 +40,9 @@ BYTE_ORDERS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff":
 
 
 def decoded(content: bytes, where: object) -> tuple[str, bool]:
-    """The text of a file, and whether that was guessed: it is in UTF-8, or UTF-16 where it begins with a mark of that;
-    if not, in Windows-1252, or Latin-1 where it holds bytes that are none of that either, which any bytes may be.
+    """The text of a file, its lines ended as Unix does, and whether that was guessed: it is in UTF-8, or UTF-16 where
+    it begins with a mark of that; if not, in Windows-1252, or Latin-1 where it holds bytes that are none of that
+    either, which any bytes may be.
 
     Raises ``DataError`` for what is no text: a NUL character, with its line, or bytes that are none of UTF-16.
     """
@@ -60,7 +61,7 @@ def decoded(content: bytes, where: object) -> tuple[str, bool]:
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DataError(f"{where} is no text: line {line:,} holds a NUL character")
-    return text, guessed
+    return text.replace("\r\n", "\n"), guessed
 
 
 def read(path: Path) -> tuple[str, bool]:
@@ -224,7 +225,6 @@ def _notes(rows: Numbered, same: np.ndarray, train: int, groups: Sequence[int] |
     for count, what in (
         (int(np.isin(same[train:], same[:train]).sum()), "to test or to validate on repeat one to train on"),
         (sum(not len(row) for row in rows.numbers), "hold no word"),
-        (rows.longer, f"have more than {MOST_WORDS:,} words, the first of which are read"),
     ):
         notes += [f"{count:,} texts {what}"] * bool(count)
     return notes

@@ -109,6 +109,8 @@ class Progress(Checkpoint):
 def _line(epoch: int, values: dict[str, float]) -> str:
     """The epoch's most important values, as many as fit."""
     line = f"epoch {epoch:>3}"
+    if {"train/loss", "val/nats_per_token"} <= values.keys():  # the loss is in nats per token, too
+        values = {key: value for key, value in values.items() if not key.endswith("/log_likelihood")}
     for key, label in SHOWN.items():
         if key in values:
             digits = 4 if abs(values[key]) < 100 else 2  # log-likelihoods are summed over pixels

@@ -63,6 +63,11 @@ class ClassificationLearner(GradientLearner):
                 f"{self.model.name} is no classifier: it defines no loss(logits, labels); "
                 "densities are trained by learner=em or learner=likelihood"
             )
+        if self.model.spec.num_classes == 1:
+            raise ConfigError(
+                f"the data has one class, {self.model.spec.class_names[0]}, and {self.model.name} tells classes apart: "
+                "models of p(x) learn from such data"
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """Images ``(B, C, H, W)`` to logits ``(B, K)``."""

@@ -229,7 +229,8 @@ def build_schedule(
         "max_lr": [group["lr"] for group in optimizer.param_groups],
     }
     options = {key: value for key, value in known.items() if key in inspect.signature(cls).parameters} | options
-    if cls is lr_scheduler.OneCycleLR and not {"momentum", "betas"} & set(optimizer.defaults):
+    steady = isinstance(optimizer, Muon) or not {"momentum", "betas"} & set(optimizer.defaults)
+    if cls is lr_scheduler.OneCycleLR and steady:
         options.setdefault("cycle_momentum", False)
     if cls is lr_scheduler.ReduceLROnPlateau:
         options.setdefault("mode", monitored)

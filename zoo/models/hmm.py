@@ -31,7 +31,7 @@ from zoo.base.chain import NEVER, Chain, best_path, draw, forward_messages, post
 from zoo.base.emissions import ALMOST_NONE, CHUNK, Bernoulli, Categorical, Emission, Gaussian
 from zoo.base.generative import Batches, Density
 from zoo.base.kmeans import group_centres
-from zoo.base.language import aligned
+from zoo.base.language import aligned, shifted
 from zoo.base.sequence import Sequences, Steps, sequences, until_last
 from zoo.errors import ZooError
 from zoo.registry import register
@@ -155,20 +155,24 @@ class HMM(Density):
 
     def read(self, x: Tensor, observed: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """The steps ``(B, T, D)`` of examples, 0 where they are not ``observed``, and what is seen of them, bool; None:
-        all is. Of texts, whose T differ, what is not -1 is seen."""
+        all is. Of texts, whose T differ, what is not -1 is seen; running text is read from its first symbol on."""
         if not isinstance(self.emission, Categorical):
             steps = self.reading.of(self.emission.emitted(x))
             if observed is None:
                 return steps, None
             seen = self.reading.of(observed)
             return torch.where(seen, steps, 0), seen
-        steps = (x if x.shape[-1] else F.pad(x, (0, 1), value=-1)).flatten(1)[..., None]
-        seen = steps >= 0 if observed is None else (steps >= 0) & observed.flatten(1)[..., None]
+        seen = x >= 0 if observed is None else (x >= 0) & observed
+        if self.context:  # nothing stands before the first symbol of running text
+            x, before = aligned(x)
+            seen = shifted(seen.flatten(1), before)
+        steps = x.flatten(1)[..., None]
+        missing = 1 if not steps.shape[1] else 0
+        steps, seen = F.pad(steps, (0, 0, 0, missing), value=-1), F.pad(seen.flatten(1), (0, missing))[..., None]
         return steps.clamp_min(0), seen
 
     def sequences(self, x: Tensor, observed: Tensor | None = None) -> Iterator[Sequences]:
         """Some examples at a time, see :func:`zoo.base.sequence.sequences`; running text from its first symbol on."""
-        x = aligned(x)[0] if self.context else x
         return sequences(*self.read(x, observed), self.at_once)
 
     # The chain
@@ -520,7 +524,11 @@ class HMM(Density):
             drawn = torch.where(behind[:, None], self.emission.draw(drawn, generator, *self.theta(which)), drawn)
         completed = values.index_put((rows,), drawn).view(n, *steps.shape)
         if isinstance(self.emission, Categorical):
-            return torch.where(observed, x, self.emission.ended(completed[:, :, None, None, :, 0]))
+            drawn = self.emission.ended(completed[:, :, None, None, :, 0])
+            if self.context:  # back to where the text begins
+                before = aligned(x)[1].repeat(n)
+                drawn = shifted(drawn.flatten(0, 1).flatten(1), -before).view(n, *x.shape)
+            return torch.where(observed, x, drawn)
         return torch.where(observed, x, self.possible(self.reading.example(completed)))
 
     @available_if(lambda model: model.marginalises and not model.tokens)

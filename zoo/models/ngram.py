@@ -30,7 +30,8 @@ class NGram(Language):
 
     Args:
         spec: the data, of tokens.
-        order: n: how many tokens a gram has, the next one among them. Of running text at most ``context + 1``.
+        order: n: how many tokens a gram has, the next one among them; at most ``context + 1`` where windows of running
+            text have a context.
         conditional: counts for each class. Without it the model is no classifier.
     """
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from zoo.base.classifier import Classifier
 from zoo.base.model import Model
 from zoo.capability import DERIVED, NATIVE, NO, Capability, ask, fill_gaps, given, require
 from zoo.errors import ZooError
 from zoo.questions.classify import log_proba
-from zoo.questions.log_prob import require_marginals
+from zoo.questions.log_prob import require_marginals, require_tokens
 
 Score = Callable[..., Tensor]
 
@@ -35,6 +36,7 @@ def anomaly_score(model: Model, x: Tensor, kind: str | None = None, batch_size: 
     if kind not in scores:
         raise ZooError(f"{model.name} has no anomaly score {kind!r}; it has {', '.join(scores)}")
     x, observed = given(model, x)
+    require_tokens(model, x)
     return ask(model, lambda *part: scores[kind](model, *part), x, observed, batch_size=batch_size)
 
 
@@ -53,7 +55,7 @@ def anomaly_scores(model: Model) -> dict[str, Score]:
     if hasattr(model, "classify"):
         scores["max_softmax"] = lambda *asked: 1 - log_proba(*asked).amax(1).exp()
         scores["entropy"] = lambda *asked: torch.special.entr(log_proba(*asked).exp()).sum(1)
-        if hasattr(model, "head"):  # the model itself maps examples to logits
+        if isinstance(model, Classifier):  # the model itself maps examples to logits
             scores["energy"] = _energy
     return scores
 

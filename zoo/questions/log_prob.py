@@ -8,7 +8,7 @@ from torch import Tensor
 
 from zoo.base.model import Model
 from zoo.capability import Capability, ask, count, given, native, require
-from zoo.errors import ZooError
+from zoo.errors import DataError, ZooError
 
 
 def log_prob(
@@ -38,6 +38,7 @@ def log_prob(
         raise ZooError(f"{model.name} takes no importance samples")
     extra: dict[str, Any] = {} if num_samples is None else {"num_samples": count(num_samples, 1, "num_samples")}
     x, observed = given(model, x, observed)
+    require_tokens(model, x)
     require_marginals(model, observed)
     if labels is not None:
         labels = model.checked_labels(labels, len(x))
@@ -47,6 +48,16 @@ def log_prob(
         return model.log_prob(part, **dict(zip(more, rest, strict=True)), **extra)
 
     return ask(model, question, x, *more.values(), batch_size=batch_size)
+
+
+def require_tokens(model: Model, x: Tensor) -> None:
+    """Raise ``DataError`` where all symbols of running text are ones to be known, and none is asked about."""
+    context = model.spec.context
+    if context and bool(((x[..., :context] >= 0).any(3) & ~(x[..., context:] >= 0).any(3)).any()):
+        raise DataError(
+            f"the first {context} symbols of an example are there to be known, and there are no others: strings are "
+            "asked about whole, and so is what stands behind as many times -1"
+        )
 
 
 def require_marginals(model: Model, observed: Tensor | None) -> None:

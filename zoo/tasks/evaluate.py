@@ -13,7 +13,7 @@ from torch import Tensor
 from zoo import capability
 from zoo.base.generative import Density, bayes
 from zoo.base.model import Model
-from zoo.data import kinds
+from zoo.data import kinds, sources
 from zoo.data.splits import UNLABELLED, Split, Splits, checked_costs, load_splits, matched
 from zoo.errors import ConfigError, DataError, ZooError
 from zoo.files import user_path
@@ -301,6 +301,15 @@ def remarks(
     return found
 
 
+def _cut_like(spec: DataSpec, data: str, whole: bool) -> dict[str, Any]:
+    """Options of a source of running text: windows as the model's, and all of it to test on where that is asked for."""
+    known = sources.find(data).OPTIONS
+    if "context" not in known or spec.values != "tokens":
+        return {}
+    shares = {"test_share": 1.0, "val_share": 0.0} if whole and "test_share" in known else {}
+    return {"length": spec.shape[2], "context": spec.context, **shares}
+
+
 def splits_for(
     spec: DataSpec,
     source: Mapping[str, Any],
@@ -330,9 +339,9 @@ def splits_for(
     """
     options = {key: value for key, value in source.items() if key not in ("fingerprint", "costs")}
     other = data is not None and data != options.get("name")
-    if other:
+    if data is not None and other:
         whole = whole and ("name" in options or data == "image_folder")  # a release does not say what it has seen
-        options = {"name": data}
+        options = {"name": data} | _cut_like(spec, data, whole)
         if data == "image_folder":
             spec.check_kind("image", "data=image_folder")
             channels, size, _ = spec.shape
@@ -361,6 +370,7 @@ def splits_for(
     if not other and splits.fingerprint != source.get("fingerprint", splits.fingerprint):
         if elsewhere:
             seen = f"another folder or file than in the training, or changed since: {noun}s that it knows may be in it"
+            options |= _cut_like(spec, options["name"], whole)
             splits = load_splits(**options, root=root, whole=whole, like=spec)
         else:
             seen = (

@@ -139,8 +139,8 @@ def continued(
     with evaluating(model):
         tokens = beginning.to(model.device)
         for number in range(n):
-            yield between * (number > 0) + characters.text_of(beginning, spec)[0]
             of = model.likely_groups(tokens, generator) if label is None else model.draw_groups(1, label, generator)
+            yield between * (number > 0) + characters.text_of(beginning, spec)[0]
             for token in model.generate(of, tokens, length, generator, temperature, top_k):
                 if piece := characters.text_of(token[:, None], spec)[0]:
                     yield piece

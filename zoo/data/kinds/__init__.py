@@ -13,9 +13,9 @@ where it lists what an example holds.
 ``STRINGS``       whether a string in Python is an example, not a file's name
 ``fit``           ``fit(raw, columns, unused=(), like=None, **options)``: what is fitted to training examples, which are
                   as a source hands them over, and to nothing else: ``shape``, ``mean``, ``std``, ``values`` and what
-                  else of a spec it may be, settings that options say among it. ``columns`` and ``unused`` are those of
-                  ``Loaded``. ``like``: the spec of
-                  other examples, as which these are to be described, where that changes what a model sees
+                  else of a spec it may be, settings that options say among it; and ``notes``, sentences for the user,
+                  if there are any. ``columns`` and ``unused`` are those of ``Loaded``. ``like``: the spec of other
+                  examples, as which these are to be described, where that changes what a model sees
 ``store``         ``store(raw, columns, spec) -> stored``: what a source hands over, with its ``Loaded.columns``, as
                   it is held in memory. Raises ``DataError`` for what does not fit the spec
 ``decode``        ``decode(stored) -> x``: the one place where stored values become what a model sees. Stored numbers

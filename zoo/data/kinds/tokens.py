@@ -76,7 +76,7 @@ def fit(
     reads: str = "bag",
     longest: int = 512,
 ) -> dict[str, Any]:
-    """The vocabulary of training texts, and the share of them that has each of its terms.
+    """The vocabulary of training texts, and the share of them that has each of its terms; and ``notes`` on what is cut.
 
     Args:
         raw: numbers of texts, int32 ``(N, 1, 1, 1)``; or windows of running text, where there are no columns.
@@ -101,6 +101,11 @@ def fit(
     named = {} if not columns or columns[0].name == COLUMN else {"column": columns[0].name}
     sequences = not columns or reads == "characters"
     case = ("kept" if sequences else "lower") if case == "auto" else case
+    without = {"ngrams": ngrams, "weighting": weighting} if sequences else {"longest": longest}
+    for option, value in without.items():
+        if value != OPTIONS[option]:
+            of = "bags of words, and these are sequences" if sequences else "data.reads=characters"
+            raise ConfigError(f"data.{option}={value} is of {of}: leave it out")
     if sequences:
         of_characters = {"reads": "characters", "case": case}
         kinds.complete(SETTINGS, of_characters)
@@ -117,6 +122,7 @@ def fit(
         found += [(-count, term) for count, term in zip(counts, terms, strict=True) if count >= min_count]
     if not found:
         raise DataError(f"no term is in data.min_count={min_count} of the {len(raw):,} training texts")
+    longer = texts.numbered(columns[0].categories).longer
     found.sort()  # by the letter where they are as frequent: no other text has a say in it
     kept = found[:vocabulary]
     return {
@@ -126,6 +132,11 @@ def fit(
         "values": VALUES,
         "vocabulary": tuple(term for _, term in kept),
         "settings": {key: settings[key] for key in ("case", "ngrams", "weighting", "reads")} | named,
+        **(
+            {"notes": [f"{longer:,} texts have more than {texts.MOST_WORDS:,} words: the first are read"]}
+            if longer
+            else {}
+        ),
     }
 
 
@@ -229,7 +240,14 @@ def convert(values: Any, spec: DataSpec) -> Tensor:
             wrong = next((value for value in listed if not isinstance(value, str)), None)
             if wrong is not None:
                 raise DataError(f"{textwrap.shorten(repr(wrong), 40)} is no text among texts: strings are needed")
-            return decode(of_texts(listed, spec))
+            x = decode(of_texts(listed, spec))
+            if spec.token(END) >= 0 and bool(
+                (x[:, 0, 0, -1:] >= 0).logical_and(x[:, 0, 0, -1:] != spec.token(END)).any()
+            ):
+                raise DataError(
+                    f"a text is longer than the {spec.shape[2] - 1:,} characters that the model was made for"
+                )
+            return x
     try:
         x = torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -372,5 +390,9 @@ def _trial(n: int, **options: Any) -> tuple[Tensor, DataSpec]:
     made = (row[:length] for row, length in zip(numbers.tolist(), lengths.tolist(), strict=True))
     columns = (Column(COLUMN, tuple(" ".join(words[word] for word in row) for row in made)),)
     raw = torch.arange(n)[:, None, None, None]
-    spec = DataSpec(num_classes=2, kind="tokens", **fit(raw, columns, **options))
+    spec = DataSpec(
+        num_classes=2,
+        kind="tokens",
+        **{key: value for key, value in fit(raw, columns, **options).items() if key != "notes"},
+    )
     return store(raw, columns, spec), spec

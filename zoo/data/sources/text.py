@@ -21,4 +21,4 @@ def load(root: Path, path: str | Path | None, length: int, context: int, val_sha
         raise ConfigError("data=text needs a text: data.path=… is a .txt file, such as a book")
     text, guessed = texts.read(user_path(str(path)))
     notes = [texts.guesses(1)] if guessed else []
-    return characters.running(text.replace("\r\n", "\n"), length, context, test_share, val_share, notes=notes)
+    return characters.running(text, length, context, test_share, val_share, notes=notes)
