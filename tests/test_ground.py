@@ -37,6 +37,7 @@ SMALL = {  # where one step takes seconds
     "m2": ["model.hidden_sizes=[32]", "model.importance_samples=4"],
     "svm": ["model.num_features=512"],
     "nbsvm": ["data=grammar"],  # of texts alone
+    **{key: ["data=grammar", "data.reads=characters", "data.longest=64"] for key in ("ngram", "gpt", "rnnlm")},
 }
 EVERY_RUN = (
     "import sys; from pathlib import Path; import torch; torch.set_num_threads(int(sys.argv[2])); import zoo; "

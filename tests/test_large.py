@@ -212,13 +212,20 @@ def test_what_does_not_fit_says_what_would(name, side, options, says, monkeypatc
     [
         name
         for name in zoo.list_models()
-        if name not in ("mlp", "vae", "m2") and "grey" in registry.model_class(name).takes
+        if name not in ("mlp", "vae", "m2", "gpt") and "grey" in registry.model_class(name).takes
     ],
 )
 def test_defaults_fit_large_colour_pictures(name):
     model = zoo.create(name, COLOUR[224])
     weights = sum(parameter.nbytes for parameter in model.parameters())
     assert 4 * weights + sum(buffer.nbytes for buffer in model.buffers()) < 2e9
+
+
+def test_patches_of_large_colour_pictures_are_told():
+    """They have too many colours for the default: what fits stands in the error, and is not chosen for the user."""
+    with pytest.raises(ZooError, match=r"patch=\[4,2\] of 3×224×224 pixels: patches of at most 12 values"):
+        zoo.create("gpt", COLOUR[224])
+    assert zoo.create("gpt", zoo.DataSpec((3, 32, 32)), patch=[2, 2]).window == 256
 
 
 def test_a_machine_with_more_memory_takes_more(monkeypatch):

@@ -141,6 +141,7 @@ class Density(Generative):
         hidden_classes: whether labels may be negative; None: who knows. To look is to wait for the device, so that a
             training that knows better says so.
         classes_by_joint: whether log p(y | x) is what :func:`bayes` makes of ``log_joint``.
+        is_counted: whether ``initialize`` finds everything, so that EM has nothing to change.
     """
 
     density: Likelihood
@@ -149,6 +150,7 @@ class Density(Generative):
     partly_labelled: tuple[str, ...] = ("losses",)
     hidden_classes: bool | None = None
     classes_by_joint = True
+    is_counted = False
     option = "per_class"
 
     def __init__(self, spec: DataSpec, conditional: bool) -> None:

@@ -12,7 +12,7 @@ Jozefowicz, Zaremba & Sutskever 2015).
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +70,15 @@ def start(layers: nn.RNNBase, forget_bias: float) -> None:
             parameter[size : 2 * size] += forget_bias  # gates are stacked: input, forget, cell, output
 
 
+def steps_of(cell: nn.Module, x: Tensor) -> Any:
+    """What a cell of :func:`recurrent` makes of ``(B, T, inputs)``. On a CPU it stays in single precision where all
+    else is computed in 16 bits: not every one has kernels for that, and none gains from them."""
+    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        with torch.autocast("cpu", enabled=False):
+            return cell(x.float())
+    return cell(x)
+
+
 class Reader(nn.Module):
     """Stacked layers that read texts of different lengths, from their beginning and, ``bidirectional``, from their end.
 
@@ -114,7 +123,7 @@ class Reader(nn.Module):
         for number, layer in enumerate(self.layers):
             x = self.dropout(x) if number else x
             ways = cast(nn.ModuleList, layer)
-            states = [way(_at(x, turned) if back else x)[0] for back, way in enumerate(ways)]
+            states = [steps_of(way, _at(x, turned) if back else x)[0] for back, way in enumerate(ways)]
             x = torch.cat([_at(state, turned) if back else state for back, state in enumerate(states)], 2)
         last = (lengths - 1).clamp_min(0)[:, None, None]
         ends = torch.cat([_at(state, last)[:, 0] for state in states], 1)

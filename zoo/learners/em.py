@@ -26,7 +26,7 @@ class EMLearner(GenerativeLearner):
     Args:
         model: a density made by ``zoo.create``, or its ``config``, with ``statistics`` and ``maximize``.
         tolerance: training ends once |new − old| ≤ tolerance · |new| for the training log-likelihoods of two successive
-            passes, or after a first one that changes nothing; 0 goes on to the last epoch.
+            passes, or after a first one where the model was counted; 0 goes on to the last epoch.
         monitor: the logged value that chooses ``best.ckpt``.
 
     Logged an epoch: ``train/log_likelihood`` (nats an image, of the parameters *before* the pass's M-step: those the
@@ -115,17 +115,11 @@ class EMLearner(GenerativeLearner):
                 f"the log-likelihood became {value} in epoch {self.current_epoch}: "
                 "raise what keeps probabilities from zero (model.floor, or the model's smoothing)"
             )
-        first = self._latest is None
-        before = [tensor.clone() for tensor in self.model.state_dict().values()] if first else []
         self.model.maximize(sums)
         self._sums = {}
         old, self._latest = self._latest, value
-        if first:  # of what was counted before, nothing is left to find
-            unchanged = all(map(torch.equal, before, self.model.state_dict().values()))
-            self._converged = bool(self.tolerance) and unchanged
-        else:
-            assert old is not None
-            self._converged = bool(self.tolerance) and abs(value - old) <= self.tolerance * abs(value)
+        near = self.model.is_counted if old is None else abs(value - old) <= self.tolerance * abs(value)
+        self._converged = bool(self.tolerance) and near
 
     def _reduced(self) -> dict[str, Tensor]:
         """The statistics of all processes together."""

@@ -35,6 +35,8 @@ class NGram(Language):
         conditional: counts for each class. Without it the model is no classifier.
     """
 
+    is_counted = True
+
     def __init__(self, spec: DataSpec, order: int = 7, conditional: bool = True) -> None:
         super().__init__(spec, conditional)
         if not 1 <= order <= MOST:

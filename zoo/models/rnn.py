@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.base.classifier import Classifier
-from zoo.base.recurrent import KEPT, Reader, recurrent, start
+from zoo.base.recurrent import KEPT, Reader, recurrent, start, steps_of
 from zoo.base.sequence import Steps
 from zoo.registry import register
 from zoo.spec import DataSpec
@@ -83,7 +83,7 @@ class RNN(Classifier):
         if self.reading is None:
             tokens, lengths = listed(x)
             return self.dropout(self.cell(cast(nn.Embedding, self.embedding)(tokens), lengths))
-        state = self.cell(self.reading.of(self.normalize(x)))[1]
+        state = steps_of(self.cell, self.reading.of(self.normalize(x)))[1]
         last = state[0] if isinstance(state, tuple) else state  # the LSTM returns (h, c)
         ends = last[-2:] if self.cell.bidirectional else last[-1:]
         return self.dropout(torch.cat(tuple(ends), 1))
