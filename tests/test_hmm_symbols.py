@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from hmmlearn.hmm import CategoricalHMM
+from test_hmm import em
 from threadpoolctl import threadpool_limits
 
 import zoo
@@ -69,15 +70,6 @@ def paths(model, row, group=0):
 
 def log_p(model, row, group=0):
     return float(numbers([total for _, total in paths(model, row, group)]).logsumexp(0)) if row else 0.0
-
-
-def em(model, x, labels, passes):
-    history = []
-    for _ in range(passes):
-        found = model.statistics(x, labels)
-        history.append(float(found["log_likelihood"]))
-        model.maximize(found)
-    return [*history, float(model.statistics(x, labels)["log_likelihood"])]
 
 
 def random_texts(n=40, symbols=3, longest=9, seed=2):

@@ -183,10 +183,10 @@ def given(model: Model, x: Any, observed: Any = None) -> tuple[Tensor, Tensor | 
     """
     x = kinds.examples(x, model.spec)
     if model.spec.values in ("counts", "tokens"):
-        seen = torch.ones_like(x, dtype=torch.bool) if observed is None else _mask(observed, x)
+        seen = None if observed is None else _mask(observed, x)
         if model.spec.values == "tokens":
             _check_tokens(model, x, seen)
-        return torch.where(seen, x, -1), None
+        return (x if seen is None else torch.where(seen, x, -1)), None
     x = x.to(next((parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()), x.dtype))
     if observed is not None:
         observed = _mask(observed, x)
@@ -206,16 +206,18 @@ def given(model: Model, x: Any, observed: Any = None) -> tuple[Tensor, Tensor | 
     return x, observed
 
 
-def _check_tokens(model: Model, x: Tensor, seen: Tensor) -> None:
+def _check_tokens(model: Model, x: Tensor, seen: Tensor | None) -> None:
     """Raise ``DataError`` for what is no text, and ``ZooError`` for what the model cannot answer for: see
     :func:`given`."""
-    there, hidden = ((x >= 0) & seen).flatten(1), ((x >= 0) & ~seen).flatten(1)
+    listed = (x >= 0).flatten(1)
+    there = listed if seen is None else listed & seen.flatten(1)
+    hidden = listed & ~there
     last, first = until_last(there), there.cumsum(1) > 0
     if model.spec.token(END) >= 0:
         over = ((x.flatten(1) == model.spec.token(END)) & there).cumsum(1) > 0
         if bool((over[:, :-1] & there[:, 1:]).any()):
             raise DataError(f"symbols stand behind {END}, where a text is over")
-    if not model.marginalises and (bool((hidden & last).any()) or has_holes(torch.where(seen, x, -1))):
+    if not model.marginalises and (bool((hidden & last).any()) or has_holes(there)):
         raise ZooError(f"{model.name} cannot integrate hidden tokens out{model.unless}")
     if model.spec.context and bool((hidden & last & ~first).any()):
         raise ZooError(

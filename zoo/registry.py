@@ -155,11 +155,8 @@ def _built(name: str, spec: DataSpec | Mapping[str, Any] | None, overrides: Mapp
         else:
             unfit = f"is for {' or '.join(cls.takes)} values, and those of the data are {spec.values}"
         able = ", ".join(models_that(lambda other: _fits(other, spec))) or "none"
-        reads = (
-            "; of texts, data.reads=characters makes them"
-            if (spec.values, "tokens") in {("counts", value) for value in cls.takes}
-            else ""
-        )
+        of_sequences = spec.values == "counts" and "tokens" in cls.takes
+        reads = "; of texts, data.reads=characters makes them" if of_sequences else ""
         raise ZooError(f"model {name!r} {unfit}{reads}; models for those: {able}")
     defaults = options(name)
     for key in overrides:

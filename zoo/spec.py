@@ -185,6 +185,11 @@ class DataSpec:
         of other values. There are fewer, and -1 in their place, where a text begins."""
         return int(self.settings.get("context") or 0) if self.values == "tokens" else 0
 
+    @property
+    def is_running(self) -> bool:
+        """Whether examples are windows of running text, and no texts that end."""
+        return self.values == "tokens" and END not in self.vocabulary
+
     def token(self, symbol: str) -> int:
         """The number of a symbol, ``END`` say, in the vocabulary; -1 where it has none."""
         return self.vocabulary.index(symbol) if symbol in self.vocabulary else -1

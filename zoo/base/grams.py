@@ -98,13 +98,14 @@ class Grams(nn.Module):
         """
         device = self.rest.device
         parts: list[tuple[Tensor, Tensor]] = []
+        total = 0
         for x, counted, which in batches:
             parts.append(self._seen(x.cpu(), counted.cpu(), which.cpu()))
-            total = sum(len(part) for _, part in parts)
+            total += len(parts[-1][1])
             memory.require(
                 BYTES * total * self.order, f"so many tokens, {total:,} and more,", "a smaller order will do"
             )
-        if not any(len(part) for _, part in parts):
+        if not total:
             raise ZooError("there are no tokens to count")
         seen, node = torch.cat([part for part, _ in parts]), torch.cat([part for _, part in parts])
         token, base = seen[:, 0], 0
@@ -153,7 +154,7 @@ class Grams(nn.Module):
 
     def _seen(self, x: Tensor, counted: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
         """Each token that is counted with those before it, the nearest first, ``(N, n)``; and its group, ``(N,)``."""
-        windows = F.pad(x, (self.order - 1, 0), value=self.size).unfold(1, self.order, 1).flip(2)
+        windows = torch.cat([x[..., None], past_of(x, self.order, self.size)], 2)
         return windows[counted], groups[:, None].expand_as(x)[counted]
 
     @staticmethod

@@ -23,6 +23,7 @@ from zoo.base.available import available_if
 from zoo.base.generative import Density
 from zoo.base.likelihoods import binarise
 from zoo.base.patches import Patches
+from zoo.base.sequence import until_last
 from zoo.errors import ZooError
 from zoo.spec import END, UNKNOWN, DataSpec, Likelihood
 
@@ -111,9 +112,16 @@ class Language(Density):
         """The log probability of what is behind the context, ``(B,)``, from :func:`aligned` tokens."""
         if not tokens.shape[1]:
             return tokens.new_zeros(len(tokens), dtype=self.dtype)
+        return torch.where(self.counts(tokens, before), self.token_log_prob(tokens, groups), 0).sum(1)
+
+    def counts(self, tokens: Tensor, before: Tensor) -> Tensor:
+        """Which of :func:`aligned` tokens are behind the context, bool ``(B, T)``."""
         places = torch.arange(tokens.shape[1], device=tokens.device)
-        counted = (tokens >= 0) & (places >= self.context - before[:, None])
-        return torch.where(counted, self.token_log_prob(tokens, groups), 0).sum(1)
+        return (tokens >= 0) & (places >= self.context - before[:, None])
+
+    def groups_of(self, labels: Tensor) -> Tensor:
+        """The group of each class; 0 where there are no classes."""
+        return labels if self.log_prior is not None else torch.zeros_like(labels)
 
     def log_prob(self, x: Tensor, labels: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
         # each text given its class: nothing has to be sorted by class
@@ -130,7 +138,7 @@ class Language(Density):
         """``loss``: the mean of −log p(x_t | x_1 .. x_{t-1}, class) over all tokens of a batch, those of the context
         among them, in nats per token; ``log_likelihood``: the mean log probability of all tokens of an example."""
         tokens, _ = self.tokens_of(x)
-        groups = labels if self.log_prior is not None else torch.zeros_like(labels)
+        groups = self.groups_of(labels)
         logits = self.own_logits(tokens.clamp_min(0), groups)
         loss = F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), ignore_index=-1)
         return {"loss": loss, "log_likelihood": -loss.detach() * (tokens >= 0).sum() / len(tokens)}
@@ -139,8 +147,7 @@ class Language(Density):
         """Of texts also ``tokens``: how many of them the likelihood of an example is of."""
         if self.patches is not None:
             return {"log_joint": self.log_joint(x)}
-        counted = (x.flatten(1)[:, self.context :] >= 0).sum(1)
-        return {"log_joint": self.log_joint(x), "tokens": counted.to(self.dtype)}
+        return {"log_joint": self.log_joint(x), "tokens": num_counted(x, self.context).to(self.dtype)}
 
     def set_prior_from(self, batches: Any) -> None:
         """log p(y) from the labels of training batches."""
@@ -265,6 +272,11 @@ def aligned(x: Tensor) -> tuple[Tensor, Tensor]:
     return shifted(tokens, before), before
 
 
+def num_counted(x: Tensor, context: int) -> Tensor:
+    """Of how many tokens the likelihood of each example ``(B, 1, 1, T)`` is, ``(B,)``: those behind the context."""
+    return (x[..., context:] >= 0).flatten(1).sum(1)
+
+
 def shifted(values: Tensor, by: Tensor) -> Tensor:
     """Each row of ``(B, T)`` so many places to the left, ``(B,)``, or to the right of those below 0; -1, or False,
     takes the place of what is not there."""
@@ -274,7 +286,6 @@ def shifted(values: Tensor, by: Tensor) -> Tensor:
     return torch.where(inside, values.gather(1, places.clamp(0, max(values.shape[1] - 1, 0))), nothing)
 
 
-def has_holes(x: Tensor) -> bool:
-    """Whether a token is missing, -1, between others, of tokens ``(B, 1, 1, T)``."""
-    there = x.flatten(1) >= 0
-    return bool((there[:, 1:] & ~there[:, :-1]).sum(1).add(there[:, 0]).gt(1).any()) if x.shape[-1] else False
+def has_holes(there: Tensor) -> bool:
+    """Whether a token is missing between others, of sequences of which bool ``(B, T)`` says where there is one."""
+    return bool((until_last(there) & (there.cumsum(1) > 0) & ~there).any())

@@ -98,20 +98,17 @@ def report(options: Mapping[str, Any], kind: str) -> None:
     Raises:
         ConfigError: there is no such data, model or peer, or nothing to compare.
     """
-    data = list(KINDS[kind].FOLDS) if options["data"] is None else _chosen(options["data"], sources.every(), "data")
+    data = list(KINDS[kind].FOLDS) if options["data"] is None else chosen(options["data"], sources.every(), "data")
     sides = {}
     for name in data:
         module = compared(name)
         sides[name] = [
-            _chosen(options["models"], module.MODELS, "model"),
-            _chosen(options["peers"], module.PEERS, "peer"),
+            chosen(options["models"], module.MODELS, "model"),
+            chosen(options["peers"], module.PEERS, "peer"),
         ]
         if not any(sides[name]):
             raise ConfigError("there is nothing to compare: models=none and peers=none")
-    try:
-        words = shlex.split(options["words"])
-    except ValueError as error:
-        raise ConfigError(f"words={options['words']}: {error}") from error
+    words = parted(options["words"])
     results = []
     for name, (models, peers) in sides.items():
         folds = options["folds"] or compared(name).FOLDS.get(name, 10)
@@ -126,7 +123,15 @@ def report(options: Mapping[str, Any], kind: str) -> None:
             console().print(_table([result for result in results if result.data == name], measure))
 
 
-def _chosen(text: str | None, valid: Collection[str], what: str) -> list[str]:
+def parted(text: str) -> list[str]:
+    """The words of a command line. Raises ``ConfigError`` where a quotation has no end."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ConfigError(f"words={text}: {error}") from error
+
+
+def chosen(text: str | None, valid: Collection[str], what: str) -> list[str]:
     """The words between commas, all if left out. Raises ``ConfigError`` with the nearest for an unknown one."""
     if text is None:
         return list(valid)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from rich.table import Table
 
 from zoo import config as configuration
 from zoo.benchmarks import LANGUAGE
-from zoo.benchmarks._folds import _chosen
+from zoo.benchmarks._folds import chosen, parted
 from zoo.data import sources
 from zoo.errors import ConfigError
 from zoo.files import REPOSITORY, user_path, write_json
@@ -28,11 +27,8 @@ def report(options: Mapping[str, Any]) -> None:
     """Print the page that ``scripts/language.py`` is asked for. Raises ``ConfigError`` for unknown names."""
     if sources.find(options["data"]).KIND != "tokens":
         raise ConfigError(f"data={options['data']} holds no texts: tiny_shakespeare, names, text or pydoc do")
-    names = _chosen(options["models"], LANGUAGE, "model")
-    try:
-        words = shlex.split(options["words"])
-    except ValueError as error:
-        raise ConfigError(f"words={options['words']}: {error}") from error
+    names = chosen(options["models"], LANGUAGE, "model")
+    words = parted(options["words"])
     if "reads" in configuration.settings([f"data={options['data']}"], REPOSITORY / "configs")["data"]:
         words.append("data.reads=characters")
     summaries = {}

@@ -109,7 +109,7 @@ def store(raw: Tensor, columns: Sequence[Column], spec: DataSpec) -> Tensor:
     """Numbers of symbols, int32 ``(N, 1, 1, T)``, -1 where there is none."""
     width = spec.shape[2] if columns else raw.shape[3]
     memory.require(4 * len(raw) * width, f"{len(raw):,} sequences of {width:,} characters,", "fewer will do")
-    rows = _code_points(raw, columns, spec.settings.get("case", "kept"))
+    rows = _code_points(raw, columns, _case(spec))
     stored = np.full((len(raw), width), NOTHING, np.int32)
     lookup = _Lookup(spec)
     for place, row in enumerate(rows):
@@ -118,13 +118,16 @@ def store(raw: Tensor, columns: Sequence[Column], spec: DataSpec) -> Tensor:
     return torch.from_numpy(stored)[:, None, None]
 
 
+def _case(spec: DataSpec) -> str:
+    return str(spec.settings.get("case", "kept"))
+
+
 class _Lookup:
     """The number of each code point in a spec's vocabulary."""
 
     def __init__(self, spec: DataSpec) -> None:
-        symbols = [ord(symbol) for symbol in spec.vocabulary if len(symbol) == 1]
-        self.codes = np.array(sorted(symbols), np.int64)
-        self.numbers = np.array([spec.token(chr(code)) for code in self.codes.tolist()], np.int32)
+        pairs = sorted((ord(symbol), number) for number, symbol in enumerate(spec.vocabulary) if len(symbol) == 1)
+        self.codes, self.numbers = np.array(pairs, np.int64).reshape(-1, 2).T
         self.unknown, self.end = spec.token(UNKNOWN), spec.token(END)
 
     def __call__(self, row: np.ndarray, end: bool = False) -> np.ndarray:
@@ -146,11 +149,11 @@ def of_texts(found: Sequence[str], spec: DataSpec) -> Tensor:
 
     Raises ``DataError`` where one is running text of more characters than a window has.
     """
-    if spec.token(END) >= 0:
+    if not spec.is_running:
         return store(torch.arange(len(found))[:, None, None, None], (Column("text", tuple(found)),), spec)
     most = spec.shape[2] - spec.context
     lookup = _Lookup(spec)
-    rows = [lookup(codes_of(text, spec.settings.get("case", "kept"))) for text in found]
+    rows = [lookup(codes_of(text, _case(spec))) for text in found]
     longest = max(map(len, rows), default=0)
     if longest > most:
         raise DataError(f"a text has {longest:,} characters, and the model was made for {most:,} at a time")
@@ -166,9 +169,10 @@ def prompts(found: Sequence[str], spec: DataSpec) -> Tensor:
     Raises ``DataError`` for a character that the model does not know, or more of them than it sees at a time.
     """
     lookup = _Lookup(spec)
-    rows = [lookup(codes_of(text, spec.settings.get("case", "kept"))) for text in found]
-    for text, row in zip(found, rows, strict=True):
-        unknown = codes_of(text, spec.settings.get("case", "kept"))[row == lookup.unknown].tolist()
+    codes = [codes_of(text, _case(spec)) for text in found]
+    rows = [lookup(each) for each in codes]
+    for each, row in zip(codes, rows, strict=True):
+        unknown = each[row == lookup.unknown].tolist()
         if unknown:
             letters = some([repr(chr(code)) for code in dict.fromkeys(unknown)])
             raise DataError(f"the model does not know {letters}: it knows {known_characters(spec)}")

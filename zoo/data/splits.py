@@ -17,7 +17,7 @@ from zoo.data import kinds, sources
 from zoo.data.folds import check_fold, in_fold, of_groups
 from zoo.errors import ConfigError, DataError, did_you_mean, some
 from zoo.files import user_path
-from zoo.spec import END, Column, DataSpec
+from zoo.spec import Column, DataSpec
 
 UNLABELLED = -1  # the label of a training image whose class is hidden
 TEST_SHARE = 0.2
@@ -322,7 +322,7 @@ def _check_cut(loaded: Loaded, kind: str, like: DataSpec) -> None:
     """Raise ``DataError`` where running text was cut in another way than the model of ``like`` was made for, or is no
     running text, or is one."""
     context = loaded.settings.get("context")
-    runs = like.values == "tokens" and like.token(END) < 0
+    runs = like.is_running
     if like.kind == kind == "tokens" and runs != isinstance(context, int):
         what = "running text, which these texts, that end, are not" if runs else "texts that end, not for running text"
         raise DataError(f"the model was made for {what}")

@@ -172,7 +172,7 @@ def loaded(
         groups: which of the texts belong together, in the place of those that repeat each other.
         column: what the user's file calls the column of texts.
         target: what it calls that of classes.
-        notes: which others follow: how many texts are empty, too long, or repeated.
+        notes: which others follow: how many texts are empty, or repeated.
         settings: of the kind.
 
     Raises:

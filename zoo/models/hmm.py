@@ -31,7 +31,7 @@ from zoo.base.chain import NEVER, Chain, best_path, draw, forward_messages, post
 from zoo.base.emissions import ALMOST_NONE, CHUNK, Bernoulli, Categorical, Emission, Gaussian
 from zoo.base.generative import Batches, Density
 from zoo.base.kmeans import group_centres
-from zoo.base.language import aligned, shifted
+from zoo.base.language import aligned, num_counted, shifted
 from zoo.base.sequence import Sequences, Steps, sequences, until_last
 from zoo.errors import ZooError
 from zoo.registry import register
@@ -221,7 +221,7 @@ class HMM(Density):
         """Also ``tokens``, of texts: how many of them the likelihood of an example is of."""
         found = super().validate(x, labels)
         if self.tokens:
-            found["tokens"] = (x.flatten(1)[:, self.context :] >= 0).sum(1).to(self.transition.dtype)
+            found["tokens"] = num_counted(x, self.context).to(self.transition.dtype)
         return found
 
     # Expectation-maximisation

@@ -54,9 +54,7 @@ class NGram(Language):
     def counted(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Training examples as :meth:`zoo.base.grams.Grams.count` takes them: each token of a text counts once."""
         tokens, before = aligned(x)
-        places = torch.arange(tokens.shape[1], device=x.device)
-        known = (tokens >= 0) & (places >= self.context - before[:, None])
-        return tokens.clamp_min(0), known, labels if self.log_prior is not None else torch.zeros_like(labels)
+        return tokens.clamp_min(0), self.counts(tokens, before), self.groups_of(labels)
 
     @torch.no_grad()
     def statistics(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from zoo.base.classifier import Classifier
+from zoo.base.language import num_counted
 from zoo.base.model import Model
 from zoo.capability import DERIVED, NATIVE, NO, Capability, ask, fill_gaps, given, require
 from zoo.errors import ZooError
@@ -70,7 +71,7 @@ def _surprise(model: Model, x: Tensor, observed: Tensor | None = None) -> Tensor
 
 
 def _surprise_per_token(model: Model, x: Tensor, observed: Tensor | None = None) -> Tensor:
-    tokens = (x[..., model.spec.context :] >= 0).flatten(1).sum(1)
+    tokens = num_counted(x, model.spec.context)
     return torch.where(tokens > 0, _surprise(model, x, observed) / tokens, torch.inf)  # none at all is strange
 
 

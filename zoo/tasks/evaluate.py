@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zoo import capability
 from zoo.base.generative import Density, bayes
+from zoo.base.language import num_counted
 from zoo.base.model import Model
 from zoo.data import kinds, sources
 from zoo.data.splits import UNLABELLED, Split, Splits, checked_costs, load_splits, matched
@@ -162,7 +163,7 @@ def _entries(split: Split, model: Model) -> float:
     """
     if model.density.of != "tokens":
         return math.prod(model.spec.shape)
-    tokens = int((split.images[..., model.spec.context :] >= 0).sum())
+    tokens = int(num_counted(split.images, model.spec.context).sum())
     if not tokens:
         raise DataError("there is nothing in any of these texts: nothing has a likelihood")
     return tokens / len(split)

@@ -22,7 +22,7 @@ from zoo.errors import ZooError, did_you_mean
 from zoo.files import write_bytes, write_text
 from zoo.inspect.grids import grid, png
 from zoo.questions.sample import sample
-from zoo.spec import END, DataSpec
+from zoo.spec import DataSpec
 
 AT_ONCE = 1000  # examples drawn at a time
 WRITTEN = ("table", "tokens")  # kinds of examples that are written as CSV, by their csv_text
@@ -135,7 +135,7 @@ def continued(
         raise ZooError(f"{model.name} does not go on with a text; models that do: {', '.join(able)}")
     beginning = characters.prompts([prompt], spec).flatten(1)
     generator = capability.seeded(model, seed)
-    between = "" if spec.token(END) >= 0 else "\n"
+    between = "\n" if spec.is_running else ""
     with evaluating(model):
         tokens = beginning.to(model.device)
         for number in range(n):

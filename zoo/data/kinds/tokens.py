@@ -287,7 +287,7 @@ def read(paths: Sequence[Path], spec: DataSpec, **settings: Any) -> tuple[list[s
     names: list[str] = []
     found: list[str] = []
     guessed = 0
-    runs = spec.values == characters.VALUES and spec.token(END) < 0
+    runs = spec.is_running
     windows: list[Tensor] = []
     for path in paths:
         if runs:

@@ -24,7 +24,7 @@ from zoo.inspect.figures import BLUE, GREY, blank, short
 from zoo.inspect.kinds import worst
 from zoo.questions.explain import explain
 from zoo.questions.sample import sample
-from zoo.spec import END, DataSpec
+from zoo.spec import DataSpec
 
 GROUPS, ACROSS = 10, 5  # classes that are shown at most, and side by side
 WORDS = 20  # of a class
@@ -90,13 +90,12 @@ def samples(model: Model, seed: int = 0) -> str:
     300 characters of one: its lines as they are. Always from the same random numbers."""
     spec, classes = model.spec, has_classes(model)
     names = spec.class_names[:GROUPS] if classes else ("all texts",)
-    runs = spec.values == characters.VALUES and spec.token(END) < 0
-    each = 1 if runs else SAMPLES
+    each = 1 if spec.is_running else SAMPLES
     labels = torch.arange(len(names)).repeat_interleave(each) if classes else None
     with evaluating(model):
         drawn = _drawn(model, len(names) * each, labels, capability.seeded(model, seed))
     texts = tokens.text_of(tokens.encode(drawn.cpu()), spec)
-    if runs:
+    if spec.is_running:
         titles = (f"{markdown.escaped(name)}:\n\n" if classes else "" for name in names)
         return "\n\n".join(title + markdown.block(_whole(text)) for title, text in zip(titles, texts, strict=True))
     cells = [[_cell(text, spec)] for text in texts]
@@ -112,7 +111,7 @@ def _drawn(model: Model, n: int, labels: Tensor | None, generator: torch.Generat
         return sample(model, n, labels, generator)
     groups = model.draw_groups(n, labels, generator)
     spec = model.spec
-    length = CHARACTERS if spec.token(END) < 0 else min(spec.shape[2], CHARACTERS)
+    length = CHARACTERS if spec.is_running else min(spec.shape[2], CHARACTERS)
     return torch.stack([*model.generate(groups, groups.new_zeros(n, 0), length, generator)], 1)[:, None, None]
 
 
