@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
+import nursery
 import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core, with the commands it starts: a thread each
@@ -58,16 +59,17 @@ def stopped_at(step: int, number: int = signal.SIGTERM) -> Iterator[None]:
     assert end.value.code == 128 + number
 
 
-def command(*words: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command as a user types it, such as ``command("train.py", "model=mlp")``, in a process of its own."""
-    return subprocess.run(
-        [sys.executable, str(ROOT / words[0]), *words[1:]],
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "80", **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def command(
+    *words: str, cwd: Path | None = None, root: Path = ROOT, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """A command as a user types it, such as ``command("train.py", "model=mlp")``, in a process of its own; ``root`` is
+    a copy of the checkout."""
+    if root != ROOT:
+        environment["PYTHONPATH"] = str(root)
+    script = words[0] if words[0] == "-c" else str(root / words[0])
+    environment = {**os.environ, "COLUMNS": "80", **environment}
+    environment.pop("PYTEST_XDIST_WORKER", None)
+    return nursery.run([script, *words[1:]], cwd or root, environment, 300)
 
 
 @pytest.fixture(scope="session")

@@ -340,6 +340,7 @@ def test_a_loader_that_cannot_go_on_within_a_pass(tmp_path):
         fit(zoo.EMLearner(zoo.create("blob")), loader, epochs=2, ckpt_path=tmp_path / "step=4.ckpt")
 
 
+@pytest.mark.slow
 def test_two_processes(tmp_path):
     """trainer=ddp on two CPU processes: each sums up half of the images; the parameters of one process come out."""
     options = (*TINY, "logger=none", "trainer.precision=64-true", "trainer.max_epochs=3", "learner.tolerance=0")

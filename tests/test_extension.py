@@ -4,14 +4,11 @@ They are found by commands and tests, and everything that was there before is as
 """
 
 import hashlib
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, command
 
 MODEL = '''
 """Nearest mean: a Gaussian of unit variance per class, whose mean a gradient finds."""
@@ -170,9 +167,7 @@ def house(tmp_path_factory) -> Path:
 
 
 def run(house: Path, *words: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(house), "COLUMNS": "80"}
-    environment.pop("PYTEST_XDIST_WORKER", None)
-    done = subprocess.run([sys.executable, *words], cwd=house, env=environment, capture_output=True, text=True)
+    done = command(*words, root=house)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 
@@ -204,7 +199,8 @@ def test_all_four_are_found_and_work_together(house):
 def test_they_are_tested_by_being_there(house):
     """The contract test asks the new model everything, and tries every model on the new kind."""
     chosen = "nearest_mean and not resumed or kind and (spins or some_model)"
-    printed = run(house, "-m", "pytest", "-n0", "tests/test_contract.py", "-k", chosen, "-rp")
+    pytest_main = "import pytest, sys; sys.exit(pytest.main(sys.argv[1:]))"
+    printed = run(house, "-c", pytest_main, "-n0", "tests/test_contract.py", "-k", chosen, "-rp")
     passed = {line.partition("::")[2] for line in printed.splitlines() if line.startswith("PASSED")}
     assert {
         "test_every_kind_is_learnt_or_refused_in_a_sentence[nearest_mean-spins]",

@@ -33,11 +33,14 @@ FORWARD = MLP.forward
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # the recipe of each model, cut short
 CUT = ("logger=none", "trainer=cpu", "trainer.max_epochs=1", "trainer.limit_train_batches=2")
+CHARACTERS = ["data=grammar", "data.reads=characters", "data.longest=32"]
 SMALL = {  # where one step takes seconds
     "m2": ["model.hidden_sizes=[32]", "model.importance_samples=4"],
     "svm": ["model.num_features=512"],
     "nbsvm": ["data=grammar"],  # of texts alone
-    **{key: ["data=grammar", "data.reads=characters", "data.longest=64"] for key in ("ngram", "gpt", "rnnlm")},
+    "ngram": CHARACTERS,
+    "gpt": [*CHARACTERS, "model.width=16"],
+    "rnnlm": [*CHARACTERS, "model.hidden_size=16"],
 }
 EVERY_RUN = (
     "import sys; from pathlib import Path; import torch; torch.set_num_threads(int(sys.argv[2])); import zoo; "

@@ -167,6 +167,7 @@ def test_synchronized_batch_norm_is_torchs_own():
 # Who starts the processes
 
 
+@pytest.mark.slow
 def test_a_multirun_of_trainings_in_two_processes(tmp_path):
     """Each job has processes of its own, also after one in which a process has failed: said once, and at once."""
     write_model(tmp_path)

@@ -106,7 +106,7 @@ def copy(tmp_path_factory):
 
 
 def run(copy, *words):
-    return command(str(copy / words[0]), *words[1:], cwd=copy, PYTHONPATH=str(copy))
+    return command(*words, root=copy)
 
 
 def test_a_file_is_a_source(copy):

@@ -393,6 +393,7 @@ class Fragile(zoo.Classifier):
 """
 
 
+@pytest.mark.slow
 def test_a_worker_outlives_its_job(tmp_path):
     """Of joblib: a job that is killed is a row, and the other one ends."""
     (tmp_path / "fragile.py").write_text(MODEL)
