@@ -107,9 +107,9 @@ class GPT(Language):
     def __init__(
         self,
         spec: DataSpec,
-        num_layers: int = 5,
-        width: int = 128,
-        heads: int = 4,
+        num_layers: int = 2,
+        width: int = 192,
+        heads: int = 2,
         dropout: float = 0.0,
         recent: int = 4,
         conditional: bool = True,
