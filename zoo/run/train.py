@@ -86,7 +86,7 @@ def _train(
         write_yaml(run / "config.yaml", settings)
     names = f"{settings['model']['name']} on {settings['data']['name']}"
     size = learner.model.num_parameters
-    noun = kinds.find(data.spec.kind).NOUN
+    noun = "window" if data.spec.is_running else kinds.find(data.spec.kind).NOUN
     console.print(f"{names}: {len(data.splits.train):,} training {noun}s" + (f", {size:,} parameters" if size else ""))
     for line in filter(None, [note, *data.splits.notes]):
         console.print(terminal.printable(line), soft_wrap=True)

@@ -247,12 +247,12 @@ def describe(metrics: dict[str, Any]) -> list[str]:
         lines += ["  ".join(first), *(["  ".join([*second, rule])] if second else [])]
     if "log_prob" in metrics:
         error = f" ± {metrics['log_prob_se']:.2f}" if "log_prob_se" in metrics else ""
-        units = {"bits_per_dim": "bits/dim", "bits_per_token": "bits/token"}
-        bits = "".join(f"  {metrics[key]:.3f} {unit}" for key, unit in units.items() if key in metrics)
+        units = {"bits_per_dim": "bits/dim", "nats_per_token": "nats/token"}  # as validation tells it
+        rate = "".join(f"  {metrics[key]:.3f} {unit}" for key, unit in units.items() if key in metrics)
         bound = "lower bound, " in metrics["density"]
-        words = metrics["density"].removeprefix("lower bound, ")
+        words = metrics["density"].removeprefix("lower bound, ").replace("tokens, ", "")
         value = f"{'≥' if bound else '='} {metrics['log_prob']:.2f}{error} nats"
-        lines.append(f"log p(x) {value}{bits}  ({words})")
+        lines.append(f"log p(x) {value}{rate}  ({words})")
     return lines
 
 
