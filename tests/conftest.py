@@ -22,12 +22,17 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
 
 
-def run_train(runs: Path | None, *overrides: str) -> Path:
-    """``python train.py`` in this process, with run directories in ``runs``; the directory of the run."""
+def run_train(runs: Path | None, *overrides: str, figures: bool = False) -> Path:
+    """``python train.py`` in this process, with run directories in ``runs``; the directory of the run. Without a logger
+    the figures at its end, which take longer than a small training, are drawn where they are asked for."""
     import train
 
     words = [*overrides, *([f"runs={runs}"] if runs else [])]
-    with mock.patch.object(sys, "argv", [str(ROOT / "train.py"), *words]):
+    drawn = figures or "logger=none" not in overrides
+    with (
+        mock.patch.object(sys, "argv", [str(ROOT / "train.py"), *words]),
+        contextlib.nullcontext() if drawn else mock.patch("zoo.run.record.draw"),
+    ):
         train.main()
     if runs is None:  # a resumed run names its own
         return Path(next(word.partition("=")[2] for word in words if word.startswith("resume=")))

@@ -47,7 +47,9 @@ def test_measure(tmp_path):
     assert 0 < measured["ece_before_error"] < 0.1
 
 
-def test_a_machine_without_probabilities_is_asked_without_its_temperature(tmp_path):
+def test_a_machine_without_probabilities_is_asked_without_its_temperature(tmp_path, monkeypatch):
+    words = roster.words
+    monkeypatch.setattr(roster, "words", lambda *asked: (*words(*asked), "model.num_features=256"))
     lab = Lab(tmp_path)
     measured = claim.measure({"data": "digits", "model": "svm", "seed": 0}, lab)
     model = lab.train(*roster.words("svm", "digits", 0))

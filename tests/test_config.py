@@ -181,8 +181,17 @@ def test_a_model_picks_its_learner_and_the_command_line_wins():
     assert composed("model=naive_bayes", "learner=likelihood")["learner"]["name"] == "likelihood"
 
 
-@pytest.mark.parametrize("model", OPTIONS["model"])
-@pytest.mark.parametrize("data", OPTIONS["data"])
+def _pairs() -> list:
+    """Each model with each data; those that have no recipe take long together, and a diagonal of them will do here."""
+    models, found = OPTIONS["model"], []
+    for row, data in enumerate(OPTIONS["data"]):
+        for column, model in enumerate(models):
+            often = f"{model}-{data}" in OPTIONS["recipe"] or (row - column) % len(models) == 0
+            found.append(pytest.param(model, data, marks=() if often else pytest.mark.slow, id=f"{model}-{data}"))
+    return found
+
+
+@pytest.mark.parametrize(("model", "data"), _pairs())
 def test_every_pair_composes(model, data):
     """Any model with any data, and what the pair's recipe sets is a key of the schema with a value of its type."""
     settings = composed(f"model={model}", f"data={data}")
@@ -294,7 +303,8 @@ RUNS = {  # a short run of each learner
 
 def _run(tmp_path, learner: str, *overrides: str) -> dict:
     """What a short run leaves: files, the rows of metrics.csv, the last checkpoint, the summary."""
-    run = run_train(tmp_path, *RUNS[learner], "data=digits", "experiment=debug", *overrides)
+    logger = [] if any(word.startswith("logger") for word in overrides) else ["logger=none"]
+    run = run_train(tmp_path, *RUNS[learner], "data=digits", "experiment=debug", *logger, *overrides)
     rows = (run / "metrics.csv").read_text().splitlines()
     last = torch.load(run / "last.ckpt", weights_only=True)
     events = (
@@ -641,7 +651,8 @@ def test_model_key_is_observed(key):
 
 @pytest.fixture(scope="module")
 def plain_runs(tmp_path_factory):
-    return {learner: _run(tmp_path_factory.mktemp("plain"), learner) for learner in RUNS}
+    runs = {learner: _run(tmp_path_factory.mktemp("plain"), learner) for learner in RUNS}
+    return runs | {"logger": _run(tmp_path_factory.mktemp("plain"), "classification", "logger=tensorboard")}
 
 
 @pytest.mark.parametrize("key", OBSERVED_IN_RUN)
@@ -650,7 +661,8 @@ def test_run_key_is_observed(key, plain_runs, tmp_path):
     group, _, option = key.partition(".")
     learner = group if group in RUNS else "classification"
     word = f"learner.{option}={value}" if group in RUNS else f"{key}={value}"
-    assert _run(tmp_path, learner, word)[what] != plain_runs[learner][what]
+    plain = plain_runs["logger" if group == "logger" else learner]
+    assert _run(tmp_path, learner, word)[what] != plain[what]
 
 
 @pytest.mark.parametrize(("key", "value"), [("num_nodes", 2), ("deterministic", True)])

@@ -494,7 +494,7 @@ def test_resumed_equals_straight(name, learner, data, tmp_path):
         *([f"learner={learner}"] if learner else []),
         *(option for option in RESUMED[regime] if data is None or option != AUGMENT),
         *([f"data={data}"] if data else []),
-        *(["data.reads=characters"] if of_tokens(name, {}) else []),
+        *(["data.reads=characters", "data.longest=32"] if of_tokens(name, {}) else []),
         *(f"model.{key}={value}" for key, value in SMALL.get(name, {}).items()),
     ]
     straight = run_train(tmp_path / "straight", *options, "trainer.max_epochs=4")

@@ -291,7 +291,7 @@ def test_no_classes_from_end_to_end(tmp_path, capsys):
 def test_states_are_drawn(tmp_path):
     """Of a model with hidden states: the path of each class and the transitions, as files."""
     options = ("model.num_states=4", "model.covariance=diag", "data=digits", "experiment=debug", "logger=none")
-    run = run_train(tmp_path, "model=hmm", *options)
+    run = run_train(tmp_path, "model=hmm", *options, figures=True)
     assert {path.name for path in (run / "figures").iterdir()} >= {"samples.png", "states.png", "transitions.png"}
     for reads, size in (("rows", (28, 28 + 1 + 4)), ("columns", (28 + 1 + 4, 28)), ("pixels", (28, 28 + 1 + 28))):
         from zoo.inspect.kinds.image import states_figure

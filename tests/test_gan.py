@@ -357,6 +357,7 @@ def test_bf16(tmp_path):
     assert json.loads((run / "summary.json").read_text())["steps"] == 4
 
 
+@pytest.mark.slow
 def test_two_processes(tmp_path):
     """strategy=ddp: each process steps with the mean gradient of both, so their weights stay equal."""
     script = tmp_path / "script.py"

@@ -2,14 +2,12 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 import unicodedata
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, command
 from PIL import Image
 from test_contract import SMALL, started
 
@@ -448,8 +446,7 @@ def test_a_folder_that_has_changed_since_the_training_is_told(folder, tmp_path):
 
 def test_the_command_line_says_it(folder, tmp_path):
     def run(*words):
-        command = [sys.executable, "scripts/evaluate.py", "ckpt=pretrained/cnn-mnist", f"root={tmp_path}", *words]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        return command("scripts/evaluate.py", "ckpt=pretrained/cnn-mnist", f"root={tmp_path}", *words)
 
     done = run("data=image_folder", f"path={folder}", f"json={tmp_path / 'answer.json'}")
     assert done.returncode == 0, done.stderr
@@ -503,7 +500,7 @@ def test_a_healthy_density_and_a_classifier_have_no_remark():
 
 def test_a_run_says_so(tmp_path):
     words = ["model=gmm", "data.train_size=10", "trainer.max_epochs=2", "logger=none", f"runs={tmp_path}"]
-    done = subprocess.run([sys.executable, "train.py", *words], cwd=ROOT, capture_output=True, text=True)
+    done = command("train.py", *words)
     assert done.returncode == 0, done.stderr
     (summary,) = tmp_path.glob("*/summary.json")
     said = json.loads(summary.read_text())["remarks"]

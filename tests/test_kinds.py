@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import command, run_train
+from conftest import command, run_script, run_train
 from PIL import Image
 
 import zoo
@@ -326,7 +326,7 @@ def trained(tmp_path_factory):
     return run_train(tmp_path_factory.mktemp("runs"), *words)
 
 
-def test_commands_for_tables(trained, tmp_path):
+def test_commands_for_tables(trained, tmp_path, capsys):
     """TensorBoard's pictures, predictions of a file's rows, and what is for pictures alone: a sentence."""
     splits = load_splits("breast_cancer")
     few = splits.test.take(slice(4))
@@ -336,15 +336,17 @@ def test_commands_for_tables(trained, tmp_path):
     assert said.count('"file"') == 4
     assert "rows.csv:2" in said
     for words, expected in (
-        (("scripts/predict.py", str(tmp_path / "rows.csv"), "invert=auto"), "no setting 'invert'"),
-        (("scripts/impute.py",), "logistic_regression cannot impute"),
-        (("scripts/evaluate.py", "data=digits"), "the data is of the kind image"),
-        (("scripts/detect.py", "against=digits"), "for the kind image"),
+        (("predict.py", str(tmp_path / "rows.csv"), "invert=auto"), "no setting 'invert'"),
+        (("impute.py",), "logistic_regression cannot impute"),
+        (("evaluate.py", "data=digits"), "the data is of the kind image"),
+        (("detect.py", "against=digits"), "for the kind image"),
     ):
-        result = command(words[0], f"ckpt={trained}", *words[1:])
-        assert result.returncode == 2
-        assert expected in result.stderr
-        assert len(result.stderr.splitlines()) == 1
+        with pytest.raises(SystemExit) as end:
+            run_script(words[0], f"ckpt={trained}", *words[1:])
+        assert end.value.code == 2
+        err = capsys.readouterr().err
+        assert expected in err
+        assert len(err.splitlines()) == 1
 
 
 # The spec

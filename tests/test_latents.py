@@ -141,7 +141,7 @@ def test_rows_are_classes(run):
 
 def test_without_logger_and_validation(tmp_path):
     """There are the files alone, of training images; and test images are never looked at."""
-    run = run_train(tmp_path, *TINY, "logger=none", "data.val_size=0", "trainer.max_epochs=1")
+    run = run_train(tmp_path, *TINY, "logger=none", "data.val_size=0", "trainer.max_epochs=1", figures=True)
     assert {path.stem for path in (run / "figures").iterdir()} == PICTURES
     assert not (run / "tensorboard").exists()
     split = load_splits("digits").train
@@ -170,7 +170,7 @@ def test_training_is_the_same_without(tmp_path, monkeypatch):
 
 
 def test_a_gan_has_no_encoder(tmp_path):
-    run = run_train(tmp_path, "model=dcgan", "model.channels=4", *TINY[3:], "trainer.max_epochs=1")
+    run = run_train(tmp_path, "model=dcgan", "model.channels=4", *TINY[3:], "trainer.max_epochs=1", figures=True)
     assert {path.stem for path in (run / "figures").iterdir()} == {"samples", "interpolations", "traversal"}
     shown = EventAccumulator(str(run / "tensorboard")).Reload()
     assert {"samples/diversity", "samples/modes_covered"} <= set(shown.Tags()["scalars"])

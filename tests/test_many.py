@@ -240,7 +240,8 @@ def in_a_child(answers) -> None:
     answers.put(zoo.classify(model, torch.zeros(2, 1, 28, 28)).exp().sum(1).tolist())
 
 
-@pytest.mark.parametrize("method", ["spawn", pytest.param("forkserver", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_a_child_loads_and_trains(method):
     context = multiprocessing.get_context(method)
     answers = context.Queue()

@@ -16,7 +16,7 @@ import pytest
 import reviews
 import tables
 import torch
-from conftest import ROOT, command, run_train
+from conftest import ROOT, run_train
 from PIL import Image
 
 import zoo
@@ -57,7 +57,9 @@ def test_command(run, tmp_path):
         f"runpy.run_path({str(ROOT / 'scripts' / 'sample.py')!r}, run_name='__main__')\n"
         "assert not {'lightning', 'matplotlib'} & set(sys.modules)\n"
     )
-    result = command(str(tmp_path / "typed.py"), f"ckpt={run}", "n=10", "seed=3", cwd=tmp_path, PYTHONPATH=str(ROOT))
+    words = [sys.executable, str(tmp_path / "typed.py"), f"ckpt={run}", "n=10", "seed=3"]  # command() has both at hand
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == [str(run / "samples-seed3.png"), str(run / "samples-seed3.npz")]
     kept = np.load(run / "samples-seed3.npz", allow_pickle=False)

@@ -256,7 +256,9 @@ def test_the_command_takes_other_costs(run, tmp_path, capsys):
 
 
 def test_other_classifiers_have_two_pictures(tmp_path):
-    run = run_train(tmp_path, "model=logistic_regression", "data=digits", "logger=none", "trainer.max_epochs=1")
+    run = run_train(
+        tmp_path, "model=logistic_regression", "data=digits", "logger=none", "trainer.max_epochs=1", figures=True
+    )
     assert {path.name for path in (run / "figures").iterdir()} == {"confusion.png", "reliability.png"}
 
 
