@@ -287,16 +287,16 @@ def test_a_mistake_is_answered(words, answer, monkeypatch, capsys):
 
 
 def test_a_claim_from_the_command_line_to_its_page(tmp_path):
-    done = command("scripts/compare.py", "suite=quick", "claims=em_and_gradient", f"out={tmp_path}", "jobs=2")
+    done = command("scripts/compare.py", "suite=quick", "claims=rate_distortion", f"out={tmp_path}", "jobs=2")
     assert done.returncode == 0, done.stderr
     assert " ".join(done.stderr.split()).startswith(SMALL_RUN)
     assert "a small run" in done.stdout.splitlines()[0]
     assert max(map(len, done.stdout.splitlines()[:-1])) <= 80
     entries = json.loads((tmp_path / "claims.json").read_text())
-    assert {entry["id"].partition("/")[0] for entry in entries} == {"em_and_gradient"}
+    assert {entry["id"].partition("/")[0] for entry in entries} == {"rate_distortion"}
     assert (tmp_path / "index.html").is_file()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.json")}
     parallel = ("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    again = command("scripts/compare.py", *parallel, "suite=quick", "claims=em_and_gradient", f"out={tmp_path}")
+    again = command("scripts/compare.py", *parallel, "suite=quick", "claims=rate_distortion", f"out={tmp_path}")
     assert again.returncode == 0, again.stderr
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.json")}

@@ -92,7 +92,7 @@ def test_what_makes_no_grid_is_refused(word, expected):
 
 def test_glob_is_spelled_out():
     """As names of options: neither those that others extend, nor files in folders that only Hydra would find."""
-    words = config.check_sweep(["-m", "model=glob(*m,exclude=gm*)", "data=glob(*s)", "seed=1,2"], CONFIGS)
+    words = config.check_sweep(["-m", "model=glob(*m,exclude=gm*)", "data=glob(*e)", "seed=1,2"], CONFIGS)
     assert words[:2] == ["-m", "model=hmm,nbsvm,ngram,rnnlm,svm"]
     assert "_base" not in words[2]
     assert words[3] == "seed=1,2"

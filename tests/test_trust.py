@@ -481,6 +481,6 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, capsy
 
 def test_kills(tmp_path):
     """Killed within the writing of files and in between, in trainings that go on: see ``scripts/kills.py``."""
-    done = command("scripts/kills.py", "n=2", "models=mlp", f"places={tmp_path}", "seed=1")
+    done = command("scripts/kills.py", "n=4", "models=mlp", f"places={tmp_path}", "seed=1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "failures" in done.stdout
