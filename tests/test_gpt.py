@@ -9,9 +9,8 @@ import torch.nn.functional as F
 from conftest import run_train
 
 import zoo
-from zoo.base.blocks import rms_norm, squared_relu
+from zoo.base.blocks import rms_norm, rotated, squared_relu
 from zoo.errors import ConfigError
-from zoo.models.gpt import rotated
 from zoo.spec import END, UNKNOWN
 
 SIZES = {"width": 16, "heads": 2, "num_layers": 2}
@@ -192,6 +191,20 @@ def test_each_option_has_an_effect(change, counted):
 def test_refused(options, expected):
     with pytest.raises((ValueError, ConfigError), match=expected):
         zoo.create("gpt", spec_of(length=8, ends=False, context=3), **{**SIZES, **options})
+
+
+def test_dropout_is_of_values_at_all_places():
+    """A share of the values of each text, others in the next one; what is left is larger by as much as is missing."""
+    block = made(spec_of(), dropout=0.25, width=400, heads=1, num_layers=1).blocks[0]
+    h = torch.ones(3, 5, 400, dtype=torch.float64)
+    assert block.thinned(h) is h
+    torch.manual_seed(0)
+    kept = block.train().thinned(h)
+    assert torch.equal(kept, kept[:, :1].expand_as(kept))
+    first, second, third = kept[:, 0]
+    assert not any(torch.equal(*pair) for pair in ((first, second), (first, third), (second, third)))
+    assert set(kept.unique().tolist()) == {0.0, 1 / 0.75}
+    assert kept.mean().item() == pytest.approx(1, abs=0.1)
 
 
 def test_rotations_tell_of_distances_alone():

@@ -277,10 +277,13 @@ def test_a_process_that_gets_a_signal(tmp_path):
     words = [*MLP, "trainer.max_epochs=100000", f"runs={tmp_path}"]
     line = [sys.executable, str(ROOT / "train.py"), *words]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not list(tmp_path.glob("*/last.ckpt")) and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
+    try:
+        while not list(tmp_path.glob("*/last.ckpt")) and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    finally:
+        process.kill()
     (made,) = tmp_path.iterdir()
     assert process.returncode == 130
     assert said.splitlines() == [

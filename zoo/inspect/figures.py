@@ -77,6 +77,15 @@ def blank(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", dpi=100)
 
 
+def rendered(figure: Figure) -> np.ndarray:
+    """The pixels of a figure, uint8 ``(H, W, 3)``: drawn once, however many places show it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
 def confusion_figure(log_proba: Tensor, labels: Tensor, names: tuple[str, ...]) -> Figure:
     """Shares of each true class (rows) by predicted class (columns); counts where ≤ 20 classes."""
     counts = confusion_matrix(log_proba, labels)

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as L
+import numpy as np
 from filelock import FileLock, Timeout
 from lightning.pytorch.loggers import TensorBoardLogger
+from PIL import Image
 from rich.console import Console
 
 from zoo import capability, checkpoint
@@ -25,7 +27,7 @@ from zoo.data.datamodule import ImageDataModule
 from zoo.errors import ConfigError
 from zoo.files import remove_unfinished, user_path, write_bytes, write_text
 from zoo.inspect import kinds
-from zoo.inspect.figures import classifier_figures, write_codes
+from zoo.inspect.figures import classifier_figures, rendered, write_codes
 from zoo.inspect.latents import draw_latents
 from zoo.run import machine
 from zoo.run.checkpoints import Checkpoints
@@ -156,8 +158,9 @@ def draw(
     if log_proba is not None:
         of_classes = classifier_figures(log_proba, test.labels, evaluation.metrics, model.spec)
         drawn |= {f"test/{name}": figure for name, figure in of_classes.items()}
-    for name, figure in drawn.items():
-        _write(run / "figures", name.rpartition("/")[2], figure)
+    pictures = {name: figure if isinstance(figure, str) else rendered(figure) for name, figure in drawn.items()}
+    for name, picture in pictures.items():
+        _write(run / "figures", name.rpartition("/")[2], picture)
     if not isinstance(trainer.logger, TensorBoardLogger):
         return
     options, writer = settings["logger"], trainer.logger.experiment
@@ -169,15 +172,18 @@ def draw(
     if log_proba is not None:
         if options["mistakes"] and bool((log_proba.argmax(1) != test.labels).any()):
             mistakes = shown.mistakes(model, test, log_proba, options["mistakes"])
-            drawn["test/worst_mistakes"] = mistakes
+            pictures["test/worst_mistakes"] = mistakes if isinstance(mistakes, str) else rendered(mistakes)
             if isinstance(mistakes, str):
                 _write(run, "mistakes", mistakes)
         if options["embeddings"] and capability.can(model, "encode"):
             write_codes(writer, step, model, test, options["embeddings"])
     if samples_texts(model):  # which TensorBoard has had each epoch, too
-        del drawn["model/samples"]
-    for name, figure in drawn.items():
-        (writer.add_text if isinstance(figure, str) else writer.add_figure)(name, figure, step)
+        del pictures["model/samples"]
+    for name, picture in pictures.items():
+        if isinstance(picture, str):
+            writer.add_text(name, picture, step)
+        else:
+            writer.add_image(name, picture, step, dataformats="HWC")
     metrics = {f"test/{key}": value for key, value in evaluation.metrics.items() if isinstance(value, float)}
     for key, value in metrics.items():
         writer.add_scalar(key, value, step)
@@ -191,15 +197,15 @@ def samples_texts(model: Model) -> bool:
     return model.spec.kind == "tokens" and capability.can(model, "sample")
 
 
-def _write(folder: Path, name: str, figure: Figure | str) -> None:
+def _write(folder: Path, name: str, picture: np.ndarray | str) -> None:
     """Write ``<name>.png``, or ``<name>.md`` of Markdown."""
     folder.mkdir(exist_ok=True)
-    if isinstance(figure, str):
-        write_text(folder / f"{name}.md", f"{figure}\n")
+    if isinstance(picture, str):
+        write_text(folder / f"{name}.md", f"{picture}\n")
         return
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    write_bytes(folder / f"{name}.png", picture.getvalue())
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, format="png")
+    write_bytes(folder / f"{name}.png", file.getvalue())
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

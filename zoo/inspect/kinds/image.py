@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -51,17 +52,12 @@ def mistakes(model: Model, split: Split, log_proba: Tensor, limit: int) -> Figur
     """The most confident errors with "true → predicted" and the predicted probability above each picture."""
     spec = model.spec
     wrong, predicted, confidence = worst(split, log_proba, limit)
-    columns = min(6, len(wrong))
-    rows = -(-len(wrong) // columns)
-    figure = blank(2.0 * columns, 2.2 * rows)
-    pictures = kinds.find(spec.kind).show(split.take(wrong).x(), spec).permute(0, 2, 3, 1).numpy()
-    for position, index in enumerate(wrong.tolist()):
-        axes = figure.add_subplot(rows, columns, position + 1)
-        axes.imshow(pictures[position], cmap="gray", vmin=0, vmax=1)
-        true, guess = spec.class_names[split.labels[index]], spec.class_names[int(predicted[position])]
-        axes.set_title(f"{true}\n→ {guess} {confidence[position]:.0%}", fontsize=9)
-        axes.set_axis_off()
-    return figure
+    names = [
+        f"{spec.class_names[split.labels[index]]}\n→ {spec.class_names[int(guess)]} {sure:.0%}"
+        for index, guess, sure in zip(wrong.tolist(), predicted, confidence, strict=True)
+    ]
+    pictures = kinds.find(spec.kind).show(split.take(wrong).x(), spec)
+    return _grid(*_in_rows(pictures, names, min(6, len(wrong))), tile=1.6, size=9)
 
 
 def _group_names(model: Model) -> tuple[str, ...]:
@@ -123,12 +119,8 @@ def states_figure(model: Model, split: Split) -> Figure:
     gap = torch.ones_like(strip[:, :, :, :1] if model.reading.reads != "columns" else strip[:, :, :1])
     parts = [x.expand(-1, 3, -1, -1), gap, strip]
     tiles = torch.cat(parts, 2 if model.reading.reads == "columns" else 3)
-    columns = min(5, len(tiles))
-    missing = -len(tiles) % columns
-    tiles = torch.cat([tiles, torch.ones_like(tiles[:1]).expand(missing, -1, -1, -1)])
-    names = [model.spec.class_names[label] for label in labels.tolist()] + [""] * missing
-    titles = [names[start : start + columns] for start in range(0, len(names), columns)]
-    return _grid(tiles.unflatten(0, (-1, columns)), titles=titles, tile=2 * TILE)
+    names = [model.spec.class_names[label] for label in labels.tolist()]
+    return _grid(*_in_rows(tiles, names, min(5, len(tiles))), tile=2 * TILE)
 
 
 def transitions_figure(matrices: Tensor, names: tuple[str, ...]) -> Figure:
@@ -147,18 +139,32 @@ def transitions_figure(matrices: Tensor, names: tuple[str, ...]) -> Figure:
     return figure
 
 
+def _in_rows(images: Tensor, titles: list[str], columns: int) -> tuple[Tensor, list[list[str]]]:
+    """Images ``(N, C, H, W)`` as ``(R, K, C, H, W)``, the last row filled up with white ones, and their titles."""
+    missing = -len(images) % columns
+    images = torch.cat([images, torch.ones_like(images[:1]).expand(missing, -1, -1, -1)])
+    titles = titles + [""] * missing
+    return images.unflatten(0, (-1, columns)), [titles[at : at + columns] for at in range(0, len(titles), columns)]
+
+
 def _grid(
-    images: Tensor, rows: tuple[str, ...] = (), titles: list[list[str]] | None = None, tile: float = TILE
+    images: Tensor,
+    titles: list[list[str]] | None = None,
+    rows: tuple[str, ...] = (),
+    tile: float = TILE,
+    size: int = 7,
 ) -> Figure:
-    """Images ``(R, K, C, H, W)`` in [0, 1], ``tile`` inches wide, with a name a row and a title above each.
+    """Images ``(R, K, C, H, W)`` in [0, 1], ``tile`` inches wide, with a title above each, of ``size`` points, and a
+    name a row.
 
     It is one picture on one pair of axes, because Matplotlib takes ten milliseconds for each.
     """
     count, _, channels, height, width = images.shape
-    gap, top = max(1, width // 14), height // 3 if titles else max(1, height // 14)
+    scale = tile / width
+    lines = max((title.count("\n") + 1 for row in titles or [] for title in row), default=0)
+    gap, top = max(1, width // 14), max(1, height // (3 if titles else 14), math.ceil(lines * 1.5 * size / 72 / scale))
     images = images.cpu().expand(-1, -1, 3 if channels == 3 else 1, -1, -1)
     canvas = mosaic(images, gap, top, 1.0).clamp(0, 1)
-    scale = tile / width
     margin = 0.12 * max(map(len, rows), default=0) + 0.2
     figure = blank(max(canvas.shape[1] * scale + margin, 2.0), canvas.shape[0] * scale + 0.2)
     axes = figure.add_subplot()
@@ -170,6 +176,6 @@ def _grid(
     axes.tick_params(length=0)
     for number, names in enumerate(titles or []):
         for column, name in enumerate(names):
-            x, y = column * (width + gap) + width / 2, number * (height + top) + top - 1.5
-            axes.text(x, y, name, ha="center", va="bottom", fontsize=7)
+            x, y = column * (width + gap) + width / 2, number * (height + top) + top - 0.5 - 0.04 / scale
+            axes.text(x, y, name, ha="center", va="bottom", fontsize=size)
     return figure
