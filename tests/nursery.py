@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import json
 import os
 import runpy
@@ -14,12 +15,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 PACKAGES = (
-    "hydra._internal.utils", "lightning.pytorch", "numpy", "PIL.Image", "rich.progress", "torch.utils.tensorboard",
-    "torchmetrics.classification",
+    "hydra._internal.hydra", "lightning.pytorch", "matplotlib.backends.backend_agg", "numpy", "pandas",
+    "PIL.PngImagePlugin", "rich.progress", "sklearn.datasets", "torch.utils.tensorboard", "torchmetrics.classification",
 )  # fmt: skip
 
 
@@ -79,14 +83,33 @@ def become(words: list[str], cwd: str, environment: dict[str, str], seconds: int
         runpy.run_path(words[0], run_name="__main__")
 
 
+def ended(program: Callable[[], None]) -> NoReturn:
+    """Run it and end as an interpreter does, but without taking apart, for seconds, all that it shares."""
+    status = 0
+    try:
+        program()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        status = 1
+        traceback.print_exc()
+    threading._shutdown()  # waits for threads
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status & 0xFF)
+
+
 def main() -> None:
     for package in PACKAGES:
         __import__(package)
+    gc.freeze()  # what is here stays shared: a child's collector does not touch it
     while line := sys.stdin.readline():
         child = os.fork()
         if not child:
-            become(**json.loads(line))
-            return
+            ended(functools.partial(become, **json.loads(line)))
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
