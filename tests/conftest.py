@@ -1,7 +1,6 @@
 """Fixtures that several test files share."""
 
 import contextlib
-import copy
 import os
 import runpy
 import signal
@@ -9,12 +8,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import nursery
 import pytest
-from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core, with the commands it starts: a thread each
@@ -24,21 +21,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # tests in the background
 
 import torch
 
-from zoo import config
-
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
-_SCHEMAS: dict[tuple[str | None, ...], dict[str, Any]] = {}
-_composed = config._defaults
-
-
-def _defaults() -> dict[str, Any]:
-    """As that of ``zoo.config``, composed once for the same choices."""
-    choices = HydraConfig.get().runtime.choices
-    chosen = (os.environ.get("ZOO_MODELS"), *(choices[group] for group in config.GROUPS))
-    if chosen not in _SCHEMAS:
-        _SCHEMAS[chosen] = _composed()
-    return copy.deepcopy(_SCHEMAS[chosen])
 
 
 def run_train(runs: Path | None, *overrides: str, figures: bool = False) -> Path:
@@ -52,7 +36,6 @@ def run_train(runs: Path | None, *overrides: str, figures: bool = False) -> Path
             sooner.enter_context(mock.patch("zoo.run.record.draw"))
         if "-m" not in overrides:  # Hydra composes once more, to find out whether it is a multirun
             sooner.enter_context(mock.patch("hydra._internal.hydra.Hydra.get_mode", return_value=RunMode.RUN))
-        sooner.enter_context(mock.patch("zoo.config._defaults", _defaults))
         train.main()
     if runs is None:  # a resumed run names its own
         return Path(next(word.partition("=")[2] for word in words if word.startswith("resume=")))

@@ -27,8 +27,11 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def run(words: Sequence[str], cwd: Path, environment: Mapping[str, str], seconds: int) -> subprocess.CompletedProcess:
-    """``python words`` in a directory and an environment, as in a new process; ended by SIGALRM after so long.
+def run(
+    words: Sequence[str], cwd: Path, environment: Mapping[str, str], seconds: int, torch: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """``python words`` in a directory and an environment, as in a new process; ended by SIGALRM after so long. Without
+    ``torch`` nothing but Hydra has been imported.
 
     What an interpreter reads of the environment as it starts is that of this process, except for ``PYTHONPATH``. Where
     a fork is not safe, it is a new process.
@@ -40,7 +43,7 @@ def run(words: Sequence[str], cwd: Path, environment: Mapping[str, str], seconds
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         files = [f"/proc/{os.getpid()}/fd/{file.fileno()}" for file in (out, err)]
         task = {"words": [*words], "cwd": str(cwd), "environment": {**environment}, "seconds": seconds, "files": files}
-        process = _process()
+        process = _process(torch)
         print(json.dumps(task), file=process.stdin, flush=True)
         status = int(process.stdout.readline())
         said = []
@@ -51,10 +54,9 @@ def run(words: Sequence[str], cwd: Path, environment: Mapping[str, str], seconds
 
 
 @functools.cache
-def _process() -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
-    )
+def _process(torch: bool) -> subprocess.Popen[str]:
+    line = [sys.executable, __file__, *(PACKAGES if torch else ("hydra._internal.hydra",))]
+    process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
     atexit.register(process.stdin.close)  # which ends it
     return process
 
@@ -103,7 +105,7 @@ def ended(program: Callable[[], None]) -> NoReturn:
 
 
 def main() -> None:
-    for package in PACKAGES:
+    for package in sys.argv[1:]:
         __import__(package)
     gc.freeze()  # what is here stays shared: a child's collector does not touch it
     while line := sys.stdin.readline():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import command
+from conftest import command, run_script
 from filelock import FileLock, ReadWriteLock
 
 from zoo import checkpoint, registry
@@ -20,6 +20,7 @@ from zoo.data.splits import Split
 from zoo.errors import ConfigError, ZooError
 from zoo.textbook import claims, compare
 from zoo.textbook.claim import Case, Claim, Finding
+from zoo.textbook.claims import rate_distortion
 from zoo.textbook.lab import Lab
 from zoo.textbook.words import SMALL_RUN
 
@@ -286,7 +287,27 @@ def test_a_mistake_is_answered(words, answer, monkeypatch, capsys):
     assert len(error.splitlines()) <= 5
 
 
-def test_a_claim_from_the_command_line_to_its_page(tmp_path):
+def test_a_claim_from_the_command_line_to_its_page(tmp_path, monkeypatch, capsys):
+    """In this process, of models that have hardly been trained."""
+    monkeypatch.setitem(rate_distortion.IMAGES, "quick", 200)
+    monkeypatch.setitem(rate_distortion.EPOCHS, "quick", (1, 2))
+    words = ("suite=quick", "claims=rate_distortion", f"out={tmp_path}", "jobs=1")
+    run_script("compare.py", *words)
+    said = capsys.readouterr()
+    assert " ".join(said.err.split()).startswith(SMALL_RUN)
+    assert "a small run" in said.out.splitlines()[0]
+    assert max(map(len, said.out.splitlines()[:-1])) <= 80
+    entries = json.loads((tmp_path / "claims.json").read_text())
+    assert {entry["id"].partition("/")[0] for entry in entries} == {"rate_distortion"}
+    assert (tmp_path / "index.html").is_file()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.json")}
+    assert len(before) == 15
+    run_script("compare.py", *words)
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.json")}
+
+
+@pytest.mark.slow
+def test_a_claim_is_measured_by_several_processes(tmp_path):
     done = command("scripts/compare.py", "suite=quick", "claims=rate_distortion", f"out={tmp_path}", "jobs=2")
     assert done.returncode == 0, done.stderr
     assert " ".join(done.stderr.split()).startswith(SMALL_RUN)

@@ -181,6 +181,7 @@ def test_a_multirun_of_trainings_in_two_processes(tmp_path):
     assert len(list((tmp_path / "sweep").glob("*/summary.json"))) == 1
 
 
+@pytest.mark.slow
 def test_torchrun_writes_one_run_and_tells_once(tmp_path):
     torchrun = ("-m", "torch.distributed.run", "--nproc_per_node", "2", str(ROOT / "train.py"))
     words = ("model=mlp", "model.hidden_sizes=[16]", *TINY, "trainer.accelerator=cpu", "trainer.devices=2")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import itertools
 import math
 import os
@@ -114,8 +115,14 @@ def checked(config: DictConfig) -> dict[str, Any]:
 
 def _defaults() -> dict[str, Any]:
     """What the options that the running job has chosen hold by themselves, with their rules: its schema."""
-    choices = HydraConfig.get().runtime.choices
-    selected = [f"{group}={choices[group]}" for group in GROUPS]
+    choices, sources = HydraConfig.get().runtime.choices, GlobalHydra.instance().config_loader().get_sources()
+    own = [(path, path.stat().st_mtime_ns) for folder in user_directories() for path in folder.glob("*.yaml")]
+    return _schema(tuple(f"{group}={choices[group]}" for group in GROUPS), *(str(each) for each in sources), *own)
+
+
+@functools.cache  # a sweep, and a report, ask for the same options a hundred times
+def _schema(selected: tuple[str, ...], *files: object) -> dict[str, Any]:
+    """Of the ``selected`` options, as those of ``files`` that may change within a process are now."""
     loader = GlobalHydra.instance().config_loader()
     return _plain(
         loader.load_configuration("train", [*selected, *(f"~{overlay}" for overlay in OVERLAYS)], RunMode.RUN)
