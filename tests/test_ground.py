@@ -226,7 +226,9 @@ def answer(model: zoo.Model, x: torch.Tensor) -> torch.Tensor:
     return next(ask for name, ask in questions.items() if capability.can(model, name))(model, x)
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])  # the second is what Python 3.14 begins processes by
+@pytest.mark.parametrize(  # the second is what Python 3.14 begins processes by
+    "method", ["spawn", pytest.param("forkserver", marks=pytest.mark.slow)]
+)
 def test_models_go_to_other_processes(method, elsewhere):
     images = torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     models = [zoo.load(only(elsewhere / name)) for name in MODELS]

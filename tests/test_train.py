@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import os
 import re
 import subprocess
 import sys
@@ -214,7 +213,7 @@ def _interrupt_after(runs: Path, epochs: int, *overrides: str) -> Path:
         "C.on_train_epoch_start = stop\n"
         "import train; train.main()\n"
     )
-    result = subprocess.run([sys.executable, "-c", program, *overrides, f"runs={runs}"], capture_output=True, text=True)
+    result = command("-c", program, *overrides, f"runs={runs}")
     assert result.returncode == 130
     (run,) = runs.iterdir()
     assert result.stderr.splitlines()[-1] == f"interrupted; to go on: python train.py resume={run}"
@@ -363,13 +362,7 @@ def test_python_without_hydra(tmp_path):
     text = (ROOT / "README.md").read_text()
     code = re.search(r"```python\n(.*?)```", text, re.S)[1]
     assert "hydra" not in code
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    result = command("-c", code, cwd=tmp_path, PYTHONPATH=str(ROOT))
     assert result.returncode == 0, result.stderr
 
 
