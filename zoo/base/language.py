@@ -203,8 +203,8 @@ class Language(Density):
 
     def _drawn(self, logits: Tensor, generator: torch.Generator | None, temperature: float, top_k: int) -> Tensor:
         if self.unknown >= 0:
-            unknown = torch.arange(self.size, device=logits.device) == self.unknown
-            logits = logits.masked_fill(unknown, -math.inf)
+            logits = logits.clone()
+            logits[:, self.unknown] = -math.inf
         if temperature < torch.finfo(logits.dtype).tiny:
             return logits.argmax(1)
         logits = (logits - logits.amax(1, keepdim=True)) / temperature
