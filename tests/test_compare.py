@@ -287,37 +287,40 @@ def test_a_mistake_is_answered(words, answer, monkeypatch, capsys):
     assert len(error.splitlines()) <= 5
 
 
+def _cases(folder: Path) -> dict[Path, int]:
+    """The files of what was measured, and when they were written."""
+    return {path: path.stat().st_mtime_ns for path in (folder / "work").rglob("*.json")}
+
+
+def _measured(folder: Path, out: str, err: str) -> dict[Path, int]:
+    """As :func:`_cases`, of a command that said ``out`` and ``err``, and has left its page."""
+    assert " ".join(err.split()).startswith(SMALL_RUN)
+    assert "a small run" in out.splitlines()[0]
+    assert max(map(len, out.splitlines()[:-1])) <= 80
+    entries = json.loads((folder / "claims.json").read_text())
+    assert {entry["id"].partition("/")[0] for entry in entries} == {"rate_distortion"}
+    assert (folder / "index.html").is_file()
+    return _cases(folder)
+
+
 def test_a_claim_from_the_command_line_to_its_page(tmp_path, monkeypatch, capsys):
     """In this process, of models that have hardly been trained."""
     monkeypatch.setitem(rate_distortion.IMAGES, "quick", 200)
     monkeypatch.setitem(rate_distortion.EPOCHS, "quick", (1, 2))
     words = ("suite=quick", "claims=rate_distortion", f"out={tmp_path}", "jobs=1")
     run_script("compare.py", *words)
-    said = capsys.readouterr()
-    assert " ".join(said.err.split()).startswith(SMALL_RUN)
-    assert "a small run" in said.out.splitlines()[0]
-    assert max(map(len, said.out.splitlines()[:-1])) <= 80
-    entries = json.loads((tmp_path / "claims.json").read_text())
-    assert {entry["id"].partition("/")[0] for entry in entries} == {"rate_distortion"}
-    assert (tmp_path / "index.html").is_file()
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.json")}
+    before = _measured(tmp_path, *capsys.readouterr())
     assert len(before) == 15
     run_script("compare.py", *words)
-    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.json")}
+    assert before == _cases(tmp_path)
 
 
 @pytest.mark.slow
 def test_a_claim_is_measured_by_several_processes(tmp_path):
     done = command("scripts/compare.py", "suite=quick", "claims=rate_distortion", f"out={tmp_path}", "jobs=2")
     assert done.returncode == 0, done.stderr
-    assert " ".join(done.stderr.split()).startswith(SMALL_RUN)
-    assert "a small run" in done.stdout.splitlines()[0]
-    assert max(map(len, done.stdout.splitlines()[:-1])) <= 80
-    entries = json.loads((tmp_path / "claims.json").read_text())
-    assert {entry["id"].partition("/")[0] for entry in entries} == {"rate_distortion"}
-    assert (tmp_path / "index.html").is_file()
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.json")}
+    before = _measured(tmp_path, done.stdout, done.stderr)
     parallel = ("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     again = command("scripts/compare.py", *parallel, "suite=quick", "claims=rate_distortion", f"out={tmp_path}")
     assert again.returncode == 0, again.stderr
-    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.json")}
+    assert before == _cases(tmp_path)
