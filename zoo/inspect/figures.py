@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from zoo.base.model import Model
@@ -77,13 +78,13 @@ def blank(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", dpi=100)
 
 
-def rendered(figure: Figure) -> np.ndarray:
-    """The pixels of a figure, uint8 ``(H, W, 3)``: drawn once, however many places show it."""
+def rendered(figure: Figure) -> Tensor:
+    """A figure as a picture, see :mod:`zoo.inspect.grids`: drawn once, however many places show it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    return torch.from_numpy(np.array(canvas.buffer_rgba())[..., :3])
 
 
 def confusion_figure(log_proba: Tensor, labels: Tensor, names: tuple[str, ...]) -> Figure:

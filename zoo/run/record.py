@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import re
 import shlex
 import shutil
@@ -14,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as L
-import numpy as np
 from filelock import FileLock, Timeout
 from lightning.pytorch.loggers import TensorBoardLogger
-from PIL import Image
 from rich.console import Console
+from torch import Tensor
 
 from zoo import capability, checkpoint
 from zoo.base.generative import Latent
@@ -28,6 +26,7 @@ from zoo.errors import ConfigError
 from zoo.files import remove_unfinished, user_path, write_bytes, write_text
 from zoo.inspect import kinds
 from zoo.inspect.figures import classifier_figures, rendered, write_codes
+from zoo.inspect.grids import png
 from zoo.inspect.latents import draw_latents
 from zoo.run import machine
 from zoo.run.checkpoints import Checkpoints
@@ -197,15 +196,13 @@ def samples_texts(model: Model) -> bool:
     return model.spec.kind == "tokens" and capability.can(model, "sample")
 
 
-def _write(folder: Path, name: str, picture: np.ndarray | str) -> None:
+def _write(folder: Path, name: str, picture: Tensor | str) -> None:
     """Write ``<name>.png``, or ``<name>.md`` of Markdown."""
     folder.mkdir(exist_ok=True)
     if isinstance(picture, str):
         write_text(folder / f"{name}.md", f"{picture}\n")
         return
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="png")
-    write_bytes(folder / f"{name}.png", file.getvalue())
+    write_bytes(folder / f"{name}.png", png(picture))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
