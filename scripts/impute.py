@@ -1,16 +1,19 @@
-"""Hide pixels and have a model fill them in: how near it comes, and a picture. Or fill in the empty cells of a table.
+"""Hide pixels, or parts of recordings, and have a model fill them in: how near it comes, a picture, and a recording. Or
+fill in the empty cells of a table.
 
 python scripts/impute.py ckpt=<file or run directory> [images or folders] [key=value …]
 python scripts/impute.py ckpt=<file or run directory> [<table>] [key=value …]
 
   ckpt    a .ckpt file, a run directory or a released model's folder
-  data    a source, as train.py --help lists them, of which the test images, or
-          rows, are taken; what it was trained on if left out. Pictures that are
-          named, or a table, take its place
-  path    the folder of data=image_folder or data=idx, the file of data=table
+  data    a source, as train.py --help lists them, of which the test images,
+          recordings or rows are taken; what it was trained on if left out.
+          Pictures or recordings that are named, or a table, take its place
+  path    the folder of data=image_folder, data=audio_folder or data=idx, the file
+          of data=table
   root    where data lies; ZOO_DATA, else data/, if left out
   mask    mcar (default): each pixel for itself; block: a square somewhere; left,
-          right, top or bottom: that half; half: one of the four for each image
+          right, top or bottom: that half, of a recording the beginning, the end,
+          high or low frequencies; half: one of the four for each image
   missing share of the pixels that mcar and block hide (0.5); of the known cells
           of a table that are hidden, to see how well the model tells them (0.1)
   n       completions of an image or a row, of which intervals are made (19: 90 %
@@ -25,7 +28,9 @@ python scripts/impute.py ckpt=<file or run directory> [<table>] [key=value …]
   invert  of pictures that are named: auto, always or never; as the training
           pictures were treated if left out
   out     the picture, or the folder that it is put into: imputed-<mask>-seed<seed>
-          .png there; the folder of the weights if left out. Of a table, the CSV
+          .png there; the folder of the weights if left out. Of recordings there is
+          a .wav beside it: each as it is, as it was heard, and filled in. Of a
+          table, the CSV
           file: <table>-filled.csv beside it; with n=5 there are five, numbered
   ema     true (default): averaged weights where there are any; false: the raw ones
   json    a file to write the numbers to
@@ -64,7 +69,7 @@ RULES = {
     "json": "file",
 }
 SHOWN = 10  # images in the picture
-N, MISSING = 19, {"image": 0.5, "table": 0.1}  # if not said
+N, MISSING = 19, {"image": 0.5, "sound": 0.5, "table": 0.1}  # if not said
 
 
 @command
@@ -80,12 +85,13 @@ def main() -> None:
     if model.spec.kind == "table":
         rows(model, source, options, files)
     else:
-        model.spec.check_kind("image", "pixels, or cells of a table, are filled in")
+        if model.spec.kind != "sound":
+            model.spec.check_kind("image", "pixels, recordings, or cells of a table, are filled in")
         pictures(model, source, options, files)
 
 
 def pictures(model: Model, source: Mapping[str, Any], options: Mapping[str, Any], files: Sequence[str]) -> None:
-    """Measure how well a model fills in hidden pixels, and draw a picture of it."""
+    """Measure how well a model fills in hidden pixels, or parts of recordings, and draw a picture of it."""
     import torch
     from rich.table import Table
 
@@ -95,8 +101,11 @@ def pictures(model: Model, source: Mapping[str, Any], options: Mapping[str, Any]
     from zoo.files import write_bytes, write_json
     from zoo.inspect.grids import png
     from zoo.tasks.evaluate import splits_for
-    from zoo.tasks.impute import describe, measure, observed_mask, picture
+    from zoo.tasks.impute import NOUNS, describe, mask_of, measure, picture, said
 
+    of = model.spec.kind
+    if of != "image" and options["invert"]:
+        raise ConfigError(f"invert={options['invert']} is for pictures, and the model was made for {NOUNS[of][0]}s")
     mask, seed, n = options["mask"], options["seed"], options["n"] or N
     if options["mean"]:
         raise ConfigError("mean=true fills in a table; of pictures the expected one is measured beside completions")
@@ -105,7 +114,7 @@ def pictures(model: Model, source: Mapping[str, Any], options: Mapping[str, Any]
     classifier = registry.load(options["classifier"], options["ema"]) if options["classifier"] else None
     count, notes = options["images"] or None, tuple[str, ...]()
     if files:
-        settings, kind = {"invert": options["invert"]} if options["invert"] else {}, kinds.find("image")
+        settings, kind = {"invert": options["invert"]} if options["invert"] else {}, kinds.find(of)
         paths = kind.find_files(files)
         print(kinds.left_out(files, paths), end="", file=sys.stderr)
         (_, images), labels = kind.read(paths[:count], model.spec, **settings), None
@@ -114,21 +123,28 @@ def pictures(model: Model, source: Mapping[str, Any], options: Mapping[str, Any]
         notes, split = splits.notes, draw(splits.test, count or 0)
         images, labels = split.images, split.labels
     generator = torch.Generator().manual_seed(seed)
-    missing = options["missing"] or MISSING["image"]
-    observed = observed_mask(mask, len(images), model.spec.shape[1:], missing, generator)
+    missing = options["missing"] or MISSING[of]
+    observed = mask_of(model.spec, mask, images, missing, generator)
     metrics = measure(model, images, observed, n, seed, labels, classifier)
     if options["json"]:
         write_json(user_path(options["json"]), {"options": {**options, "n": n, "missing": missing}, **metrics})
-    write_bytes(out, png(picture(model, images[:SHOWN], observed[:SHOWN], seed)))
-    title = f"{len(images):,} images, {metrics['hidden']:.0%} of the pixels hidden ({mask})"
+    shown = images[:SHOWN], observed[:SHOWN], seed
+    written = {out: png(picture(model, *shown))} | (
+        {out.with_suffix(".wav"): said(model, *shown)} if of == "sound" else {}
+    )
+    for path, content in written.items():
+        write_bytes(path, content)
+    noun, value, _ = NOUNS[of]
+    title = f"{len(images):,} {noun}s, {metrics['hidden']:.0%} of the {value}s hidden ({mask})"
     table = Table("measure", "value", "what it is", title=f"{terminal.printable(options['ckpt'])}: {title}")
-    for row in describe(metrics, n):
+    for row in describe(metrics, n, of):
         table.add_row(*row)
     console = terminal.console()
     for note in notes:
         console.print(terminal.printable(note), soft_wrap=True)
     console.print(table)
-    print(terminal.printable(out))
+    for path in written:
+        print(terminal.printable(path))
 
 
 def rows(model: Model, source: Mapping[str, Any], options: Mapping[str, Any], files: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 import zoo
 from zoo import capability, registry
 from zoo.data import idx
-from zoo.data.batches import Augment
+from zoo.data.augment import Augment
 from zoo.data.kinds.image import folder_names
 from zoo.data.splits import Split, load_splits
 from zoo.files import write_text

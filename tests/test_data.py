@@ -24,7 +24,8 @@ from sklearn.datasets import load_digits
 
 from zoo.base.fill import local_mean
 from zoo.data import sources
-from zoo.data.batches import Augment, Batches
+from zoo.data.augment import Augment
+from zoo.data.batches import Batches
 from zoo.data.kinds import image
 from zoo.data.splits import Split, load_splits, stratified
 from zoo.errors import ConfigError, DataError

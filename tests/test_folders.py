@@ -17,7 +17,7 @@ from zoo import config
 from zoo.data import folders, kinds
 from zoo.data.datamodule import ImageDataModule
 from zoo.data.kinds import image
-from zoo.data.sources.image_folder import RECORD, set_apart
+from zoo.data.decoded import RECORD, set_apart
 from zoo.data.splits import load_splits
 from zoo.errors import DataError, ZooError
 
@@ -349,7 +349,7 @@ def records(number, pixels=None):
     """Of pictures whose files hash to these numbers in [0, 1]."""
     found = np.zeros(len(number), RECORD)
     found["file"] = (np.asarray(number) * 2.0**64).astype(np.uint64)
-    found["pixels"] = np.arange(len(number)) if pixels is None else pixels
+    found["content"] = np.arange(len(number)) if pixels is None else pixels
     return found
 
 

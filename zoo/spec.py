@@ -94,7 +94,7 @@ class DataSpec:
             of examples that have the term at all.
         std: as many as there are means; 1 if left out.
         settings: of the kind, by name: what must be known of the training examples to treat others alike, such as
-            ``{"invert": "auto"}``. Strings, numbers, true or false.
+            ``{"invert": "auto"}``. Strings, numbers, tuples of numbers, true or false.
         kind: what an example is, see :mod:`zoo.data.kinds`.
         values: what its entries are: ``"grey"`` levels, ``"real"`` numbers, ``"mixed"``: numbers and categories,
             ``"binary"``, ``"counts"`` or ``"tokens"``.
@@ -265,7 +265,8 @@ class DataSpec:
                 "vocabulary": lines if lines.count("\n") < len(self.vocabulary) else list(self.vocabulary),
                 **runs,
             }
-        values |= {"settings": dict(self.settings), "columns": [column.to_plain() for column in self.columns]}
+        settings = {key: list(value) if isinstance(value, tuple) else value for key, value in self.settings.items()}
+        values |= {"settings": settings, "columns": [column.to_plain() for column in self.columns]}
         return {key: value for key, value in values.items() if key in _ALWAYS or value != _DEFAULTS[key]}
 
     @classmethod
@@ -332,9 +333,14 @@ def _numbers(values: Any) -> tuple[float, ...]:
 
 
 def _settings(values: Any) -> dict[str, Any]:
-    if not isinstance(values, Mapping) or not all(isinstance(value, (str, int, float)) for value in values.values()):
+    if not isinstance(values, Mapping):
         raise TypeError(f"{values!r} is no mapping of names to strings and numbers")
-    return {_text(name): value for name, value in values.items()}
+    found = {
+        _text(name): _numbers(value) if isinstance(value, (list, tuple)) else value for name, value in values.items()
+    }
+    if not all(isinstance(value, (str, int, float, tuple)) for value in found.values()):
+        raise TypeError(f"{values!r} is no mapping of names to strings and numbers")
+    return found
 
 
 def _times(shape: Sequence[int]) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.base.fill import filling, local_mean
+from zoo.base.sequence import until_last
 from zoo.spec import DataSpec
 
 # values of a batch that is asked about; layers that make more of them outgrow a CPU's caches, and are slower for it
@@ -29,7 +30,7 @@ class Model(nn.Module):
         marginalises: whether hidden entries can be integrated out: ``log_prob`` and ``classify`` take ``observed``.
         unless: of one that does not: what would, to end an error message.
         fills_gaps: whether it is meant to be asked about examples whose missing entries have been filled in.
-        encodes_gaps: whether its ``encode`` takes ``observed``.
+        encodes_gaps: whether its ``encode`` and ``reconstruct`` take ``observed``.
         learns_from_gaps: whether it can be trained on examples of which entries are missing.
         bytes_an_example: what training by gradient keeps of each example of a batch, of models that keep a lot.
         lighter: what makes it smaller for large examples, to end an error message.
@@ -83,7 +84,8 @@ class Model(nn.Module):
         yield from self.buffers()
 
     def fill(self, x: Tensor, observed: Tensor, how: str | None = None) -> Tensor:
-        """Examples with something in the place of what was not ``observed``, see :func:`zoo.base.fill.filling`.
+        """Examples with something in the place of what was not ``observed``, see :func:`zoo.base.fill.filling`. What is
+        behind the end of a recording is nothing, and stays missing.
 
         Args:
             x: examples ``(B, C, H, W)``.
@@ -96,7 +98,11 @@ class Model(nn.Module):
         """
         mean = torch.tensor(self.spec.mean, dtype=x.dtype, device=x.device).view(1, *self.spec.statistics_shape)
         local = filling(how, self.spec) == "local"
-        return local_mean(x, observed, mean) if local else torch.where(observed, x, mean)
+        filled = local_mean(x, observed, mean) if local else torch.where(observed, x, mean)
+        if self.spec.kind != "sound":
+            return filled
+        within = until_last(observed.expand_as(x).flatten(1, 2).any(1))[:, None, None]
+        return torch.where(within, filled, math.nan) if self.spec.missing else filled
 
     @classmethod
     def renewed(cls, name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:

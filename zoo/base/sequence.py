@@ -17,7 +17,9 @@ class Steps:
 
     Args:
         shape: of an example.
-        reads: ``"rows"`` (H steps of C·W values), ``"columns"`` (W steps of C·H) or ``"pixels"`` (H·W steps of C).
+        reads: ``"rows"`` (H steps of C·W values), ``"columns"`` (W steps of C·H) or ``"pixels"`` (H·W steps of C);
+            ``"auto"``: columns of recordings, which are time, and rows of all else.
+        kind: of the examples.
 
     Attributes:
         count: how many steps there are.
@@ -27,9 +29,11 @@ class Steps:
         ValueError: an unknown reading, or more than ``LONGEST`` steps.
     """
 
-    def __init__(self, shape: tuple[int, int, int], reads: str) -> None:
-        if reads not in READS:
-            raise ValueError(f"reads must be one of {', '.join(READS)}, not {reads!r}")
+    def __init__(self, shape: tuple[int, int, int], reads: str, kind: str = "image") -> None:
+        if reads not in ("auto", *READS):
+            raise ValueError(f"reads must be one of auto, {', '.join(READS)}, not {reads!r}")
+        if reads == "auto":
+            reads = "columns" if kind == "sound" else "rows"
         channels, height, width = shape
         self.shape, self.reads = shape, reads
         self.count, self.values = {

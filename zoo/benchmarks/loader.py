@@ -18,7 +18,8 @@ from zoo.base.classifier import Normalize
 from zoo.benchmarks._benchmark import Benchmark, Options
 from zoo.benchmarks._data import mnist, torchvision_loader
 from zoo.benchmarks.peers import MEAN, STD
-from zoo.data.batches import Augment, Batches
+from zoo.data.augment import Augment
+from zoo.data.batches import Batches
 from zoo.data.splits import Split
 
 IMAGES, SLOW_IMAGES, BATCH = 55000, 22000, 128

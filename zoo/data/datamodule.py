@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule
 
-from zoo.data.batches import Augment, Batches
+from zoo.data.augment import Augment
+from zoo.data.batches import Batches
 from zoo.data.splits import Split, Splits, checked_costs, load_splits
 from zoo.errors import ConfigError, DataError
 from zoo.files import PATH_OPTIONS, user_path
@@ -32,7 +33,7 @@ class ImageDataModule(LightningDataModule):
         name: a source, see :mod:`zoo.data.sources`.
         batch_size: images a process trains on at a time; validation and test see 1,000 or more, fewer
             where pictures are large.
-        augment: options of :class:`zoo.data.batches.Augment`, for training images only.
+        augment: options of :class:`zoo.data.augment.Augment`, for training images only.
         costs: of two classes, what it costs to take an example of the first one, and of the second one, for the other.
         seed: of data order and augmentation; the splits depend on ``split_seed`` alone.
         train: images to train on in place of the source's; nothing is validated then.
@@ -81,7 +82,7 @@ class ImageDataModule(LightningDataModule):
         self.splits: Splits = load_splits(name, root, **sizes, **source_options)
         if not len(self.splits.train):
             raise DataError(f"data={name} holds no training images, only some to test on")
-        self.augment.check(self.splits.spec.kind)
+        self.augment.check(self.splits.spec.kind, self.splits.spec.shape[0])
         self.costs = None if costs is None else checked_costs(costs, self.splits.spec)
         if train is not None:
             self.splits = self.splits.with_train(train)

@@ -36,7 +36,7 @@ class CNN(Classifier):
             right; predictions take five times as long, ten times with ``mirror``.
     """
 
-    kinds = ("image",)  # neighbouring entries of a table have nothing to do with each other
+    kinds = ("image", "sound")  # neighbouring entries of a table have nothing to do with each other
 
     def __init__(
         self,

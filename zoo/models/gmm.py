@@ -672,10 +672,10 @@ class GMM(Density):
         """Responsibilities p(y, k | x), ``(B, M · K)``, from the entries that ``observed`` marks (all if left out)."""
         return self._posterior(x, observed).exp()
 
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """The mean examples weighted by the responsibilities, ``(B, C, H, W)``."""
         means = self._mean_examples().flatten(1)
-        return self.possible(self.encode(x) @ means).unflatten(1, self.spec.shape)
+        return self.possible(self.encode(x, observed) @ means).unflatten(1, self.spec.shape)
 
     def components(self) -> tuple[Tensor, Tensor]:
         """Mean examples ``(M, K, C, H, W)`` and mixture weights ``(M, K)``."""

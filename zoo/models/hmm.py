@@ -46,13 +46,14 @@ NOISE = 4.0  # nats by which states' symbols differ at the start: where it is 1,
 
 @register("hmm")
 class HMM(Density):
-    """Hidden Markov model over the rows, columns or pixels of a picture, or over the symbols of a text.
+    """Hidden Markov model over the rows, columns or pixels of a picture, the columns of a recording, or the symbols of
+    a text.
 
     Args:
         spec: the data.
         num_states: S, hidden states of each chain.
         reads: ``"rows"`` (H steps of C·W values), ``"columns"`` (W steps of C·H) or ``"pixels"`` (H·W steps of C);
-            ``"auto"``: rows, and of a text its symbols.
+            ``"auto"``: rows, of a recording its columns, and of a text its symbols.
         emission: ``"gaussian"``; ``"bernoulli"`` for the pixels thresholded at 0.5; or ``"categorical"``, of symbols.
             ``"auto"``: categorical of texts, else Gaussian.
         covariance: ``"diag"`` or ``"full"`` (Gaussian only).
@@ -67,7 +68,7 @@ class HMM(Density):
             with each symbol (categorical).
     """
 
-    kinds = ("image", "tokens")  # neighbouring entries of a table have nothing to do with each other
+    kinds = ("image", "sound", "tokens")  # neighbouring entries of a table have nothing to do with each other
     takes = ("grey", "real", "binary", "tokens")
     partly_labelled = ("statistics", "losses")
     allowed: Tensor
@@ -90,7 +91,7 @@ class HMM(Density):
         super().__init__(spec, per_class and not (tokens and spec.num_classes == 1))
         if tokens and reads != "auto":
             raise ValueError(f"reads={reads} is of pictures: a text is read symbol by symbol, reads=auto")
-        self.reading = Steps(spec.shape, "pixels" if tokens else "rows" if reads == "auto" else reads)
+        self.reading = Steps(spec.shape, "pixels" if tokens else reads, spec.kind)
         emission = ("categorical" if tokens else "gaussian") if emission == "auto" else emission
         topology = ("ergodic" if tokens else "left_to_right") if topology == "auto" else topology
         choices = {
@@ -145,6 +146,11 @@ class HMM(Density):
     def marginalises(self) -> bool:  # type: ignore[override]
         """Whether what is missing can be integrated out."""
         return self.lags == 0
+
+    @property
+    def encodes_gaps(self) -> bool:  # type: ignore[override]
+        """Whether states can be told from what is seen."""
+        return self.marginalises
 
     @property
     def learns_from_gaps(self) -> bool:  # type: ignore[override]
@@ -413,22 +419,24 @@ class HMM(Density):
 
     def viterbi(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """The most probable path of states ``(B, T)`` int64, of the class ``labels``, or of the most probable one; -1
-        behind the end of a text."""
+        behind the end of a text or a recording. What is missing is NaN."""
+        x, observed = (x, None) if self.tokens else self.gaps(x)
         if labels is None:
-            labels = self.log_joint(x).argmax(1)
+            labels = self.log_joint(x, observed).argmax(1)
         else:
             self.require_classes()
         paths = torch.full(self.read(x)[0].shape[:2], -1, device=x.device)
         for group, index in self.by_group(labels):
-            for part, values, mask, alive in sequences(*self.read(x[index]), self.at_once):
+            shown = None if observed is None else observed[index]
+            for part, values, mask, alive in sequences(*self.read(x[index], shown), self.at_once):
                 path = best_path(self.log_emission(values, group, mask), self.chain(group), alive)
                 paths[index[part], : path.shape[1]] = path if alive is None else torch.where(alive, path, -1)
         return paths
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """p(y, s_t | x) of every step, class and state, ``(B, T·M·S)``; of texts, which have no length in common, its
         mean over their symbols, ``(B, M·S)``."""
-        posterior = self.state_posteriors(x)
+        posterior = self.state_posteriors(x, observed)
         if not self.tokens:
             return posterior.flatten(1)
         counts = self.read(x)[1].to(posterior.dtype)[..., None]  # type: ignore[union-attr]
@@ -472,7 +480,8 @@ class HMM(Density):
         self, x: Tensor, steps: int, generator: torch.Generator | None = None, observed: Tensor | None = None
     ) -> Tensor:
         """Examples whose last ``steps`` are drawn from p(end | beginning), and are never looked at; texts ``(B, 1, 1,
-        t)`` go on behind their last symbol, ``(B, 1, 1, t + steps)``, with -1 behind an end.
+        t)`` go on behind their last symbol, ``(B, 1, 1, t + steps)``, with -1 behind an end, and recordings behind
+        their last column, as long as there is room.
 
         What is missing of the beginning stays so. Raises ``ZooError`` where an example has not so many steps.
         """
@@ -482,12 +491,17 @@ class HMM(Density):
             )
         x = aligned(x)[0][:, None, None] if self.context else x
         values, seen = self.read(x, observed)
+        length = torch.full((len(x),), self.steps - steps, device=x.device)
         if self.tokens:
             length = until_last(seen.any(2)).sum(1)  # type: ignore[union-attr]
-        else:
-            length = torch.full((len(x),), self.steps - steps, device=x.device)
-            values, seen = values[:, : self.steps - steps], None if seen is None else seen[:, : self.steps - steps]
-            seen = None if seen is None or bool(seen.all()) else seen
+        elif self.spec.kind == "sound" and seen is not None:
+            length = length.minimum(until_last(seen.any(2)).sum(1))
+        if not self.tokens:
+            longest = int(length.amax()) if len(length) else 0
+            values, seen = values[:, :longest], None if seen is None else seen[:, :longest]
+            if seen is not None:
+                seen = seen & (torch.arange(longest, device=x.device) < length[:, None])[..., None]
+                seen = None if bool(seen.all()) else seen
         rows = torch.arange(len(x), device=x.device)
         coming = self.messages(values, seen, ahead=1)[:, rows, length].transpose(0, 1)  # log p(y, x_1 .. x_t, s_{t+1})
         which = draw(coming.flatten(1), generator)
@@ -500,9 +514,12 @@ class HMM(Density):
             text = F.pad(x.flatten(1), (0, steps), value=-1)
             text = text.scatter(1, length[:, None] + torch.arange(steps, device=x.device), drawn[..., 0])
             return self.emission.ended(text)[:, None, None]
-        given = self.reading.of(x)[:, : self.steps - steps]
-        given = given if seen is None else torch.where(seen, given, torch.nan)
-        return self.reading.example(torch.cat([given, self.possible(drawn)], 1))
+        given = self.reading.of(x)
+        given = (
+            given if seen is None else torch.where(F.pad(seen, (0, 0, 0, self.steps - seen.shape[1])), given, torch.nan)
+        )
+        at = (length[:, None] + torch.arange(steps, device=x.device))[..., None].expand_as(drawn)
+        return self.reading.example(given.scatter(1, at, self.possible(drawn)))
 
     @available_if(lambda model: model.marginalises)
     def impute(self, x: Tensor, observed: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
@@ -561,11 +578,11 @@ class HMM(Density):
         return torch.cat(results)
 
     @available_if(lambda model: not model.tokens)
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """The emission mean expected under p(y, s_t | x); with lags it starts from the true previous steps."""
         assert not isinstance(self.emission, Categorical)
-        steps, _ = self.read(x)
-        weights, means = self.state_posteriors(x), torch.zeros_like(steps)
+        steps, _ = self.read(x, observed)
+        weights, means = self.state_posteriors(x, observed), torch.zeros_like(steps)
         for part in torch.arange(len(x), device=x.device).split(self.at_once):
             for group in range(self.groups):
                 each = self.emission.means(steps[part], self.weight[group])

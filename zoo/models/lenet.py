@@ -32,7 +32,7 @@ class LeNet(Classifier):
         dropout: probability that a feature is zeroed in training, in [0, 1).
     """
 
-    kinds = ("image",)  # neighbouring entries of a table have nothing to do with each other
+    kinds = ("image", "sound")  # neighbouring entries of a table have nothing to do with each other
 
     def __init__(
         self, spec: DataSpec, channels: tuple[int, int] = (20, 50), num_features: int = 128, dropout: float = 0.0

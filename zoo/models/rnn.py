@@ -3,8 +3,9 @@
     h_t = tanh(W x_t + U h_{t-1} + b),    p(y | x) = softmax(V h_T + c)
 
 with an LSTM's cell or a GRU's in the place of tanh, see :mod:`zoo.base.recurrent`. The sequence is the rows, the
-columns or the single pixels of a picture, or the symbols of a text, each a learnt vector. A bidirectional network reads
-it from both ends and joins the two last states. What stands behind a text's end is no step of it.
+columns or the single pixels of a picture, the columns of a recording, or the symbols of a text, each a learnt vector. A
+bidirectional network reads it from both ends and joins the two last states. What stands behind the end of a text, or of
+a recording, is no step of it.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from torch import Tensor, nn
 
 from zoo.base.classifier import Classifier
 from zoo.base.recurrent import KEPT, Reader, recurrent, start, steps_of
-from zoo.base.sequence import Steps
+from zoo.base.sequence import Steps, until_last
 from zoo.registry import register
 from zoo.spec import DataSpec
 
-READS, EMBEDDING = "rows", 64  # what options are, where the data leaves no choice
+READS, EMBEDDING = ("auto", "rows"), 64  # what options are, where the data leaves no choice
 
 
 @register("rnn")
@@ -31,7 +32,7 @@ class RNN(Classifier):
         spec: shape and classes of the data.
         cell: ``"vanilla"``, ``"gru"`` or ``"lstm"``.
         reads: of pictures: ``"rows"`` (H steps of C·W values), ``"columns"`` (W steps of C·H) or ``"pixels"`` (H·W
-            steps of C).
+            steps of C); ``"auto"``: rows, and of recordings columns, which are time.
         embedding: of texts: numbers of the vector that a symbol is.
         hidden_size: width of the state, per direction.
         num_layers: stacked recurrent layers.
@@ -41,7 +42,7 @@ class RNN(Classifier):
     """
 
     takes = (*Classifier.takes, "tokens")
-    kinds = ("image", "tokens")  # neighbouring entries of a table have nothing to do with each other
+    kinds = ("image", "sound", "tokens")  # neighbouring entries of a table have nothing to do with each other
     lighter = (
         "model.reads=rows or columns, a narrower model.hidden_size or a smaller data.image_size or data.longest make "
         "it fit"
@@ -51,7 +52,7 @@ class RNN(Classifier):
         self,
         spec: DataSpec,
         cell: str = "lstm",
-        reads: str = READS,
+        reads: str = "auto",
         embedding: int = EMBEDDING,
         hidden_size: int = 128,
         num_layers: int = 1,
@@ -61,16 +62,19 @@ class RNN(Classifier):
     ) -> None:
         super().__init__(spec)
         texts = spec.values == "tokens"
-        if texts and reads != READS:
+        if texts and reads not in READS:
             raise ValueError(f"reads={reads} is of pictures: a text is read symbol by symbol")
         if not texts and embedding != EMBEDDING:
             raise ValueError(f"embedding={embedding} is of texts: the steps of a picture are numbers")
         if embedding < 1:
             raise ValueError(f"embedding must be at least 1, not {embedding}")
-        self.reading = None if texts else Steps(spec.shape, reads)
+        self.reading = None if texts else Steps(spec.shape, reads, spec.kind)
+        self.ends = (
+            spec.kind == "sound" and spec.missing and self.reading is not None and self.reading.reads == "columns"
+        )
         self.embedding = nn.Embedding(len(spec.vocabulary), embedding) if texts else None
         count, values = (self.reading.count, self.reading.values) if self.reading else (spec.shape[2], embedding)
-        make = Reader if texts else recurrent
+        make = Reader if texts or self.ends else recurrent
         self.cell = make(cell, values, hidden_size, num_layers, dropout, forget_bias, bidirectional)
         directions = 2 if bidirectional else 1
         self.bytes_an_example = KEPT * count * hidden_size * num_layers * directions
@@ -83,6 +87,9 @@ class RNN(Classifier):
         if self.reading is None:
             tokens, lengths = listed(x)
             return self.dropout(self.cell(cast(nn.Embedding, self.embedding)(tokens), lengths))
+        if self.ends:
+            lengths = until_last(self.reading.of(~x.isnan()).any(2)).sum(1)
+            return self.dropout(self.cell(self.reading.of(self.normalize(x)), lengths))
         state = steps_of(self.cell, self.reading.of(self.normalize(x)))[1]
         last = state[0] if isinstance(state, tuple) else state  # the LSTM returns (h, c)
         ends = last[-2:] if self.cell.bidirectional else last[-1:]

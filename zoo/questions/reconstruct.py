@@ -5,13 +5,17 @@ from __future__ import annotations
 from torch import Tensor
 
 from zoo.base.model import Model
-from zoo.capability import Capability, ask, native, require, without_gaps
+from zoo.capability import Capability, ask, fill_gaps, given, native, require
 
 
 def reconstruct(model: Model, x: Tensor, batch_size: int | None = None) -> Tensor:
-    """What remains of ``x`` after encoding and decoding, ``(B, C, H, W)``; of pictures in [0, 1]."""
+    """What remains of ``x`` after encoding and decoding, ``(B, C, H, W)``; of pictures in [0, 1]. Of what is seen,
+    where entries are missing, which are NaN, and the model ``encodes_gaps``."""
     require(model, "reconstruct")
-    return ask(model, model.reconstruct, without_gaps(model, x, "reconstruct"), batch_size=batch_size)
+    x, observed = given(model, x)
+    if not model.encodes_gaps:
+        x, observed = fill_gaps(model, x, observed, "reconstruct"), None
+    return ask(model, model.reconstruct, x, observed, batch_size=batch_size)
 
 
 ASKED = {

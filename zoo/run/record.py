@@ -27,6 +27,7 @@ from zoo.files import remove_unfinished, user_path, write_bytes, write_text
 from zoo.inspect import kinds
 from zoo.inspect.figures import classifier_figures, rendered, write_codes
 from zoo.inspect.grids import png
+from zoo.inspect.kinds import sound
 from zoo.inspect.latents import draw_latents
 from zoo.run import machine
 from zoo.run.checkpoints import Checkpoints
@@ -147,7 +148,8 @@ def draw(
     evaluation: Evaluation,
 ) -> None:
     """What a generative model has learnt, and what a classifier does on the test split, as files in ``run/figures``; in
-    TensorBoard that, single examples of the test split, and the hyperparameters beside the final metrics."""
+    TensorBoard that, single examples of the test split, recordings to be heard, and the hyperparameters beside the
+    final metrics."""
     shown, log_proba, test = kinds.find(model.spec.kind), evaluation.log_proba, data.splits.test
     drawn: dict[str, Figure | str] = {}
     if isinstance(model, Latent):  # TensorBoard has had these each epoch; the files are to show what is kept
@@ -178,6 +180,9 @@ def draw(
             write_codes(writer, step, model, test, options["embeddings"])
     if samples_texts(model):  # which TensorBoard has had each epoch, too
         del pictures["model/samples"]
+    if model.spec.kind == "sound":
+        for name, recording in sound.heard(model, test, log_proba if options["mistakes"] else None).items():
+            writer.add_audio(name, recording, step, model.spec.settings["rate"])
     for name, picture in pictures.items():
         if isinstance(picture, str):
             writer.add_text(name, picture, step)

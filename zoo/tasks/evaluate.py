@@ -25,7 +25,7 @@ from zoo.metrics.likelihood import dequantise, summarize_likelihood
 from zoo.questions.classify import classify
 from zoo.questions.log_prob import log_prob
 from zoo.spec import DataSpec
-from zoo.tasks.impute import check_mask, hides_half, observed_mask
+from zoo.tasks.impute import check_mask, hides_half, mask_of, observed_mask
 
 REMARKABLE = 0.25  # bits/dim that training images are likelier than validation images
 NOISE_SEED = 0  # of dequantisation: the same images have the same likelihood, in every evaluation
@@ -178,7 +178,7 @@ def _log_proba(model: Model, split: Split, batch_size: int, missing: float, mask
         if missing and model.spec.kind == "tokens":
             observed = _words_seen(x, model.spec, missing, generator)
         elif missing:
-            observed = observed_mask(mask, len(x), model.spec.shape[1:], missing, generator)
+            observed = mask_of(model.spec, mask, x, missing, generator)
         if observed is not None and model.spec.columns:
             observed = observed[..., _cell_of(model.spec)]
         parts.append(classify(model, x, observed, fill=fill))
@@ -347,6 +347,11 @@ def splits_for(
             spec.check_kind("image", "data=image_folder")
             channels, size, _ = spec.shape
             options |= {"image_size": size, "color": "grey" if channels == 1 else "color", **spec.settings}
+        elif sources.find(data).KIND == "sound":
+            spec.check_kind("sound", f"data={data}")
+            from zoo.data.kinds import sound
+
+            options |= sound.reading_of(spec)
         elif data == "table":
             spec.check_kind("table", "data=table")
             from zoo.data.kinds import table  # slow to import

@@ -1,4 +1,4 @@
-"""Missing pixels: which ones, what a model puts in their place, and how good that is.
+"""Missing pixels, or parts of recordings: which ones, what a model puts in their place, and how good that is.
 
 The model is asked for random completions, draws from p(hidden | seen), and for the expected image where it can tell it.
 Both are compared with the pixels that were hidden, and so is what the model thinks of them, log p(hidden | seen).
@@ -20,7 +20,9 @@ from zoo import capability
 from zoo.base.fill import filling
 from zoo.base.likelihoods import binarise
 from zoo.base.model import Model
+from zoo.base.sequence import until_last
 from zoo.data import kinds
+from zoo.data.kinds import sound
 from zoo.data.splits import UNLABELLED
 from zoo.errors import ConfigError, DataError, did_you_mean
 from zoo.inspect.grids import grid
@@ -28,12 +30,17 @@ from zoo.metrics.likelihood import dequantise
 from zoo.questions.classify import classify
 from zoo.questions.impute import impute
 from zoo.questions.log_prob import log_prob
+from zoo.spec import DataSpec
 
 MASKS = ("mcar", "block", "half", "left", "right", "top", "bottom")
 HALVES = MASKS[3:]
 LEVEL = 0.9  # of intervals, as nearly as the number of completions allows
 AT_ONCE = 100  # images
 NOISE_SEED = 0  # of dequantisation: the same images have the same likelihood
+NOUNS = {
+    "image": ("image", "pixel", "grey value"),
+    "sound": ("recording", "value", "feature"),
+}  # and the unit of a value
 HIDDEN = (214, 39, 134)  # the colour of a hidden pixel in a picture: one that photographs seldom have
 
 
@@ -52,7 +59,12 @@ def hides_half(kind: str) -> bool:
 
 
 def observed_mask(
-    kind: str, n: int, size: tuple[int, int], missing: float = 0.5, generator: torch.Generator | None = None
+    kind: str,
+    n: int,
+    size: tuple[int, int],
+    missing: float = 0.5,
+    generator: torch.Generator | None = None,
+    lengths: Tensor | None = None,
 ) -> Tensor:
     """Which pixels of ``n`` images are seen, bool ``(n, 1, H, W)``: all channels of a pixel are hidden together.
 
@@ -64,6 +76,7 @@ def observed_mask(
         size: ``(H, W)``.
         missing: share of the pixels to hide, from 0 to 1; of no meaning to halves.
         generator: on the CPU; new masks at each call if left out.
+        lengths: of each, ``(n,)``: how many columns it has, W if left out; the left and the right half are those of it.
 
     Raises:
         ConfigError: an unknown kind, or a share out of range.
@@ -81,14 +94,27 @@ def observed_mask(
     if kind == "block":
         inside = [_interval(place, round(len(place.flatten()) * missing**0.5), n, generator) for place in (row, column)]
         return ~(inside[0] & inside[1])
+    ends = torch.full((n,), width) if lengths is None else lengths
+    ends = ends[:, None, None]
     halves = torch.stack([
-        (side < middle).expand(height, width)
+        (side < middle).expand(n, height, width)
         for side, middle in (
-            (column, width // 2), (width - 1 - column, width // 2), (row, height // 2), (height - 1 - row, height // 2),
+            (column, ends // 2), (ends - 1 - column, ends // 2), (row, height // 2), (height - 1 - row, height // 2),
         )
-    ])[:, None]  # fmt: skip
+    ])  # fmt: skip
     which = torch.full((n,), HALVES.index(kind)) if kind in HALVES else torch.randint(4, (n,), generator=generator)
-    return ~halves[which]
+    return ~halves[which, torch.arange(n)][:, None]
+
+
+def mask_of(
+    spec: DataSpec, kind: str, stored: Tensor, missing: float = 0.5, generator: torch.Generator | None = None
+) -> Tensor:
+    """As :func:`observed_mask`, of examples as they are stored. Of a recording, left and right are the beginning and
+    the end that it has, top and bottom high and low frequencies."""
+    if spec.kind != "sound":
+        return observed_mask(kind, len(stored), spec.shape[1:], missing, generator)
+    lengths = until_last(~stored.isnan().flatten(1, 2).all(1)).sum(1)
+    return observed_mask(kind, len(stored), spec.shape[1:], missing, generator, lengths).flip(2)
 
 
 def _interval(place: Tensor, length: int, n: int, generator: torch.Generator) -> Tensor:
@@ -178,7 +204,7 @@ def measure(
 
     Args:
         model: one that can impute.
-        images: the true ones, uint8 ``(N, C, H, W)``.
+        images: the true ones as they are stored, ``(N, C, H, W)``; what is missing of them is not measured.
         observed: bool, broadcastable to them; False hides a pixel from the model.
         n: completions an image, at least 2.
         seed: of the completions.
@@ -186,8 +212,9 @@ def measure(
         classifier: sees the completed images; it may count the model's classes in another order.
 
     Returns:
-        ``hidden``: the share of hidden values. Root mean squared errors of hidden values, as grey values in [0, 1]:
-        ``rmse_mean`` of the expected image where the model can tell it, ``rmse_draw`` of one completion,
+        ``hidden``: the share of hidden values. Root mean squared errors of hidden values, as grey values in [0, 1], or,
+        of spectra, in nats: ``rmse_mean`` of the expected image where the model can tell it, ``rmse_draw`` of one
+        completion,
         ``rmse_local_mean`` of the mean of the seen pixels around, ``rmse_training_mean`` of the training pixels' mean.
         ``nll``: −log p(hidden | seen) in nats a hidden value, and ``nll_of``, what it is: see :func:`hidden_nll`;
         without them where the model has none.
@@ -211,7 +238,9 @@ def measure(
             raise DataError(
                 f"no image is of a class that the classifier knows: {', '.join(classifier.spec.class_names)}"
             )
-    observed = observed.expand_as(images)
+    decode = kinds.find(model.spec.kind).decode
+    there = ~decode(images).isnan() if model.spec.missing else torch.ones_like(images, dtype=torch.bool)
+    observed = observed | ~there  # which the model is told apart: what is missing is NaN
     if observed.all():
         raise DataError("no pixel is hidden: there is nothing to impute")
     _, level = interval_ranks(n)
@@ -224,7 +253,6 @@ def measure(
     means = {"local_mean": "local", "training_mean": "mean"}
     if filling(None, model.spec) == "mean":
         del means["local_mean"]  # of examples that have no neighbours
-    decode = kinds.find(model.spec.kind).decode
     parts: dict[str, list[Tensor]] = defaultdict(list)
     for start in range(0, len(images), AT_ONCE):
         part = slice(start, start + AT_ONCE)
@@ -232,6 +260,7 @@ def measure(
         draws = impute(model, x, seen, n, draws_from)
         filled = {name: model.fill(x, seen, how) for name, how in means.items()}
         best = impute(model, x, seen, mean=True)[0] if mean else draws[0]
+        draws, best = (torch.where(there[part], completed, x) for completed in (draws, best))
         if mean:
             parts["rmse_mean"].append(squared_error(best, x, seen))
         parts["rmse_draw"].append(squared_error(draws, x, seen))
@@ -251,7 +280,7 @@ def measure(
                 parts[f"accuracy_{name}"].append(_right(classify(classifier, shown), theirs[part]))
     hidden = int((~observed).sum())
     sums = {name: float(torch.cat(values).double().sum()) for name, values in parts.items()}
-    metrics: dict[str, Any] = {"hidden": hidden / observed.numel(), "level": level}
+    metrics: dict[str, Any] = {"hidden": hidden / int(there.sum()), "level": level}
     for name, total in sums.items():
         metrics[name] = total / (sum(map(len, parts[name])) if name.startswith("accuracy") else hidden)
         if name.startswith("rmse"):
@@ -269,29 +298,54 @@ def _right(log_proba: Tensor, labels: Tensor) -> Tensor:
 
 def picture(model: Model, images: Tensor, observed: Tensor, seed: int = 0, n: int = 3) -> Tensor:
     """A picture, uint8 ``(H, W, 3)``: the true images in a row, below them what the model saw, with the hidden pixels
-    in a colour, and below that ``n`` completions. ``images`` are uint8 ``(N, C, H, W)``."""
-    model.spec.check_kind("image", "hidden pixels are drawn")
-    x, seen = kinds.find("image").decode(images), observed.expand_as(images)
-    rows = torch.stack([x, x, *impute(model, x, seen, n, capability.seeded(model, seed))])
-    rows = rows if rows.shape[2] == 3 else rows[:, :, :1].expand(-1, -1, 3, -1, -1).clone()
-    rows[1] = torch.where(seen[:, :1], rows[1], torch.tensor(HIDDEN).view(3, 1, 1) / 255)
-    return grid(rows, ["original", "seen", *(f"imputed {number + 1}" for number in range(n))])
+    in a colour, and below that ``n`` completions. ``images`` are as they are stored, ``(N, C, H, W)``."""
+    rows, seen = completions(model, images, observed, seed, n)
+    kind = kinds.find(model.spec.kind)
+    shown = kind.show(rows.flatten(0, 1), model.spec).unflatten(0, rows.shape[:2])
+    shown = shown if shown.shape[2] == 3 else shown.expand(-1, -1, 3, -1, -1).clone()
+    seen = (
+        seen[:, :1].flip(2) if model.spec.kind == "sound" else seen[:, :1]
+    )  # whose lowest frequencies are at the bottom
+    shown[1] = torch.where(seen, shown[1], torch.tensor(HIDDEN).view(3, 1, 1) / 255)
+    return grid(shown, ["original", "seen", *(f"imputed {number + 1}" for number in range(n))])
 
 
-def describe(metrics: Mapping[str, Any], n: int) -> list[tuple[str, str, str]]:
-    """The figures of :func:`measure` for people: rows of a name, a value, and what it is. ``n``: completions."""
-    grey = "grey value, hidden pixels"
+def completions(model: Model, images: Tensor, observed: Tensor, seed: int = 0, n: int = 3) -> tuple[Tensor, Tensor]:
+    """The true examples twice, and ``n`` completions of each, ``(2 + n, N, C, H, W)``; and which values are seen, or
+    there are none to be, bool ``(N, C, H, W)``. What is missing of ``images`` stays so."""
+    x = kinds.find(model.spec.kind).decode(images)
+    seen = observed.expand_as(images)
+    drawn = impute(model, x, seen, n, capability.seeded(model, seed))
+    return torch.stack([x, x, *torch.where(x.isnan(), x, drawn)]), seen | x.isnan()
+
+
+def said(model: Model, images: Tensor, observed: Tensor, seed: int = 0) -> bytes:
+    """A WAV file in which each recording is heard three times: the true one, what the model heard, in which hidden
+    parts are silent, and a completion."""
+    rows, seen = completions(model, images, observed, seed, 1)
+    mean, std = (torch.tensor(values).view(model.spec.statistics_shape) for values in (model.spec.mean, model.spec.std))
+    rows[1] = torch.where(seen, rows[1], mean - sound.REACH * std)
+    recordings = sound.heard(rows.transpose(0, 1).flatten(0, 1), model.spec)
+    rate = model.spec.settings["rate"]
+    return sound.wav(sound.one_by_one(recordings, rate), rate)
+
+
+def describe(metrics: Mapping[str, Any], n: int, kind: str = "image") -> list[tuple[str, str, str]]:
+    """The figures of :func:`measure` for people: rows of a name, a value, and what it is. ``n``: completions; ``kind``:
+    of the examples."""
+    noun, value, unit = NOUNS[kind]
+    grey = f"{unit}, hidden {value}s"
     words: dict[str, tuple[str, str, str]] = {
-        "rmse_mean": ("RMSE of the expected image", ".4f", grey),
+        "rmse_mean": (f"RMSE of the expected {noun}", ".4f", grey),
         "rmse_draw": ("RMSE of one completion", ".4f", grey),
         "rmse_local_mean": ("RMSE of the local mean", ".4f", grey),
         "rmse_training_mean": ("RMSE of the training mean", ".4f", grey),
-        "nll": ("−log p(hidden | seen)", ".4f", f"nats a hidden pixel; {metrics.get('nll_of')}"),
-        "coverage": (f"{metrics['level']:.1%} intervals hold", ".1%", f"of hidden pixels; of {n} completions"),
+        "nll": ("−log p(hidden | seen)", ".4f", f"nats a hidden {value}; {metrics.get('nll_of')}"),
+        "coverage": (f"{metrics['level']:.1%} intervals hold", ".1%", f"of hidden {value}s; of {n} completions"),
         "width": ("mean width of intervals", ".4f", grey),
-        "accuracy_seen": ("accuracy from seen pixels", ".2%", "the model itself"),
-        "accuracy_complete": ("accuracy, true images", ".2%", "the classifier"),
-        "accuracy_imputed": ("accuracy, completed images", ".2%", "the classifier"),
+        "accuracy_seen": (f"accuracy from seen {value}s", ".2%", "the model itself"),
+        "accuracy_complete": (f"accuracy, true {noun}s", ".2%", "the classifier"),
+        "accuracy_imputed": (f"accuracy, completed {noun}s", ".2%", "the classifier"),
         "accuracy_local_mean": ("accuracy, local mean", ".2%", "the classifier"),
         "accuracy_training_mean": ("accuracy, training mean", ".2%", "the classifier"),
     }

@@ -18,6 +18,7 @@ from zoo import capability, registry
 from zoo.base.generative import has_classes
 from zoo.base.model import Model, evaluating
 from zoo.data import characters, kinds
+from zoo.data.kinds import sound
 from zoo.errors import ZooError, did_you_mean
 from zoo.files import write_bytes, write_text
 from zoo.inspect.grids import grid, png
@@ -73,12 +74,15 @@ def class_number(spec: DataSpec, text: str) -> int:
 
 def suffixes(spec: DataSpec) -> tuple[str, ...]:
     """Of the files that samples are written to."""
-    return (".csv",) if spec.kind in WRITTEN else (".png", ".npz")
+    if spec.kind in WRITTEN:
+        return (".csv",)
+    return (".png", ".npz", ".wav") if spec.kind == "sound" else (".png", ".npz")
 
 
 def write_samples(samples: Samples, stem: Path) -> list[Path]:
     """Write rows of a table, or texts, to ``<stem>.csv``, as ``csv_text`` of their kind has them. Of images, write
-    ``<stem>.png``, a grid, and ``<stem>.npz``: ``images``, ``seed``, ``n``, and ``labels`` if there are any.
+    ``<stem>.png``, a grid, and ``<stem>.npz``: ``images``, ``seed``, ``n``, and ``labels`` if there are any; of
+    recordings ``<stem>.wav``, too, in which they are heard one after the other.
 
     The same samples give the same bytes. Raises ``ZooError`` where a file cannot be written.
     """
@@ -87,7 +91,7 @@ def write_samples(samples: Samples, stem: Path) -> list[Path]:
         kind: Any = kinds.find(samples.spec.kind)
         write_text(files[0], kind.csv_text(samples.images, samples.labels, samples.spec))
         return files
-    picture, numbers = files
+    picture, numbers, *recording = files
     count, columns = len(samples.images), math.ceil(math.sqrt(len(samples.images)))
     missing = -count % columns
     kind = kinds.find(samples.spec.kind)
@@ -100,6 +104,10 @@ def write_samples(samples: Samples, stem: Path) -> list[Path]:
     content = io.BytesIO()
     np.savez(content, **arrays)
     write_bytes(numbers, content.getvalue())
+    for path in recording:
+        rate = samples.spec.settings["rate"]
+        heard = sound.heard(kind.decode(samples.images), samples.spec)
+        write_bytes(path, sound.wav(sound.one_by_one(heard, rate), rate))
     return files
 
 

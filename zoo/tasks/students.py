@@ -16,7 +16,8 @@ from zoo import capability, registry
 from zoo.base.generative import Generative, has_classes
 from zoo.base.model import Model
 from zoo.data import kinds
-from zoo.data.batches import Augment, Batches
+from zoo.data.augment import Augment
+from zoo.data.batches import Batches
 from zoo.data.splits import Split
 from zoo.errors import ZooError
 from zoo.learners.optimization import build_optimizer, build_schedule

@@ -41,7 +41,7 @@ def learnt(model: Model, split: Split) -> dict[str, Figure | str]:
             means, weights = model.components()
             images = kinds.find(model.spec.kind).show(means.flatten(0, 1), model.spec).unflatten(0, means.shape[:2])
             figures["components"] = components_figure(images, weights, _group_names(model))
-        if hasattr(model, "viterbi") and model.spec.kind == "image":  # states are shown beside pixels
+        if hasattr(model, "viterbi") and model.spec.kind != "tokens":  # states are shown beside pixels
             figures["states"] = states_figure(model, split)
         if hasattr(model, "transition_matrix"):
             figures["transitions"] = transitions_figure(model.transition_matrix(), _group_names(model))
@@ -100,14 +100,16 @@ def states_figure(model: Model, split: Split) -> Figure:
     labels = split.labels
     first = [int((labels == label).nonzero()[0, 0]) for label in labels.unique()[:GROUPS]]
     x, labels = split.take(torch.tensor(first)).x(), labels[first]
+    pictures = kinds.find(model.spec.kind).show(x, model.spec)
     device = model.device
     classes = labels.to(device) if has_classes(model) else None
     paths = model.viterbi(x.to(device), classes).cpu()
     states = model.transition_matrix().shape[1]
     colors = torch.from_numpy(
-        matplotlib.colormaps["turbo"](paths.numpy() / max(states - 1, 1))[..., :3]
+        matplotlib.colormaps["turbo"](paths.clamp_min(0).numpy() / max(states - 1, 1))[..., :3]
     ).float()  # (B, T, 3)
-    height, width = x.shape[2:]
+    colors[paths < 0] = 1.0  # there is no state behind the end
+    height, width = pictures.shape[2:]
     thickness = max(2, min(height, width) // 7)
     if model.reading.reads == "rows":
         strip = colors[:, :, None].expand(-1, -1, thickness, -1)
@@ -117,7 +119,7 @@ def states_figure(model: Model, split: Split) -> Figure:
         strip = colors.unflatten(1, (height, width))
     strip = strip.permute(0, 3, 1, 2)
     gap = torch.ones_like(strip[:, :, :, :1] if model.reading.reads != "columns" else strip[:, :, :1])
-    parts = [x.expand(-1, 3, -1, -1), gap, strip]
+    parts = [pictures.expand(-1, 3, -1, -1), gap, strip]
     tiles = torch.cat(parts, 2 if model.reading.reads == "columns" else 3)
     names = [model.spec.class_names[label] for label in labels.tolist()]
     return _grid(*_in_rows(tiles, names, min(5, len(tiles))), tile=2 * TILE)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zoo.base.model import Model
-from zoo.data.batches import Augment
+from zoo.data.augment import Augment
 from zoo.data.splits import Split
 from zoo.questions.classify import classify
 from zoo.tasks.students import joined, labelled_samples, taught

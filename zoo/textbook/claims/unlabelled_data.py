@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.base.model import Model
-from zoo.data.batches import Augment
+from zoo.data.augment import Augment
 from zoo.data.splits import Split, Splits
 from zoo.questions.classify import classify
 from zoo.questions.encode import encode

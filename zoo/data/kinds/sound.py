@@ -1,0 +1,291 @@
+"""Recordings: log-mel spectra or cepstra ``(N, C, H, T)``, whose columns are time, see :mod:`zoo.data.spectra`.
+
+Of each recording and row the mean over time is subtracted, which is what a voice, a room and a microphone have in
+common with themselves; ``center=level`` subtracts a single mean of all rows, how loud it was, and leaves the colour of
+the sound. ``align=pad`` keeps the pace: what is behind the end of a recording is missing, NaN, and what is too long is
+cut. ``align=stretch`` brings each recording to the same number of columns.
+
+Sources hand over what :func:`features_of` makes of recordings, before anything is subtracted. Files may have any rate,
+depth and number of channels, see :mod:`zoo.data.sounds`. What a model draws becomes a recording again by Griffin and
+Lim's method, with the mean spectrum of the training recordings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.data import kinds, sounds, spectra
+from zoo.data.kinds.image import folder_names
+from zoo.errors import ConfigError, DataError, did_you_mean
+from zoo.files import write_bytes
+from zoo.spec import Column, DataSpec
+
+VALUES = "real"
+SETTINGS = {
+    "features": spectra.FEATURES,
+    "align": ("pad", "stretch"),
+    "center": ("bands", "level"),
+    "rate": ("",),  # samples a second
+    "bands": ("",),  # of the mel scale
+    "seconds": ("",),  # that a training recording lasts: half of them last longer
+    "levels": ("",),  # of the rows of the first channel, on average over training recordings
+}
+OPTIONS: dict[str, Any] = {"center": "bands"}
+READING: dict[str, Any] = {"features": "log_mel", "rate": 8000, "bands": 40, "steps": 64, "align": "pad"}
+NOUN = "recording"
+STRINGS = False
+FORMAT = "wav"
+PAUSE = 0.3  # seconds between recordings that are heard one after the other
+REACH = 3  # standard deviations from the mean that are black, and white, in a picture
+BOUNDS = {"rate": (1000, 192_000), "bands": (spectra.CEPSTRA, 256), "steps": (2, 1 << 15)}
+
+
+# From what a source hands over to what a model sees
+
+
+def check(features: str, rate: int, bands: int, steps: int, align: str) -> None:
+    """Raise ``ConfigError`` for a way of reading recordings, see :data:`READING`, that cannot be."""
+    for option, value in (("features", features), ("align", align)):
+        if value not in SETTINGS[option]:
+            raise ConfigError(f"data.{option}={value} is no choice: {did_you_mean(value, SETTINGS[option], 'choices')}")
+    for option, number in (("rate", rate), ("bands", bands), ("steps", steps)):
+        low, high = BOUNDS[option]
+        if not low <= number <= high:
+            raise ConfigError(f"data.{option} is from {low:,} to {high:,}, not {number:,}")
+    empty = int((spectra.mel_filters(rate, bands).sum(1) == 0).sum())
+    if empty:
+        raise ConfigError(
+            f"data.bands={bands}: at {rate:,} samples a second they are narrower than {spectra.WINDOW * 1000:.0f} ms can "
+            "tell apart: fewer will do"
+        )
+
+
+def features_of(
+    samples: np.ndarray, features: str, rate: int, bands: int, steps: int, align: str
+) -> tuple[Tensor, int]:
+    """A recording ``(L,)`` as ``(C, H, steps)``, and how many windows were heard of it. Raises ``DataError`` where
+    nothing is."""
+    found = spectra.features_of(torch.from_numpy(samples), features, rate, bands)
+    windows = found.shape[2]
+    if not windows:
+        raise DataError("it is silent: there is nothing to hear")
+    if align == "stretch":
+        return spectra.stretched(found, steps), windows
+    return torch.nn.functional.pad(found[..., :steps], (0, max(steps - windows, 0)), value=math.nan), windows
+
+
+def shape_of(reading: Mapping[str, Any]) -> tuple[int, int, int]:
+    """``(C, H, T)`` of recordings that are read so."""
+    return (*spectra.height(reading["features"], reading["bands"]), reading["steps"])
+
+
+def settings_of(reading: Mapping[str, Any], windows: Tensor) -> dict[str, Any]:
+    """What a source says of training recordings that were read so, of which ``windows``, ``(N,)``, were heard."""
+    median = float(windows.median()) if len(windows) else 2.0
+    named = {name: reading[name] for name in ("features", "rate", "bands", "align")}
+    return named | {"seconds": round((median - 1) * spectra.HOP, 4)}
+
+
+def fit(
+    raw: Tensor,
+    columns: Sequence[Column],
+    unused: Collection[str] = (),
+    like: DataSpec | None = None,
+    center: str = "bands",
+) -> dict[str, Any]:
+    """Mean and standard deviation of what training recordings are after centring, of all log-mel values, or of each
+    row of cepstra; and the ``levels`` of their rows before."""
+    if like is not None:
+        return {name: getattr(like, name) for name in ("shape", "mean", "std", "values", "settings")}
+    if center not in SETTINGS["center"]:
+        raise ConfigError(f"data.center={center} is no choice: {did_you_mean(center, SETTINGS['center'], 'choices')}")
+    channels, height, width = raw.shape[1:]
+    levels = _mean(raw.double(), (3,))[:, 0].mean((0, 2)) if center == "bands" else _level(raw).expand(height)
+    mean, std = statistics(_centred(raw, center))
+    return {
+        "shape": (channels, height, width),
+        "mean": mean,
+        "std": std,
+        "values": VALUES,
+        "settings": {"center": center, "levels": tuple(levels.tolist())},
+    }
+
+
+def _level(raw: Tensor) -> Tensor:
+    """How loud recordings are on average: of log-mel spectra the mean of all rows, else the first cepstrum."""
+    loudness = _mean(raw[:, :1].double(), (2, 3)) if raw.shape[1] == 1 else _mean(raw[:, :1, :1].double(), (3,))
+    return loudness.mean(0)[0, :, 0]
+
+
+def _mean(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Over what is seen, with the dimensions kept."""
+    return x.nanmean(dims, keepdim=True)
+
+
+def _centred(raw: Tensor, center: str) -> Tensor:
+    if center == "bands":
+        return raw - _mean(raw, (3,))
+    if raw.shape[1] == 1:
+        return raw - _mean(raw, (2, 3))
+    centred = raw.clone()
+    centred[:, 0, 0] -= _mean(raw[:, :1, :1], (3,))[:, 0, 0]
+    return centred
+
+
+def store(raw: Tensor, columns: Sequence[Column], spec: DataSpec) -> Tensor:
+    spec.check_examples(raw.shape[1:])
+    return _centred(raw, spec.settings["center"])
+
+
+def decode(stored: Tensor) -> Tensor:
+    return stored
+
+
+def encode(x: Tensor) -> Tensor:
+    return x.float()
+
+
+def statistics(stored: Tensor, spec: DataSpec | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of what is seen: of the one channel of log-mel spectra, or an entry each, equal along
+    a row, of cepstra, which are larger the fewer waves they have."""
+    values = stored.double()
+    rows = values.transpose(0, 2).flatten(1) if stored.shape[1] > 1 else values.reshape(1, -1)
+    if stored.shape[1] > 1:
+        rows = values.permute(1, 2, 0, 3).flatten(2).flatten(0, 1)
+    seen = ~rows.isnan()
+    count = seen.sum(1).clamp_min(1)
+    mean = rows.nan_to_num(0).sum(1) / count
+    std = torch.where(seen, rows - mean[:, None], 0).square().sum(1).div(count).sqrt()
+    mean, std = mean.where(mean.abs() > 1e-6, 0.0), std.where(std > 1e-6, 1.0)
+    if stored.shape[1] > 1:
+        mean, std = (each.repeat_interleave(stored.shape[3]) for each in (mean, std))
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def has_missing(stored: Tensor) -> bool:
+    return bool(stored.isnan().any())
+
+
+# What users hand over
+
+
+def convert(values: Any, spec: DataSpec) -> Tensor:
+    """Features as a model sees them, NaN where nothing is. Raises ``DataError`` for a recording's samples, of which
+    nobody knows how many there are a second."""
+    shape = tuple(getattr(values, "shape", ()))
+    if len(shape) == 1 and shape[0] != math.prod(spec.shape) and shape[0] > spec.shape[2]:
+        raise DataError(f"{shape[0]:,} numbers may be samples of whatever rate: hand over the recording's path")
+    x = kinds.tensor(values, spec)
+    return x if x.is_floating_point() else x.float()
+
+
+def find_files(names: Sequence[str]) -> list[Path]:
+    return kinds.named_files(names, sounds.SUFFIXES, "recording")
+
+
+def reading_of(spec: DataSpec) -> dict[str, Any]:
+    """How recordings are read, by name, see :data:`READING`, for a model of that spec."""
+    return {"steps": spec.shape[2]} | {name: spec.settings[name] for name in ("features", "rate", "bands", "align")}
+
+
+def read(paths: Sequence[Path], spec: DataSpec, **settings: Any) -> tuple[list[str], Tensor]:
+    """Recordings as those of the training were read, one a file."""
+    complete = kinds.complete(SETTINGS, spec.settings, settings)
+    reading = {"steps": spec.shape[2]} | {name: complete[name] for name in ("features", "rate", "bands", "align")}
+    raw = torch.stack([read_file(path, **reading)[0] for path in paths])
+    return [str(path) for path in paths], store(raw, (), spec)
+
+
+def read_file(path: Path, features: str, rate: int, bands: int, steps: int, align: str) -> tuple[Tensor, int]:
+    """What :func:`features_of` makes of a file. Raises ``DataError``, which names it and the reason."""
+    samples = sounds.read(path, rate)
+    with sounds.naming(str(path)):
+        return features_of(samples, features, rate, bands, steps, align)
+
+
+# What users get
+
+
+def show(x: Tensor, spec: DataSpec) -> Tensor:
+    """Low frequencies at the bottom, light where it is loud: grey is the mean, white three standard deviations above.
+    What is missing is black; of cepstra the slopes are left out."""
+    mean, std = (torch.tensor(values, device=x.device).view(spec.statistics_shape) for values in (spec.mean, spec.std))
+    return ((x - mean) / std / (2 * REACH) + 0.5).clamp(0, 1).nan_to_num(0)[:, :1].flip(2)
+
+
+def heard(x: Tensor, spec: DataSpec) -> list[Tensor]:
+    """Recordings ``(L,)`` from -1 to 1, ``spec.settings["rate"]`` samples a second, of examples ``(N, C, H, T)``, as
+    far as they go: up to the last column of which anything is there; if they were stretched, as long as usual.
+
+    Griffin–Lim's phases are always the same. What is missing of a column sounds as on average.
+    """
+    settings = spec.settings
+    levels = torch.tensor(settings["levels"])[:, None]
+    recordings = []
+    for example in x.detach().float().cpu():
+        there = (~example.isnan()).flatten(0, 1).any(0).nonzero()[:, 0]
+        features = example[..., : int(there[-1]) + 1 if len(there) else 1].nan_to_num(0)
+        if settings["align"] == "stretch":
+            windows = max(round(settings["seconds"] / spectra.HOP) + 1, 2)
+            features = spectra.stretched(features, windows)
+        features = torch.cat([features[:1] + levels, features[1:]])
+        recordings.append(spectra.heard(spectra.spectra_of(features, settings["bands"]), settings["rate"]))
+    return recordings
+
+
+def one_by_one(recordings: Sequence[Tensor], rate: int) -> Tensor:
+    """Recordings ``(L,)`` one after the other, with pauses between them."""
+    pause = torch.zeros(round(PAUSE * rate))
+    return torch.cat([part for recording in recordings for part in (recording, pause)] or [pause])
+
+
+def wav(samples: Tensor, rate: int) -> bytes:
+    """A recording ``(L,)`` from -1 to 1 as the content of a WAV file of 16 bits."""
+    import io
+    import wave
+
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((samples.clamp(-1, 1) * 32767).round().short().numpy().astype("<i2").tobytes())
+    return content.getvalue()
+
+
+def write(stored: Tensor, labels: Tensor | None, spec: DataSpec, folder: Path) -> list[str]:
+    """Write ``folder/<class>/00001.wav``; the names of the classes' folders, in the order of labels.
+
+    Raises ``DataError`` where there are no labels: a folder is a class.
+    """
+    if labels is None:
+        raise DataError("recordings are written into the folders of their classes, and these have none")
+    names = folder_names(spec.class_names)
+    digits = max(5, len(str(len(stored))))
+    for label, name in enumerate(names):
+        (folder / name).mkdir()
+        for number, samples in enumerate(heard(decode(stored[labels == label]), spec), 1):
+            write_bytes(folder / name / f"{number:0{digits}}.wav", wav(samples, spec.settings["rate"]))
+    return names
+
+
+def trial(n: int) -> tuple[Tensor, DataSpec]:
+    """Noise that goes up and down, of eight to sixteen columns."""
+    generator = torch.Generator().manual_seed(0)
+    stored = torch.randn(n, 1, 16, 16, generator=generator).cumsum(3)
+    lengths = torch.randint(8, 17, (n, 1, 1, 1), generator=generator)
+    stored = _centred(stored.masked_fill(torch.arange(16) >= lengths, math.nan), "bands")
+    mean, std = statistics(stored)
+    settings: Mapping[str, Any] = {
+        "features": "log_mel", "align": "pad", "center": "bands", "rate": 8000, "bands": 16, "seconds": 0.12,
+        "levels": (0.0,) * 16,
+    }  # fmt: skip
+    spec = DataSpec((1, 16, 16), 3, mean=mean, std=std, kind="sound", values=VALUES, missing=True, settings=settings)
+    return stored, spec

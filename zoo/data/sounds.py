@@ -1,0 +1,105 @@
+"""One recording, however it is stored: WAV, FLAC or another format that libsndfile reads, of any rate, depth and number
+of channels, as one channel of a given rate; or refused with the reason.
+
+Channels are averaged. Other rates are brought to the one that is wanted by a filter that keeps what both can hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.errors import DataError
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64")
+LARGEST = 2**24  # samples, of all channels together: six minutes of one channel, 44,100 a second
+RATES = (1_000, 768_000)  # samples a second that recordings have, at least and at most
+BLOCK = 2**18  # samples that are read at a time: how many there are is what the file says, and need not be true
+
+
+def read(source: Path | Any, rate: int, name: str = "") -> np.ndarray:
+    """A recording as float32 ``(L,)``, ``rate`` samples a second, L ≥ 1.
+
+    Args:
+        source: a path, or a file in memory.
+        rate: that of the result.
+        name: what to call it in an error; the path if left out.
+
+    Raises:
+        DataError: what is no recording, or none that can be heard.
+    """
+    with naming(name or str(source)):
+        if isinstance(source, (str, os.PathLike)):
+            status = os.stat(source)
+            if not stat.S_ISREG(status.st_mode):
+                raise DataError("it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no regular file")
+            if not status.st_size:
+                raise DataError("it is empty")
+        samples, theirs = _mono(source)
+        return samples if theirs == rate else resampled(samples, theirs, rate)
+
+
+def _mono(source: Any) -> tuple[np.ndarray, int]:
+    """Samples ``(L,)`` from -1 to 1, and how many there are a second."""
+    import soundfile  # not at the top: predicting pictures needs none
+
+    with soundfile.SoundFile(source) as file:
+        theirs, channels = int(file.samplerate), int(file.channels)
+        if not RATES[0] <= theirs <= RATES[1]:
+            raise DataError(f"it says {theirs:,} samples a second, where {RATES[0]:,} to {RATES[1]:,} are read")
+        most = LARGEST // channels
+        if file.frames > most and file.frames < 2**62:
+            raise DataError(_too_long(file.frames / theirs, most / theirs))
+        parts: list[np.ndarray] = []
+        count = 0
+        while len(block := file.read(BLOCK // channels or 1, dtype="float32", always_2d=True)):
+            parts.append(block.mean(1))
+            count += len(block)
+            if count > most:
+                raise DataError(_too_long(count / theirs, most / theirs, "at least "))
+    if not count:
+        raise DataError("it holds no sample")
+    samples = np.concatenate(parts)
+    if not np.isfinite(samples).all():
+        raise DataError("it holds values that are no numbers (NaN or infinite)")
+    if not samples.any():
+        raise DataError("it is silent: there is nothing to hear")
+    return samples, theirs
+
+
+def _too_long(seconds: float, most: float, at_least: str = "") -> str:
+    return f"it lasts {at_least}{seconds:,.0f} s, more than the {most:,.0f} s that are read: cut it into pieces"
+
+
+def resampled(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+    """Samples ``(L,)`` of one rate as of another, by a polyphase filter."""
+    from scipy.signal import resample_poly
+
+    common = math.gcd(rate, wanted)
+    return resample_poly(samples, wanted // common, rate // common).astype(np.float32)
+
+
+@contextlib.contextmanager
+def naming(name: str) -> Iterator[None]:
+    """What goes wrong while a recording is read is one ``DataError`` that names it and the reason."""
+    try:
+        yield
+        return
+    except DataError as error:
+        reason, cause = str(error), error.__cause__
+    except MemoryError as error:
+        reason, cause = "it is too large for the memory that there is", error
+    except FileNotFoundError as error:
+        reason, cause = "no such file", error
+    except Exception as error:  # a decoder may raise anything that damaged bytes lead it to
+        system = error.strerror if isinstance(error, OSError) and error.errno else None
+        told = " ".join(str(getattr(error, "error_string", error)).split()).rstrip(".")
+        reason, cause = system or f"it is damaged, or no recording ({told or type(error).__name__})", error
+    raise DataError(f"{name} cannot be read as a recording: {reason}") from cause
