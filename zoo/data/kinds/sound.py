@@ -62,7 +62,7 @@ def check(features: str, rate: int, bands: int, steps: int, align: str) -> None:
     empty = int((spectra.mel_filters(rate, bands).sum(1) == 0).sum())
     if empty:
         raise ConfigError(
-            f"data.bands={bands}: at {rate:,} samples a second they are narrower than {spectra.WINDOW * 1000:.0f} ms can "
+            f"data.bands={bands}: at {rate:,} samples a second narrower than {spectra.WINDOW * 1000:.0f} ms can "
             "tell apart: fewer will do"
         )
 
