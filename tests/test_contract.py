@@ -448,7 +448,9 @@ def test_every_kind_is_learnt_or_refused_in_a_sentence(case, form):
     for question, asked in capability.known().items():
         if capability.can(model, question):
             with refusal() as refused:
-                assert asked.trial(model, x, observed).isfinite().all(), question
+                answer = asked.trial(model, x, observed)
+                ended = spec.kind == "sound" and answer.shape == x.shape  # nothing is behind the end of a recording
+                assert (answer.isfinite() | (x.isnan() if ended else torch.tensor(False))).all(), question
             assert not refused or "missing" in refused[0], question  # such as codes of examples with gaps
 
 

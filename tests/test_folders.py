@@ -16,8 +16,8 @@ from PIL import Image
 from zoo import config
 from zoo.data import folders, kinds
 from zoo.data.datamodule import ImageDataModule
-from zoo.data.kinds import image
 from zoo.data.decoded import RECORD, set_apart
+from zoo.data.kinds import image
 from zoo.data.splits import load_splits
 from zoo.errors import DataError, ZooError
 

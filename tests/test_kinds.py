@@ -12,7 +12,8 @@ from PIL import Image
 
 import zoo
 from zoo.data import kinds
-from zoo.data.batches import Augment, Batches
+from zoo.data.augment import Augment
+from zoo.data.batches import Batches
 from zoo.data.datamodule import ImageDataModule
 from zoo.data.splits import Loaded, Split, draw, load_splits, parted
 from zoo.spec import VALUES, DataSpec

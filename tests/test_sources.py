@@ -125,7 +125,10 @@ def test_a_file_is_a_source(copy):
     assert "squares" in run(copy, "train.py", "--help").stdout.partition("\nmodel:")[0]
     assert "did you mean 'squares'" in run(copy, "train.py", "data=squars").stderr
     assert "did you mean 'data.val_size'" in run(copy, "train.py", "data=squares", "data.val_siz=1").stderr
-    assert "sms_spam, squares, table" in run(copy, "scripts/evaluate.py", f"ckpt={folder}", "data=squars").stderr
+    assert (
+        "sms_spam, spoken_digits, squares, table"
+        in run(copy, "scripts/evaluate.py", f"ckpt={folder}", "data=squars").stderr
+    )
 
 
 def test_a_source_without_a_yaml_composes_outside_of_train():

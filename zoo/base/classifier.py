@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zoo.base.bag import Bag
 from zoo.base.model import Model
+from zoo.base.sequence import until_last
 from zoo.spec import DataSpec
 
 
@@ -73,6 +74,14 @@ class Classifier(Model):
         super().__init__()
         self.spec = spec
         self.normalize = Bag(spec, self.weighting) if spec.values == "counts" else Normalize(spec)
+
+    def fill(self, x: Tensor, observed: Tensor, how: str | None = None) -> Tensor:
+        """As of any model; but nothing is behind the end of a recording, which stays missing, as it was in training."""
+        filled = super().fill(x, observed, how)
+        if self.spec.kind != "sound" or not self.spec.missing:
+            return filled
+        within = until_last(observed.expand_as(x).flatten(1, 2).any(1))
+        return torch.where(within[:, None, None], filled, math.nan)
 
     def forward(self, x: Tensor) -> Tensor:
         """Examples ``(B, C, H, W)`` to logits ``(B, K)``."""

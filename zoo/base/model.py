@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from zoo.base.fill import filling, local_mean
-from zoo.base.sequence import until_last
 from zoo.spec import DataSpec
 
 # values of a batch that is asked about; layers that make more of them outgrow a CPU's caches, and are slower for it
@@ -84,8 +83,7 @@ class Model(nn.Module):
         yield from self.buffers()
 
     def fill(self, x: Tensor, observed: Tensor, how: str | None = None) -> Tensor:
-        """Examples with something in the place of what was not ``observed``, see :func:`zoo.base.fill.filling`. What is
-        behind the end of a recording is nothing, and stays missing.
+        """Examples with something in the place of what was not ``observed``, see :func:`zoo.base.fill.filling`.
 
         Args:
             x: examples ``(B, C, H, W)``.
@@ -98,11 +96,7 @@ class Model(nn.Module):
         """
         mean = torch.tensor(self.spec.mean, dtype=x.dtype, device=x.device).view(1, *self.spec.statistics_shape)
         local = filling(how, self.spec) == "local"
-        filled = local_mean(x, observed, mean) if local else torch.where(observed, x, mean)
-        if self.spec.kind != "sound":
-            return filled
-        within = until_last(observed.expand_as(x).flatten(1, 2).any(1))[:, None, None]
-        return torch.where(within, filled, math.nan) if self.spec.missing else filled
+        return local_mean(x, observed, mean) if local else torch.where(observed, x, mean)
 
     @classmethod
     def renewed(cls, name: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:

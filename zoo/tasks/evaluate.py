@@ -349,9 +349,9 @@ def splits_for(
             options |= {"image_size": size, "color": "grey" if channels == 1 else "color", **spec.settings}
         elif sources.find(data).KIND == "sound":
             spec.check_kind("sound", f"data={data}")
-            from zoo.data.kinds import sound
+            from zoo.data.kinds.sound import Reading
 
-            options |= sound.reading_of(spec)
+            options |= Reading.of(spec)._asdict()
         elif data == "table":
             spec.check_kind("table", "data=table")
             from zoo.data.kinds import table  # slow to import

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,7 +39,6 @@ SETTINGS = {
     "levels": ("",),  # of the rows of the first channel, on average over training recordings
 }
 OPTIONS: dict[str, Any] = {"center": "bands"}
-READING: dict[str, Any] = {"features": "log_mel", "rate": 8000, "bands": 40, "steps": 64, "align": "pad"}
 NOUN = "recording"
 STRINGS = False
 FORMAT = "wav"
@@ -47,50 +47,68 @@ REACH = 3  # standard deviations from the mean that are black, and white, in a p
 BOUNDS = {"rate": (1000, 192_000), "bands": (spectra.CEPSTRA, 256), "steps": (2, 1 << 15)}
 
 
+class Reading(NamedTuple):
+    """How recordings are read.
+
+    Attributes:
+        features: ``"log_mel"`` or ``"mfcc"``.
+        rate: samples a second that they are brought to.
+        bands: of the mel scale.
+        steps: T, columns.
+        align: ``"pad"``: a column is 10 ms, and what is too long is cut; ``"stretch"``: all of a recording is in them.
+    """
+
+    features: str = "log_mel"
+    rate: int = 8000
+    bands: int = 40
+    steps: int = 64
+    align: str = "pad"
+
+    @classmethod
+    def of(cls, spec: DataSpec) -> Reading:
+        """How the recordings of a spec were read."""
+        return cls(steps=spec.shape[2], **{name: spec.settings[name] for name in cls._fields if name != "steps"})
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(C, H, T)``."""
+        return (*spectra.height(self.features, self.bands), self.steps)
+
+    def check(self) -> None:
+        """Raise ``ConfigError`` where it cannot be."""
+        for option in ("features", "align"):
+            value, choices = getattr(self, option), SETTINGS[option]
+            if value not in choices:
+                raise ConfigError(f"data.{option}={value} is no choice: {did_you_mean(value, choices, 'choices')}")
+        for option, (low, high) in BOUNDS.items():
+            if not low <= getattr(self, option) <= high:
+                raise ConfigError(f"data.{option} is from {low:,} to {high:,}, not {getattr(self, option):,}")
+        if bool((spectra.mel_filters(self.rate, self.bands).sum(1) == 0).any()):
+            raise ConfigError(
+                f"data.bands={self.bands}: at {self.rate:,} samples a second narrower than "
+                f"{spectra.WINDOW * 1000:.0f} ms can tell apart: fewer will do"
+            )
+
+    def settings(self, windows: Tensor) -> dict[str, Any]:
+        """What a source says of training recordings that were read so, of which ``windows``, ``(N,)``, were heard."""
+        median = float(windows.median()) if len(windows) else 2.0
+        told = {name: value for name, value in self._asdict().items() if name != "steps"}
+        return told | {"seconds": round((median - 1) * spectra.HOP, 4)}
+
+
 # From what a source hands over to what a model sees
 
 
-def check(features: str, rate: int, bands: int, steps: int, align: str) -> None:
-    """Raise ``ConfigError`` for a way of reading recordings, see :data:`READING`, that cannot be."""
-    for option, value in (("features", features), ("align", align)):
-        if value not in SETTINGS[option]:
-            raise ConfigError(f"data.{option}={value} is no choice: {did_you_mean(value, SETTINGS[option], 'choices')}")
-    for option, number in (("rate", rate), ("bands", bands), ("steps", steps)):
-        low, high = BOUNDS[option]
-        if not low <= number <= high:
-            raise ConfigError(f"data.{option} is from {low:,} to {high:,}, not {number:,}")
-    empty = int((spectra.mel_filters(rate, bands).sum(1) == 0).sum())
-    if empty:
-        raise ConfigError(
-            f"data.bands={bands}: at {rate:,} samples a second narrower than {spectra.WINDOW * 1000:.0f} ms can "
-            "tell apart: fewer will do"
-        )
-
-
-def features_of(
-    samples: np.ndarray, features: str, rate: int, bands: int, steps: int, align: str
-) -> tuple[Tensor, int]:
-    """A recording ``(L,)`` as ``(C, H, steps)``, and how many windows were heard of it. Raises ``DataError`` where
-    nothing is."""
-    found = spectra.features_of(torch.from_numpy(samples), features, rate, bands)
-    windows = found.shape[2]
+def features_of(samples: np.ndarray, reading: Reading) -> tuple[Tensor, int]:
+    """A recording ``(L,)`` as ``(C, H, T)``, and how many windows were heard of it. Raises ``DataError`` where nothing
+    is."""
+    found = spectra.features_of(torch.from_numpy(samples), reading.features, reading.rate, reading.bands)
+    windows, steps = found.shape[2], reading.steps
     if not windows:
         raise DataError("it is silent: there is nothing to hear")
-    if align == "stretch":
+    if reading.align == "stretch":
         return spectra.stretched(found, steps), windows
     return torch.nn.functional.pad(found[..., :steps], (0, max(steps - windows, 0)), value=math.nan), windows
-
-
-def shape_of(reading: Mapping[str, Any]) -> tuple[int, int, int]:
-    """``(C, H, T)`` of recordings that are read so."""
-    return (*spectra.height(reading["features"], reading["bands"]), reading["steps"])
-
-
-def settings_of(reading: Mapping[str, Any], windows: Tensor) -> dict[str, Any]:
-    """What a source says of training recordings that were read so, of which ``windows``, ``(N,)``, were heard."""
-    median = float(windows.median()) if len(windows) else 2.0
-    named = {name: reading[name] for name in ("features", "rate", "bands", "align")}
-    return named | {"seconds": round((median - 1) * spectra.HOP, 4)}
 
 
 def fit(
@@ -190,24 +208,19 @@ def find_files(names: Sequence[str]) -> list[Path]:
     return kinds.named_files(names, sounds.SUFFIXES, "recording")
 
 
-def reading_of(spec: DataSpec) -> dict[str, Any]:
-    """How recordings are read, by name, see :data:`READING`, for a model of that spec."""
-    return {"steps": spec.shape[2]} | {name: spec.settings[name] for name in ("features", "rate", "bands", "align")}
-
-
 def read(paths: Sequence[Path], spec: DataSpec, **settings: Any) -> tuple[list[str], Tensor]:
     """Recordings as those of the training were read, one a file."""
-    complete = kinds.complete(SETTINGS, spec.settings, settings)
-    reading = {"steps": spec.shape[2]} | {name: complete[name] for name in ("features", "rate", "bands", "align")}
-    raw = torch.stack([read_file(path, **reading)[0] for path in paths])
+    kinds.complete(SETTINGS, spec.settings, settings)
+    spec = replace(spec, settings={**spec.settings, **settings})
+    raw = torch.stack([read_file(path, Reading.of(spec))[0] for path in paths])
     return [str(path) for path in paths], store(raw, (), spec)
 
 
-def read_file(path: Path, features: str, rate: int, bands: int, steps: int, align: str) -> tuple[Tensor, int]:
+def read_file(path: Path, reading: Reading) -> tuple[Tensor, int]:
     """What :func:`features_of` makes of a file. Raises ``DataError``, which names it and the reason."""
-    samples = sounds.read(path, rate)
+    samples = sounds.read(path, reading.rate)
     with sounds.naming(str(path)):
-        return features_of(samples, features, rate, bands, steps, align)
+        return features_of(samples, reading)
 
 
 # What users get

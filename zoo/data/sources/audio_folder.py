@@ -17,24 +17,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from zoo.data import decoded, sounds, spectra
-from zoo.data.kinds import sound
+from zoo.data import decoded
+from zoo.data.kinds.sound import Reading, read_file
+from zoo.data.sounds import SUFFIXES
+from zoo.data.spectra import HOP
 from zoo.data.splits import Loaded
 from zoo.errors import ConfigError
 from zoo.files import user_path
 
 KIND = "sound"
 CLASSES = None  # the folders say
-OPTIONS: dict[str, Any] = {"path": None, **sound.READING, "rate": 16_000, "steps": 100}
+OPTIONS: dict[str, Any] = {"path": None, **Reading(rate=16_000, steps=100)._asdict()}
 
 
-def load(root: Path, path: str | Path | None, **reading: Any) -> Loaded:
+def load(root: Path, path: str | Path | None, features: str, rate: int, bands: int, steps: int, align: str) -> Loaded:
     """Read a folder of recordings, or map the cache of an earlier reading.
 
     Args:
         root: the cache goes below ``root/.cache``.
         path: the folder.
-        **reading: see :data:`zoo.data.kinds.sound.READING`.
+        features, rate, bands, steps, align: see :class:`zoo.data.kinds.sound.Reading`.
 
     Raises:
         ConfigError: an impossible option.
@@ -44,23 +46,22 @@ def load(root: Path, path: str | Path | None, **reading: Any) -> Loaded:
         raise ConfigError(
             "data=audio_folder needs a folder that holds one folder a class: data.path=… or a script's path=…"
         )
-    sound.check(**reading)
-    steps, shape = reading["steps"], sound.shape_of(reading)
+    reading = Reading(features, rate, bands, steps, align)
+    reading.check()
 
     def decode(files: Sequence[Path]) -> decoded.Examples:
         def read(file: Path) -> tuple[np.ndarray, int]:
-            features, windows = sound.read_file(file, **reading)
-            return features.numpy(), windows
+            found, windows = read_file(file, reading)
+            return found.numpy(), windows
 
-        return decoded.Examples(shape, np.float32, decoded.each(files, read))
+        return decoded.Examples(reading.shape, np.float32, decoded.each(files, read))
 
     def note(windows: np.ndarray) -> str:
         longer = int((windows > steps).sum())
-        if reading["align"] == "stretch" or not longer:
+        if align == "stretch" or not longer:
             return ""
-        seconds = f"data.steps={steps}, {steps * spectra.HOP:g} s"
+        seconds = f"data.steps={steps}, {steps * HOP:g} s"
         return f"{longer:,} of {len(windows):,} recordings are cut: they last longer than {seconds}"
 
-    options = sorted(reading.items())
-    loaded, windows = decoded.load(root, user_path(str(path)), sounds.SUFFIXES, "recording", options, decode, note)
-    return replace(loaded, settings=sound.settings_of(reading, torch.from_numpy(windows.astype(np.int64))))
+    loaded, windows = decoded.load(root, user_path(str(path)), SUFFIXES, "recording", reading, decode, note)
+    return replace(loaded, settings=reading.settings(torch.from_numpy(windows.astype(np.int64))))

@@ -10,6 +10,7 @@ Reference: Jackson et al., Free Spoken Digit Dataset, v1.0.10, https://doi.org/1
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import re
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from zoo.data import published, records, sounds
-from zoo.data.kinds import sound
+from zoo.data.kinds.sound import Reading, features_of
 from zoo.data.splits import Loaded, Split
 from zoo.errors import ConfigError, DataError, did_you_mean
 
@@ -30,7 +31,7 @@ TITLE = "Free Spoken Digit Dataset"
 CLASSES = tuple(str(digit) for digit in range(10))
 SPLITS = ("official", "speaker")
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
-OPTIONS: dict[str, Any] = {"split": "official", "speaker": "theo", **sound.READING}
+OPTIONS: dict[str, Any] = {"split": "official", "speaker": "theo", **Reading()._asdict()}
 FOLDER, ARCHIVE = "free-spoken-digits", "free-spoken-digit-dataset.zip"
 URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.zip"
 SHA256 = "7c89fa510db619ced7fab601da170e58982d521b24ab902dadd8307321125fdc"  # of recordings
@@ -39,14 +40,14 @@ TESTED = 5  # recordings of each digit and speaker, the first ones
 NAME = re.compile(r"(?:.*/)?recordings/(\d)_([a-z]+)_(\d+)\.wav")
 
 
-def load(root: Path, split: str, speaker: str, **reading: Any) -> Loaded:
+def load(root: Path, split: str, speaker: str, features: str, rate: int, bands: int, steps: int, align: str) -> Loaded:
     """Recordings in the order of digits, speakers and numbers.
 
     Args:
         root: where the archive, as published or packed again, is or goes; its content is what counts.
         split: ``"official"`` or ``"speaker"``.
         speaker: of the latter, who is the test split.
-        **reading: see :data:`zoo.data.kinds.sound.READING`.
+        features, rate, bands, steps, align: see :class:`zoo.data.kinds.sound.Reading`.
 
     Raises:
         ConfigError: an option that cannot be.
@@ -55,33 +56,39 @@ def load(root: Path, split: str, speaker: str, **reading: Any) -> Loaded:
     for option, value, choices in (("split", split, SPLITS), ("speaker", speaker, SPEAKERS)):
         if value not in choices:
             raise ConfigError(f"data.{option}={value} is no choice: {did_you_mean(value, choices, 'choices')}")
-    sound.check(**reading)
+    reading = Reading(features, rate, bands, steps, align)
+    reading.check()
     path = published.first_file(root / FOLDER / ARCHIVE, root / ARCHIVE) or published.fetch(
-        [URL], root / FOLDER / ARCHIVE, lambda content: bool(_published(content, URL)), SIZE
+        [URL], root / FOLDER / ARCHIVE, _is_published, SIZE
     )
-    features, labels, speakers, numbers, windows = published.read_once(_read, [path], *reading.items())
+    examples, labels, speakers, numbers, windows = published.read_once(_read, [path], reading)
     tested = numbers < TESTED if split == "official" else speakers == SPEAKERS.index(speaker)
-    train, test = (Split(features[part], labels[part]) for part in (~tested, tested))
+    train, test = (Split(examples[part], labels[part]) for part in (~tested, tested))
     return Loaded(
         train,
         test,
-        fingerprint=hashlib.sha256(repr((SHA256, split, speaker, sorted(reading.items()))).encode()).hexdigest(),
-        settings=sound.settings_of(reading, windows[~tested]),
+        fingerprint=hashlib.sha256(repr((SHA256, split, speaker, *reading)).encode()).hexdigest(),
+        settings=reading.settings(windows[~tested]),
         groups=speakers[~tested] if split == "speaker" else None,
     )
 
 
-def _read(paths: Sequence[Path], *reading: tuple[str, Any]) -> tuple[Tensor, ...]:
+def _read(paths: Sequence[Path], reading: Reading) -> tuple[Tensor, ...]:
     """Features ``(3000, C, H, T)``, digits, speakers and numbers of recordings, and how many windows each has."""
-    options = dict(reading)
     rows: list[tuple[int, int, int, int, Tensor]] = []
     for name, content in _published(paths[0].read_bytes(), paths[0]).items():
         digit, speaker, number = NAME.fullmatch(name).groups()  # type: ignore[union-attr]
-        features, windows = sound.features_of(sounds.read(io.BytesIO(content), options["rate"], name), **options)
+        features, windows = features_of(sounds.read(io.BytesIO(content), reading.rate, name), reading)
         rows.append((int(digit), SPEAKERS.index(speaker), int(number), windows, features))
     rows.sort(key=lambda row: row[:3])
     numbers = torch.tensor([row[:4] for row in rows])
     return torch.stack([row[4] for row in rows]), *numbers.unbind(1)
+
+
+def _is_published(archive: bytes) -> bool:
+    with contextlib.suppress(DataError):
+        return bool(_published(archive, URL))
+    return False
 
 
 def _published(archive: bytes, where: object) -> dict[str, bytes]:
