@@ -1,4 +1,4 @@
-"""Write a labelled set of images, rows or texts with a generative model of p(x | class).
+"""Write a labelled set of images, recordings, rows or texts with a generative model of p(x | class).
 
 python scripts/augment.py ckpt=<file or run directory> out=<folder> [key=value …]
 
@@ -7,9 +7,9 @@ python scripts/augment.py ckpt=<file or run directory> out=<folder> [key=value �
   n       how many examples, of each class in equal numbers (50000)
   format  of pictures png (default): <out>/<class>/00001.png, for
           data=image_folder; or idx: MNIST's pair of gzipped files,
-          train-images-… and train-labels-…, for data=idx; of a table
-          csv: <out>/rows.csv; of texts <out>/texts.csv, for
-          data=labelled_text
+          train-images-… and train-labels-…, for data=idx; of recordings wav:
+          <out>/<class>/00001.wav, for data=audio_folder; of a table csv:
+          <out>/rows.csv; of texts <out>/texts.csv, for data=labelled_text
   seed    the same seed gives the same images (0)
   ema     true (default): averaged weights where there are any; false: the raw ones
 
@@ -26,7 +26,7 @@ from typing import Any
 from zoo.command import command, parse_values
 
 DEFAULTS: dict[str, Any] = {"ckpt": ..., "out": ..., "n": 50_000, "format": None, "seed": 0, "ema": True}
-RULES = {"n": "[1, inf)", "format": ["png", "idx", "csv"], "seed": "[0, 9223372036854775807]"}
+RULES = {"n": "[1, inf)", "format": ["png", "idx", "wav", "csv"], "seed": "[0, 9223372036854775807]"}
 
 
 @command
@@ -48,6 +48,10 @@ def main() -> None:
             print(f"python train.py data=idx {path} {shlex.quote(f'data.names=[{names}]')}")
         else:
             print(f"python train.py data=image_folder {path} data.image_size={size} data.invert=never")
+    elif model.spec.kind == "sound":
+        from zoo.data.kinds import sound
+
+        print(f"python train.py data=audio_folder {override('data.path', out)} {sound.words(model.spec)}")
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ def main() -> None:
     options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
     from zoo import registry
     from zoo.data import kinds
+    from zoo.data.kinds import sound
     from zoo.files import new_folder, user_path
     from zoo.tasks.evaluate import splits_for
     from zoo.tasks.few_labels import guess
@@ -60,10 +61,12 @@ def main() -> None:
     noun, known = kinds.find(guessed.kind).NOUN, f"{options['labels']:,} of them with their own label"
     print(f"{len(guessed):,} {noun}s, {known}, in {printable(out)}")
     print(", ".join(f"{printable(name)} {count:,}" for name, count in zip(model.spec.class_names, shares, strict=True)))
-    if guessed.kind != "image":
-        return
-    path, size = override("data.path", out), max(model.spec.shape[1:])
-    print(f"python train.py data=image_folder {path} data.image_size={size} data.invert=never")
+    path = override("data.path", out)
+    if guessed.kind == "image":
+        size = max(model.spec.shape[1:])
+        print(f"python train.py data=image_folder {path} data.image_size={size} data.invert=never")
+    elif guessed.kind == "sound":
+        print(f"python train.py data=audio_folder {path} {sound.words(model.spec)}")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
-"""Draw from a generative model: images as a grid in PNG and as .npz, rows of a table or texts as a CSV file; or let a
-language model go on with a text, which is printed as it comes.
+"""Draw from a generative model: images as a grid in PNG and as .npz, recordings as a WAV file, too, rows of a table or
+texts as a CSV file; or let a language model go on with a text, which is printed as it comes.
 
 python scripts/sample.py ckpt=<file or run directory> [n=64] [label=3] [seed=0] [key=value …]
 python scripts/sample.py ckpt=<file or run directory> prompt="ROMEO:" [length=500] [key=value …]
 
   ckpt    a .ckpt file, a run directory or a released model's folder
-  n       how many images, rows or texts (64; 1 that goes on)
+  n       how many images, recordings, rows or texts (64; 1 that goes on)
   label   a class, by name or number; classes drawn from p(y), or from p(y | prompt),
           if left out
   seed    the same seed gives the same ones (0)
-  out     what the files are called before .png and .npz, or .csv, or the folder
+  out     what the files are called before .png, .npz and .wav, or .csv, or the folder
           they are put into: samples-seed<seed>, or samples-<class>-seed<seed>
           with a label; the folder of the weights if left out
   ema     true (default): averaged weights where there are any; false: the raw ones
 
-The .npz holds images (uint8, n × channels × height × width), labels (int64, of
-a model with classes), seed and n. The .csv has the columns of the training data
+The .npz holds images (uint8, n × channels × height × width; of recordings their
+spectra, float32), labels (int64, of a model with classes), seed and n. In the
+.wav recordings are heard one after the other. The .csv has the columns of the training data
 in their units, with the names of categories, or the texts, and, of a model with
 classes, the name of the class.
 

@@ -12,6 +12,7 @@ import yaml
 from conftest import CONFIGS, ROOT, command, run_train
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from test_sound import written
 
 import zoo
 from zoo import schema
@@ -388,6 +389,17 @@ OBSERVED_IN_RUNNING = {  # of running text of one's own
     "data.val_share": ("0.5", lambda m: len(m.splits.val)),
     "data.test_share": ("0.5", lambda m: len(m.splits.test)),
 }
+OBSERVED_IN_SOUND = {  # of a folder of tones
+    "data.features": ("mfcc", lambda m: m.spec.shape),
+    "data.rate": ("4000", lambda m: m.splits.train.images.nan_to_num(0).sum().item()),
+    "data.bands": ("30", lambda m: m.spec.shape),
+    "data.steps": ("20", lambda m: m.spec.shape),
+    "data.align": ("stretch", lambda m: m.spec.missing),
+    "data.center": ("level", lambda m: m.spec.std),
+    "data.augment.pace": ("0.5", lambda m: next(iter(m.train_dataloader()))[0].nan_to_num(0).tolist()),
+    "data.augment.warp": ("0.2", lambda m: next(iter(m.train_dataloader()))[0].nan_to_num(0).tolist()),
+    "data.augment.masks": ("2", lambda m: next(iter(m.train_dataloader()))[0].nan_to_num(0).tolist()),
+}
 OBSERVED_IN_SEQUENCES = {
     "ngram.order": "2", "ngram.conditional": "false",
     "gpt.num_layers": "1", "gpt.width": "8", "gpt.heads": "1", "gpt.dropout": "0.5", "gpt.recent": "1",
@@ -480,6 +492,7 @@ OBSERVED_ELSEWHERE = {
     "compile": "test_precision.test_compiled_equals_plain",
     "resume": "test_contract.test_resumed_equals_straight",
     "save_every": "test_trust.test_checkpoints_within_an_epoch",
+    "data.speaker": "test_sound.test_a_speaker_is_on_one_side_alone",
     "data.split": "test_published.test_emnist_from_the_archive",
     "data.names": "test_published.test_labels_and_their_names",
     "data.repeat": "test_semi_supervised.test_labelled_images_are_repeated",
@@ -515,6 +528,7 @@ def test_every_key_has_a_row():
         | OBSERVED_IN_TABLE
         | OBSERVED_IN_TEXTS
         | OBSERVED_IN_RUNNING
+        | OBSERVED_IN_SOUND
         | OBSERVED_IN_BAGS
         | OBSERVED_IN_SEQUENCES
         | OBSERVED_IN_MODEL
@@ -600,6 +614,19 @@ def test_texts_key_is_observed(key, texts):
 def test_running_text_key_is_observed(key, texts):
     value, observe = OBSERVED_IN_RUNNING[key]
     options = ["data=text", f"data.path={texts}", "data.length=32", "data.context=8"]
+    assert observe(_data(*options, f"{key}={value}")) != observe(_data(*options))
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tones")
+    return written(folder / "tones", {"high": 5, "low": 5})
+
+
+@pytest.mark.parametrize("key", OBSERVED_IN_SOUND)
+def test_key_of_recordings_is_observed(key, tones):
+    value, observe = OBSERVED_IN_SOUND[key]
+    options = ["data=audio_folder", f"data.path={tones}", f"data.root={tones.parent}", "data.val_size=0"]
     assert observe(_data(*options, f"{key}={value}")) != observe(_data(*options))
 
 

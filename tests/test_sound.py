@@ -2,6 +2,7 @@
 models that are asked about them."""
 
 import io
+import json
 import math
 import zipfile
 
@@ -9,13 +10,17 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from conftest import command, run_script, run_train
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import zoo
+from zoo import registry
 from zoo.data import augment, kinds, published, sounds, spectra
 from zoo.data.augment import Augment
 from zoo.data.batches import Batches
 from zoo.data.sources import spoken_digits
 from zoo.data.splits import Split, default_root, load_splits
+from zoo.inspect.kinds import sound as inspected
 from zoo.tasks.impute import mask_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -449,7 +454,7 @@ def test_a_download_is_checked(tmp_path, monkeypatch):
     other = tmp_path / "other.zip"
     other.write_bytes(archive({"recordings/0_theo_0.wav": b"RIFF"}))
     monkeypatch.setattr(spoken_digits, "URL", other.as_uri())
-    with pytest.raises(zoo.DataError, match="other.zip has other content than was published\n"):
+    with pytest.raises(zoo.DataError, match=r"other\.zip has other content than was published\n"):
         load_splits("spoken_digits", tmp_path / "elsewhere")
     for words in ({"split": "speakers"}, {"split": "speaker", "speaker": "teo"}):
         with pytest.raises(zoo.ConfigError, match="is no choice: did you mean"):
@@ -511,3 +516,124 @@ def test_a_file_that_is_none_is_named(tmp_path):
         load_splits("audio_folder", tmp_path, path=folder)
     with pytest.raises(zoo.ConfigError, match="data=audio_folder needs a folder"):
         load_splits("audio_folder", tmp_path)
+
+
+# The commands
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A hidden Markov model of tones, with all that TensorBoard is shown."""
+    folder = tmp_path_factory.mktemp("tones")
+    written(folder / "tones", {"high": 12, "low": 12})
+    return run_train(
+        folder / "runs", "model=hmm", "model.num_states=2", "data=audio_folder",
+        f"data.path={folder / 'tones'}", f"data.root={folder}", "data.rate=8000", "data.bands=20", "data.steps=40",
+        "data.center=level",
+        "trainer.max_epochs=2", "trainer.accelerator=cpu",
+    )  # fmt: skip
+
+
+def heard(path):
+    samples, rate = soundfile.read(path)
+    assert rate == 8000
+    assert 0.5 < np.abs(samples).max() <= 1
+    return samples
+
+
+def test_tensorboard_plays_samples_and_mistakes(trained):
+    events = EventAccumulator(str(trained / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()
+    assert {"model/samples/high", "model/samples/low"} <= set(tags["audio"])
+    assert {"model/samples", "model/states", "model/transitions"} <= set(tags["images"])
+    said, rate = soundfile.read(io.BytesIO(events.Audio("model/samples/high")[0].encoded_audio_string))
+    assert rate == 8000
+    assert 0.3 < len(said) / rate <= 0.4  # 40 columns
+    power = np.abs(np.fft.rfft(said)) ** 2
+    hertz = np.fft.rfftfreq(len(said), 1 / rate)
+    assert power[hertz > 1000].sum() > power[hertz < 1000].sum()  # it is high
+
+
+def test_mistakes_are_heard(trained):
+    model, splits = zoo.load(trained), load_splits("audio_folder", **source_of(trained))
+    split = splits.test
+    wrong = torch.full((len(split), 2), -5.0)
+    wrong[torch.arange(len(split)), 1 - split.labels] = -0.01
+    found = inspected.heard(model, split, wrong)
+    names = [name for name in found if name.startswith("test/worst_mistakes/")]
+    assert len(names) == min(len(split), 10)
+    assert names[0].startswith("test/worst_mistakes/1, ")
+    assert " taken for " in names[0]
+    assert all(len(found[name]) > 1000 for name in names)
+
+
+def source_of(run):
+    _, source = registry.load_with_source(run)
+    return {key: value for key, value in source.items() if key not in ("name", "fingerprint")} | {
+        "root": run.parents[1]
+    }
+
+
+def test_a_recording_of_any_form_is_told(trained, tmp_path, capsys):
+    t = np.arange(44_100 // 3) / 44_100
+    for name, hertz in (("high.flac", 1700), ("low.wav", 330)):
+        samples = 0.3 * np.sin(2 * np.pi * hertz * t)
+        soundfile.write(tmp_path / name, np.stack([samples, samples], 1), 44_100)
+    run_script("predict.py", f"ckpt={trained}", tmp_path, "json=-")
+    told = json.loads(capsys.readouterr().out)
+    assert [one["classes"][0]["name"] for one in told] == ["high", "low"]
+    model = zoo.load(trained)
+    answers = zoo.classify(model, [tmp_path / "high.flac", tmp_path / "low.wav"])
+    assert answers.argmax(1).tolist() == [0, 1]
+    features, _ = sound.read_file(tmp_path / "low.wav", sound.Reading.of(model.spec))
+    x = sound.store(features[None], (), model.spec)
+    torch.testing.assert_close(zoo.classify(model, x), answers[1:])
+    (tmp_path / "none.wav").write_text("nothing")
+    refused = command("scripts/predict.py", f"ckpt={trained}", str(tmp_path / "none.wav"))
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"error: {tmp_path / 'none.wav'} cannot be read as a recording: it is damaged")
+    assert "Traceback" not in refused.stderr
+
+
+def test_samples_are_seen_and_heard(trained, tmp_path, capsys):
+    run_script("sample.py", f"ckpt={trained}", "n=3", "label=high", f"out={tmp_path}")
+    files = [tmp_path / f"samples-high-seed0.{suffix}" for suffix in ("png", "npz", "wav")]
+    assert capsys.readouterr().out.split() == [str(path) for path in files]
+    with np.load(files[1]) as numbers:
+        assert numbers["images"].shape == (3, 1, 20, 40)
+    assert len(heard(files[2])) == 3 * (39 * 80 + 2400)
+    again = files[2].read_bytes()
+    run_script("sample.py", f"ckpt={trained}", "n=3", "label=high", f"out={tmp_path}")
+    assert files[2].read_bytes() == again
+
+
+def test_hidden_parts_are_filled_in_and_heard(trained, tmp_path, capsys):
+    words = (f"ckpt={trained}", f"root={trained.parents[1]}", "mask=right", "n=3", f"out={tmp_path}")
+    run_script("impute.py", *words, f"json={tmp_path / 'told.json'}")
+    out = capsys.readouterr().out
+    assert "7 recordings, 49% of the values hidden (right)" in " ".join(out.split())
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert told["rmse_mean"] < told["rmse_training_mean"]
+    assert 0 < told["rmse_mean"] < told["rmse_draw"]
+    assert math.isfinite(told["nll"])
+    assert (tmp_path / "imputed-right-seed0.png").is_file()
+    heard(tmp_path / "imputed-right-seed0.wav")
+
+
+def test_other_recordings_are_read_as_the_training_ones_were(trained, tmp_path, capsys):
+    other = written(tmp_path / "other", {"high": 4, "low": 4}, rate=22_050, seconds=0.25)
+    run_script("evaluate.py", f"ckpt={trained}", "data=audio_folder", f"path={other}", f"root={tmp_path}")
+    assert "accuracy 100.00%" in capsys.readouterr().out
+
+
+def test_a_set_of_samples_is_a_folder_to_train_on(trained, tmp_path, capsys):
+    out = tmp_path / "made"
+    run_script("augment.py", f"ckpt={trained}", f"out={out}", "n=8")
+    said = capsys.readouterr().out
+    assert f"python train.py data=audio_folder data.path={out} data.features=log_mel data.rate=8000" in said
+    assert len(list(out.glob("*/*.wav"))) == 8
+    assert said.rstrip().endswith("data.bands=20 data.steps=40 data.align=pad data.center=level")
+    splits = load_splits("audio_folder", tmp_path, path=out, rate=8000, bands=20, steps=40, center="level")
+    model = zoo.load(trained)
+    assert (zoo.classify(model, splits.train.x()).argmax(1) == splits.train.labels).all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from zoo import capability
 from zoo.base.generative import Latent
 from zoo.base.memory import at_once
 from zoo.base.model import evaluating
+from zoo.data import kinds
 from zoo.data.splits import Split
 from zoo.files import write_bytes
 from zoo.inspect.grids import grid, png, scatter
@@ -191,11 +192,11 @@ def pictures(model: Latent, codes: Codes | None) -> dict[str, Tensor]:
     random images; ``traversal``: a row for each of the dimensions with the largest KL divergence, or the first ones,
     which runs from −2.5 to 2.5 while the others stay. Of a model with an encoder also ``reconstructions``: rows of
     images, each above its reconstructions; ``image_interpolations`` between two images, of one class where there are
-    classes; ``latent_map``: two principal directions of the codes, coloured by class. What is no picture has the map
-    alone. Called in eval mode.
+    classes; ``latent_map``: two principal directions of the codes, coloured by class. Rows of tables and texts have the
+    map alone. Called in eval mode.
     """
     drawn = {} if codes is None else {"latent_map": _latent_map(model, codes)}
-    if model.spec.kind != "image":
+    if model.spec.kind not in ("image", "sound"):
         return drawn
     drawn |= {
         "samples": _samples(model),
@@ -210,16 +211,18 @@ def pictures(model: Latent, codes: Codes | None) -> dict[str, Tensor]:
 
 def _samples(model: Latent) -> Tensor:
     if model.log_prior is None:
-        return grid(model.generate(model.noise(SIDE * SIDE, capability.seeded(model, SEED))).unflatten(0, (SIDE, SIDE)))
+        return _shown(
+            model, model.generate(model.noise(SIDE * SIDE, capability.seeded(model, SEED))).unflatten(0, (SIDE, SIDE))
+        )
     names = model.spec.class_names[:CLASSES]
     noise = model.noise(SIDE, capability.seeded(model, SEED)).repeat(len(names), 1)
     labels = torch.arange(len(names), device=noise.device).repeat_interleave(SIDE)
-    return grid(model.generate(noise, labels).unflatten(0, (len(names), SIDE)), names)
+    return _shown(model, model.generate(noise, labels).unflatten(0, (len(names), SIDE)), names)
 
 
 def _interpolations(model: Latent) -> Tensor:
     classes = None if model.log_prior is None else torch.arange(SIDE) % model.groups
-    return grid(model.interpolate(SIDE, SIDE, labels=classes, generator=capability.seeded(model, SEED)))
+    return _shown(model, model.interpolate(SIDE, SIDE, labels=classes, generator=capability.seeded(model, SEED)))
 
 
 def _traversal(model: Latent, codes: Codes | None) -> Tensor:
@@ -237,7 +240,7 @@ def _traversal(model: Latent, codes: Codes | None) -> Tensor:
     if labels is None:
         labels = torch.zeros(1, dtype=torch.long, device=z.device)
     images = model.decode_all(z.flatten(0, 1), labels.expand(len(names) * STEPS))
-    return grid(images.unflatten(0, (len(names), STEPS)), names)
+    return _shown(model, images.unflatten(0, (len(names), STEPS)), names)
 
 
 def _reconstructions(model: Latent, codes: Codes) -> Tensor:
@@ -245,7 +248,7 @@ def _reconstructions(model: Latent, codes: Codes) -> Tensor:
     index = index[: len(index) // SIDE * SIDE] if len(index) > SIDE else index
     images = torch.stack([codes.x[index], model.decode_all(codes.q.loc[index], codes.labels[index])], 1)
     rows = images.unflatten(0, (-1, min(SIDE, len(index)))).transpose(1, 2).flatten(0, 1)
-    return grid(rows, ["image", "reconstruction"] * (len(rows) // 2))
+    return _shown(model, rows, ["image", "reconstruction"] * (len(rows) // 2))
 
 
 def _image_interpolations(model: Latent, codes: Codes) -> Tensor:
@@ -255,7 +258,7 @@ def _image_interpolations(model: Latent, codes: Codes) -> Tensor:
     path = torch.lerp(first[:, None], last[:, None], torch.linspace(0, 1, SIDE).to(first)[None, :, None])
     images = model.decode_all(path.flatten(0, 1), codes.labels[pairs[0]].repeat_interleave(SIDE))
     images = images.unflatten(0, (-1, SIDE))
-    return grid(torch.cat([codes.x[pairs[0]][:, None], images, codes.x[pairs[1]][:, None]], 1))
+    return _shown(model, torch.cat([codes.x[pairs[0]][:, None], images, codes.x[pairs[1]][:, None]], 1))
 
 
 def _pairs(labels: Tensor, within: bool) -> tuple[Tensor, Tensor]:
@@ -267,6 +270,12 @@ def _pairs(labels: Tensor, within: bool) -> tuple[Tensor, Tensor]:
     ends = [(labels == label).nonzero()[:, 0][[0, -1]] for label in labels.unique()[:SIDE]]
     first, last = torch.stack(ends, 1)
     return first, last
+
+
+def _shown(model: Latent, images: Tensor, rows: Sequence[str] = ()) -> Tensor:
+    """Examples ``(R, K, C, H, W)`` as a picture, see :func:`zoo.inspect.grids.grid`."""
+    pictures = kinds.find(model.spec.kind).show(images.flatten(0, 1), model.spec)
+    return grid(pictures.unflatten(0, images.shape[:2]), rows)
 
 
 def _latent_map(model: Latent, codes: Codes) -> Tensor:

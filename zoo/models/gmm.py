@@ -160,9 +160,10 @@ class GMM(Density):
             raise ValueError(f"pca must be from 0 to the {pixels} numbers of an example, not {pca}")
         self.projected = 0 < pca < pixels
         if self.projected and (spec.missing or spec.categories):
+            other = ", or data.align=stretch, which leaves none out" if spec.kind == "sound" else ""
             raise ValueError(
                 f"principal directions (pca={pca}) are of numbers, all of them seen: where values are missing, or some "
-                "columns are of categories, it takes pca=0"
+                f"columns are of categories, it takes pca=0{other}"
             )
         self._check_work(pixels, covariance, num_components, pca)
         self.num_components, self.init, self.restarts = num_components, init, restarts

@@ -154,7 +154,7 @@ def draw(
     drawn: dict[str, Figure | str] = {}
     if isinstance(model, Latent):  # TensorBoard has had these each epoch; the files are to show what is kept
         draw_latents(model, data.splits.val or data.splits.train.labelled(), run / "figures")
-    if not isinstance(model, Latent) or model.spec.kind != "image":
+    if not isinstance(model, Latent) or model.spec.kind not in ("image", "sound"):
         drawn = {f"model/{name}": figure for name, figure in shown.learnt(model, test).items()}
     if log_proba is not None:
         of_classes = classifier_figures(log_proba, test.labels, evaluation.metrics, model.spec)

@@ -96,6 +96,12 @@ class Reading(NamedTuple):
         return told | {"seconds": round((median - 1) * spectra.HOP, 4)}
 
 
+def words(spec: DataSpec) -> str:
+    """What ``train.py`` is to be told to read recordings as those of a spec."""
+    options = Reading.of(spec)._asdict() | {"center": spec.settings["center"]}
+    return " ".join(f"data.{name}={value}" for name, value in options.items())
+
+
 # From what a source hands over to what a model sees
 
 
