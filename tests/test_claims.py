@@ -57,13 +57,17 @@ def test_claims_have_places_of_their_own():
 def test_cases_are_plain_and_different(name, suite):
     cases = claims.find(name).cases(suite)
     keys = [json.dumps(case.parameters, sort_keys=True) for case in cases]
+    if (name, suite) == ("voices", "quick"):  # there is no set of voices that needs no download
+        assert not cases
+        return
     assert cases
     assert len(set(keys)) == len(keys)
     assert [json.loads(key) for key in keys] == [dict(case.parameters) for case in cases]
     for case in cases:
         assert isinstance(case.parameters["seed"], int)
         assert 0 < case.seconds <= 900
-        assert case.parameters.get("data") in (("digits",) if suite == "quick" else ("mnist", "fashion_mnist"))
+        known = ("spoken_digits",) if name == "voices" else ("mnist", "fashion_mnist")
+        assert case.parameters.get("data") in (("digits",) if suite == "quick" else known)
     assert len({case.parameters["seed"] for case in cases}) >= 2  # there is an interval
 
 

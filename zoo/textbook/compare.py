@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from zoo import plain
-from zoo.errors import DataError, ZooError
+from zoo.errors import ConfigError, DataError, ZooError
 from zoo.files import write_json
 from zoo.run import machine
 from zoo.textbook import claims
@@ -56,7 +56,7 @@ def work(out: Path) -> Path:
 def jobs(suite: str, names: Sequence[str], out: Path) -> list[Job]:
     """All cases of the claims, in the order of the report; those that measure time first, when memory is empty.
 
-    Raises ``ConfigError`` for an unknown claim.
+    Raises ``ConfigError`` for an unknown claim, or where there is nothing to measure.
     """
     found = []
     for name in names:
@@ -65,6 +65,8 @@ def jobs(suite: str, names: Sequence[str], out: Path) -> list[Job]:
             key = json.dumps([name, module.CLAIM.version, case.parameters], sort_keys=True)
             path = work(out) / "results" / name / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
             found.append(Job(name, module.CLAIM, case, path))
+    if not found:
+        raise ConfigError(f"claims={','.join(names)} has no suite={suite}: suite=textbook measures it")
     return sorted(found, key=lambda job: (not job.case.timed, job.claim.number))
 
 
@@ -244,10 +246,12 @@ def report(suite: str, out: Path, date: str) -> tuple[Path, Table]:
     blocks: list[Block] = []
     entries: list[dict[str, Any]] = []
     for name in claims.names():
+        module = claims.find(name)
+        if not module.cases(suite):
+            continue
         done = jobs(suite, [name], out)
         if not all(job.path.is_file() for job in done):
             continue
-        module = claims.find(name)
         entries += (own := _entries(done))
         rows, seconds = _rows(own)
         parameters = [job.case.parameters for job in done]
