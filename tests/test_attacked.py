@@ -24,6 +24,7 @@ from zoo.fuzz.trial import mutations, tried
 
 COSTLY = (
     "picture:",
+    "recording:",
     "IDX:",
     "100 MB",
     "compressed",

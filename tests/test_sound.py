@@ -5,6 +5,7 @@ import io
 import json
 import math
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -120,7 +121,7 @@ def test_stretched_recordings_have_no_end():
     [
         ({"features": "mfc"}, r"data.features=mfc is no choice: did you mean 'mfcc'"),
         ({"align": "strech"}, r"data.align=strech is no choice: did you mean 'stretch'"),
-        ({"rate": 500}, r"data.rate is from 1,000 to 192,000, not 500"),
+        ({"rate": 500}, r"data.rate is from 1,000 to 96,000, not 500"),
         ({"bands": 5}, r"data.bands is from 13 to 256, not 5"),
         ({"steps": 1}, r"data.steps is from 2 to 32,768, not 1"),
         ({"rate": 1000, "bands": 200}, r"data.bands=200: at 1,000 samples a second narrower than 25 ms can tell apart"),
@@ -146,6 +147,32 @@ def test_samples_handed_over_without_their_rate_are_refused():
     model = zoo.create("logistic_regression", SPEC)
     with pytest.raises(zoo.DataError, match="4,000 numbers may be samples of whatever rate: hand over the recording's"):
         zoo.classify(model, np.zeros(4000, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "does not say how its recordings were read"),
+        ({"rate": "8000"}, "does not say how its recordings were read"),
+        ({"levels": (0.0,) * 15}, "does not say how its recordings were read"),
+        ({"levels": (math.nan,) * 16}, "does not say how its recordings were read"),
+        ({"seconds": 1e9}, "does not say how its recordings were read"),
+        ({"rate": 10**9}, "data.rate is from"),
+        ({"bands": 10**9}, "data.bands is from"),
+        ({"bands": 17}, r"the model's recordings are \(1, 17, 16\), and it was made for \(1, 16, 16\)"),
+        ({"features": "mel"}, "features=mel is no choice"),
+    ],
+)
+def test_what_a_file_says_of_its_recordings_is_checked(settings, said, tmp_path):
+    """A checkpoint may say anything."""
+    path = tmp_path / "tone.wav"
+    soundfile.write(path, np.sin(np.arange(2000)), 8000)
+    spec = replace(SPEC, settings={**SPEC.settings, **settings} if settings else {})
+    model = zoo.create("naive_bayes", spec)
+    with pytest.raises(zoo.ZooError, match=said):
+        zoo.classify(model, path)
+    with pytest.raises(zoo.ZooError, match=said):
+        sound.heard(TRIAL, spec)
 
 
 # The end, behind which nothing is

@@ -19,7 +19,7 @@ import numpy as np
 from zoo.errors import DataError
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64")
-LARGEST = 2**24  # samples, of all channels together: six minutes of one channel, 44,100 a second
+LARGEST, LONGEST = 2**24, 300  # samples, of all channels together, and seconds: five minutes of one channel, 48,000 Hz
 RATES = (1_000, 768_000)  # samples a second that recordings have, at least and at most
 BLOCK = 2**18  # samples that are read at a time: how many there are is what the file says, and need not be true
 
@@ -54,8 +54,8 @@ def _mono(source: Any) -> tuple[np.ndarray, int]:
         theirs, channels = int(file.samplerate), int(file.channels)
         if not RATES[0] <= theirs <= RATES[1]:
             raise DataError(f"it says {theirs:,} samples a second, where {RATES[0]:,} to {RATES[1]:,} are read")
-        most = LARGEST // channels
-        if file.frames > most and file.frames < 2**62:
+        most = min(LARGEST // channels, LONGEST * theirs)
+        if most < file.frames < 2**62:
             raise DataError(_too_long(file.frames / theirs, most / theirs))
         parts: list[np.ndarray] = []
         count = 0

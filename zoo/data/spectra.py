@@ -30,6 +30,7 @@ FLOOR, SILENCE = 1e-8, 1e-4  # of a recording's largest power
 LOWEST = 20.0  # Hz, the lowest edge of a band
 SLOPE = 2  # windows before and behind
 PASSES = 60  # of Griffin–Lim
+AT_ONCE = 2048  # windows whose spectra are there at a time
 
 
 def hop_of(rate: int) -> int:
@@ -84,7 +85,11 @@ def log_mel(samples: Tensor, rate: int, bands: int) -> Tensor:
 
     In nats: the natural logarithm of power.
     """
-    power = mel_filters(rate, bands) @ spectrum(samples, rate).abs().square()
+    window, size = sizes(rate)
+    around = F.pad(samples, (size // 2, size // 2)).unfold(0, size, hop_of(rate))
+    shape = F.pad(_window(window, samples), ((size - window) // 2, size - window - (size - window) // 2))
+    spectra = (torch.fft.rfft(part * shape).abs().square() for part in around.split(AT_ONCE))
+    power = torch.cat([mel_filters(rate, bands) @ part.mT for part in spectra], 1)
     loud = power.sum(0)
     heard = (loud > SILENCE * loud.max()).nonzero()[:, 0]
     if not len(heard):

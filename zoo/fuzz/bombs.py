@@ -23,6 +23,7 @@ import zoo
 from zoo import checkpoint
 from zoo.data import idx, kinds, texts
 from zoo.data.kinds import image
+from zoo.data.kinds.sound import Reading, read_file
 from zoo.fuzz.readers import Reader, content_of, model_of, saved, zipped
 from zoo.spec import DataSpec
 
@@ -42,6 +43,10 @@ def bombs(readers: Mapping[str, Reader]) -> dict[str, Bomb]:
             partial(_put, "a.png", content),
             lambda at: image.read_picture(at / "a.png", (8, 8), False, "auto", "ink"),
         )
+    for name, content in _recordings().items():
+        found[f"recording: {name}"] = (
+            partial(_put, "a.wav", content), lambda at: read_file(at / "a.wav", Reading(steps=8)),
+        )  # fmt: skip
     for name, content in _idx().items():
         found[f"IDX: {name}"] = (partial(_put, "a.gz", content), lambda at: idx.read_idx(at / "a.gz", whole=True))
     for name, file, content in _texts():
@@ -57,6 +62,33 @@ def bombs(readers: Mapping[str, Reader]) -> dict[str, Bomb]:
         for name, read in _ANY.items():
             found[f"no file: {what} as {name}"] = (partial(_no_file, what, name), read)
     return found
+
+
+def _recordings() -> dict[str, Callable[[], bytes]]:
+    """What is little in a file and much in memory, or says that it is."""
+
+    def wav(rate: int, channels: int, said: int, there: int) -> bytes:
+        size = 2 * channels
+        form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, channels, rate, rate * size % 2**32, size, 16)
+        head = b"RIFF" + struct.pack("<I", 36 + said) + b"WAVE" + form + b"data" + struct.pack("<I", said)
+        return head + b"\x10" * there
+
+    def flac(seconds: int) -> bytes:
+        import soundfile
+
+        file = io.BytesIO()
+        soundfile.write(file, np.ones(48_000 * seconds, np.int16), 48_000, format="FLAC")
+        return file.getvalue()
+
+    return {
+        "four billion bytes in 44": partial(wav, 8000, 1, 2**32 - 50, 0),
+        "a thousand channels": partial(wav, 8000, 1000, 2**31, 10**6),
+        "hours at a rate of 1,000": partial(wav, 1000, 1, 2**25, 2**25),
+        "a rate of four billion": partial(wav, 2**32 - 1, 1, 2**20, 2**20),
+        "rates without a common measure": partial(wav, 47_999, 1, 2**22, 2**22),
+        "half an hour of the same": partial(flac, 1800),
+        "five minutes of the same": partial(flac, 300),
+    }
 
 
 _ARCHIVE = "german-credit/statlog+german+credit+data.zip"
@@ -92,6 +124,7 @@ _ANY: dict[str, Callable[[Path], object]] = {
     "model.safetensors": lambda at: checkpoint.read_tensors(at / "model.safetensors"),
     "a.gz": lambda at: idx.read_idx(at / "a.gz"),
     "a.png": lambda at: image.read_picture(at / "a.png", (8, 8), False),
+    "a.wav": lambda at: read_file(at / "a.wav", Reading(steps=8)),
     "a.csv": lambda at: kinds.find("table").read([at / "a.csv"], DataSpec((1, 1, 2), 2, kind="table", values="real")),
     "a.txt": lambda at: texts.read(at / "a.txt"),
 }

@@ -23,6 +23,7 @@ import zoo
 from zoo import checkpoint, config
 from zoo.data import idx, kinds
 from zoo.data.kinds import image
+from zoo.data.kinds.sound import Reading, read_file
 from zoo.data.sources import sms_spam
 from zoo.data.splits import load_splits
 from zoo.errors import ZooError
@@ -36,6 +37,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "hmm": {"num_states": 2}, "vae": {"latent_dim": 2, "hidden_sizes": [4]}, "dcgan": {"channels": 2, "latent_dim": 2},
     "svm": {"num_features": 8}, "naive_bayes": {}, "probe": {},
 }  # fmt: skip
+RECORDED = ("wav", "flac", "ogg", "mp3", "aiff")
 FORMATS = {"png": "L", "jpg": "RGB", "bmp": "L", "gif": "P", "tif": "I;16", "webp": "RGBA", "pgm": "L", "ico": "RGBA"}
 
 
@@ -71,6 +73,10 @@ def readers(cases: Path) -> dict[str, Reader]:
     for suffix, mode in FORMATS.items():
         found[f"picture, {suffix}"] = Reader(
             {f"a.{suffix}": picture(suffix, mode)}, functools.partial(_picture, suffix)
+        )
+    for suffix in RECORDED:
+        found[f"recording, {suffix}"] = Reader(
+            {f"a.{suffix}": recording(suffix)}, lambda at, name=f"a.{suffix}": read_file(at / name, Reading(steps=8))
         )
     found["table"] = Reader({"a.csv": b"a,b,class\n1,2,x\n3,,y\n"}, _table)
     found["table of texts"] = Reader(
@@ -141,6 +147,14 @@ def picture(suffix: str, mode: str, size: tuple[int, int] = (9, 7)) -> bytes:
     (deep or Image.fromarray(values.astype(np.uint8), "RGBA").convert(mode)).save(
         file, {"jpg": "JPEG", "tif": "TIFF", "pgm": "PPM"}.get(suffix, suffix.upper())
     )
+    return file.getvalue()
+
+
+def recording(suffix: str, seconds: float = 0.05, rate: int = 16_000) -> bytes:
+    import soundfile
+
+    samples, file = np.sin(np.arange(round(seconds * rate)) / 5) / 2, io.BytesIO()
+    soundfile.write(file, np.stack([samples, samples], 1), rate, format=suffix.upper())
     return file.getvalue()
 
 

@@ -44,7 +44,7 @@ STRINGS = False
 FORMAT = "wav"
 PAUSE = 0.3  # seconds between recordings that are heard one after the other
 REACH = 3  # standard deviations from the mean that are black, and white, in a picture
-BOUNDS = {"rate": (1000, 192_000), "bands": (spectra.CEPSTRA, 256), "steps": (2, 1 << 15)}
+BOUNDS = {"rate": (1000, 96_000), "bands": (spectra.CEPSTRA, 256), "steps": (2, 1 << 15)}
 
 
 class Reading(NamedTuple):
@@ -66,8 +66,24 @@ class Reading(NamedTuple):
 
     @classmethod
     def of(cls, spec: DataSpec) -> Reading:
-        """How the recordings of a spec were read."""
-        return cls(steps=spec.shape[2], **{name: spec.settings[name] for name in cls._fields if name != "steps"})
+        """How the recordings of a spec were read. Raises ``DataError`` where it does not say so, as a file may not."""
+        known = kinds.complete(SETTINGS, spec.settings)
+        reading = cls(steps=spec.shape[2], **{name: known[name] for name in cls._fields if name != "steps"})
+        levels, seconds = known["levels"], known["seconds"]
+        right = (
+            all(isinstance(number, int) for number in (reading.rate, reading.bands))
+            and isinstance(seconds, float)
+            and 0 <= seconds <= sounds.LONGEST
+            and isinstance(levels, tuple)
+            and len(levels) == spec.shape[1]
+            and all(map(math.isfinite, levels))
+        )
+        if not right:
+            raise DataError("the model does not say how its recordings were read")
+        reading.check()
+        if reading.shape != spec.shape:
+            raise DataError(f"the model's recordings are {reading.shape}, and it was made for {spec.shape}")
+        return reading
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -245,17 +261,16 @@ def heard(x: Tensor, spec: DataSpec) -> list[Tensor]:
 
     Griffin–Lim's phases are always the same. What is missing of a column sounds as on average.
     """
-    settings = spec.settings
-    levels = torch.tensor(settings["levels"])[:, None]
+    reading, levels = Reading.of(spec), torch.tensor(spec.settings["levels"])[:, None]
     recordings = []
     for example in x.detach().float().cpu():
         there = (~example.isnan()).flatten(0, 1).any(0).nonzero()[:, 0]
         features = example[..., : int(there[-1]) + 1 if len(there) else 1].nan_to_num(0)
-        if settings["align"] == "stretch":
-            windows = max(round(settings["seconds"] / spectra.HOP) + 1, 2)
+        if reading.align == "stretch":
+            windows = max(round(spec.settings["seconds"] / spectra.HOP) + 1, 2)
             features = spectra.stretched(features, windows)
         features = torch.cat([features[:1] + levels, features[1:]])
-        recordings.append(spectra.heard(spectra.spectra_of(features, settings["bands"]), settings["rate"]))
+        recordings.append(spectra.heard(spectra.spectra_of(features, reading.bands), reading.rate))
     return recordings
 
 
