@@ -76,7 +76,7 @@ def readers(cases: Path) -> dict[str, Reader]:
         )
     for suffix in RECORDED:
         found[f"recording, {suffix}"] = Reader(
-            {f"a.{suffix}": recording(suffix)}, lambda at, name=f"a.{suffix}": read_file(at / name, Reading(steps=8))
+            {f"a.{suffix}": recording(suffix)}, functools.partial(_recording, suffix)
         )
     found["table"] = Reader({"a.csv": b"a,b,class\n1,2,x\n3,,y\n"}, _table)
     found["table of texts"] = Reader(
@@ -156,6 +156,10 @@ def recording(suffix: str, seconds: float = 0.05, rate: int = 16_000) -> bytes:
     samples, file = np.sin(np.arange(round(seconds * rate)) / 5) / 2, io.BytesIO()
     soundfile.write(file, np.stack([samples, samples], 1), rate, format=suffix.upper())
     return file.getvalue()
+
+
+def _recording(suffix: str, at: Path) -> object:
+    return read_file(at / f"a.{suffix}", Reading(steps=8))
 
 
 def _picture(suffix: str, at: Path) -> object:
