@@ -29,6 +29,8 @@ class CNN(Classifier):
         channels: feature maps of each stage; each stage halves height and width.
         stem: the first stage's convolution: ``"pooled"``, 3×3 with pooling as in the others; ``"strided"``, 5×5 of
             stride 2; ``"valid"``, the same without padding, for images with an empty margin.
+        grid: rows and columns of the map before the head, at most: what is in one cell of it is averaged. One column of
+            a recording's is all of its time.
         dropout: probability that a feature before the head is zeroed in training, in [0, 1).
         mirror: in evaluation, average the logits of each image and its left-right mirror. For data whose classes
             survive the reflection, which is what flipped training images assume too; predictions take twice as long.
@@ -43,6 +45,7 @@ class CNN(Classifier):
         spec: DataSpec,
         channels: tuple[int, ...] = (16, 32, 64),
         stem: str = "pooled",
+        grid: tuple[int, int] = (4, 4),
         dropout: float = 0.0,
         mirror: bool = False,
         shifts: bool = False,
@@ -52,6 +55,8 @@ class CNN(Classifier):
         smallest = 2 ** len(channels) + (3 if stem == "valid" else 0)
         if not channels or any(count < 1 for count in channels) or not 0 <= dropout < 1:
             raise ValueError("channels must be a non-empty list of positive numbers and dropout in [0, 1)")
+        if len(grid) != 2 or min(grid) < 1:
+            raise ValueError(f"grid is two numbers of at least 1, rows and columns, not {grid}")
         if stem not in STEMS:
             raise ValueError(f"stem must be one of {', '.join(STEMS)}, not {stem}")
         if min(height, width) < smallest:
@@ -69,8 +74,9 @@ class CNN(Classifier):
                 height, width = ((side + 2 * padding - 3) // 2 for side in (height, width))
             layers += [nn.BatchNorm2d(count), nn.ReLU(inplace=True)]
             in_channels = count
-        if max(height, width) > 4:
-            height, width = min(height, 4), min(width, 4)
+        rows, columns = min(height, grid[0]), min(width, grid[1])
+        if (rows, columns) != (height, width):
+            height, width = rows, columns
             layers.append(nn.AdaptiveAvgPool2d((height, width)))
         self.body = nn.Sequential(*layers).to(memory_format=torch.channels_last)
         self.mirror = mirror
