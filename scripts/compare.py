@@ -2,8 +2,9 @@
 
 python scripts/compare.py [suite=textbook|quick] [claims=…] [out=report] [jobs=1]
 
-  suite   textbook (default): MNIST and Fashion-MNIST, about 3 hours on two
-          cores; quick, a small run: the embedded digits, less than 5 minutes
+  suite   textbook (default): MNIST, Fashion-MNIST and spoken digits, 3½ hours
+          on two cores; quick, a small run: the embedded digits, less than 5
+          minutes
   claims  all (default), one of those below, or a list: claims=[anomalies,gating]
   out     where index.html, figures/, numbers.csv, claims.json and models.json are
           written; out/work keeps every measurement and every trained model, so that

@@ -672,7 +672,7 @@ def test_models_are_listed_by_pattern():
         ("rnn", {"cell": "gruu"}, "model 'rnn': cell must be one of vanilla, gru, lstm, not 'gruu'"),
         ("rnn", {"cell": "gru", "forget_bias": 1.0}, "model 'rnn': forget_bias is of the gates of cell='lstm'"),
         ("rnn", {"forget_bias": math.nan}, "model 'rnn': forget_bias"),
-        ("rnn", {"reads": "diagonals"}, "model 'rnn': reads must be one of rows, columns, pixels"),
+        ("rnn", {"reads": "diagonals"}, "model 'rnn': reads must be one of auto, rows, columns, pixels"),
         ("svm", {"kernel": "poly"}, "model 'svm': kernel must be linear or rbf, not 'poly'"),
         ("svm", {"num_features": 0}, "model 'svm': num_features"),
         ("gaussian", {"scale": object()}, "model 'gaussian': .* is not plain data"),

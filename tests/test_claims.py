@@ -35,7 +35,7 @@ from zoo.textbook.claim import (
 )
 from zoo.textbook.lab import Lab
 
-HOURS = 3  # of the suite textbook, on two cores
+HOURS = 3.5  # of the suite textbook, on two cores
 
 
 @pytest.mark.parametrize("name", claims.names())

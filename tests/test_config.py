@@ -411,7 +411,8 @@ OBSERVED_IN_BAGS = {"svm.loss": "squared_hinge", "nbsvm.loss": "hinge", "nbsvm.a
 OBSERVED_IN_MODEL = {
     "svm.kernel": "linear", "svm.num_features": "64", "svm.bandwidth": "0.7", "svm.seed": "3",
     "mlp.hidden_sizes": "[5]", "mlp.dropout": "0.9",
-    "cnn.channels": "[4]", "cnn.stem": "valid", "cnn.grid": "[1, 1]", "cnn.dropout": "0.9", "cnn.mirror": "true", "cnn.shifts": "true",
+    "cnn.channels": "[4]", "cnn.stem": "valid", "cnn.grid": "[1, 1]", "cnn.dropout": "0.9", "cnn.mirror": "true",
+    "cnn.shifts": "true",
     "lenet.channels": "[4, 6]", "lenet.num_features": "30", "lenet.dropout": "0.9",
     "rnn.cell": "gru", "rnn.reads": "columns", "rnn.hidden_size": "7", "rnn.num_layers": "2",
     "rnn.bidirectional": None, "rnn.dropout": "0.9",

@@ -122,8 +122,11 @@ def test_what_cannot_be_asked_of_examples_with_gaps_is_refused():
     x[0, 0, 0, 0] = torch.nan
     assert zoo.classify(model, x).isfinite().all()
     assert zoo.encode(model, x).isfinite().all()
-    with pytest.raises(zoo.ZooError, match="gmm cannot reconstruct where values are missing"):
-        zoo.reconstruct(model, x)
+    assert zoo.reconstruct(model, x).isfinite().all()
+    regressed = zoo.create("hmm", zoo.DataSpec((1, 4, 4), 2), lags=1, num_states=2)
+    for question in ("encode", "reconstruct"):
+        with pytest.raises(zoo.ZooError, match=f"hmm cannot {question} where values are missing"):
+            getattr(zoo, question)(regressed, x)
 
 
 def test_missing_pixels_are_nan_too():

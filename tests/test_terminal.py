@@ -326,7 +326,10 @@ def refusal(*words: str) -> str:
         ("model.widht=3", "model=cnn has no option 'widht'; it has channels"),
         ("model=rnn model.channels=[3]", "model=rnn has no option 'channels', which cnn,"),
         ("model=rnn +model.channels=[3]", "model=rnn has no option 'channels', which cnn,"),
-        ("data.path=x", "data=digits has no option 'path', which idx, image_folder, labelled_text, table, text have"),
+        (
+            "data.path=x",
+            "'path', which audio_folder, idx, image_folder, labelled_text, table, text have",
+        ),
         ("learner.tolerance=0", "which em has"),
         ("experiment=speed/mnist_99 model=mlp", "configs/experiment/speed/mnist_99.yaml"),
         ("experiment=speed/mnist_99_4 model=mlp", "experiment=speed/mnist_99_4 sets it, in configs/experiment/speed/m"),

@@ -12,6 +12,7 @@ Lim's method, with the mean spectrum of the training recordings.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -282,15 +283,11 @@ def one_by_one(recordings: Sequence[Tensor], rate: int) -> Tensor:
 
 def wav(samples: Tensor, rate: int) -> bytes:
     """A recording ``(L,)`` from -1 to 1 as the content of a WAV file of 16 bits."""
-    import io
-    import wave
+    import soundfile  # not at the top: asking about pictures needs none
 
     content = io.BytesIO()
-    with wave.open(content, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes((samples.clamp(-1, 1) * 32767).round().short().numpy().astype("<i2").tobytes())
+    levels = (samples.clamp(-1, 1) * 32767).round().short().numpy()
+    soundfile.write(content, levels, rate, format="WAV", subtype="PCM_16")
     return content.getvalue()
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SECONDS = {  # of a training
-    "naive_bayes": 10, "logistic_regression": 12, "svm": 15, "hmm": 15, "rnn": 120, "cnn": 150,
+    "naive_bayes": 6, "logistic_regression": 7, "svm": 8, "hmm": 10, "rnn": 60, "cnn": 80,
 }  # fmt: skip
 WHOLE = ("naive_bayes", "logistic_regression", "svm")  # that take a recording for a picture
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
