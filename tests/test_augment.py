@@ -15,7 +15,7 @@ import zoo
 from zoo import capability, registry
 from zoo.data import idx
 from zoo.data.augment import Augment
-from zoo.data.kinds.image import folder_names
+from zoo.data.kinds import folder_names
 from zoo.data.splits import Split, load_splits
 from zoo.files import write_text
 from zoo.tasks import students

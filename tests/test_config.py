@@ -393,6 +393,7 @@ OBSERVED_IN_SOUND = {  # of a folder of tones
     "data.features": ("mfcc", lambda m: m.spec.shape),
     "data.rate": ("4000", lambda m: m.splits.train.images.nan_to_num(0).sum().item()),
     "data.bands": ("30", lambda m: m.spec.shape),
+    "data.decibels": ("20", lambda m: m.spec.std),
     "data.steps": ("20", lambda m: m.spec.shape),
     "data.align": ("stretch", lambda m: m.spec.missing),
     "data.center": ("level", lambda m: m.spec.std),

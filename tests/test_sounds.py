@@ -91,7 +91,7 @@ def test_what_is_no_recording_is_refused(tmp_path):
     path.write_bytes(b"")
     refused(path, "it is empty")
     path.write_text("five, spoken by Theo")
-    refused(path, "no recording")
+    refused(path, "it is damaged, or of a form that libsndfile does not read")
     path.unlink()
     path.mkdir()
     refused(path, "it is a folder")

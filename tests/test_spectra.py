@@ -156,3 +156,11 @@ def test_cepstra_are_smooth_spectra():
     assert smooth.shape == (40, 21)
     torch.testing.assert_close(spectra.cosines(40) @ smooth, mfcc[0], rtol=0, atol=1e-3)
     assert torch.equal(spectra.spectra_of(log_mel, 40), log_mel[0])
+
+
+def test_what_is_below_the_decibels_is_all_the_same():
+    samples = two_tones() + 1e-4 * noise(1600)
+    whole, less = (spectra.log_mel(samples, RATE, 40, decibels) for decibels in (120, 30))
+    floor = whole.max() - 30 * math.log(10) / 10
+    torch.testing.assert_close(less, whole.clamp_min(floor))
+    assert (whole < floor).any()

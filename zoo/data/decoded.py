@@ -28,8 +28,8 @@ from torch import Tensor
 from zoo import plain
 from zoo.data import folders
 from zoo.data.splits import Loaded, Split
-from zoo.errors import DataError, ZooError
-from zoo.files import new_folder
+from zoo.errors import ConfigError, DataError, ZooError
+from zoo.files import new_folder, user_path
 
 CACHE_VERSION = 4  # part of the cache's key: raise it when decoding changes, or what is kept
 TEST_SHARE = 0.2  # of a class, where the user has no test split
@@ -99,6 +99,15 @@ def load(
     notes += filter(None, [note(records["told"])])
     loaded = Loaded(parts["train"], test, found.class_names, fingerprint, val=val, notes=tuple(notes), apart=apart)
     return loaded, kept["train"]["told"]
+
+
+def folder_of(path: str | Path | None, source: str) -> Path:
+    """The folder that a source is told of. Raises ``ConfigError`` where it is told of none."""
+    if path in (None, ""):
+        raise ConfigError(
+            f"data={source} needs a folder that holds one folder a class: data.path=… or a script's path=…"
+        )
+    return user_path(str(path))  # a folder may be called 2024
 
 
 def set_apart(labels: np.ndarray, records: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from zoo.data.naming import naming as naming_of
 from zoo.errors import DataError
 
 MAX_PIXELS = 50_000_000  # a large camera's, or a page at 600 dots an inch; four bytes each, and some on the way
@@ -71,24 +72,10 @@ def opened(path: Path) -> Iterator[Image.Image]:
         yield file
 
 
-@contextlib.contextmanager
-def naming(name: str) -> Iterator[None]:
+def naming(name: str) -> contextlib.AbstractContextManager[None]:
     """What goes wrong while a picture is read is one ``DataError`` that names it and the reason."""
-    try:
-        yield
-        return
-    except DataError as error:
-        reason, cause = str(error), error.__cause__
-    except UnidentifiedImageError as error:
-        reason, cause = "it is damaged, no image at all, or of a form that Pillow does not read", error
-    except MemoryError as error:
-        reason, cause = "it is too large for the memory that there is", error
-    except FileNotFoundError as error:
-        reason, cause = "no such file", error
-    except Exception as error:  # a decoder may raise anything that damaged bytes lead it to
-        system = error.strerror if isinstance(error, OSError) and error.errno else None
-        reason, cause = system or f"it is damaged ({' '.join(str(error).split()) or type(error).__name__})", error
-    raise DataError(f"{name} cannot be read as an image: {reason}") from cause
+    none = "it is damaged, no image at all, or of a form that Pillow does not read"
+    return naming_of(name, "an image", UnidentifiedImageError, none)
 
 
 def eight_bit(picture: Image.Image, color: bool, name: str = "the picture") -> Image.Image:

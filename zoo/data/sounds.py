@@ -10,12 +10,12 @@ import contextlib
 import math
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from zoo.data.naming import naming as naming_of
 from zoo.errors import DataError
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64")
@@ -86,20 +86,8 @@ def resampled(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     return resample_poly(samples, wanted // common, rate // common).astype(np.float32)
 
 
-@contextlib.contextmanager
-def naming(name: str) -> Iterator[None]:
+def naming(name: str) -> contextlib.AbstractContextManager[None]:
     """What goes wrong while a recording is read is one ``DataError`` that names it and the reason."""
-    try:
-        yield
-        return
-    except DataError as error:
-        reason, cause = str(error), error.__cause__
-    except MemoryError as error:
-        reason, cause = "it is too large for the memory that there is", error
-    except FileNotFoundError as error:
-        reason, cause = "no such file", error
-    except Exception as error:  # a decoder may raise anything that damaged bytes lead it to
-        system = error.strerror if isinstance(error, OSError) and error.errno else None
-        told = " ".join(str(getattr(error, "error_string", error)).split()).rstrip(".")
-        reason, cause = system or f"it is damaged, or no recording ({told or type(error).__name__})", error
-    raise DataError(f"{name} cannot be read as a recording: {reason}") from cause
+    from soundfile import LibsndfileError
+
+    return naming_of(name, "a recording", LibsndfileError, "it is damaged, or of a form that libsndfile does not read")

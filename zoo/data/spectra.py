@@ -5,8 +5,9 @@ triangular bands, equally wide on the mel scale, m(f) = 2595 lg(1 + f / 700), wh
 is its discrete cosine transform, of which the first 13 tell the shape of the spectrum without the pitch, with their
 slopes over five windows and the slopes of those, which stand in the second and the third channel.
 
-Power below a hundred millionth of the recording's largest is taken for that, so that a recording sounds the same
-however loud it is. What is quieter than a ten thousandth at its beginning and its end is silence, and is left out.
+Power that is more ``decibels`` below the recording's largest is taken for that: a recording is the same however loud
+it is, and however silent its room. What is quieter than 40 decibels below the loudest at the beginning and at the end
+is silence, and is left out.
 
 References: Davis & Mermelstein (1980), Comparison of parametric representations for monosyllabic word recognition in
 continuously spoken sentences; Young et al. (2006), The HTK Book, 5.4–5.9; Griffin & Lim (1984), Signal estimation from
@@ -26,7 +27,7 @@ FEATURES = ("log_mel", "mfcc")
 CEPSTRA = 13
 WINDOW, HOP = 0.025, 0.010  # seconds
 FINEST = 2  # times as many frequencies are looked at as a window tells apart, so that no band falls between them
-FLOOR, SILENCE = 1e-8, 1e-4  # of a recording's largest power
+SILENCE = 1e-4  # of a recording's largest power
 LOWEST = 20.0  # Hz, the lowest edge of a band
 SLOPE = 2  # windows before and behind
 PASSES = 60  # of Griffin–Lim
@@ -80,10 +81,10 @@ def _window(length: int, like: Tensor) -> Tensor:
     return torch.hann_window(length, dtype=like.dtype, device=like.device)
 
 
-def log_mel(samples: Tensor, rate: int, bands: int) -> Tensor:
+def log_mel(samples: Tensor, rate: int, bands: int, decibels: float = 80) -> Tensor:
     """A recording ``(L,)`` as ``(bands, windows)``, without the silence around it; no window at all if it is silent.
 
-    In nats: the natural logarithm of power.
+    In nats: the natural logarithm of power, not further below the largest one than a ``decibels`` in decibels.
     """
     window, size = sizes(rate)
     around = F.pad(samples, (size // 2, size // 2)).unfold(0, size, hop_of(rate))
@@ -95,7 +96,7 @@ def log_mel(samples: Tensor, rate: int, bands: int) -> Tensor:
     if not len(heard):
         return power[:, :0]
     power = power[:, int(heard[0]) : int(heard[-1]) + 1]
-    return power.clamp_min(FLOOR * power.max()).log()
+    return power.clamp_min(10 ** (-decibels / 10) * power.max()).log()
 
 
 def slopes(features: Tensor) -> Tensor:
@@ -106,9 +107,9 @@ def slopes(features: Tensor) -> Tensor:
     return (padded.unfold(-1, 2 * SLOPE + 1, 1) @ (lags / lags.square().sum())).view_as(features)
 
 
-def features_of(samples: Tensor, features: str, rate: int, bands: int) -> Tensor:
+def features_of(samples: Tensor, features: str, rate: int, bands: int, decibels: float = 80) -> Tensor:
     """A recording ``(L,)`` as ``(C, H, windows)``: ``log_mel`` has one channel, ``mfcc`` three, see above."""
-    spectra = log_mel(samples, rate, bands)
+    spectra = log_mel(samples, rate, bands, decibels)
     if features == "log_mel":
         return spectra[None]
     cepstra = cosines(bands) @ spectra

@@ -45,8 +45,9 @@ from __future__ import annotations
 import functools
 import math
 import os
+import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -211,6 +212,45 @@ def complete(choices: Mapping[str, tuple[str, ...]], *given: Mapping[str, Any]) 
             raise ConfigError(f"{name}={value} is no choice: {did_you_mean(str(value), choices[name], 'choices')}")
         settings[name] = value
     return settings
+
+
+def write_classes(
+    stored: Tensor,
+    labels: Tensor | None,
+    spec: DataSpec,
+    folder: Path,
+    suffix: str,
+    contents: Callable[[Tensor], Iterable[bytes]],
+) -> list[str]:
+    """Write ``folder/<class>/00001<suffix>``, files with the ``contents`` of the stored examples of a class; the names
+    of the classes' folders, in the order of labels.
+
+    Raises ``DataError`` where there are no labels: a folder is a class.
+    """
+    if labels is None:
+        noun = find(spec.kind).NOUN
+        raise DataError(f"{noun}s are written into the folders of their classes, and these have none")
+    names = folder_names(spec.class_names)
+    digits = max(5, len(str(len(stored))))
+    for label, name in enumerate(names):
+        (folder / name).mkdir()
+        for number, content in enumerate(contents(stored[labels == label]), 1):
+            (folder / name / f"{number:0{digits}}{suffix}").write_bytes(content)
+    return names
+
+
+def folder_names(class_names: Sequence[str]) -> list[str]:
+    """Names of folders that any system can have, and that sort in the order of the classes.
+
+    Classes are called as they are where that will do; else what is no letter, digit, ``-`` or ``_`` becomes ``_``, and
+    the class's number goes before it.
+    """
+    safe = [re.sub(r"[^\w-]+", "_", name) for name in class_names]
+    distinct = len({name.casefold() for name in safe}) == len(safe)  # also where case does not count
+    if distinct and safe == list(class_names) and safe == sorted(safe) and all(safe):
+        return safe
+    digits = len(str(len(safe) - 1))
+    return [f"{label:0{digits}}-{name}" for label, name in enumerate(safe)]
 
 
 NOT_USERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found")  # folders that archives, servers and systems add

@@ -6,7 +6,7 @@ it is transparent, padded to the target's aspect with the median of its border, 
 
 from __future__ import annotations
 
-import re
+import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -126,22 +126,14 @@ def read(paths: Sequence[Path], spec: DataSpec, **settings: Any) -> tuple[list[s
 
 
 def write(stored: Tensor, labels: Tensor | None, spec: DataSpec, folder: Path) -> list[str]:
-    """Write ``folder/<class>/00001.png``; the names of the classes' folders, in the order of labels.
+    """Write ``folder/<class>/00001.png``, see :func:`zoo.data.kinds.write_classes`."""
+    return kinds.write_classes(stored, labels, spec, folder, ".png", lambda part: map(_png, part))
 
-    Raises ``DataError`` where there are no labels: a folder is a class.
-    """
-    if labels is None:
-        raise DataError("pictures are written into the folders of their classes, and these have none")
-    names = folder_names(spec.class_names)
-    digits = max(5, len(str(len(stored))))
-    for label, name in enumerate(names):
-        (folder / name).mkdir()
-        images = stored[labels == label].permute(0, 2, 3, 1).numpy()
-        for number, pixels in enumerate(images, 1):
-            Image.fromarray(pixels[..., 0] if spec.shape[0] == 1 else pixels).save(
-                folder / name / f"{number:0{digits}}.png"
-            )
-    return names
+
+def _png(pixels: Tensor) -> bytes:
+    content, rows = io.BytesIO(), pixels.permute(1, 2, 0).numpy()
+    Image.fromarray(rows[..., 0] if rows.shape[2] == 1 else rows).save(content, "png")
+    return content.getvalue()
 
 
 def trial(n: int) -> tuple[Tensor, DataSpec]:
@@ -151,20 +143,6 @@ def trial(n: int) -> tuple[Tensor, DataSpec]:
     stored = (level + torch.randint(60, (n, 1, 12, 12), generator=generator)).byte()
     mean, std = statistics(stored)
     return stored, DataSpec((1, 12, 12), 3, mean=mean, std=std)
-
-
-def folder_names(class_names: Sequence[str]) -> list[str]:
-    """Names of folders that any system can have, and that sort in the order of the classes.
-
-    Classes are called as they are where that will do; else what is no letter, digit, ``-`` or ``_`` becomes ``_``, and
-    the class's number goes before it.
-    """
-    safe = [re.sub(r"[^\w-]+", "_", name) for name in class_names]
-    distinct = len({name.casefold() for name in safe}) == len(safe)  # also where case does not count
-    if distinct and safe == list(class_names) and safe == sorted(safe) and all(safe):
-        return safe
-    digits = len(str(len(safe) - 1))
-    return [f"{label:0{digits}}-{name}" for label, name in enumerate(safe)]
 
 
 def read_image(

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,9 +24,7 @@ import torch
 from torch import Tensor
 
 from zoo.data import kinds, sounds, spectra
-from zoo.data.kinds.image import folder_names
 from zoo.errors import ConfigError, DataError, did_you_mean
-from zoo.files import write_bytes
 from zoo.spec import Column, DataSpec
 
 VALUES = "real"
@@ -36,6 +34,7 @@ SETTINGS = {
     "center": ("bands", "level"),
     "rate": ("",),  # samples a second
     "bands": ("",),  # of the mel scale
+    "decibels": ("",),  # decibels
     "seconds": ("",),  # that a training recording lasts: half of them last longer
     "levels": ("",),  # of the rows of the first channel, on average over training recordings
 }
@@ -45,7 +44,7 @@ STRINGS = False
 FORMAT = "wav"
 PAUSE = 0.3  # seconds between recordings that are heard one after the other
 REACH = 3  # standard deviations from the mean that are black, and white, in a picture
-BOUNDS = {"rate": (1000, 96_000), "bands": (spectra.CEPSTRA, 256), "steps": (2, 1 << 15)}
+BOUNDS = {"rate": (1000, 96_000), "bands": (spectra.CEPSTRA, 256), "decibels": (10, 200), "steps": (2, 1 << 15)}
 
 
 class Reading(NamedTuple):
@@ -55,6 +54,8 @@ class Reading(NamedTuple):
         features: ``"log_mel"`` or ``"mfcc"``.
         rate: samples a second that they are brought to.
         bands: of the mel scale.
+        decibels: decibels below the loudest that are told apart; what is more silent is all the same. With more of
+            them, the noise of a room is heard, by which speakers are told sooner than words.
         steps: T, columns.
         align: ``"pad"``: a column is 10 ms, and what is too long is cut; ``"stretch"``: all of a recording is in them.
     """
@@ -62,6 +63,7 @@ class Reading(NamedTuple):
     features: str = "log_mel"
     rate: int = 8000
     bands: int = 40
+    decibels: int = 50
     steps: int = 64
     align: str = "pad"
 
@@ -72,7 +74,7 @@ class Reading(NamedTuple):
         reading = cls(steps=spec.shape[2], **{name: known[name] for name in cls._fields if name != "steps"})
         levels, seconds = known["levels"], known["seconds"]
         right = (
-            all(isinstance(number, int) for number in (reading.rate, reading.bands))
+            all(isinstance(number, int) for number in (reading.rate, reading.bands, reading.decibels))
             and isinstance(seconds, float)
             and 0 <= seconds <= sounds.LONGEST
             and isinstance(levels, tuple)
@@ -125,7 +127,9 @@ def words(spec: DataSpec) -> str:
 def features_of(samples: np.ndarray, reading: Reading) -> tuple[Tensor, int]:
     """A recording ``(L,)`` as ``(C, H, T)``, and how many windows were heard of it. Raises ``DataError`` where nothing
     is."""
-    found = spectra.features_of(torch.from_numpy(samples), reading.features, reading.rate, reading.bands)
+    found = spectra.features_of(
+        torch.from_numpy(samples), reading.features, reading.rate, reading.bands, reading.decibels
+    )
     windows, steps = found.shape[2], reading.steps
     if not windows:
         raise DataError("it is silent: there is nothing to hear")
@@ -292,19 +296,12 @@ def wav(samples: Tensor, rate: int) -> bytes:
 
 
 def write(stored: Tensor, labels: Tensor | None, spec: DataSpec, folder: Path) -> list[str]:
-    """Write ``folder/<class>/00001.wav``; the names of the classes' folders, in the order of labels.
+    """Write ``folder/<class>/00001.wav``, see :func:`zoo.data.kinds.write_classes`."""
 
-    Raises ``DataError`` where there are no labels: a folder is a class.
-    """
-    if labels is None:
-        raise DataError("recordings are written into the folders of their classes, and these have none")
-    names = folder_names(spec.class_names)
-    digits = max(5, len(str(len(stored))))
-    for label, name in enumerate(names):
-        (folder / name).mkdir()
-        for number, samples in enumerate(heard(decode(stored[labels == label]), spec), 1):
-            write_bytes(folder / name / f"{number:0{digits}}.wav", wav(samples, spec.settings["rate"]))
-    return names
+    def contents(part: Tensor) -> Iterator[bytes]:
+        return (wav(samples, spec.settings["rate"]) for samples in heard(decode(part), spec))
+
+    return kinds.write_classes(stored, labels, spec, folder, ".wav", contents)
 
 
 def trial(n: int) -> tuple[Tensor, DataSpec]:
@@ -316,6 +313,7 @@ def trial(n: int) -> tuple[Tensor, DataSpec]:
     mean, std = statistics(stored)
     settings: Mapping[str, Any] = {
         "features": "log_mel", "align": "pad", "center": "bands", "rate": 8000, "bands": 16, "seconds": 0.12,
+        "decibels": 50,
         "levels": (0.0,) * 16,
     }  # fmt: skip
     spec = DataSpec((1, 16, 16), 3, mean=mean, std=std, kind="sound", values=VALUES, missing=True, settings=settings)

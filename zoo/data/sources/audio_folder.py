@@ -22,31 +22,35 @@ from zoo.data.kinds.sound import Reading, read_file
 from zoo.data.sounds import SUFFIXES
 from zoo.data.spectra import HOP
 from zoo.data.splits import Loaded
-from zoo.errors import ConfigError
-from zoo.files import user_path
 
 KIND = "sound"
 CLASSES = None  # the folders say
 OPTIONS: dict[str, Any] = {"path": None, **Reading(rate=16_000, steps=100)._asdict()}
 
 
-def load(root: Path, path: str | Path | None, features: str, rate: int, bands: int, steps: int, align: str) -> Loaded:
+def load(
+    root: Path,
+    path: str | Path | None,
+    features: str,
+    rate: int,
+    bands: int,
+    decibels: int,
+    steps: int,
+    align: str,
+) -> Loaded:
     """Read a folder of recordings, or map the cache of an earlier reading.
 
     Args:
         root: the cache goes below ``root/.cache``.
         path: the folder.
-        features, rate, bands, steps, align: see :class:`zoo.data.kinds.sound.Reading`.
+        features, rate, bands, decibels, steps, align: see :class:`zoo.data.kinds.sound.Reading`.
 
     Raises:
         ConfigError: an impossible option.
         DataError: see :func:`zoo.data.decoded.load`.
     """
-    if path in (None, ""):
-        raise ConfigError(
-            "data=audio_folder needs a folder that holds one folder a class: data.path=… or a script's path=…"
-        )
-    reading = Reading(features, rate, bands, steps, align)
+    path = decoded.folder_of(path, "audio_folder")
+    reading = Reading(features, rate, bands, decibels, steps, align)
     reading.check()
 
     def decode(files: Sequence[Path]) -> decoded.Examples:
@@ -63,5 +67,5 @@ def load(root: Path, path: str | Path | None, features: str, rate: int, bands: i
         seconds = f"data.steps={steps}, {steps * HOP:g} s"
         return f"{longer:,} of {len(windows):,} recordings are cut: they last longer than {seconds}"
 
-    loaded, windows = decoded.load(root, user_path(str(path)), SUFFIXES, "recording", reading, decode, note)
+    loaded, windows = decoded.load(root, path, SUFFIXES, "recording", reading, decode, note)
     return replace(loaded, settings=reading.settings(torch.from_numpy(windows.astype(np.int64))))

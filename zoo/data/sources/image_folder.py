@@ -20,7 +20,6 @@ from zoo.data import decoded
 from zoo.data.kinds import image
 from zoo.data.splits import Loaded
 from zoo.errors import ConfigError, did_you_mean
-from zoo.files import user_path
 
 KIND = "image"
 CLASSES = None  # the folders say
@@ -43,11 +42,7 @@ def load(root: Path, path: str | Path | None, image_size: int, color: str, inver
         ConfigError: an impossible option.
         DataError: see :func:`zoo.data.decoded.load`.
     """
-    if path in (None, ""):
-        raise ConfigError(
-            "data=image_folder needs a folder that holds one folder a class: data.path=… or a script's path=…"
-        )
-    path = user_path(str(path))  # a folder may be called 2024
+    path = decoded.folder_of(path, "image_folder")
     if image_size < 1:
         raise ConfigError(f"data.image_size must be at least 1, not {image_size}")
     for option, value in (("color", color), ("invert", invert), ("frame", frame)):

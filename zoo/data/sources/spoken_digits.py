@@ -40,14 +40,24 @@ TESTED = 5  # recordings of each digit and speaker, the first ones
 NAME = re.compile(r"(?:.*/)?recordings/(\d)_([a-z]+)_(\d+)\.wav")
 
 
-def load(root: Path, split: str, speaker: str, features: str, rate: int, bands: int, steps: int, align: str) -> Loaded:
+def load(
+    root: Path,
+    split: str,
+    speaker: str,
+    features: str,
+    rate: int,
+    bands: int,
+    decibels: int,
+    steps: int,
+    align: str,
+) -> Loaded:
     """Recordings in the order of digits, speakers and numbers.
 
     Args:
         root: where the archive, as published or packed again, is or goes; its content is what counts.
         split: ``"official"`` or ``"speaker"``.
         speaker: of the latter, who is the test split.
-        features, rate, bands, steps, align: see :class:`zoo.data.kinds.sound.Reading`.
+        features, rate, bands, decibels, steps, align: see :class:`zoo.data.kinds.sound.Reading`.
 
     Raises:
         ConfigError: an option that cannot be.
@@ -56,7 +66,7 @@ def load(root: Path, split: str, speaker: str, features: str, rate: int, bands: 
     for option, value, choices in (("split", split, SPLITS), ("speaker", speaker, SPEAKERS)):
         if value not in choices:
             raise ConfigError(f"data.{option}={value} is no choice: {did_you_mean(value, choices, 'choices')}")
-    reading = Reading(features, rate, bands, steps, align)
+    reading = Reading(features, rate, bands, decibels, steps, align)
     reading.check()
     path = published.first_file(root / FOLDER / ARCHIVE, root / ARCHIVE) or published.fetch(
         [URL], root / FOLDER / ARCHIVE, _is_published, SIZE

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from zoo.data.kinds.sound import Reading
 from zoo.questions.classify import classify
 from zoo.textbook import roster
 from zoo.textbook.claim import Case, Claim, Finding, Row, answered, differences, select, values
@@ -65,8 +66,8 @@ def measure(case: Mapping[str, Any], lab: Lab) -> dict[str, Any]:
     """See ``answered``."""
     model = lab.train(*words(case["model"], case["split"], case["seed"]))
     of = {"speaker": SPEAKERS[case["seed"]]} if case["split"] == UNHEARD else {}
-    options = {name: model.spec.settings[name] for name in ("features", "rate", "bands", "align", "center")}
-    test = lab.splits("spoken_digits", split=case["split"], steps=model.spec.shape[2], **options, **of).test
+    reading = Reading.of(model.spec)._asdict() | {"center": model.spec.settings["center"]}
+    test = lab.splits("spoken_digits", split=case["split"], **reading, **of).test
     return answered(classify(model, test.x()).argmax(1), test.labels)
 
 
