@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from zoo.textbook import claims
+from zoo.textbook.claims import voices
 
 ROOT = Path(__file__).parents[1]
 SECTION = (ROOT / "README.md").read_text().partition("## Speed")[2].partition("\n## ")[0]
@@ -51,7 +52,7 @@ def test_both_tables_are_there():
     assert len([row for row in ROWS if len(row) == 5]) >= 4
 
 
-TEXTBOOK = ROOT / "results" / "textbook"
+REPORTS = [ROOT / "results" / name for name in ("textbook", "voices")]
 ON_THE_TEXTBOOK = (ROOT / "README.md").read_text().partition("## The textbook, measured")[2].partition("\n## ")[0]
 
 
@@ -65,7 +66,7 @@ def test_the_readme_shows_the_verdicts_of_the_report():
 
 
 def test_the_readme_quotes_findings_of_the_report():
-    entries = {entry["id"]: entry for entry in json.loads((TEXTBOOK / "claims.json").read_text())}
+    entries = {entry["id"]: entry for entry in kept()}
     rows = re.findall(r"\| (\S+) \S+ \| (\S+) to (\S+) \| `(\w+/[\w-]+)` \|", ON_THE_TEXTBOOK)
     assert len(rows) >= 6
     for *quoted, name in rows:
@@ -84,7 +85,22 @@ def test_the_report_that_is_kept_is_on_these_claims():
         }  # fmt: skip
 
 
+def kept() -> list[dict]:
+    """The claims and findings of the reports that are kept: that on pictures, and that on voices."""
+    return [entry for report in REPORTS for entry in json.loads((report / "claims.json").read_text())]
+
+
 def reported() -> dict[str, dict]:
-    """The claims of the report that is kept, by name, without their findings."""
-    entries = json.loads((TEXTBOOK / "claims.json").read_text())
-    return {entry["id"]: entry for entry in entries if "/" not in entry["id"]}
+    """The claims of the reports that are kept, by name, without their findings."""
+    return {entry["id"]: entry for entry in kept() if "/" not in entry["id"]}
+
+
+def test_the_readme_shows_how_voices_are_told():
+    entries = {entry["id"]: entry for entry in kept()}
+    section = (ROOT / "README.md").read_text().partition("## Speech")[2].partition("\n## ")[0]
+    rows = re.findall(r"\| `(\w+)` \| *([\d.]+) \| *([\d.]+) \((.+)\) \|", section)
+    assert {name for name, *_ in rows} == set(voices.SECONDS)
+    for name, heard, unheard, speakers in rows:
+        of = {which: entries[f"voices/{which}-{name}"] for which in ("heard", "unheard")}
+        assert [heard, unheard] == [f"{of[which]['estimate']:.1f}" for which in ("heard", "unheard")], name
+        assert speakers == ", ".join(f"{value:.0f}" for value in of["unheard"]["values"]), name

@@ -664,3 +664,9 @@ def test_a_set_of_samples_is_a_folder_to_train_on(trained, tmp_path, capsys):
     splits = load_splits("audio_folder", tmp_path, path=out, rate=8000, bands=20, steps=40, center="level")
     model = zoo.load(trained)
     assert (zoo.classify(model, splits.train.x()).argmax(1) == splits.train.labels).all()
+
+
+def test_spoken_digits_are_recognised(tmp_path):
+    """Two passes of the recipe; the whole of it tells 99 of 100."""
+    run = run_train(tmp_path, "model=hmm", "data=spoken_digits", "logger=none", "trainer.max_epochs=2", "trainer=cpu")
+    assert json.loads((run / "summary.json").read_text())["test"]["accuracy"] >= 0.97
