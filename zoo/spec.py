@@ -15,6 +15,7 @@ from zoo.errors import DataError, ZooError
 MOST = 2**20  # channels, and classes, which have a name each
 TERMS, LETTERS = 2**20, 2**23  # of a vocabulary, and of all its terms together: a file that holds more is not read
 LARGEST = 2**31 - 1  # entries of an example
+MANY = 32  # statistics in a row that are the same, on average, from which on their number is told
 VALUES = ("grey", "real", "mixed", "binary", "counts", "tokens")
 END, UNKNOWN = "<end>", "<unknown>"  # of the symbols of a sequence, what stands behind a text, and for any other symbol
 
@@ -253,13 +254,15 @@ class DataSpec:
     def to_dict(self) -> dict[str, Any]:
         """As lists, strings and numbers, fit for a checkpoint or JSON. What pictures do not need is left out.
 
-        A vocabulary is one string, a term a line, unless a term is a line's end, and statistics of its terms are told
-        as often as they follow one another, ``[value, times]``: of half a million terms, most have the same.
+        A vocabulary is one string, a term a line, unless a term is a line's end. Its statistics, and others most of
+        which are like the one before, as along a row of a recording, are told with how often they follow one another,
+        ``[value, times]``.
         """
         own = {field.name: getattr(self, field.name) for field in fields(self)}
         values = {key: list(value) if isinstance(value, tuple) else value for key, value in own.items()}
+        runs = {key: [[value, len([*run])] for value, run in itertools.groupby(own[key])] for key in _STATISTICS}
+        values |= {key: told for key, told in runs.items() if len(own[key]) > MANY * len(told)}
         if self.vocabulary:
-            runs = {key: [[value, len([*run])] for value, run in itertools.groupby(own[key])] for key in _STATISTICS}
             lines = "\n".join(self.vocabulary)
             values |= {
                 "vocabulary": lines if lines.count("\n") < len(self.vocabulary) else list(self.vocabulary),

@@ -55,7 +55,6 @@ class Augment:
             raise ConfigError(f"data.augment.erase is a probability, from 0 to 1, not {self.erase}")
         if not 0 <= self.hide < 1:
             raise ConfigError(f"data.augment.hide is a share below 1 of an image's pixels, not {self.hide}")
-
         for name in ("pace", "warp"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"data.augment.{name} is a share from 0 to below 1, not {getattr(self, name)}")

@@ -34,7 +34,7 @@ SETTINGS = {
     "center": ("bands", "level"),
     "rate": ("",),  # samples a second
     "bands": ("",),  # of the mel scale
-    "decibels": ("",),  # decibels
+    "decibels": ("",),  # below the loudest that are told apart
     "seconds": ("",),  # that a training recording lasts: half of them last longer
     "levels": ("",),  # of the rows of the first channel, on average over training recordings
 }
@@ -54,8 +54,8 @@ class Reading(NamedTuple):
         features: ``"log_mel"`` or ``"mfcc"``.
         rate: samples a second that they are brought to.
         bands: of the mel scale.
-        decibels: decibels below the loudest that are told apart; what is more silent is all the same. With more of
-            them, the noise of a room is heard, by which speakers are told sooner than words.
+        decibels: how far below the loudest sounds are told apart; what is more silent is all the same. With more of
+            them, the noise of a room is heard, which speakers differ in, and words do not.
         steps: T, columns.
         align: ``"pad"``: a column is 10 ms, and what is too long is cut; ``"stretch"``: all of a recording is in them.
     """
@@ -186,7 +186,7 @@ def _centred(raw: Tensor, center: str) -> Tensor:
 
 def store(raw: Tensor, columns: Sequence[Column], spec: DataSpec) -> Tensor:
     spec.check_examples(raw.shape[1:])
-    return _centred(raw, spec.settings["center"])
+    return _centred(raw, kinds.complete(SETTINGS, spec.settings)["center"])
 
 
 def decode(stored: Tensor) -> Tensor:
@@ -200,16 +200,15 @@ def encode(x: Tensor) -> Tensor:
 def statistics(stored: Tensor, spec: DataSpec | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of what is seen: of the one channel of log-mel spectra, or an entry each, equal along
     a row, of cepstra, which are larger the fewer waves they have."""
-    values = stored.double()
-    rows = values.transpose(0, 2).flatten(1) if stored.shape[1] > 1 else values.reshape(1, -1)
-    if stored.shape[1] > 1:
-        rows = values.permute(1, 2, 0, 3).flatten(2).flatten(0, 1)
+    cepstra = stored.shape[1] > 1
+    rows = stored.double().permute(1, 2, 0, 3).flatten(2).flatten(0, 1 if cepstra else 2)
+    rows = rows if cepstra else rows[None]
     seen = ~rows.isnan()
     count = seen.sum(1).clamp_min(1)
     mean = rows.nan_to_num(0).sum(1) / count
     std = torch.where(seen, rows - mean[:, None], 0).square().sum(1).div(count).sqrt()
     mean, std = mean.where(mean.abs() > 1e-6, 0.0), std.where(std > 1e-6, 1.0)
-    if stored.shape[1] > 1:
+    if cepstra:
         mean, std = (each.repeat_interleave(stored.shape[3]) for each in (mean, std))
     return tuple(mean.tolist()), tuple(std.tolist())
 
