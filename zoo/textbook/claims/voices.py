@@ -41,6 +41,11 @@ CLAIM = Claim(
     f"of each digit and speaker, 300 in all, to be told, {SEEDS} seeds. A voice never heard: data.split=speaker, the "
     "2,500 recordings of five speakers to train on, and the 500 of the sixth to be told, once for each of the six, who "
     "are what an interval is over: what may be expected of a seventh. Differences are speaker by speaker.",
+    discussion="The network is not ahead: six speakers are too few to part it from the hidden Markov model, which "
+    "tells some of them better and others worse. Both are told cepstra, from which the pitch is gone, and what is 50 "
+    "decibels below the loudest is all the same to them. That matters more than which of the two it is: with 80 "
+    "decibels, where the noise of a speaker's room is heard, a small network lost 4.6 points on speakers held out, and "
+    "the hidden Markov model 1.6.",
 )
 
 
