@@ -18,6 +18,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core, with the commands i
     os.environ["OMP_NUM_THREADS"] = "1"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # tests in the background of a shell; commands inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # by nohup, which a run heeds
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 import torch
 
