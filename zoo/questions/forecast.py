@@ -21,7 +21,8 @@ def forecast(
     """Draws from p(end | beginning): what may come next. The end itself is never looked at.
 
     Of a picture, which has all its steps, the last ``steps`` of them are drawn, rows, columns or pixels as the model
-    reads it: ``(B, C, H, W)``, the beginning as it was given, with NaN where it was missing. A text goes on behind its
+    reads it: ``(B, C, H, W)``, the beginning as it was given, with NaN where it was missing. A recording goes on behind
+    its last column, where there is room for so many, and else in the place of its last ones. A text goes on behind its
     last symbol: ``(B, 1, 1, t + steps)``, -1 behind an end.
 
     Args:
