@@ -515,9 +515,9 @@ class HMM(Density):
             text = text.scatter(1, length[:, None] + torch.arange(steps, device=x.device), drawn[..., 0])
             return self.emission.ended(text)[:, None, None]
         given = self.reading.of(x)
-        given = (
-            given if seen is None else torch.where(F.pad(seen, (0, 0, 0, self.steps - seen.shape[1])), given, torch.nan)
-        )
+        if seen is not None:
+            kept = F.pad(seen, (0, 0, 0, self.steps - seen.shape[1]))
+            given = torch.where(kept, given, torch.nan)
         at = (length[:, None] + torch.arange(steps, device=x.device))[..., None].expand_as(drawn)
         return self.reading.example(given.scatter(1, at, self.possible(drawn)))
 

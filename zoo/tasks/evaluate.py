@@ -341,9 +341,8 @@ def splits_for(
     options = {key: value for key, value in source.items() if key not in ("fingerprint", "costs")}
     other = data is not None and data != options.get("name")
     if data is not None and other:
-        whole = whole and (
-            "name" in options or data in ("image_folder", "audio_folder")
-        )  # a release does not say what it has seen
+        known = "name" in options or data in ("image_folder", "audio_folder")  # a release does not say what it has seen
+        whole = whole and known
         options = {"name": data} | _cut_like(spec, data, whole)
         if data == "image_folder":
             spec.check_kind("image", "data=image_folder")

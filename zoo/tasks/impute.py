@@ -37,10 +37,8 @@ HALVES = MASKS[3:]
 LEVEL = 0.9  # of intervals, as nearly as the number of completions allows
 AT_ONCE = 100  # images
 NOISE_SEED = 0  # of dequantisation: the same images have the same likelihood
-NOUNS = {
-    "image": ("image", "pixel", "grey value"),
-    "sound": ("recording", "value", "feature"),
-}  # and the unit of a value
+# what is filled in, of what, and in which unit
+NOUNS = {"image": ("image", "pixel", "grey value"), "sound": ("recording", "value", "feature")}
 HIDDEN = (214, 39, 134)  # the colour of a hidden pixel in a picture: one that photographs seldom have
 
 
@@ -303,9 +301,9 @@ def picture(model: Model, images: Tensor, observed: Tensor, seed: int = 0, n: in
     kind = kinds.find(model.spec.kind)
     shown = kind.show(rows.flatten(0, 1), model.spec).unflatten(0, rows.shape[:2])
     shown = shown if shown.shape[2] == 3 else shown.expand(-1, -1, 3, -1, -1).clone()
-    seen = (
-        seen[:, :1].flip(2) if model.spec.kind == "sound" else seen[:, :1]
-    )  # whose lowest frequencies are at the bottom
+    seen = seen[:, :1]
+    if model.spec.kind == "sound":  # whose low frequencies are shown at the bottom
+        seen = seen.flip(2)
     shown[1] = torch.where(seen, shown[1], torch.tensor(HIDDEN).view(3, 1, 1) / 255)
     return grid(shown, ["original", "seen", *(f"imputed {number + 1}" for number in range(n))])
 
