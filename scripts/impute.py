@@ -30,8 +30,8 @@ python scripts/impute.py ckpt=<file or run directory> [<table>] [key=value …]
   out     the picture, or the folder that it is put into: imputed-<mask>-seed<seed>
           .png there; the folder of the weights if left out. Of recordings there is
           a .wav beside it: each as it is, as it was heard, and filled in. Of a
-          table, the CSV
-          file: <table>-filled.csv beside it; with n=5 there are five, numbered
+          table, the CSV file: <table>-filled.csv beside it; with n=5 there are
+          five, numbered
   ema     true (default): averaged weights where there are any; false: the raw ones
   json    a file to write the numbers to
 

@@ -9,16 +9,16 @@ python scripts/sample.py ckpt=<file or run directory> prompt="ROMEO:" [length=50
   label   a class, by name or number; classes drawn from p(y), or from p(y | prompt),
           if left out
   seed    the same seed gives the same ones (0)
-  out     what the files are called before .png, .npz and .wav, or .csv, or the folder
-          they are put into: samples-seed<seed>, or samples-<class>-seed<seed>
-          with a label; the folder of the weights if left out
+  out     what the files are called before .png, .npz and .wav, or .csv, or the
+          folder they are put into: samples-seed<seed>, or samples-<class>-
+          seed<seed> with a label; the folder of the weights if left out
   ema     true (default): averaged weights where there are any; false: the raw ones
 
 The .npz holds images (uint8, n × channels × height × width; of recordings their
 spectra, float32), labels (int64, of a model with classes), seed and n. In the
-.wav recordings are heard one after the other. The .csv has the columns of the training data
-in their units, with the names of categories, or the texts, and, of a model with
-classes, the name of the class.
+.wav recordings are heard one after the other. The .csv has the columns of the
+training data in their units, with the names of categories, or the texts, and,
+of a model with classes, the name of the class.
 
 Of language models, with a prompt or a length:
 

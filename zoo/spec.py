@@ -261,13 +261,10 @@ class DataSpec:
         own = {field.name: getattr(self, field.name) for field in fields(self)}
         values = {key: list(value) if isinstance(value, tuple) else value for key, value in own.items()}
         runs = {key: [[value, len([*run])] for value, run in itertools.groupby(own[key])] for key in _STATISTICS}
-        values |= {key: told for key, told in runs.items() if len(own[key]) > MANY * len(told)}
+        values |= {key: told for key, told in runs.items() if self.vocabulary or len(own[key]) > MANY * len(told)}
         if self.vocabulary:
             lines = "\n".join(self.vocabulary)
-            values |= {
-                "vocabulary": lines if lines.count("\n") < len(self.vocabulary) else list(self.vocabulary),
-                **runs,
-            }
+            values["vocabulary"] = lines if lines.count("\n") < len(self.vocabulary) else list(self.vocabulary)
         settings = {key: list(value) if isinstance(value, tuple) else value for key, value in self.settings.items()}
         values |= {"settings": settings, "columns": [column.to_plain() for column in self.columns]}
         return {key: value for key, value in values.items() if key in _ALWAYS or value != _DEFAULTS[key]}

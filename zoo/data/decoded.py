@@ -190,7 +190,7 @@ def _number(digest: Any) -> int:
 
 
 @contextlib.contextmanager
-def writable(cache: Path, noun: str = "picture") -> Iterator[None]:
+def writable(cache: Path, noun: str) -> Iterator[None]:
     """What cannot be written is told with what it is for, and what would be right; other errors pass."""
     try:
         yield

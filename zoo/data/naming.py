@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 from zoo.errors import DataError
 
@@ -31,6 +33,15 @@ def naming(name: str, what: str, unknown: type[Exception], none: str) -> Iterato
         told = none if isinstance(error, unknown) else f"it is damaged ({_words(error)})"
         reason, cause = system or told, error
     raise DataError(f"{name} cannot be read as {what}: {reason}") from cause
+
+
+def check_file(path: Path) -> None:
+    """Raise ``DataError`` for what is no file, or an empty one. What is not there raises as the system does."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError("it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no regular file")
+    if not status.st_size:
+        raise DataError("it is empty")
 
 
 def _words(error: Exception) -> str:

@@ -20,7 +20,6 @@ shape is the same without. Of an animation, and of a file with several pages, th
 from __future__ import annotations
 
 import contextlib
-import stat
 import struct
 import warnings
 from collections.abc import Iterator
@@ -30,7 +29,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from zoo.data.naming import naming as naming_of
+from zoo.data import naming
 from zoo.errors import DataError
 
 MAX_PIXELS = 50_000_000  # a large camera's, or a page at 600 dots an inch; four bytes each, and some on the way
@@ -57,12 +56,8 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
     """A picture file, not yet decoded. Raises ``DataError`` for what is none; what is no file is not opened."""
-    with naming(str(path)):
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError("it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no regular file")
-        if not status.st_size:
-            raise DataError("it is empty")
+    with _naming(str(path)):
+        naming.check_file(path)
         try:
             file = Image.open(path)
         except Image.DecompressionBombError:
@@ -72,15 +67,15 @@ def opened(path: Path) -> Iterator[Image.Image]:
         yield file
 
 
-def naming(name: str) -> contextlib.AbstractContextManager[None]:
+def _naming(name: str) -> contextlib.AbstractContextManager[None]:
     """What goes wrong while a picture is read is one ``DataError`` that names it and the reason."""
     none = "it is damaged, no image at all, or of a form that Pillow does not read"
-    return naming_of(name, "an image", UnidentifiedImageError, none)
+    return naming.naming(name, "an image", UnidentifiedImageError, none)
 
 
 def eight_bit(picture: Image.Image, color: bool, name: str = "the picture") -> Image.Image:
     """A picture of any mode, upright, in ``"RGB"`` or ``"L"``. Raises ``DataError``, see above."""
-    with naming(name):
+    with _naming(name):
         _check_size(picture.size)
         cut = len(picture.getbands()) > 1 and ";16" in str(getattr(picture, "tile", ""))
         deep = picture.mode in ("F", "I") or picture.mode.startswith("I;16") or _is_signed(picture)

@@ -79,7 +79,7 @@ def load_archive(
 
 
 def _of_known(paths: Sequence[Path], sha256: str, title: str, read: Callable[[dict[str, bytes]], Any]) -> Any:
-    content = _bytes(paths[0])
+    content = content_of(paths[0])
     check_sha256(content, sha256, title, paths[0])
     return read(unpacked(content))
 
@@ -105,7 +105,7 @@ def load_text(root: Path, folder: str, name: str, url: str, sha256: str, title: 
 
 
 def _of_text(paths: Sequence[Path], sha256: str, title: str) -> str:
-    content = _bytes(paths[0]).replace(b"\r\n", b"\n")
+    content = content_of(paths[0]).replace(b"\r\n", b"\n")
     if hashlib.sha256(content).hexdigest() != sha256:
         raise DataError(f"{paths[0]} is not {title} as published\n{published.REMEDY}")
     return content.decode("utf-8")
@@ -192,12 +192,12 @@ class Table:
 
 
 def _of_files(paths: Sequence[Path], table: Table) -> pd.DataFrame:
-    contents = {name: _bytes(path) for name, path in zip(table.files, paths, strict=True)}
+    contents = {name: content_of(path) for name, path in zip(table.files, paths, strict=True)}
     return table.checked(contents, paths[0].parent)
 
 
 def _of_archive(paths: Sequence[Path], table: Table) -> pd.DataFrame:
-    return table.unpacked(_bytes(paths[0]), paths[0])
+    return table.unpacked(content_of(paths[0]), paths[0])
 
 
 def coded(frame: pd.DataFrame, codes: Mapping[str, Mapping[Any, str]], where: str) -> tuple[tuple[Column, ...], Tensor]:
@@ -211,7 +211,8 @@ def coded(frame: pd.DataFrame, codes: Mapping[str, Mapping[Any, str]], where: st
     return columns, torch.from_numpy(frames.raw(pd.DataFrame(cells), columns, where))[:, None, None]
 
 
-def _bytes(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
+    """Of a published file. Raises ``DataError`` where it cannot be read, or is larger than any."""
     try:
         size = path.stat().st_size
         if size > LARGEST:

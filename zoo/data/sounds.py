@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from zoo.data.naming import check_file
 from zoo.data.naming import naming as naming_of
 from zoo.errors import DataError
 
@@ -37,11 +37,7 @@ def read(source: Path | Any, rate: int, name: str = "") -> np.ndarray:
     """
     with naming(name or str(source)):
         if isinstance(source, (str, os.PathLike)):
-            status = os.stat(source)
-            if not stat.S_ISREG(status.st_mode):
-                raise DataError("it is a folder" if stat.S_ISDIR(status.st_mode) else "it is no regular file")
-            if not status.st_size:
-                raise DataError("it is empty")
+            check_file(Path(source))
         samples, theirs = _mono(source)
         return samples if theirs == rate else resampled(samples, theirs, rate)
 

@@ -108,13 +108,14 @@ def slopes(features: Tensor) -> Tensor:
 
 
 def features_of(samples: Tensor, features: str, rate: int, bands: int, decibels: float = 80) -> Tensor:
-    """A recording ``(L,)`` as ``(C, H, windows)``: ``log_mel`` has one channel, ``mfcc`` three, see above."""
+    """A recording ``(L,)`` as ``(C, H, windows)``: ``log_mel`` has one channel, ``mfcc`` three, see above; silence
+    has no window."""
     spectra = log_mel(samples, rate, bands, decibels)
-    if features == "log_mel":
+    if features == "log_mel" or not spectra.shape[1]:
         return spectra[None]
     cepstra = cosines(bands) @ spectra
-    first = slopes(cepstra) if spectra.shape[1] else cepstra
-    return torch.stack([cepstra, first, slopes(first) if spectra.shape[1] else first])
+    first = slopes(cepstra)
+    return torch.stack([cepstra, first, slopes(first)])
 
 
 def height(features: str, bands: int) -> tuple[int, int]:

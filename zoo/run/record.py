@@ -27,7 +27,6 @@ from zoo.files import remove_unfinished, user_path, write_bytes, write_text
 from zoo.inspect import kinds
 from zoo.inspect.figures import classifier_figures, rendered, write_codes
 from zoo.inspect.grids import png
-from zoo.inspect.kinds import sound
 from zoo.inspect.latents import draw_latents
 from zoo.run import machine
 from zoo.run.checkpoints import Checkpoints
@@ -180,8 +179,8 @@ def draw(
             write_codes(writer, step, model, test, options["embeddings"])
     if samples_texts(model):  # which TensorBoard has had each epoch, too
         del pictures["model/samples"]
-    if model.spec.kind == "sound":
-        for name, recording in sound.heard(model, test, log_proba if options["mistakes"] else None).items():
+    if hasattr(shown, "heard"):
+        for name, recording in shown.heard(model, test, log_proba if options["mistakes"] else None).items():
             writer.add_audio(name, recording, step, model.spec.settings["rate"])
     for name, picture in pictures.items():
         if isinstance(picture, str):

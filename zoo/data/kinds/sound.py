@@ -152,8 +152,9 @@ def fit(
     if center not in SETTINGS["center"]:
         raise ConfigError(f"data.center={center} is no choice: {did_you_mean(center, SETTINGS['center'], 'choices')}")
     channels, height, width = raw.shape[1:]
-    levels = _mean(raw.double(), (3,))[:, 0].mean((0, 2)) if center == "bands" else _level(raw).expand(height)
-    mean, std = statistics(_centred(raw, center))
+    subtracted = _subtracted(raw, center)
+    levels = subtracted[:, 0].double().mean(0).expand(height, 1)[:, 0]
+    mean, std = statistics(raw - subtracted)
     return {
         "shape": (channels, height, width),
         "mean": mean,
@@ -163,30 +164,21 @@ def fit(
     }
 
 
-def _level(raw: Tensor) -> Tensor:
-    """How loud recordings are on average: of log-mel spectra the mean of all rows, else the first cepstrum."""
-    loudness = _mean(raw[:, :1].double(), (2, 3)) if raw.shape[1] == 1 else _mean(raw[:, :1, :1].double(), (3,))
-    return loudness.mean(0)[0, :, 0]
-
-
-def _mean(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Over what is seen, with the dimensions kept."""
-    return x.nanmean(dims, keepdim=True)
-
-
-def _centred(raw: Tensor, center: str) -> Tensor:
+def _subtracted(raw: Tensor, center: str) -> Tensor:
+    """What is subtracted of each recording, broadcastable to it: the mean of each row; or how loud it is, which is the
+    mean of all log-mel values, and of cepstra the mean of the first alone."""
     if center == "bands":
-        return raw - _mean(raw, (3,))
+        return raw.nanmean(3, keepdim=True)
     if raw.shape[1] == 1:
-        return raw - _mean(raw, (2, 3))
-    centred = raw.clone()
-    centred[:, 0, 0] -= _mean(raw[:, :1, :1], (3,))[:, 0, 0]
-    return centred
+        return raw.nanmean((2, 3), keepdim=True)
+    subtracted = torch.zeros_like(raw[..., :1])
+    subtracted[:, 0, 0, 0] = raw[:, 0, 0].nanmean(1)
+    return subtracted
 
 
 def store(raw: Tensor, columns: Sequence[Column], spec: DataSpec) -> Tensor:
     spec.check_examples(raw.shape[1:])
-    return _centred(raw, kinds.complete(SETTINGS, spec.settings)["center"])
+    return raw - _subtracted(raw, kinds.complete(SETTINGS, spec.settings)["center"])
 
 
 def decode(stored: Tensor) -> Tensor:
@@ -236,9 +228,9 @@ def find_files(names: Sequence[str]) -> list[Path]:
 
 def read(paths: Sequence[Path], spec: DataSpec, **settings: Any) -> tuple[list[str], Tensor]:
     """Recordings as those of the training were read, one a file."""
-    kinds.complete(SETTINGS, spec.settings, settings)
-    spec = replace(spec, settings={**spec.settings, **settings})
-    raw = torch.stack([read_file(path, Reading.of(spec))[0] for path in paths])
+    spec = replace(spec, settings=kinds.complete(SETTINGS, spec.settings, settings))
+    reading = Reading.of(spec)
+    raw = torch.stack([read_file(path, reading)[0] for path in paths])
     return [str(path) for path in paths], store(raw, (), spec)
 
 
@@ -308,7 +300,8 @@ def trial(n: int) -> tuple[Tensor, DataSpec]:
     generator = torch.Generator().manual_seed(0)
     stored = torch.randn(n, 1, 16, 16, generator=generator).cumsum(3)
     lengths = torch.randint(8, 17, (n, 1, 1, 1), generator=generator)
-    stored = _centred(stored.masked_fill(torch.arange(16) >= lengths, math.nan), "bands")
+    stored = stored.masked_fill(torch.arange(16) >= lengths, math.nan)
+    stored -= _subtracted(stored, "bands")
     mean, std = statistics(stored)
     settings: Mapping[str, Any] = {
         "features": "log_mel", "align": "pad", "center": "bands", "rate": 8000, "bands": 16, "seconds": 0.12,

@@ -86,7 +86,7 @@ def load(
 def _read(paths: Sequence[Path], reading: Reading) -> tuple[Tensor, ...]:
     """Features ``(3000, C, H, T)``, digits, speakers and numbers of recordings, and how many windows each has."""
     rows: list[tuple[int, int, int, int, Tensor]] = []
-    for name, content in _published(paths[0].read_bytes(), paths[0]).items():
+    for name, content in _published(records.content_of(paths[0]), paths[0]).items():
         digit, speaker, number = NAME.fullmatch(name).groups()  # type: ignore[union-attr]
         features, windows = features_of(sounds.read(io.BytesIO(content), reading.rate, name), reading)
         rows.append((int(digit), SPEAKERS.index(speaker), int(number), windows, features))

@@ -6,6 +6,8 @@ A kind without a module of its own is shown as pictures are, which every kind ca
 ``learnt``        ``learnt(model, split) -> {name: figure}``: what a model has learnt, as far as it can be asked, and
                   examples of ``split`` where there is something to compare with. Text is Markdown
 ``mistakes``      ``mistakes(model, split, log_proba, limit)``: those that :func:`worst` finds, as a figure, or as text
+``heard``         only of what can be heard: ``heard(model, split, log_proba) -> {name: recording}``, samples and,
+                  unless ``log_proba`` is None, mistakes, ``(L,)`` from -1 to 1
 ================  =====================================================================================================
 """
 

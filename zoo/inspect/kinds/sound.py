@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
@@ -12,21 +10,12 @@ from zoo.base.generative import has_classes
 from zoo.base.model import Model, evaluating
 from zoo.data.kinds import sound
 from zoo.data.splits import Split
-from zoo.inspect.kinds import image, worst
+from zoo.inspect.kinds import worst
+from zoo.inspect.kinds.image import learnt as learnt  # recordings are pictures, too
+from zoo.inspect.kinds.image import mistakes as mistakes
 from zoo.questions.sample import sample
 
 SAID = 10  # samples, and mistakes, that are heard at most
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-def learnt(model: Model, split: Split) -> dict[str, Figure | str]:
-    return image.learnt(model, split)
-
-
-def mistakes(model: Model, split: Split, log_proba: Tensor, limit: int) -> Figure:
-    return image.mistakes(model, split, log_proba, limit)
 
 
 def heard(model: Model, split: Split, log_proba: Tensor | None) -> dict[str, Tensor]:

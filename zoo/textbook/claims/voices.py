@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo.data.kinds.sound import Reading
+from zoo.data.sources.spoken_digits import SPEAKERS
 from zoo.questions.classify import classify
 from zoo.textbook import roster
 from zoo.textbook.claim import Case, Claim, Finding, Row, answered, differences, select, values
@@ -21,7 +22,6 @@ SECONDS = {  # of a training
     "naive_bayes": 6, "logistic_regression": 7, "svm": 8, "hmm": 10, "rnn": 60, "cnn": 80,
 }  # fmt: skip
 WHOLE = ("naive_bayes", "logistic_regression", "svm")  # that take a recording for a picture
-SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 SHARED, UNHEARD = "official", "speaker"  # splits
 SEEDS = 3  # of the former
 
