@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import statistics
 import subprocess
 import sys
 from unittest import mock
@@ -16,7 +17,7 @@ from torch import nn
 
 import zoo
 from zoo import capability
-from zoo.benchmarks import _language, accuracy, language, memory, peers, scaling, start, throughput
+from zoo.benchmarks import _language, _optimizers, accuracy, language, memory, peers, scaling, start, throughput
 from zoo.benchmarks._benchmark import Options, measure
 from zoo.benchmarks.throughput import Counter, Peaks, Training, Work
 from zoo.data.splits import load_splits
@@ -383,3 +384,38 @@ def test_a_page_of_models_of_the_next_token():
     for words, said in (({"data": "digits"}, "data=digits holds no texts"), ({"models": "gtp"}, "did you mean 'gpt'")):
         with pytest.raises(zoo.ConfigError, match=said):
             _language.report({"data": "pydoc", "models": None, "words": "", "json": None, **words})
+
+
+def test_optimisers_are_compared_after_as_many_seconds(tmp_path, monkeypatch, capsys):
+    """The better candidate of each is trained with every seed, for the seconds that were asked for."""
+    few = {"AdamW": [{"lr": 1e-5}, {"lr": 0.01}], "Muon": [{"lr": 0.01}, {"lr": 1e-5}]}
+    monkeypatch.setattr(_optimizers, "CANDIDATES", few)
+    monkeypatch.setattr(_optimizers, "ROUNDS", 1)
+    words = "data=digits model.channels=[4,8] trainer.accelerator=cpu"
+    options = {"models": "cnn", "seconds": 0.5, "seeds": 2, "words": words, "json": str(tmp_path / "found.json")}
+    _optimizers.report(options)
+    said = capsys.readouterr()
+    found = json.loads((tmp_path / "found.json").read_text())["results"]["cnn"]
+    for name, rate in (("AdamW", 0.01), ("Muon", 0.01)):
+        row = found[name]
+        assert row["options"]["lr"] == rate
+        assert min(row["tried"]) == row["values"][0] < max(row["tried"])  # the loss is measured, of the first seed
+        assert len(row["values"]) == len(row["seconds"]) == 2
+        assert row["values"][0] != row["values"][1]
+        assert all(seconds > 0 for seconds in row["seconds"])
+        assert f"{statistics.fmean(row['values']):.4f}" in said.out
+    assert "cnn, Muon {'lr': 0.01}, 1 of 2" in said.err
+    with pytest.raises(ConfigError, match="did you mean 'gpt'"):
+        _optimizers.report({**options, "models": "gtp"})
+
+
+def test_an_optimiser_that_diverges_is_not_the_best(monkeypatch):
+    values = {1e-3: 0.5, 1.0: float("nan"), 1e-2: 0.4}
+    monkeypatch.setattr(_optimizers, "CANDIDATES", {"Muon": [{"lr": rate} for rate in values]})
+    monkeypatch.setattr(
+        _optimizers, "train", lambda words, optimizer, options, *_: _optimizers.Trained(values[options["lr"]], 1.0)
+    )
+    told: list[str] = []
+    for name, best in (("cnn", 1e-2), ("autoregressive", 1e-3)):  # less is better of the one, more of the other
+        found = _optimizers.compared(name, [], 1.0, 1, told.append)
+        assert found["Muon"]["options"] == {"lr": best}

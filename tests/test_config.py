@@ -431,11 +431,15 @@ OBSERVED_IN_MODEL = {
     "vae.likelihood": "discretized_logistic", "vae.prior": "realnvp", "vae.flow_layers": "3", "vae.flow_width": "5",
     "vae.conditional": None, "vae.beta": "0.5", "vae.num_samples": "2", "vae.free_bits": "3", "vae.warmup": "2",
     "vae.importance_samples": "3",
+    "autoregressive.likelihood": "discretized_logistic", "autoregressive.patch": "[4, 2]",
+    "autoregressive.channels": "6", "autoregressive.blocks": "3", "autoregressive.attention": "2",
+    "autoregressive.orders": "2", "autoregressive.conditional": None, "autoregressive.dropout": "0.9",
 }  # fmt: skip
 OF_M2 = ("network", "latent_dim", "hidden_sizes", "channels", "blocks", "likelihood", "prior", "flow_layers",
          "flow_width", "beta", "warmup", "importance_samples")  # fmt: skip
 OBSERVED_IN_MODEL |= {f"m2.{option}": OBSERVED_IN_MODEL[f"vae.{option}"] for option in OF_M2}
 SMALL = {  # sizes that are quick
+    "autoregressive": ["model.channels=4", "model.blocks=2"],
     "rnnlm": ["model.hidden_size=8", "model.embedding=6"],
     "gpt": ["model.num_layers=2", "model.width=16", "model.heads=2", "model.ngram=2", "model.share=0.2"],
     "svm": ["model.num_features=32"],
@@ -489,6 +493,7 @@ OBSERVED_IN_RUN = {
     "logger.embeddings": ("0", "events"),
 }
 OBSERVED_ELSEWHERE = {
+    "autoregressive.particles": "test_autoregressive.test_what_precedes_is_imputed_nearly",
     "gpt.patch": "test_patches.test_all_pictures_together_have_probability_one",
     "runs": "every run of these tests: run_train names it",
     "compile": "test_precision.test_compiled_equals_plain",

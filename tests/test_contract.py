@@ -46,10 +46,13 @@ VARIANTS = [  # options that change the architecture; a model's defaults are alw
     ("vae", {"network": "conv", "prior": "realnvp"}),
     ("vae", {"conditional": True, "num_samples": 3, "likelihood": "discretized_logistic"}),
     ("m2", {"network": "conv"}),
+    ("autoregressive", {"likelihood": "discretized_logistic", "orders": 2, "attention": 2}),
+    ("autoregressive", {"conditional": False}),
     ("gpt", {"conditional": False, "ngram": 3, "share": 0.3}),
     ("rnnlm", {"cell": "gru", "num_layers": 2}),
 ]
 SMALL = {  # where the default is too large for a quick test
+    "autoregressive": {"channels": 4, "blocks": 2},
     "gpt": {"num_layers": 2, "width": 16, "heads": 2},
     "rnnlm": {"hidden_size": 8, "embedding": 6},
     "svm": {"num_features": 512},

@@ -259,7 +259,10 @@ def test_summary_and_evaluation(run, tmp_path):
     result = command("scripts/evaluate.py", f"ckpt={run}", f"json={tmp_path / 'out.json'}")
     assert result.returncode == 0, result.stderr
     assert f"accuracy {reported['accuracy']:.2%}" in result.stdout
-    assert re.search(r"log p\(x\) = .* nats  [\d.]+ bits/dim  \(exact, dequantised\)", result.stdout)
+    of = f"exact, dequantised, sum over 10 classes, n = {len(x)}"
+    assert re.search(rf"log p\(x\) = .* nats  [\d.]+ bits/dim\n     {of}", result.stdout)
+    assert reported["log_prob_n"] == len(x)
+    assert reported["log_prob_classes"] == 10
     again = json.loads((tmp_path / "out.json").read_text())["bits_per_dim"]
     assert again == pytest.approx(reported["bits_per_dim"], rel=1e-6)  # the threads of another process
 
@@ -274,7 +277,7 @@ def test_no_classes_from_end_to_end(tmp_path, capsys):
     assert any(line.startswith("test log p(x) ") for line in lines)
     assert max(map(len, lines)) <= 80
     summary = json.loads((run / "summary.json").read_text())
-    assert set(summary["test"]) == {"log_prob", "log_prob_se", "bits_per_dim", "density"}
+    assert set(summary["test"]) == {"log_prob", "log_prob_se", "bits_per_dim", "density", "log_prob_n"}
     result = command("scripts/evaluate.py", f"ckpt={run}", "split=train")
     assert result.returncode == 0, result.stderr
     assert "1,438 train images" in " ".join(result.stdout.split())
@@ -510,13 +513,13 @@ def test_evaluate_asks_what_the_model_can_tell():
     only_density = evaluate(blob, split)
     assert only_density.log_proba is None
     assert "accuracy" not in only_density.metrics
-    assert [line.split()[0] for line in describe(only_density.metrics)] == ["log"]
+    assert [line.split()[0] for line in describe(only_density.metrics)] == ["log", "exact,"]
     assert evaluate(blob, split).metrics == only_density.metrics  # the noise is always the same
     only_classes = evaluate(zoo.create("mlp", hidden_sizes=[4]), split)
     assert "log_prob" not in only_classes.metrics
     both = evaluate(zoo.create("naive_bayes"), split).metrics
     assert both["density"] == "exact, binary"
     assert both["bits_per_dim"] == pytest.approx(1)  # fair coins
-    assert [line.split()[0] for line in describe(both)] == ["accuracy", "log"]
+    assert [line.split()[0] for line in describe(both)] == ["accuracy", "log", "exact,"]
     with pytest.raises(zoo.ZooError, match="Mute can neither classify nor tell"):
         evaluate(Mute(zoo.DataSpec()), split)

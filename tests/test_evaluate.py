@@ -67,7 +67,10 @@ def test_likelihood_of_texts_is_told_by_token():
     assert metrics["bits_per_token"] == pytest.approx(-log_p / count / math.log(2), rel=1e-6)
     assert "bits_per_dim" not in metrics
     assert {"accuracy", "auroc", "average_precision", "f1"} <= set(metrics)
-    assert f"  {metrics['nats_per_token']:.3f} nats/token  (exact, tokens)" in describe(metrics)[-1]
+    of = f"exact, tokens, sum over 2 classes, n = {len(test)}"
+    *_, line, below = describe(metrics)
+    assert line.endswith(f"  {metrics['nats_per_token']:.3f} nats/token")
+    assert below == f"     {of}"
     unknown = replace(test, images=torch.where(test.images == 0, model.spec.shape[2], test.images))
     assert evaluate(model, unknown).metrics["nats_per_token"] > metrics["nats_per_token"]
     with pytest.raises(zoo.DataError, match="nothing in any of these texts"):

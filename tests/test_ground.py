@@ -39,6 +39,7 @@ SMALL = {  # where one step takes seconds
     "svm": ["model.num_features=512"],
     "nbsvm": ["data=grammar"],  # of texts alone
     "ngram": CHARACTERS,
+    "autoregressive": ["model.channels=4", "model.blocks=2"],
     "gpt": [*CHARACTERS, "model.width=16"],
     "rnnlm": [*CHARACTERS, "model.hidden_size=16"],
 }

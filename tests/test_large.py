@@ -223,7 +223,7 @@ def test_defaults_fit_large_colour_pictures(name):
 
 def test_patches_of_large_colour_pictures_are_told():
     """They have too many colours for the default: what fits stands in the error, and is not chosen for the user."""
-    with pytest.raises(ZooError, match=r"patch=\[4,2\] of 3×224×224 pixels: patches of at most 12 values"):
+    with pytest.raises(ZooError, match=r"patch=\[4,2\] of 3×224×224 pixels: patches of at most 12 binary values"):
         zoo.create("gpt", COLOUR[224])
     assert zoo.create("gpt", zoo.DataSpec((3, 32, 32)), patch=[2, 2]).window == 256
 

@@ -7,7 +7,7 @@ import torch
 
 import zoo
 from zoo.base.likelihoods import binarise
-from zoo.base.patches import Patches
+from zoo.base.patches import BinaryPatches
 
 SMALL = {"num_layers": 1, "width": 8, "heads": 2}
 
@@ -21,7 +21,7 @@ def wild(model: zoo.Model) -> zoo.Model:
 
 @pytest.mark.parametrize(("shape", "patch"), [((1, 8, 6), (4, 2)), ((3, 4, 6), (2, 2)), ((1, 3, 5), (1, 5))])
 def test_patches_are_all_of_a_picture(shape, patch):
-    patches = Patches(shape, patch)
+    patches = BinaryPatches(shape, patch)
     x = (torch.rand(20, *shape, generator=torch.Generator().manual_seed(0)) < 0.5).float()
     tokens = patches.of(x)
     assert tokens.shape == (20, patches.count)
@@ -34,7 +34,7 @@ def test_patches_are_read_row_after_row():
     x = torch.zeros(4, 1, 4, 4)
     for number, (row, column) in enumerate([(0, 0), (1, 3), (3, 1), (2, 2)]):
         x[number, 0, row, column] = 1
-    assert [tokens.nonzero().item() for tokens in Patches((1, 4, 4), (2, 2)).of(x)] == [0, 1, 2, 3]
+    assert [tokens.nonzero().item() for tokens in BinaryPatches((1, 4, 4), (2, 2)).of(x)] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("patch", [(3, 2), (4, 4), (0, 1), (4,), (7, 2)])

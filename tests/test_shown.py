@@ -1,4 +1,4 @@
-"""zoo/inspect/kinds: what is shown of texts. Of tables and pictures see test_two_classes, test_frames, test_train."""
+"""What is shown of texts, and of pictures patch by patch. Of others see test_two_classes, test_frames, test_train."""
 
 import io
 import re
@@ -17,8 +17,10 @@ import zoo
 from zoo import capability
 from zoo.data import characters
 from zoo.data.kinds import tokens
-from zoo.data.splits import Split
+from zoo.data.splits import Split, load_splits
 from zoo.inspect import kinds, markdown
+from zoo.inspect.figures import keep, rendered
+from zoo.inspect.kinds import image
 from zoo.inspect.kinds.tokens import (
     AROUND,
     CHARACTERS,
@@ -283,7 +285,35 @@ def test_a_run_shows_samples_of_each_epoch_from_the_same_noise(tmp_path):
     assert texts[0] != texts[1]
     assert texts[1] == samples(zoo.load(run / "last.ckpt"))
     assert (run / "figures" / "samples.md").read_text() == samples(zoo.load(run)) + "\n"
-    with mock.patch("zoo.run.record.samples_texts", return_value=False):
+    with mock.patch("zoo.run.train.each_epoch", return_value=False):
         other = run_train(tmp_path / "not shown", *words, *more, "logger=none")
     weights, same = (zoo.load(path / "last.ckpt").state_dict() for path in (run, other))
     assert all(torch.equal(value, same[name]) for name, value in weights.items())
+
+
+def test_a_run_of_pictures_patch_by_patch_shows_samples_each_epoch_and_what_surprises(tmp_path):
+    words = ("model=autoregressive", "data=digits", "model.channels=4", "model.blocks=1", "trainer=cpu")
+    run = run_train(tmp_path, *words, "trainer.max_epochs=2", "trainer.limit_train_batches=2")
+    shown = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0}).Reload()
+    assert [event.step for event in shown.Images("model/samples")] == [2, 4]
+    assert len({event.encoded_image_string for event in shown.Images("model/samples")}) == 2
+    assert len(shown.Images("model/surprise")) == 1
+    model, split = zoo.load(run), load_splits("digits").test
+    png = (run / "figures" / "samples.png").read_bytes()
+    keep(tmp_path, "again", rendered(image.samples(model)))
+    assert (tmp_path / "again.png").read_bytes() == png  # of the weights that are kept
+    keep(tmp_path, "again", rendered(image.surprise_figure(model, split)))
+    assert (tmp_path / "again.png").read_bytes() == (run / "figures" / "surprise.png").read_bytes()
+
+
+def test_above_each_map_of_surprise_is_its_sum():
+    """Of pictures of different classes, of the least likely of the first ones, and of changed ones."""
+    model, split = zoo.create("autoregressive", channels=4, blocks=1), load_splits("digits").test
+    texts = [text.get_text() for text in image.surprise_figure(model, split).axes[0].texts]
+    surprise = -zoo.log_prob(model, split.take(slice(image.LOOKED_AT)).x())
+    worst = [f"{value:.0f}" for value in surprise.sort(descending=True).values[:8].tolist()]
+    assert texts[8:16] == worst
+    first = [int((split.labels == label).nonzero()[0, 0]) for label in range(8)]
+    expected = -zoo.log_prob(model, split.take(torch.tensor(first)).x())
+    assert texts[:8] == [f"{value:.0f}" for value in expected.tolist()]
+    assert len(texts) == 24

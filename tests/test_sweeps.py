@@ -72,7 +72,7 @@ def rows(said: str) -> list[list[str]]:
         ("resume=runs/a,runs/b", "without -m"),
         ("resume=runs/a", "without -m"),
         ("seed=glob(*)", "seed=a,b"),
-        ("model=glob(q*)", "matches none of cnn, dcgan"),
+        ("model=glob(q*)", "matches none of autoregressive, cnn, dcgan"),
         ("seed=range(3,3)", "has no value"),
         ("seed=range(0,3,0)", "is no range"),
         ("data.val_size=range(0.1,0.3,0)", "is no range"),

@@ -502,7 +502,7 @@ def test_evaluation_script_takes_more_samples(run, tmp_path):
             "scripts/evaluate.py", f"ckpt={run}", f"importance={samples}", "samples=0", "images=50", f"json={out}"
         )
         assert result.returncode == 0, result.stderr
-        assert re.search(rf"log p\(x\) ≥ -\d+\.\d\d ± .* \(binarised, K = {samples}\)", result.stdout)
+        assert re.search(rf"log p\(x\) ≥ -\d+\.\d\d ± .*\n     binarised, K = {samples}, .*n = 50\n", result.stdout)
         values[samples] = json.loads(out.read_text())
     assert values[200]["log_prob"] > values[1]["log_prob"] + 1
     assert values[200]["bits_per_dim"] < values[1]["bits_per_dim"]

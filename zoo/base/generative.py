@@ -236,6 +236,28 @@ class Density(Generative):
         return [(group, index) for group, index in pairs if len(index)]
 
 
+class ByGroup(Density):
+    """Base of the densities whose ``log_prob_of`` takes the group of each example, int64 ``(B,)``, as well as one of
+    all: nothing has to be sorted by class."""
+
+    def groups_of(self, labels: Tensor) -> Tensor:
+        """The group of each class; 0 where there are no classes."""
+        return labels if self.log_prior is not None else torch.zeros_like(labels)
+
+    def log_prob(self, x: Tensor, labels: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
+        return super().log_prob(x, None, observed) if labels is None else self.log_prob_of(x, labels, observed)
+
+    @torch.no_grad()
+    def initialize(self, batches: Batches, generator: torch.Generator) -> None:
+        """The prior of the classes, from the labels. A subclass that counts more extends it."""
+        if self.log_prior is not None:
+            counts = torch.zeros(self.groups, dtype=torch.float64, device=self.device)
+            for _, labels in batches:
+                counts += torch.bincount(labels.clamp(0, self.groups - 1), minlength=self.groups)
+            self.set_prior(counts)
+        self.initialized.fill_(True)
+
+
 class Latent(Generative):
     """Base of the generative models that make an example out of a latent z, ``(B, latent_dim)``, and the class if any.
 

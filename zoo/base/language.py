@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.base.available import available_if
-from zoo.base.generative import Density
+from zoo.base.generative import ByGroup
 from zoo.base.likelihoods import binarise
-from zoo.base.patches import Patches
+from zoo.base.patches import BinaryPatches
 from zoo.base.sequence import until_last
 from zoo.errors import ZooError
 from zoo.spec import END, UNKNOWN, DataSpec, Likelihood
@@ -30,7 +30,7 @@ from zoo.spec import END, UNKNOWN, DataSpec, Likelihood
 VALUES_AT_ONCE = 2**22  # log-probabilities that are worked out at a time, 16 MB in float32
 
 
-class Language(Density):
+class Language(ByGroup):
     """Base of the models of the next token, of each class or of all texts.
 
     A subclass defines
@@ -64,7 +64,7 @@ class Language(Density):
 
     def __init__(self, spec: DataSpec, conditional: bool, patch: Sequence[int] = (1, 1)) -> None:
         super().__init__(spec, conditional and spec.num_classes > 1)
-        self.patches = None if spec.values == "tokens" else Patches(spec.shape, patch)
+        self.patches = None if spec.values == "tokens" else BinaryPatches(spec.shape, patch)
         self.context, self.end, self.unknown = spec.context, spec.token(END), spec.token(UNKNOWN)
         if self.patches is None:
             self.density = Likelihood("exact", "tokens")
@@ -90,7 +90,7 @@ class Language(Density):
         """Examples as :func:`aligned` has them."""
         if self.patches is None:
             return aligned(x)
-        binary = x if self.spec.values == "binary" else torch.bernoulli(x) if self.training else binarise(x)
+        binary = x if self.spec.values == "binary" else binarise(x, anew=self.training)
         return self.patches.of(binary), torch.zeros(len(x), dtype=torch.long, device=x.device)
 
     # Likelihood
@@ -119,14 +119,6 @@ class Language(Density):
         places = torch.arange(tokens.shape[1], device=tokens.device)
         return (tokens >= 0) & (places >= self.context - before[:, None])
 
-    def groups_of(self, labels: Tensor) -> Tensor:
-        """The group of each class; 0 where there are no classes."""
-        return labels if self.log_prior is not None else torch.zeros_like(labels)
-
-    def log_prob(self, x: Tensor, labels: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
-        # each text given its class: nothing has to be sorted by class
-        return super().log_prob(x, None, observed) if labels is None else self.log_prob_of(x, labels)
-
     @property
     def dtype(self) -> torch.dtype:
         return next((value.dtype for value in self._tensors() if value.is_floating_point()), torch.float32)
@@ -148,20 +140,6 @@ class Language(Density):
         if self.patches is not None:
             return {"log_joint": self.log_joint(x)}
         return {"log_joint": self.log_joint(x), "tokens": num_counted(x, self.context).to(self.dtype)}
-
-    def set_prior_from(self, batches: Any) -> None:
-        """log p(y) from the labels of training batches."""
-        counts = torch.zeros(self.groups, dtype=torch.float64, device=self.device)
-        for _, labels in batches:
-            counts += torch.bincount(labels.clamp(0, self.groups - 1), minlength=self.groups)
-        self.set_prior(counts)
-
-    @torch.no_grad()
-    def initialize(self, batches: Any, generator: torch.Generator) -> None:
-        """The prior of the classes. A subclass that counts more extends it."""
-        if self.log_prior is not None:
-            self.set_prior_from(batches)
-        self.initialized.fill_(True)
 
     # What comes next
 

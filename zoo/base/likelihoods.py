@@ -43,7 +43,11 @@ def discretized_logistic(x: Tensor, parameters: Tensor) -> Tensor:
         x: grey values ``(…, C, H, W)`` in [0, 1], multiples of 1/255.
         parameters: ``(…, 2 C, H, W)``: logit of the mean, then log scale − 2.
     """
-    mean, scale = location_and_scale(parameters)
+    return logistic_level(x, *location_and_scale(parameters))
+
+
+def logistic_level(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """As :func:`discretized_logistic`, of a mean anywhere and a scale, that go with ``x``."""
     width = 1 / (255 * scale)
     upper = (x - mean) / scale + width / 2
     lower = upper - width
@@ -58,9 +62,11 @@ def location_and_scale(parameters: Tensor) -> tuple[Tensor, Tensor]:
     return location.sigmoid(), (log_scale - 2).clamp(-7, 2).exp()  # narrower than a quarter level gains nothing
 
 
-def binarise(x: Tensor) -> Tensor:
-    """Grey values in [0, 1] to zeros and ones, one with the probability that is the value, always the same for the same
-    image: see :mod:`zoo.base.noise`."""
+def binarise(x: Tensor, anew: bool = False) -> Tensor:
+    """Grey values in [0, 1] to zeros and ones, one with the probability that is the value: ``anew``, by the global
+    stream, or always the same for the same image, see :mod:`zoo.base.noise`."""
+    if anew:
+        return torch.bernoulli(x)
     return (uniform(streams(x), 0, math.prod(x.shape[1:])).view(x.shape) < x).to(x.dtype)
 
 

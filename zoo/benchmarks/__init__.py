@@ -33,6 +33,13 @@ LANGUAGE = {
     "gpt": ("model=gpt",),
 }
 
+# of scripts/optimizers.py: what train.py is told of each model, and what is measured; less is better behind a minus
+OPTIMIZERS = {
+    "cnn": (("model=cnn", "data=fashion_mnist", "learner.monitor=val/nll"), "-val/nll"),
+    "gpt": (("model=gpt", "data=tiny_shakespeare"), "-val/nats_per_token"),
+    "autoregressive": (("model=autoregressive", "data=mnist"), "val/log_likelihood"),
+}
+
 # of scripts/tables.py and scripts/texts.py: models beside scikit-learn's, by what they reach on the same folds
 FOLD_OPTIONS: dict[str, Any] = {"data": None, "models": None, "peers": None, "folds": 0, "words": "", "json": None}
 FOLD_RULES = {"folds": "0 or [2, inf)", "json": "file"}

@@ -6,6 +6,7 @@ What is shown of examples themselves, and of what a model has learnt of them: :m
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from torch import Tensor
 from zoo.base.model import Model
 from zoo.data import kinds
 from zoo.data.splits import Split
+from zoo.files import write_bytes, write_text
+from zoo.inspect.grids import png
 from zoo.metrics.binary import cost_curve, log_odds, precision_recall_curve, roc_curve
 from zoo.metrics.calibration import frequencies, reliability
 from zoo.metrics.classification import confusion_matrix
@@ -85,6 +88,23 @@ def rendered(figure: Figure) -> Tensor:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return torch.from_numpy(np.array(canvas.buffer_rgba())[..., :3])
+
+
+def keep(folder: Path, name: str, picture: Tensor | str) -> None:
+    """Write ``<name>.png``, or ``<name>.md`` of Markdown."""
+    folder.mkdir(exist_ok=True)
+    if isinstance(picture, str):
+        write_text(folder / f"{name}.md", f"{picture}\n")
+        return
+    write_bytes(folder / f"{name}.png", png(picture))
+
+
+def show(writer: SummaryWriter, name: str, picture: Tensor | str, step: int) -> None:
+    """A picture, or Markdown, in TensorBoard."""
+    if isinstance(picture, str):
+        writer.add_text(name, picture, step)
+    else:
+        writer.add_image(name, picture, step, dataformats="HWC")
 
 
 def confusion_figure(log_proba: Tensor, labels: Tensor, names: tuple[str, ...]) -> Figure:

@@ -235,9 +235,7 @@ class VAE(Density, Latent):
 
     def observe(self, x: Tensor) -> Tensor:
         """Grey values ``(B, C, H, W)`` in [0, 1] to what is modelled: binary pixels, or the grey values."""
-        if self.likelihood != "bernoulli":
-            return x
-        return torch.bernoulli(x) if self.training else binarise(x)
+        return binarise(x, anew=self.training) if self.likelihood == "bernoulli" else x
 
     def _centred(self, x: Tensor) -> Tensor:
         return x - self.grey.to(x.dtype) if self.mixed is None else self.mixed.standardise(x)

@@ -16,18 +16,17 @@ import lightning.pytorch as L
 from filelock import FileLock, Timeout
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
-from torch import Tensor
 
 from zoo import capability, checkpoint
 from zoo.base.generative import Latent
 from zoo.base.model import Model
 from zoo.data.datamodule import ImageDataModule
 from zoo.errors import ConfigError
-from zoo.files import remove_unfinished, user_path, write_bytes, write_text
+from zoo.files import remove_unfinished, user_path
 from zoo.inspect import kinds
-from zoo.inspect.figures import classifier_figures, rendered, write_codes
-from zoo.inspect.grids import png
+from zoo.inspect.figures import classifier_figures, keep, rendered, show, write_codes
 from zoo.inspect.latents import draw_latents
+from zoo.inspect.samples import each_epoch
 from zoo.run import machine
 from zoo.run.checkpoints import Checkpoints
 from zoo.run.curves import join_curves
@@ -160,7 +159,7 @@ def draw(
         drawn |= {f"test/{name}": figure for name, figure in of_classes.items()}
     pictures = {name: figure if isinstance(figure, str) else rendered(figure) for name, figure in drawn.items()}
     for name, picture in pictures.items():
-        _write(run / "figures", name.rpartition("/")[2], picture)
+        keep(run / "figures", name.rpartition("/")[2], picture)
     if not isinstance(trainer.logger, TensorBoardLogger):
         return
     options, writer = settings["logger"], trainer.logger.experiment
@@ -174,39 +173,22 @@ def draw(
             mistakes = shown.mistakes(model, test, log_proba, options["mistakes"])
             pictures["test/worst_mistakes"] = mistakes if isinstance(mistakes, str) else rendered(mistakes)
             if isinstance(mistakes, str):
-                _write(run, "mistakes", mistakes)
+                keep(run, "mistakes", mistakes)
         if options["embeddings"] and capability.can(model, "encode"):
             write_codes(writer, step, model, test, options["embeddings"])
-    if samples_texts(model):  # which TensorBoard has had each epoch, too
+    if each_epoch(model):  # which TensorBoard has had each epoch, too
         del pictures["model/samples"]
     if hasattr(shown, "heard"):
         for name, recording in shown.heard(model, test, log_proba if options["mistakes"] else None).items():
             writer.add_audio(name, recording, step, model.spec.settings["rate"])
     for name, picture in pictures.items():
-        if isinstance(picture, str):
-            writer.add_text(name, picture, step)
-        else:
-            writer.add_image(name, picture, step, dataformats="HWC")
+        show(writer, name, picture, step)
     metrics = {f"test/{key}": value for key, value in evaluation.metrics.items() if isinstance(value, float)}
     for key, value in metrics.items():
         writer.add_scalar(key, value, step)
     trainer.logger.log_hyperparams(_flat(settings), metrics, step=step)
     trainer.logger.finalize("success")
     join_curves(Path(trainer.logger.log_dir), keep=lambda tag, at: True, points={})
-
-
-def samples_texts(model: Model) -> bool:
-    """Whether a model makes texts, which are shown each epoch."""
-    return model.spec.kind == "tokens" and capability.can(model, "sample")
-
-
-def _write(folder: Path, name: str, picture: Tensor | str) -> None:
-    """Write ``<name>.png``, or ``<name>.md`` of Markdown."""
-    folder.mkdir(exist_ok=True)
-    if isinstance(picture, str):
-        write_text(folder / f"{name}.md", f"{picture}\n")
-        return
-    write_bytes(folder / f"{name}.png", png(picture))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -221,7 +203,8 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def report(console: Console, run: Path, summary: Mapping[str, Any], model: Model, commands: bool) -> None:
     """The result, in lines of at most 80 characters, and commands that can be pasted."""
-    lines = [f"test {line}" for line in describe(summary["test"])] + sample_quality.describe(summary["test"])
+    lines = [f"{'' if line.startswith(' ') else 'test '}{line}" for line in describe(summary["test"])]
+    lines += sample_quality.describe(summary["test"])
     seconds = f"({summary['seconds']['fit']:.1f} s of training)"
     if lines and len(lines[0]) + 2 + len(seconds) <= 80:
         lines[0] += f"  {seconds}"

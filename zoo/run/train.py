@@ -23,7 +23,7 @@ from zoo.errors import CheckpointError, ConfigError, DataError, Stopped, ZooErro
 from zoo.files import user_path, write_bytes, write_json, write_yaml
 from zoo.inspect.latents import LatentPictures
 from zoo.inspect.progress import Progress
-from zoo.inspect.texts import TextSamples
+from zoo.inspect.samples import Samples, each_epoch
 from zoo.learners import learner_class
 from zoo.learners._learner import check_processes
 from zoo.plain import read_json, read_yaml
@@ -189,8 +189,8 @@ def build(
     callbacks: list[L.Callback] = [*more, Progress(run / "metrics.csv", console)]
     if not settings["trainer"]["fast_dev_run"] and pictures and isinstance(model, Latent):
         callbacks.insert(0, latent_pictures(settings, data, run, console))  # before Progress, which writes what it logs
-    if not settings["trainer"]["fast_dev_run"] and pictures and record.samples_texts(model):
-        callbacks.insert(0, TextSamples(run / "figures"))
+    if not settings["trainer"]["fast_dev_run"] and pictures and each_epoch(model):
+        callbacks.insert(0, Samples(run / "figures"))
     callbacks.append(
         Checkpoints(
             run,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo import capability
-from zoo.base.generative import Density, bayes
+from zoo.base.generative import Density, bayes, has_classes
 from zoo.base.language import num_counted
 from zoo.base.model import Model
 from zoo.data import kinds, sources
@@ -44,7 +44,8 @@ class Evaluation:
             that are so with a probability above ``threshold``; ``threshold_from`` says what chose that: ``"costs"`` or
             ``"validation"``. Of a density: ``log_prob`` (mean log p(x), nats an example), its standard error over
             examples ``log_prob_se``, ``bits_per_dim`` where the likelihood has them, of tokens ``nats_per_token`` and
-            ``bits_per_token``, and ``density``: of what they are, in words.
+            ``bits_per_token``, ``density``: of what they are, in words, ``log_prob_n``: of how many examples, and, of
+            p(x) that is a sum over classes, which training was told of, ``log_prob_classes``: of how many.
         log_proba: log p(y | x), ``(N, K)``, in the order of the split; None where the model does not classify.
     """
 
@@ -152,6 +153,9 @@ def evaluate(
         samples = importance or getattr(model, "importance_samples", None)
         words = [f"K = {samples}"] if samples else [f"context ≥ {spec.context}"] if spec.context else []
         metrics["density"] = ", ".join([model.density.kind, model.density.of, *words])
+        metrics["log_prob_n"] = len(evidence)
+        if has_classes(model):
+            metrics["log_prob_classes"] = len(spec.class_names)
     return Evaluation(metrics, log_proba)
 
 
@@ -230,8 +234,8 @@ def _log_prob(model: Model, split: Split, batch_size: int, importance: int | Non
 
 
 def describe(metrics: dict[str, Any]) -> list[str]:
-    """An evaluation's figures for people: a line about classes, two of two classes, and a line about the likelihood,
-    where there are any."""
+    """An evaluation's figures for people: a line about classes, two of two classes, and one about the likelihood,
+    with what that is in an indented one below it, where there are any."""
     lines = []
     if "accuracy" in metrics:
         accuracy, nll, ece = (metrics[key] for key in ("accuracy", "nll", "ece"))
@@ -251,8 +255,12 @@ def describe(metrics: dict[str, Any]) -> list[str]:
         rate = "".join(f"  {metrics[key]:.3f} {unit}" for key, unit in units.items() if key in metrics)
         bound = "lower bound, " in metrics["density"]
         words = metrics["density"].removeprefix("lower bound, ").replace("tokens, ", "")
+        if "log_prob_classes" in metrics:
+            words += f", sum over {metrics['log_prob_classes']} classes"
+        if "log_prob_n" in metrics:
+            words += f", n = {metrics['log_prob_n']:,}"
         value = f"{'≥' if bound else '='} {metrics['log_prob']:.2f}{error} nats"
-        lines.append(f"log p(x) {value}{rate}  ({words})")
+        lines += [f"log p(x) {value}{rate}", f"     {words}"]
     return lines
 
 

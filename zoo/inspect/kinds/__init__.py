@@ -3,6 +3,7 @@
 A kind without a module of its own is shown as pictures are, which every kind can be drawn as.
 
 ================  =====================================================================================================
+``samples``       ``samples(model)``: the same ones at each call, as a figure, or as text; of pictures and of tokens
 ``learnt``        ``learnt(model, split) -> {name: figure}``: what a model has learnt, as far as it can be asked, and
                   examples of ``split`` where there is something to compare with. Text is Markdown
 ``mistakes``      ``mistakes(model, split, log_proba, limit)``: those that :func:`worst` finds, as a figure, or as text
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 class Shown(Protocol):
     """What the module of a kind has, see above."""
+
+    def samples(self, model: Model) -> Figure | str: ...
 
     def learnt(self, model: Model, split: Split) -> dict[str, Figure | str]: ...
 

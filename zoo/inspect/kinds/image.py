@@ -20,6 +20,7 @@ from zoo.questions.sample import sample
 
 GROUPS, COMPONENTS = 10, 16  # classes, and components of a class, that are shown at most
 SAMPLES = 8  # in a row of samples
+LOOKED_AT = 200  # pictures among which the least likely are looked for
 TILE = 0.8  # inches an image is wide
 
 if TYPE_CHECKING:
@@ -31,18 +32,21 @@ def learnt(model: Model, split: Split) -> dict[str, Figure | str]:
 
     ``samples``, the same ones at each call, of each class where there are classes; ``components``: mean images and
     weights of a mixture; ``states``: the most probable state sequence of a few images of ``split``; ``transitions``:
-    between these states, a matrix a class. At most 10 classes with 16 components each are shown.
+    between these states, a matrix a class; ``surprise``: −log p, pixel by pixel, of a few images. At most
+    10 classes with 16 components each are shown.
     """
     figures: dict[str, Figure | str] = {}
     with evaluating(model):
         if capability.can(model, "sample"):
-            figures["samples"] = samples_figure(model)
+            figures["samples"] = samples(model)
         if hasattr(model, "components"):
             means, weights = model.components()
             images = kinds.find(model.spec.kind).show(means.flatten(0, 1), model.spec).unflatten(0, means.shape[:2])
             figures["components"] = components_figure(images, weights, _group_names(model))
         if hasattr(model, "viterbi") and model.spec.kind != "tokens":  # states are shown beside pixels
             figures["states"] = states_figure(model, split)
+        if hasattr(model, "surprise"):
+            figures["surprise"] = surprise_figure(model, split)
         if hasattr(model, "transition_matrix"):
             figures["transitions"] = transitions_figure(model.transition_matrix(), _group_names(model))
     return figures
@@ -65,7 +69,7 @@ def _group_names(model: Model) -> tuple[str, ...]:
     return model.spec.class_names if has_classes(model) else ("all images",)
 
 
-def samples_figure(model: Model, seed: int = 0) -> Figure:
+def samples(model: Model, seed: int = 0) -> Figure:
     """Eight samples of each of the first ten classes, a row a class; 8 × 8 where there are no classes."""
     names = _group_names(model)[:GROUPS]
     generator = capability.seeded(model, seed)
@@ -97,9 +101,8 @@ def states_figure(model: Model, split: Split) -> Figure:
     """
     import matplotlib
 
-    labels = split.labels
-    first = [int((labels == label).nonzero()[0, 0]) for label in labels.unique()[:GROUPS]]
-    x, labels = split.take(torch.tensor(first)).x(), labels[first]
+    first = _one_a_class(split)
+    x, labels = split.take(first).x(), split.labels[first]
     pictures = kinds.find(model.spec.kind).show(x, model.spec)
     device = model.device
     classes = labels.to(device) if has_classes(model) else None
@@ -125,6 +128,33 @@ def states_figure(model: Model, split: Split) -> Figure:
     return _grid(*_in_rows(tiles, names, min(5, len(tiles))), tile=2 * TILE)
 
 
+def surprise_figure(model: Model, split: Split) -> Figure:
+    """What surprises a model: −log p of each pixel given those before it, below pictures; brightness is its root.
+
+    They are pictures of ``split``, one a class; the least likely of its first ones; and the former with a part of the
+    next one in their middle. Above each map is its sum, −log p of the picture, in nats.
+    """
+    import matplotlib
+
+    few = _one_a_class(split)[:SAMPLES]
+    few = torch.cat([few, torch.arange(len(split))[: SAMPLES - len(few)]])
+    x, looked_at = split.take(few).x(), split.take(slice(LOOKED_AT)).x()
+    order = capability.ask(model, model.surprise, looked_at).flatten(1).sum(1).argsort(descending=True)
+    inner = [slice(size // 3, size - size // 3) for size in x.shape[2:]]
+    changed = x.clone()
+    changed[:, :, *inner] = x.roll(-1, 0)[:, :, *inner]
+    pictures = torch.cat([x, looked_at[order[: len(x)]], changed])
+    each = capability.ask(model, model.surprise, pictures)
+    heat = each.sum(1)
+    heat = matplotlib.colormaps["inferno"]((heat / heat.amax().clamp_min(1e-9)).clamp_min(0).sqrt().numpy())[..., :3]
+    maps = torch.from_numpy(heat).float().permute(0, 3, 1, 2)
+    shown = kinds.find(model.spec.kind).show(pictures, model.spec).expand(-1, 3, -1, -1)
+    tiles = torch.cat([shown, torch.ones_like(shown[:, :, :1]), maps], 2)  # the map below its picture
+    sums = [f"{total:.0f}" for total in each.flatten(1).sum(1).tolist()]
+    titles = [sums[at : at + len(x)] for at in range(0, len(sums), len(x))]
+    return _grid(tiles.unflatten(0, (-1, len(x))), titles, ("test", "least likely", "a part of another"))
+
+
 def transitions_figure(matrices: Tensor, names: tuple[str, ...]) -> Figure:
     """P(next state = column | state = row), ``(M, S, S)``, a heat map for each of the first ten groups."""
     matrices = matrices[:GROUPS].cpu()
@@ -139,6 +169,12 @@ def transitions_figure(matrices: Tensor, names: tuple[str, ...]) -> Figure:
         axes.set_title(name, fontsize=9)
     figure.colorbar(picture, ax=grid, label="probability", shrink=0.8)
     return figure
+
+
+def _one_a_class(split: Split) -> Tensor:
+    """The first example of each of the first ten classes, ``(N,)``."""
+    labels = split.labels
+    return torch.tensor([int((labels == label).nonzero()[0, 0]) for label in labels.unique()[:GROUPS]])
 
 
 def _in_rows(images: Tensor, titles: list[str], columns: int) -> tuple[Tensor, list[list[str]]]:
