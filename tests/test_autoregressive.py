@@ -5,15 +5,17 @@ import math
 
 import pytest
 import torch
+from conftest import ROOT
 
 import zoo
 from zoo.base.causal import CausalNetwork, Reading
 from zoo.base.patches import Patches, first_seen, turned
 from zoo.base.pixels import Binary, Levels
+from zoo.data.splits import load_splits
 from zoo.models.autoregressive import survivors
 
 SIZES = {"channels": 8, "blocks": 3}
-OPTIONS = [{}, {"attention": 2}, {"orders": 4}, {"orders": 8, "attention": 1}]
+OPTIONS = [{}, {"attention": 0}, {"orders": 4}, {"orders": 8, "attention": 3}]
 
 
 def made(shape=(1, 4, 4), classes=2, values="binary", **options):
@@ -42,7 +44,7 @@ def seeded(seed=0):
 
 
 @pytest.mark.parametrize("conditional", [True, False])
-@pytest.mark.parametrize("options", [{}, {"patch": [1, 1]}, {"patch": [2, 1], "orders": 4}, {"attention": 2}])
+@pytest.mark.parametrize("options", [{}, {"patch": [1, 1]}, {"patch": [2, 1], "orders": 4}, {"attention": 0}])
 def test_all_pictures_together_have_probability_one(options, conditional):
     model = made((1, 2, 4), 3, conditional=conditional, **options)
     assert model.density == zoo.Likelihood("exact", "binary")
@@ -157,7 +159,7 @@ def test_a_cache_changes_no_sample(options, values):
 
 
 def test_reading_a_grid_in_parts_is_reading_it_at_once():
-    network = CausalNetwork(3, (4, 5), 6, 3, 2, heads=2).double().eval()
+    network = CausalNetwork(3, (4, 5), 6, 3, 2, attention=2).double().eval()
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.4, generator=seeded())
     features = torch.randn(2, 4, 5, 3, generator=seeded(), dtype=torch.float64)
@@ -201,7 +203,7 @@ def frequencies(draws, every):
     return same.double().mean(0)
 
 
-@pytest.mark.parametrize("options", [{}, {"attention": 2}])
+@pytest.mark.parametrize("options", [{}, {"attention": 0}])
 def test_what_follows_is_imputed_exactly(options):
     """The last patches of a picture: draws are as often as p(hidden | seen) says, class and all, with one particle."""
     model, n = made((1, 2, 4), 3, particles=1, **options), 20_000
@@ -321,7 +323,8 @@ def test_dropout_zeroes_whole_channels_in_training():
         ({"likelihood": "discretized_logistic"}, "does not fit binary pixels: bernoulli does"),
         ({"orders": 3}, "orders must be 1, 2, 4 or 8"),
         ({"orders": 8}, "orders=8 needs pictures as high as wide, not 4×6: orders=4"),
-        ({"attention": 3}, "channels=8 must be a multiple of attention=3"),
+        ({"attention": 4}, "attention=4, layers behind some of the blocks, must be from 0 to 3"),
+        ({"channels": 33}, "channels=33 with attention must be a multiple of 2, its heads"),
         ({"patch": [3, 2]}, r"patch=\[3,2\] of 1×4×6 pixels"),
         ({"patch": [4, 6]}, "at most 12 binary values"),
         ({"dropout": 1.0}, "dropout in"),
@@ -342,3 +345,14 @@ def test_colours_are_read_channel_after_channel():
     x = drawn(2, (3, 4, 4), 256)
     assert Patches((3, 4, 4), (2, 2)).split(x).shape == (2, 2, 2, 12)
     assert torch.equal(Patches((3, 4, 4), (2, 2)).split(x)[0, 0, 0, :4], x[0, 0, :2, :2].flatten())
+
+
+@pytest.mark.parametrize(("data", "reached", "right"), [("mnist", -76.987, 198), ("fashion_mnist", -1505.096, 180)])
+def test_released_weights_say_what_they_did(data, reached, right, real_data, monkeypatch):
+    """Of the first 200 test pictures, which are likelier than all."""
+    monkeypatch.setenv("ZOO_DATA", str(real_data))
+    model, test = zoo.load(ROOT / "pretrained" / f"autoregressive-{data}"), load_splits(data).test.take(slice(200))
+    with torch.no_grad():
+        joint = model.log_joint(test.x())
+    assert joint.logsumexp(1).mean().item() == pytest.approx(reached, abs=2e-3)
+    assert int((joint.argmax(1) == test.labels).sum()) == right

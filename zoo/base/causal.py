@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from zoo.base.blocks import rms_norm
 
 ROWS, WIDE, COLUMNS = 2, 3, 2  # of K, and of L
+HEAD = 16  # channels of a head of attention
 FIRST_ROWS, FIRST_WIDE, FIRST_COLUMNS = 2, 5, 3  # the same of what reads the values themselves, none of them its own
 
 
@@ -89,7 +90,7 @@ class CausalNetwork(nn.Module):
         channels: of a state.
         blocks: how many there are.
         conditions: how many things there are to be told of, of which each example has some.
-        heads: of attention behind the first half of the blocks; 0: there is none. A divisor of ``channels``.
+        attention: layers of it, behind blocks that are evenly spread, with a head for each 16 channels.
         dropout: probability that a channel of what a block adds is zeroed in training, in [0, 1).
 
     Raises:
@@ -105,21 +106,25 @@ class CausalNetwork(nn.Module):
         channels: int,
         blocks: int,
         conditions: int,
-        heads: int = 0,
+        attention: int = 0,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if min(channels, blocks) < 1 or heads < 0 or not 0 <= dropout < 1:
-            raise ValueError("channels and blocks must be at least 1, attention at least 0 and dropout in [0, 1)")
-        if heads and channels % heads:
-            raise ValueError(f"channels={channels} must be a multiple of attention={heads}, its heads")
+        if min(channels, blocks) < 1 or not 0 <= dropout < 1:
+            raise ValueError("channels and blocks must be at least 1 and dropout in [0, 1)")
+        if not 0 <= attention <= blocks:
+            raise ValueError(f"attention={attention}, layers behind some of the blocks, must be from 0 to {blocks}")
+        heads = max(1, channels // HEAD)
+        if attention and channels % heads:
+            raise ValueError(f"channels={channels} with attention must be a multiple of {heads}, its heads")
         self.above_first = nn.Conv2d(features, channels, (FIRST_ROWS, FIRST_WIDE))  # where nothing stands, its bias
         self.left_first = nn.Conv2d(features, channels, (1, FIRST_COLUMNS), bias=False)
         self.places = nn.Parameter(torch.zeros(2, *grid, channels))  # where a state is, a's and b's
         self.condition = nn.Embedding(conditions, blocks * 2 * channels)
         nn.init.zeros_(self.condition.weight)
         self.blocks = nn.ModuleList(Block(channels, dropout) for _ in range(blocks))
-        self.attention = Attention(channels, heads) if heads else None
+        places = [((2 * number + 1) * blocks - 1) // (2 * attention) for number in range(attention)]
+        self.attention = nn.ModuleDict({str(place): Attention(channels, heads) for place in places})
 
     def forward(self, features: Tensor, conditions: Tensor) -> Tensor:
         """All places at once; ``conditions``: which ones each example has, int64 ``(B, N)``."""
@@ -143,7 +148,7 @@ class Reading:
         self.left: list[Tensor | None] = [None] * len(self.blocks)
         self.told: list[Tensor] = []
         self.entry = self.bias  # b's states before the blocks, of what is above: of no row yet
-        self.keys: Tensor | None = None
+        self.keys: dict[str, Tensor] = {}
 
     def rows(self, features: Tensor, count: int = 1) -> None:
         """Go on to the beginning of the next ``count`` rows; nothing is read of ``features`` but the rows before the
@@ -171,8 +176,8 @@ class Reading:
         b = b + self.entry[:, :, first : last + 1]
         for number, block in enumerate(self.blocks):
             b, self.left[number] = block.left(b, self.told[number][:, :, first : last + 1], self.left[number])
-            if network.attention is not None and number == (len(self.blocks) - 1) // 2:
-                b, self.keys = network.attention(b, self.keys)
+            if (place := str(number)) in network.attention:
+                b, self.keys[place] = network.attention[place](b, self.keys.get(place))
         self.column += count
         return rms_norm(b)
 
@@ -181,7 +186,7 @@ class Reading:
         self.bias, self.entry = self.bias[index], self.entry[index]
         self.told = [part[index] for part in self.told]
         self.above, self.left = (_each(parts, index) for parts in (self.above, self.left))
-        self.keys = None if self.keys is None else self.keys[:, index]
+        self.keys = {place: keys[:, index] for place, keys in self.keys.items()}
 
 
 def _each(parts: Sequence[Tensor | None], index: Tensor) -> list[Tensor | None]:

@@ -47,7 +47,7 @@ class Autoregressive(ByGroup):
         patch: rows and columns of pixels that are read at a time.
         channels: of the network's states.
         blocks: of the network.
-        attention: heads of attention, behind the first half of the blocks; 0: there is none.
+        attention: layers of it, behind blocks that are evenly spread, with a head for each 16 channels.
         orders: of reading, averaged: 1, 2 (also from right to left), 4 (also from below), or 8 (also column after
             column).
         conditional: a distribution for each class. Without it the model is no classifier.
@@ -74,7 +74,7 @@ class Autoregressive(ByGroup):
         patch: Sequence[int] = (2, 2),
         channels: int = 32,
         blocks: int = 6,
-        attention: int = 0,
+        attention: int = 1,
         orders: int = 1,
         conditional: bool = True,
         dropout: float = 0.0,
