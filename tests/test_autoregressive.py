@@ -112,7 +112,7 @@ def test_no_gradient_reaches_own_or_later_pixels(options, values):
     x, groups = drawn(1, (1, 6, 6)), torch.zeros(1, dtype=torch.long)
     for order in range(model.orders):
         orders = torch.tensor([order])
-        told = model.head.told(model.patches.split(turned(x, orders))).requires_grad_()
+        told = model.head.told(model.patches.split(turned(x, orders, model.orders))).requires_grad_()
         states = model.network(told, model._conditions(groups, orders))
         for t, (row, column) in enumerate(itertools.product(range(3), repeat=2)):
             (gradient,) = torch.autograd.grad(states[0, row, column, 0], told, retain_graph=True)
@@ -129,11 +129,11 @@ def test_patch_by_patch_with_noise_for_a_future_is_all_at_once(options, levels):
     x = drawn(5, levels=levels).float()
     groups, orders = torch.arange(5) % 2, torch.arange(5) % model.orders
     expected = model.patch_log_prob(x, groups, orders)
-    values = model.patches.split(turned(x, orders)).flatten(1, 2)
+    values = model.patches.split(turned(x, orders, model.orders)).flatten(1, 2)
     for t in range(model.patches.count):
         mixed = torch.rand(values.shape, generator=seeded(t)).round()
         mixed[:, : t + 1] = values[:, : t + 1]
-        future = turned(model.patches.join(mixed.view(5, *model.patches.grid, -1)), orders, back=True)
+        future = turned(model.patches.join(mixed.view(5, *model.patches.grid, -1)), orders, model.orders, back=True)
         found = model.patch_log_prob(future, groups, orders)[:, t]
         assert torch.allclose(found, expected[:, t], atol=1e-4, rtol=0)
 
@@ -269,8 +269,8 @@ def test_pixels_of_a_patch_multiply_to_its_probability():
 def test_orders_are_turned_and_turned_back(order):
     x = torch.arange(9.0).view(1, 1, 3, 3).repeat(2, 1, 1, 1)
     orders = torch.tensor([order, 0])
-    there = turned(x, orders)
-    assert torch.equal(turned(there, orders, back=True), x)
+    there = turned(x, orders, 8)
+    assert torch.equal(turned(there, orders, 8, back=True), x)
     assert torch.equal(there[1], x[1])
     expected = x[0].transpose(1, 2) if order >= 4 else x[0]
     expected = expected.flip(2) if order % 2 else expected

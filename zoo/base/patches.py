@@ -90,17 +90,17 @@ def bits_of_number(numbers: Tensor, count: int) -> Tensor:
     return (numbers[..., None] & 2 ** torch.arange(count, device=numbers.device)) > 0
 
 
-def turned(x: Tensor, orders: Tensor, back: bool = False) -> Tensor:
-    """Pictures ``(B, C, H, W)`` as they are read in the order of each, ``(B,)``, or ``back`` again: an order is whether
-    columns are flipped, plus 2 where rows are, plus 4 where rows become columns before."""
-    if not len(x) or not bool(orders.any()):
-        return x
-    result = torch.empty_like(x)
-    for order in orders.unique().tolist():
-        part = x[orders == order]
-        part = part.transpose(2, 3) if order & 4 and not back else part
-        part = part.flip([axis for axis, bit in ((3, 1), (2, 2)) if order & bit])
-        result[orders == order] = part.transpose(2, 3) if order & 4 and back else part
+def turned(x: Tensor, orders: Tensor, count: int, back: bool = False) -> Tensor:
+    """Pictures ``(B, C, H, W)`` as they are read in the order of each, ``(B,)``, one of ``count``, or ``back`` again.
+
+    An order is whether columns are flipped, plus 2 where rows are, plus 4 where rows and columns are exchanged before.
+    """
+    result = x
+    for order in range(1, count):  # no device is waited for
+        moved = x.transpose(2, 3) if order & 4 and not back else x
+        moved = moved.flip([axis for axis, bit in ((3, 1), (2, 2)) if order & bit])
+        moved = moved.transpose(2, 3) if order & 4 and back else moved
+        result = torch.where((orders == order)[:, None, None, None], moved, result)
     return result
 
 

@@ -85,7 +85,6 @@ class Levels(nn.Module):
         mixtures: logistics of a pixel.
     """
 
-    outer = ("before",)
     mask: Tensor
 
     def __init__(self, pixels: int, width: int, hidden: int = 64, mixtures: int = 5) -> None:

@@ -98,7 +98,6 @@ class Autoregressive(ByGroup):
         self.network = CausalNetwork(
             self.head.features, self.patches.grid, channels, blocks, conditions, attention, dropout
         )
-
         self.at_once = max(1, VALUES_AT_ONCE // (self.patches.count * channels))
         self.bytes_an_example = self.patches.count * (KEPT * channels * blocks + 8 * self.head.features)
 
@@ -113,7 +112,7 @@ class Autoregressive(ByGroup):
     def patch_log_prob(self, x: Tensor, groups: Tensor, orders: Tensor) -> Tensor:
         """log p(x_t | x_1 .. x_{t-1}, group, order) in nats, ``(B, T)``, of pictures as :meth:`observe` has them; the
         group and the order of each are int64 ``(B,)``. Patches are in the order in which they are read."""
-        values = self.patches.split(turned(x, orders))
+        values = self.patches.split(turned(x, orders, self.orders))
         states = self.network(self.head.told(values), self._conditions(groups, orders))
         return self.head.log_prob(states, values).flatten(1)
 
@@ -145,13 +144,13 @@ class Autoregressive(ByGroup):
         prior = 0.0 if self.log_prior is None else self.log_prior[:, None, None]
         for order in range(self.orders):
             orders, parts = torch.full_like(x[:, 0, 0, 0], order, dtype=torch.long), []
-            values = self.patches.split(turned(x, orders))
+            values = self.patches.split(turned(x, orders, self.orders))
             for group in range(self.groups):
                 states = self.network(self.head.told(values), self._conditions(orders * 0 + group, orders))
                 parts.append(self.head.pixel_log_prob(states, values))
             joint = torch.stack(parts).flatten(2).cumsum(2) + prior  # (K, B, P T): of all pixels so far, and the class
             each = -joint.logsumexp(0).diff(dim=1, prepend=torch.zeros_like(joint[0, :, :1]))
-            total = total + turned(self.patches.join(each.view(values.shape)), orders, back=True)
+            total = total + turned(self.patches.join(each.view(values.shape)), orders, self.orders, back=True)
         return total / self.orders
 
     # New pictures, and what is hidden of one
@@ -178,7 +177,7 @@ class Autoregressive(ByGroup):
         weights, after = [], False  # of classes and orders; whether anything is seen behind what is hidden
         for order in range(self.orders):
             orders = torch.full_like(x[:, 0, 0, 0], order, dtype=torch.long)
-            seen = self.patches.split(turned(observed, orders)).flatten(1, 2)
+            seen = self.patches.split(turned(observed, orders, self.orders)).flatten(1, 2)
             before = first_seen(seen)
             after = after or self.orders > 1 or bool((seen.any(2) & ~before).any())
             for group in range(self.groups):
@@ -210,7 +209,7 @@ class Autoregressive(ByGroup):
         So many ``particles`` in succession are of one picture. Where less than half of them count, they are drawn anew,
         in proportion to their weights.
         """
-        values, seen = (self.patches.split(turned(part, orders)) for part in (x, observed))
+        values, seen = (self.patches.split(turned(part, orders, self.orders)) for part in (x, observed))
         before, told = first_seen(seen.flatten(1, 2)).view(seen.shape[:3]), self.head.told(values)
         conditions, weights = self._conditions(groups, orders), x.new_zeros(len(x))
         reading = Reading(self.network, conditions)
@@ -233,7 +232,7 @@ class Autoregressive(ByGroup):
                         part[index] for part in (values, seen, before, told, conditions, orders)
                     )
                     reading.take(index)
-        return turned(self.patches.join(values), orders, back=True), weights
+        return turned(self.patches.join(values), orders, self.orders, back=True), weights
 
 
 def survivors(log_weights: Tensor, particles: int, generator: torch.Generator | None) -> Tensor | None:
