@@ -103,7 +103,7 @@ def test_folder_names(names, folders):
 def test_what_cannot_be_written(tmp_path):
     out = tmp_path / "out"
     for model, n, format, message in (
-        (Painter(GARMENTS, classes=False), 10, "png", "no images of a given class; those that do: dcgan"),
+        (Painter(GARMENTS, classes=False), 10, "png", "no images of a given class; those that do: autoregressive"),
         (Painter(GARMENTS), 2, "png", "3 classes without an image"),
         (Painter(zoo.DataSpec((2, 4, 4), 2)), 4, "png", "format=idx"),
         (Painter(zoo.DataSpec((1, 4, 4), 300)), 300, "idx", "format=png"),

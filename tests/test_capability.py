@@ -660,7 +660,7 @@ def test_models_are_listed_by_pattern():
     ("name", "options", "message"),
     [
         ("cnm", {}, "unknown model 'cnm': did you mean 'cnn'"),
-        ("zzzzz", {}, "unknown model 'zzzzz': known models: cnn, "),
+        ("zzzzz", {}, "unknown model 'zzzzz': known models: autoregressive, cnn, "),
         ("_classifier", {}, "unknown model '_classifier'"),
         ("mlp", {"hiden_sizes": [3]}, "model 'mlp' has no option 'hiden_sizes': did you mean 'hidden_sizes'?"),
         ("logistic_regression", {"width": 3}, "has no option 'width': its options: none"),

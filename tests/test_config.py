@@ -16,6 +16,7 @@ from test_sound import written
 
 import zoo
 from zoo import schema
+from zoo.base.generative import ByGroup
 from zoo.config import add_found_options
 from zoo.data import sources
 from zoo.data.datamodule import ImageDataModule
@@ -288,6 +289,12 @@ def _weights(*overrides: str) -> dict:
         torch.manual_seed(1)
         terms = [sum(model.discriminator_terms(real, fake, classes, step)[0].values()) for step in range(2)]
         answers = {"discriminator": torch.stack(terms), "generator": model.generator_loss(fake, classes)}
+    elif isinstance(model, ByGroup):
+        x, labels = torch.rand(4, 3, 16, 24, generator=generator), torch.arange(4)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(0))
+        torch.manual_seed(1)
+        answers = {"losses": model.losses(x, labels)["loss"], "log_prob": zoo.log_prob(model, x)}
     else:
         x = torch.rand(4, 3, 16, 24, generator=generator)
         for parameter in model.parameters():
@@ -431,7 +438,7 @@ OBSERVED_IN_MODEL = {
     "vae.likelihood": "discretized_logistic", "vae.prior": "realnvp", "vae.flow_layers": "3", "vae.flow_width": "5",
     "vae.conditional": None, "vae.beta": "0.5", "vae.num_samples": "2", "vae.free_bits": "3", "vae.warmup": "2",
     "vae.importance_samples": "3",
-    "autoregressive.likelihood": "discretized_logistic", "autoregressive.patch": "[4, 2]",
+    "autoregressive.likelihood": "discretized_logistic", "autoregressive.patch": "[2, 1]",
     "autoregressive.channels": "6", "autoregressive.blocks": "3", "autoregressive.attention": "2",
     "autoregressive.orders": "2", "autoregressive.conditional": None, "autoregressive.dropout": "0.9",
 }  # fmt: skip
@@ -439,7 +446,7 @@ OF_M2 = ("network", "latent_dim", "hidden_sizes", "channels", "blocks", "likelih
          "flow_width", "beta", "warmup", "importance_samples")  # fmt: skip
 OBSERVED_IN_MODEL |= {f"m2.{option}": OBSERVED_IN_MODEL[f"vae.{option}"] for option in OF_M2}
 SMALL = {  # sizes that are quick
-    "autoregressive": ["model.channels=4", "model.blocks=2"],
+    "autoregressive": ["model.channels=4", "model.blocks=2", "model.patch=[1,2]"],
     "rnnlm": ["model.hidden_size=8", "model.embedding=6"],
     "gpt": ["model.num_layers=2", "model.width=16", "model.heads=2", "model.ngram=2", "model.share=0.2"],
     "svm": ["model.num_features=32"],

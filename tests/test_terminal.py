@@ -324,8 +324,8 @@ def refusal(*words: str) -> str:
         ("experiment=mnist_99", "did you mean 'speed/mnist_99'"),
         ("model=CNN", "did you mean 'cnn'"),
         ("model.widht=3", "model=cnn has no option 'widht'; it has channels"),
-        ("model=rnn model.channels=[3]", "model=rnn has no option 'channels', which cnn,"),
-        ("model=rnn +model.channels=[3]", "model=rnn has no option 'channels', which cnn,"),
+        ("model=rnn model.channels=[3]", "model=rnn has no option 'channels', which autoregressive, cnn,"),
+        ("model=rnn +model.channels=[3]", "model=rnn has no option 'channels', which autoregressive, cnn,"),
         (
             "data.path=x",
             "'path', which audio_folder, idx, image_folder, labelled_text, table, text have",
