@@ -9,10 +9,11 @@ from conftest import ROOT
 
 import zoo
 from zoo.base.causal import CausalNetwork, Reading
+from zoo.base.particles import resampled, survivors
 from zoo.base.patches import Patches, first_seen, turned
 from zoo.base.pixels import Binary, Levels
 from zoo.data.splits import load_splits
-from zoo.models.autoregressive import survivors
+from zoo.models import autoregressive
 
 SIZES = {"channels": 8, "blocks": 3}
 OPTIONS = [{}, {"attention": 0}, {"orders": 4}, {"orders": 8, "attention": 3}]
@@ -82,8 +83,8 @@ def test_levels_are_drawn_with_their_probability():
     head = Levels(2, 3, hidden=4, mixtures=3).double()
     for name, parameter in head.named_parameters():
         if name != "bias":
-            torch.nn.init.normal_(parameter, std=0.3, generator=seeded())
-    state = torch.randn(1, 3, generator=seeded(), dtype=torch.float64)
+            torch.nn.init.normal_(parameter, std=0.5, generator=seeded(1))
+    state = torch.randn(1, 3, generator=seeded(1), dtype=torch.float64)
     n = 40_000
     values, weights = head.draw(state.expand(n, -1), torch.zeros(n, 2).double(), torch.zeros(n, 2) > 0, seeded())
     assert torch.equal(weights, torch.zeros(n, dtype=torch.float64))
@@ -95,12 +96,14 @@ def test_levels_are_drawn_with_their_probability():
     common = expected > 5e-4
     error = (expected * (1 - expected) / n).sqrt()
     assert ((found - expected).abs()[common] < 5 * error[common]).all()
-    # and the second, given the first: the mean log probability of what is drawn is that of draws from it
-    log_p = head.pixel_log_prob(state.expand(n, -1), values)[:, 1]
-    some = torch.cartesian_prod(levels[::51], levels)
-    table = head.pixel_log_prob(state.expand(len(some), -1), some)[:, 1].view(-1, 256)
-    entropies = -(table.exp() * table).sum(1)
-    assert entropies.min() - 0.1 < -log_p.mean() < entropies.max() + 0.1
+    # and the second, given the first: what it is more than expected has nothing to do with the first any more
+    pairs = torch.cartesian_prod(levels, levels)
+    table = head.pixel_log_prob(state.expand(len(pairs), -1), pairs)[:, 1].view(256, 256).exp()
+    means = (table @ levels)[(values[:, 0] * 255).round().long()]
+    assert means.std() > 0.02
+    left = (values[:, 1] - means) * (values[:, 0] - values[:, 0].mean())
+    assert left.mean().abs() < 5 * left.std() / math.sqrt(n)
+    assert (means * (values[:, 0] - values[:, 0].mean())).mean().abs() > 20 * left.std() / math.sqrt(n)
 
 
 @pytest.mark.parametrize("values", ["binary", "grey"])
@@ -229,12 +232,102 @@ def test_what_precedes_is_imputed_nearly(orders):
     assert distance[400] < 0.03 < 0.05 < distance[1]
 
 
+@pytest.mark.parametrize("orders", [1, 4])
+def test_what_is_seen_before_and_behind_and_how_frequent_classes_are_counts(orders, monkeypatch):
+    """Many particles, some of which die, against enumeration; with classes that are not equally frequent."""
+    model = made((1, 2, 6), 3, patch=[2, 1], orders=orders, particles=600)
+    for parameter in model.parameters():
+        parameter.data *= 2.5
+    model.set_prior(torch.tensor([5.0, 0.0, 2.0]))
+    x = drawn(1, (1, 2, 6), seed=2)
+    seen = torch.tensor([[1, 0, 0, 1, 1, 1], [1, 0, 0, 1, 1, 1]]).bool().view(1, 1, 2, 6)
+    died = []
+
+    def watched(*arguments):
+        chosen = survivors(*arguments)
+        died.append(chosen is not None)
+        return chosen
+
+    monkeypatch.setattr(autoregressive, "survivors", watched)
+    every, expected = conditional_of(model, x, seen)
+    draws = zoo.impute(model, x.expand(100, -1, -1, -1), seen, n=100, generator=seeded()).flatten(0, 1)
+    assert any(died)
+    assert (frequencies(draws, every) - expected).abs().sum().item() / 2 < 0.04
+
+
+@pytest.mark.parametrize("patch", [[1, 1], [1, 3]])
+def test_hidden_levels_are_imputed_as_enumeration_says(patch):
+    """Between seen pixels, of patches of one and of the same patch."""
+    model = made((1, 1, 3), 2, "grey", likelihood="discretized_logistic", patch=patch, particles=300)
+    for parameter in (*model.network.parameters(), model.head.out):  # broad ones, in which particles meet
+        parameter.data *= 0.5
+    x, seen = torch.tensor([51.0, 0.0, 204.0]).view(1, 1, 1, 3) / 255, torch.ones(1, 1, 1, 3, dtype=torch.bool)
+    x, seen[..., 1] = x.double(), False
+    every = x.expand(256, -1, -1, -1).clone()
+    every[..., 1] = torch.arange(256).view(256, 1, 1) / 255
+    log_p = zoo.log_prob(model, every)
+    share = (log_p - log_p.logsumexp(0)).exp()
+    draws = zoo.impute(model, x.expand(60, -1, -1, -1), seen, n=50, generator=seeded())[..., 1].flatten()
+    levels = torch.arange(256) / 255
+    mean = (share * levels).sum()
+    deviation = (share * (levels - mean).square()).sum().sqrt()
+    assert draws.mean().item() == pytest.approx(mean.item(), abs=6 * deviation.item() / math.sqrt(3000))
+    assert draws.std().item() == pytest.approx(deviation.item(), rel=0.1)
+
+
+def test_exact_draws_do_not_depend_on_their_company():
+    """Completions of a picture whose end is hidden are independent, whatever is hidden of another one."""
+    model, x = made((1, 4, 4), 2), drawn(2)
+    seen = torch.ones(2, 1, 4, 4, dtype=torch.bool)
+    seen[0, :, 2:], seen[1, :, :2] = False, False
+    alone, together = (zoo.impute(model, x[:n], seen[:n], n=400, generator=seeded())[:, 0] for n in (1, 2))
+    assert torch.equal(alone, together)
+
+
+@pytest.mark.parametrize("options", [{}, {"likelihood": "discretized_logistic", "orders": 4}, {"conditional": False}])
+def test_of_nothing_nothing_is_said(options):
+    model, nothing = made((1, 4, 4), 2, "grey", **options), torch.zeros(0, 1, 4, 4).double()
+    seen = torch.zeros(0, 1, 4, 4) > 0
+    assert zoo.log_prob(model, nothing).shape == (0,)
+    assert zoo.sample(model, 0).shape == (0, 1, 4, 4)
+    assert zoo.impute(model, nothing, seen, n=3).shape == (3, 0, 1, 4, 4)
+    assert model.surprise(nothing).shape == (0, 1, 4, 4)
+    if "conditional" not in options:
+        assert zoo.classify(model, nothing).shape == (0, 2)
+        assert zoo.log_prob(model, nothing, torch.zeros(0, dtype=torch.long)).shape == (0,)
+
+
+def test_what_it_does_not_know_is_refused():
+    x, labels = drawn(2), torch.tensor([0, 1])
+    with pytest.raises(zoo.ZooError, match="knows no classes"):
+        made(conditional=False).log_prob(x, labels)
+    for asked in ("log_prob", "log_joint", "classify"):
+        with pytest.raises(zoo.ZooError, match="cannot integrate hidden values out: vae, gmm"):
+            getattr(made(), asked)(x, observed=x > 0)
+
+
 def test_the_likelier_particles_go_on():
     weights = torch.tensor([0.0, 0.0, 0.0, 0.0, 10.0, 0.0, 0.0, 0.0])
-    index = survivors(weights, 4, seeded())
+    index, even = survivors(weights, 4, seeded())
     assert index[:4].tolist() == [0, 1, 2, 3]  # as many count as there are
     assert index[4:].tolist() == [4, 4, 4, 4]
+    assert even.tolist() == [False] * 4 + [True] * 4
     assert survivors(weights[:4], 4, None) is None
+
+
+def test_particles_are_resampled_in_proportion():
+    weights = torch.tensor([0.1, 0.2, 0.3, 0.4]).log().repeat(3000, 1)
+    drawn = resampled(weights, 4, seeded())
+    share = drawn.flatten().bincount() / drawn.numel()
+    assert share.tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4], abs=0.01)
+    for number, weight in enumerate((0.1, 0.2, 0.3, 0.4)):  # 4 w times, rounded up or down
+        times = (drawn == number).sum(1)
+        assert {math.floor(4 * weight), math.ceil(4 * weight)} >= set(times.tolist())
+    first = drawn[:, 0].bincount(minlength=4) / len(drawn)  # each of the draws is one in proportion
+    assert first.tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4], abs=0.05)
+    even = resampled(torch.zeros(5, 8), 6, seeded())
+    assert all(len(set(row)) == 6 for row in even.tolist())  # none twice
+    assert resampled(torch.zeros(0, 4), 3).shape == (0, 3)
 
 
 @pytest.mark.parametrize("options", [{}, {"likelihood": "discretized_logistic"}, {"orders": 2}, {"conditional": False}])

@@ -317,3 +317,10 @@ def test_above_each_map_of_surprise_is_its_sum():
     expected = -zoo.log_prob(model, split.take(torch.tensor(first)).x())
     assert texts[:8] == [f"{value:.0f}" for value in expected.tolist()]
     assert len(texts) == 24
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 9])
+def test_a_few_pictures_are_enough_to_show_what_surprises(count):
+    model, split = zoo.create("autoregressive", channels=4, blocks=1), load_splits("digits").test
+    figure = image.surprise_figure(model, split.take(slice(count)))
+    assert len(figure.axes[0].texts) == 3 * min(count, 8)

@@ -28,6 +28,10 @@ class CheckpointError(ZooError):
     """A file that is no checkpoint of this zoo, or one that is damaged or refused."""
 
 
+class DivergedError(ZooError):
+    """A training whose loss is not finite."""
+
+
 class ToldError(ZooError):
     """What follows from an error of another process, which has told it: this one says nothing, and ends as of any."""
 

@@ -142,7 +142,7 @@ class Reading:
 
     def __init__(self, network: CausalNetwork, conditions: Tensor) -> None:
         self.network, self.blocks = network, cast("list[Block]", [*network.blocks])
-        self.bias = network.condition(conditions).sum(1).view(len(conditions), len(self.blocks), 2, 1, 1, -1)
+        self.bias = network.condition(conditions).sum(1).unflatten(1, (len(self.blocks), 2, 1, 1, -1))
         self.row = self.column = self.height = 0
         self.above: list[Tensor | None] = [None] * len(self.blocks)
         self.left: list[Tensor | None] = [None] * len(self.blocks)
@@ -169,7 +169,7 @@ class Reading:
 
     def columns(self, features: Tensor, count: int = 1) -> Tensor:
         """The states of the next ``count`` columns of these rows, ``(B, rows, count, channels)``; nothing is read of
-        ``features`` but what stands before the last of them."""
+        ``features`` but what stands before the last of them. All columns, or with attention one of a single row."""
         network, first, last = self.network, self.column, self.column + count - 1
         here = features[:, self.row : self.row + self.height, max(first - FIRST_COLUMNS, 0) : last]
         b = _convolved(network.left_first, F.pad(here, (0, 0, max(FIRST_COLUMNS - first, 0), 0)))

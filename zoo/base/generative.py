@@ -244,8 +244,20 @@ class ByGroup(Density):
         """The group of each class; 0 where there are no classes."""
         return labels if self.log_prior is not None else torch.zeros_like(labels)
 
+    def log_joint(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        self._refuse(observed)
+        return super().log_joint(x)
+
     def log_prob(self, x: Tensor, labels: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
-        return super().log_prob(x, None, observed) if labels is None else self.log_prob_of(x, labels, observed)
+        self._refuse(observed)
+        if labels is None:
+            return super().log_prob(x)
+        self.require_classes()
+        return self.log_prob_of(x, labels)
+
+    def _refuse(self, observed: Tensor | None) -> None:
+        if observed is not None and not self.marginalises:
+            raise ZooError(f"{self.name} cannot integrate hidden values out{self.unless}")
 
     @torch.no_grad()
     def initialize(self, batches: Batches, generator: torch.Generator) -> None:

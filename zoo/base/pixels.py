@@ -30,11 +30,13 @@ class Binary(nn.Module):
 
     Attributes:
         features: F, values that tell of a patch.
+        size: how many values it works out of a state.
     """
 
     def __init__(self, pixels: int, width: int) -> None:
         super().__init__()
         self.pixels, self.features = pixels, 2**pixels
+        self.size = self.features
         self.logits = nn.Linear(width, self.features)
         nn.init.zeros_(self.logits.weight)
 
@@ -86,24 +88,25 @@ class Levels(nn.Module):
     """
 
     mask: Tensor
+    knots: Tensor
 
     def __init__(self, pixels: int, width: int, hidden: int = 64, mixtures: int = 5) -> None:
         super().__init__()
         self.pixels, self.hidden, self.mixtures = pixels, hidden, mixtures
-        self.features = pixels * len(KNOTS)
+        self.features, self.size = pixels * len(KNOTS), pixels * (hidden + 3 * mixtures)
         self.state = nn.Linear(width, pixels * hidden)
         self.before = nn.Linear(self.features, pixels * hidden, bias=False)
         pixel = torch.arange(pixels)
         mask = pixel.repeat_interleave(hidden)[:, None] > pixel.repeat_interleave(len(KNOTS))
         self.register_buffer("mask", mask, persistent=False)
+        self.register_buffer("knots", torch.tensor(KNOTS), persistent=False)
         self.out = nn.Parameter(torch.zeros(pixels, hidden, 3 * mixtures))
         start = torch.cat([torch.zeros(mixtures), torch.linspace(0, 1, mixtures), torch.full((mixtures,), -2.0)])
         self.bias = nn.Parameter(start.expand(pixels, 1, -1).clone())
 
     def told(self, values: Tensor) -> Tensor:
         """Piecewise linear functions of each pixel, which are 1 at one of the knots and 0 at the others."""
-        knots = torch.tensor(KNOTS, dtype=values.dtype, device=values.device)
-        steps = ((values[..., None] - knots[:-1]) / knots.diff()).clamp(0, 1)
+        steps = ((values[..., None] - self.knots[:-1]) / self.knots.diff()).clamp(0, 1)
         return (F.pad(steps, (1, 0), value=1.0) - F.pad(steps, (0, 1))).flatten(-2)
 
     def log_prob(self, states: Tensor, values: Tensor) -> Tensor:

@@ -27,14 +27,16 @@ from zoo import config as configuration
 from zoo.benchmarks import OPTIMIZERS
 from zoo.benchmarks._folds import chosen, parted
 from zoo.data.datamodule import ImageDataModule
-from zoo.errors import ConfigError, ZooError
+from zoo.errors import DivergedError, ZooError
 from zoo.files import REPOSITORY, user_path, write_json
 from zoo.run import machine
 from zoo.run.train import build, fit
 from zoo.run.trainer import quiet
 from zoo.terminal import console
 
-SCHEDULE = {"name": "OneCycleLR", "pct_start": 0.05, "anneal_strategy": "linear", "div_factor": 10.0}
+SCHEDULE = {
+    "name": "OneCycleLR", "pct_start": 0.05, "anneal_strategy": "linear", "div_factor": 10.0, "cycle_momentum": False,
+}  # fmt: skip
 STEPS = (30, 90)  # of the two runs whose difference tells how long a step takes
 ROUNDS = 3  # of these
 CANDIDATES: dict[str, list[dict[str, Any]]] = {  # six of each
@@ -94,7 +96,10 @@ def compared(
             paces[optimizer].append((last - first) / (STEPS[1] - STEPS[0]))
     found = {}
     for optimizer, candidates in CANDIDATES.items():
-        steps = max(STEPS[0], round(seconds / max(statistics.median(paces[optimizer]), 1e-6)))
+        pace = statistics.median(paces[optimizer])
+        if not pace > 0:
+            raise ZooError(f"{name}: {optimizer}'s steps cannot be timed: the machine is busy, or its loss not finite")
+        steps = max(STEPS[0], round(seconds / pace))
         tried = []
         for number, options in enumerate(candidates, 1):
             tried.append(train(words, optimizer, options, 0, steps, measure))
@@ -134,9 +139,7 @@ def train(
         learner, data, trainer = build(settings, Path(directory), Console(quiet=True), pictures=False, more=[clock])
         try:
             fit(learner, data, trainer, Path(directory))
-        except ConfigError:
-            raise
-        except ZooError:  # a loss that was not finite
+        except DivergedError:
             return Trained(math.nan, math.nan)
         return Trained(float(trainer.callback_metrics[measure]) if measure else math.nan, clock.seconds)
 

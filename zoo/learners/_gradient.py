@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from zoo.base.model import Model
 from zoo.data.batches import Batches
-from zoo.errors import ConfigError, ZooError
+from zoo.errors import ConfigError, DivergedError
 from zoo.learners._learner import Learner
 from zoo.learners.optimization import AveragedWeights, build_optimizer, build_schedule
 
@@ -208,7 +208,7 @@ class GradientLearner(Learner):
                 batch, name, value = self._watched[int((~finite).nonzero()[0])]
                 done = batch // self.accumulate - self._watched[-1][0] // self.accumulate  # steps since, below zero
                 step = self.global_step + done
-                raise ZooError(
+                raise DivergedError(
                     f"train/{name} became {float(value)} at step {step}, in epoch {self.current_epoch}: lower "
                     f"learner.optimizer.lr (now {self.optimizer_options.get('lr')}){self.steadier}"
                 )

@@ -11,7 +11,6 @@ References:
     van den Oord et al. 2016, Conditional image generation with PixelCNN decoders (two streams).
     Salimans et al. 2017, PixelCNN++ (mixtures of discretised logistics).  Chen et al. 2018, PixelSNAIL (attention).
     Jain, Abbeel & Pathak 2020, Locally masked convolution for autoregressive models (orders, averaged).
-    Doucet & Johansen 2009, A tutorial on particle filtering and smoothing (imputation).
 """
 
 from __future__ import annotations
@@ -25,14 +24,15 @@ from torch import Tensor
 from zoo.base.causal import CausalNetwork, Reading
 from zoo.base.generative import ByGroup
 from zoo.base.likelihoods import LIKELIHOODS, binarise
+from zoo.base.particles import resampled, survivors
 from zoo.base.patches import BinaryPatches, Patches, first_seen, turned
 from zoo.base.pixels import Binary, Levels
 from zoo.registry import register
 from zoo.spec import DataSpec, Likelihood
 
 AT_ONCE = 512  # pictures that are drawn at a time
-VALUES_AT_ONCE = 2**20  # of states whose likelihood is worked out at a time, 4 MB in float32: a CPU's caches are small
-KEPT = 60  # bytes that training keeps of a state's value in a block
+VALUES_AT_ONCE = 2**22  # that are worked out at a time where likelihoods are: a CPU's caches are small
+KEPT, KEPT_OF_HEAD = 40, 20  # bytes that training keeps of a state's value in a block, and of one in the head
 
 
 @register("autoregressive")
@@ -98,8 +98,8 @@ class Autoregressive(ByGroup):
         self.network = CausalNetwork(
             self.head.features, self.patches.grid, channels, blocks, conditions, attention, dropout
         )
-        self.at_once = max(1, VALUES_AT_ONCE // (self.patches.count * channels))
-        self.bytes_an_example = self.patches.count * (KEPT * channels * blocks + 8 * self.head.features)
+        self.at_once = max(1, VALUES_AT_ONCE // (self.patches.count * max(4 * channels, self.head.size)))
+        self.bytes_an_example = self.patches.count * (KEPT * channels * blocks + KEPT_OF_HEAD * self.head.size)
 
     # Likelihood
 
@@ -120,7 +120,8 @@ class Autoregressive(ByGroup):
         return torch.stack([groups, self.groups + orders], 1)
 
     def log_prob_of(self, x: Tensor, group: int | Tensor, observed: Tensor | None = None) -> Tensor:
-        groups, x = torch.as_tensor(group, device=x.device).expand(len(x)), self.observe(x)
+        groups = group if isinstance(group, Tensor) else torch.full(x.shape[:1], group, device=x.device)
+        x = self.observe(x)
         each = []
         for part, of in zip(x.split(self.at_once), groups.split(self.at_once), strict=True):
             orders = [self.patch_log_prob(part, of, torch.full_like(of, order)).sum(1) for order in range(self.orders)]
@@ -143,10 +144,10 @@ class Autoregressive(ByGroup):
         total = torch.zeros_like(x)
         prior = 0.0 if self.log_prior is None else self.log_prior[:, None, None]
         for order in range(self.orders):
-            orders, parts = torch.full_like(x[:, 0, 0, 0], order, dtype=torch.long), []
+            orders, parts = torch.full(x.shape[:1], order, device=x.device), []
             values = self.patches.split(turned(x, orders, self.orders))
             for group in range(self.groups):
-                states = self.network(self.head.told(values), self._conditions(orders * 0 + group, orders))
+                states = self.network(self.head.told(values), self._conditions(torch.full_like(orders, group), orders))
                 parts.append(self.head.pixel_log_prob(states, values))
             joint = torch.stack(parts).flatten(2).cumsum(2) + prior  # (K, B, P T): of all pixels so far, and the class
             each = -joint.logsumexp(0).diff(dim=1, prepend=torch.zeros_like(joint[0, :, :1]))
@@ -160,39 +161,50 @@ class Autoregressive(ByGroup):
         groups = self.draw_groups(n, labels, generator)
         orders = torch.randint(self.orders, (n,), generator=generator, device=groups.device)
         nothing = self.network.places.new_zeros(n, *self.spec.shape)
-        parts = zip(nothing.split(AT_ONCE), groups.split(AT_ONCE), orders.split(AT_ONCE), strict=True)
-        return torch.cat([self.complete(x, x > 0, group, order, generator)[0] for x, group, order in parts])
+        return self._drawn(nothing, nothing > 0, groups, orders, generator)
 
     def impute(self, x: Tensor, observed: Tensor, n: int = 1, generator: torch.Generator | None = None) -> Tensor:
         """``n`` completions ``(n, B, C, H, W)``. Where whole patches are hidden, and none is seen behind them, they are
-        exact draws. Other masks take ``particles`` of which the likelier ones go on, and come near with their number
-        (sequential importance resampling); of several orders all do."""
+        exact, independent draws. Other masks take ``particles`` of which the likelier ones go on, and come near with
+        their number (sequential importance resampling); of several orders all do."""
         x = torch.where(observed, self.observe(x), 0)
-        size = max(1, AT_ONCE // max(n, self.particles))
-        parts = [self._imputed(*part, n, generator) for part in zip(x.split(size), observed.split(size), strict=True)]
-        return torch.cat(parts, 1)
+        parts = [self._given(*part) for part in zip(x.split(self.at_once), observed.split(self.at_once), strict=True)]
+        weights, exact = (torch.cat(part) for part in zip(*parts, strict=True))
+        result = x.new_empty(n, *x.shape)
+        for rows, each in ((exact, n), (~exact, max(n, self.particles))):
+            for index in rows.nonzero()[:, 0].split(max(1, AT_ONCE // each)):
+                chosen = torch.multinomial(weights[index].softmax(1), each, True, generator=generator).flatten()
+                groups, orders = chosen % self.groups, chosen // self.groups
+                copies, seen = (part[index].repeat_interleave(each, 0) for part in (x, observed))
+                if rows is exact:
+                    done = self._drawn(copies, seen, groups, orders, generator)
+                    result[:, index] = done.unflatten(0, (-1, each)).transpose(0, 1)
+                else:
+                    done, log_weights = self.complete(copies, seen, groups, orders, generator=generator, particles=each)
+                    picked = resampled(log_weights.view(-1, each), n, generator).t()
+                    result[:, index] = done.unflatten(0, (-1, each))[torch.arange(len(index), device=x.device), picked]
+        return result
 
-    def _imputed(self, x: Tensor, observed: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
+    def _given(self, x: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
+        """What stands before all that is hidden of pictures says of orders and classes: log p of each order, class and
+        that, ``(B, orders · classes)``; and whether nothing else is seen, so that draws are exact, ``(B,)``."""
         prior = x.new_zeros(1) if self.log_prior is None else self.log_prior
-        weights, after = [], False  # of classes and orders; whether anything is seen behind what is hidden
+        weights, exact = [], torch.full_like(observed[:, 0, 0, 0], self.orders == 1)
         for order in range(self.orders):
-            orders = torch.full_like(x[:, 0, 0, 0], order, dtype=torch.long)
+            orders = torch.full_like(exact, order, dtype=torch.long)
             seen = self.patches.split(turned(observed, orders, self.orders)).flatten(1, 2)
             before = first_seen(seen)
-            after = after or self.orders > 1 or bool((seen.any(2) & ~before).any())
+            exact = exact & ~(seen.any(2) & ~before).any(1)
             for group in range(self.groups):
-                log_p = self.patch_log_prob(x, orders * 0 + group, orders)
+                log_p = self.patch_log_prob(x, torch.full_like(orders, group), orders)
                 weights.append(torch.where(before, log_p, 0).sum(1) + prior[group])
-        each = max(n, self.particles) if after else n
-        chosen = torch.multinomial(torch.stack(weights, 1).softmax(1), each, True, generator=generator).flatten()
-        orders, groups = chosen // self.groups, chosen % self.groups
-        x, observed = (part.repeat_interleave(each, 0) for part in (x, observed))
-        x, log_weights = self.complete(x, observed, groups, orders, generator, each)
-        x, log_weights = x.unflatten(0, (-1, each)), log_weights.view(-1, each)
-        if after:
-            index = torch.multinomial(log_weights.softmax(1), n, True, generator=generator)
-            x = x[torch.arange(len(x), device=x.device)[:, None], index]
-        return x.transpose(0, 1)
+        return torch.stack(weights, 1), exact
+
+    def _drawn(
+        self, x: Tensor, observed: Tensor, groups: Tensor, orders: Tensor, generator: torch.Generator | None
+    ) -> Tensor:
+        parts = zip(*(part.split(AT_ONCE) for part in (x, observed, groups, orders)), strict=True)
+        return torch.cat([self.complete(*part, generator=generator)[0] for part in parts])
 
     def complete(
         self,
@@ -200,6 +212,7 @@ class Autoregressive(ByGroup):
         observed: Tensor,
         groups: Tensor,
         orders: Tensor,
+        *,
         generator: torch.Generator | None = None,
         particles: int = 1,
     ) -> tuple[Tensor, Tensor]:
@@ -209,7 +222,9 @@ class Autoregressive(ByGroup):
         So many ``particles`` in succession are of one picture. Where less than half of them count, they are drawn anew,
         in proportion to their weights.
         """
-        values, seen = (self.patches.split(turned(part, orders, self.orders)) for part in (x, observed))
+        if not len(x):
+            return x, x.new_zeros(0)
+        values, seen = (self.patches.split(turned(part, orders, self.orders)).clone() for part in (x, observed))
         before, told = first_seen(seen.flatten(1, 2)).view(seen.shape[:3]), self.head.told(values)
         conditions, weights = self._conditions(groups, orders), x.new_zeros(len(x))
         reading = Reading(self.network, conditions)
@@ -224,25 +239,12 @@ class Autoregressive(ByGroup):
                 values[at], weight = self.head.draw(states, values[at], seen[at], generator)
                 told[at] = self.head.told(values[at])
                 weights = weights + torch.where(before[at], 0, weight)
-                index = None if particles == 1 else survivors(weights, particles, generator)
-                if index is not None:
-                    worn = index != torch.arange(len(index), device=index.device)
-                    weights = torch.where(worn.view(-1, particles).any(1).repeat_interleave(particles), 0, weights)
+                chosen = None if particles == 1 else survivors(weights, particles, generator)
+                if chosen is not None:
+                    index, even = chosen
+                    weights = torch.where(even, 0, weights)
                     values, seen, before, told, conditions, orders = (
                         part[index] for part in (values, seen, before, told, conditions, orders)
                     )
                     reading.take(index)
         return turned(self.patches.join(values), orders, self.orders, back=True), weights
-
-
-def survivors(log_weights: Tensor, particles: int, generator: torch.Generator | None) -> Tensor | None:
-    """Which particles go on, int64 ``(N,)``: where the effective number of a picture's, 1 / Σ w², is below half of
-    them, draws in proportion to w; the others as they are. None where no picture's is."""
-    shares = log_weights.view(-1, particles).softmax(1)
-    worn = shares.square().sum(1) * particles > 2
-    if not bool(worn.any()):
-        return None
-    drawn = torch.multinomial(shares, particles, True, generator=generator)
-    own = torch.arange(particles, device=shares.device)
-    first = torch.arange(len(shares), device=shares.device)[:, None] * particles
-    return (torch.where(worn[:, None], drawn, own) + first).flatten()

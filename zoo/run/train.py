@@ -176,8 +176,8 @@ def build(
 ) -> tuple[Any, ImageDataModule, L.Trainer]:
     """Learner, data and trainer of a configuration. Raises ``ZooError`` for what cannot be built.
 
-    ``pictures``: whether a latent space, or texts, are drawn each epoch. ``train``: images to train on in place of the
-    source's. ``stop``: what signals ask of the training. ``more``: callbacks, beside those of every training.
+    ``pictures``: whether a latent space, or samples, are drawn each epoch. ``train``: images to train on in place of
+    the source's. ``stop``: what signals ask of the training. ``more``: callbacks, beside those of every training.
     """
     L.seed_everything(settings["seed"], verbose=False)
     data = ImageDataModule(**settings["data"], seed=settings["seed"], train=train)

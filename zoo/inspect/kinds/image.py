@@ -136,8 +136,9 @@ def surprise_figure(model: Model, split: Split) -> Figure:
     """
     import matplotlib
 
-    few = _one_a_class(split)[:SAMPLES]
-    few = torch.cat([few, torch.arange(len(split))[: SAMPLES - len(few)]])
+    few = _one_a_class(split)
+    more = torch.arange(len(split))[~torch.isin(torch.arange(len(split)), few)]
+    few = torch.cat([few, more])[:SAMPLES]
     x, looked_at = split.take(few).x(), split.take(slice(LOOKED_AT)).x()
     order = capability.ask(model, model.surprise, looked_at).flatten(1).sum(1).argsort(descending=True)
     inner = [slice(size // 3, size - size // 3) for size in x.shape[2:]]
