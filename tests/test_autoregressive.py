@@ -250,8 +250,9 @@ def test_what_is_seen_before_and_behind_and_how_frequent_classes_are_counts(orde
 
     monkeypatch.setattr(autoregressive, "survivors", watched)
     every, expected = conditional_of(model, x, seen)
-    draws = zoo.impute(model, x.expand(100, -1, -1, -1), seen, n=100, generator=seeded()).flatten(0, 1)
+    draws = model.impute(x.expand(100, -1, -1, -1), seen.expand(100, -1, -1, -1), 100, seeded()).flatten(0, 1)
     assert any(died)
+    assert (draws == x)[:, seen[0]].all()  # each as it was turned
     assert (frequencies(draws, every) - expected).abs().sum().item() / 2 < 0.04
 
 
