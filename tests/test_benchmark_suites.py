@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import re
 import statistics
 import subprocess
@@ -412,10 +413,15 @@ def test_optimisers_are_compared_after_as_many_seconds(tmp_path, monkeypatch, ca
 def test_an_optimiser_that_diverges_is_not_the_best(monkeypatch):
     values = {1e-3: 0.5, 1.0: float("nan"), 1e-2: 0.4}
     monkeypatch.setattr(_optimizers, "CANDIDATES", {"Muon": [{"lr": rate} for rate in values]})
-    monkeypatch.setattr(
-        _optimizers, "train", lambda words, optimizer, options, *_: _optimizers.Trained(values[options["lr"]], 1.0)
-    )
+
+    def train(words, optimizer, options, seed, steps, measure):
+        return _optimizers.Trained(values[options["lr"]], float(steps))
+
+    monkeypatch.setattr(_optimizers, "train", train)
     told: list[str] = []
     for name, best in (("cnn", 1e-2), ("autoregressive", 1e-3)):  # less is better of the one, more of the other
         found = _optimizers.compared(name, [], 1.0, 1, told.append)
         assert found["Muon"]["options"] == {"lr": best}
+    monkeypatch.setattr(_optimizers, "train", lambda *_: _optimizers.Trained(math.nan, math.nan))
+    with pytest.raises(ZooError, match="Muon's steps cannot be timed"):
+        _optimizers.compared("cnn", [], 1.0, 1, told.append)
