@@ -8,6 +8,7 @@ import torch
 from conftest import ROOT
 
 import zoo
+from zoo.base.blocks import channel_dropout
 from zoo.base.causal import CausalNetwork, Reading
 from zoo.base.particles import resampled, survivors
 from zoo.base.patches import Patches, first_seen, turned
@@ -403,12 +404,12 @@ def test_grey_pictures_are_drawn_as_binary_ones_or_are_levels():
 
 
 def test_dropout_zeroes_whole_channels_in_training():
-    block = CausalNetwork(2, (3, 3), 4, 1, 1, dropout=0.5).blocks[0]
+    block = CausalNetwork(2, (3, 3), 4, 1, 1, dropout=0.5).blocks[0].train()
     h = torch.ones(20, 3, 3, 4)
-    thinned = block.train()._thinned(h)
+    thinned = channel_dropout(h, block.dropout, block.training)
     assert torch.equal(thinned, thinned[:, :1, :1].expand_as(h))
     assert set(thinned.unique().tolist()) == {0.0, 2.0}
-    assert torch.equal(block.eval()._thinned(h), h)
+    assert torch.equal(channel_dropout(h, block.eval().dropout, block.training), h)
 
 
 @pytest.mark.parametrize(

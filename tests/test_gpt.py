@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from conftest import run_train
 
 import zoo
-from zoo.base.blocks import rms_norm, rotated, squared_relu
+from zoo.base.blocks import channel_dropout, rms_norm, rotated, squared_relu
 from zoo.errors import ConfigError
 from zoo.spec import END, UNKNOWN
 
@@ -197,9 +197,9 @@ def test_dropout_is_of_values_at_all_places():
     """A share of the values of each text, others in the next one; what is left is larger by as much as is missing."""
     block = made(spec_of(), dropout=0.25, width=400, heads=1, num_layers=1).blocks[0]
     h = torch.ones(3, 5, 400, dtype=torch.float64)
-    assert block.thinned(h) is h
+    assert channel_dropout(h, block.dropout, block.training) is h
     torch.manual_seed(0)
-    kept = block.train().thinned(h)
+    kept = channel_dropout(h, block.train().dropout, block.training)
     assert torch.equal(kept, kept[:, :1].expand_as(kept))
     first, second, third = kept[:, 0]
     assert not any(torch.equal(*pair) for pair in ((first, second), (first, third), (second, third)))

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.base.blocks import rms_norm
+from zoo.base.blocks import channel_dropout, rms_norm
 
 ROWS, WIDE, COLUMNS = 2, 3, 2  # of K, and of L
 HEAD = 16  # channels of a head of attention
@@ -47,17 +47,15 @@ class Block(nn.Module):
         there was any."""
         rows = _behind(past, normed, 1, ROWS - 1)
         hidden = _convolved(self.above_in, F.pad(rows, (0, 0, WIDE // 2, WIDE // 2))) + bias
-        return a + self._thinned(self.above_out(F.silu(hidden))), rows[:, 1 - ROWS :]
+        a = a + channel_dropout(self.above_out(F.silu(hidden)), self.dropout, self.training)
+        return a, rows[:, 1 - ROWS :]
 
     def left(self, b: Tensor, told: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
         """The other stream, and the last of its columns; ``told``: T norm(a) + d."""
         columns = _behind(past, rms_norm(b), 2, COLUMNS - 1)
         hidden = _convolved(self.left_in, columns) + told
-        return b + self._thinned(self.left_out(F.silu(hidden))), columns[:, :, 1 - COLUMNS :]
-
-    def _thinned(self, h: Tensor) -> Tensor:
-        """Dropout of whole channels: the same ones at all places of a picture."""
-        return h * F.dropout(torch.ones_like(h[:, :1, :1]), self.dropout) if self.training and self.dropout else h
+        b = b + channel_dropout(self.left_out(F.silu(hidden)), self.dropout, self.training)
+        return b, columns[:, :, 1 - COLUMNS :]
 
 
 class Attention(nn.Module):

@@ -238,7 +238,11 @@ class Density(Generative):
 
 class ByGroup(Density):
     """Base of the densities whose ``log_prob_of`` takes the group of each example, int64 ``(B,)``, as well as one of
-    all: nothing has to be sorted by class."""
+    all: nothing has to be sorted by class. They are networks or counts, which integrate nothing out."""
+
+    marginalises = False
+    option = "conditional"
+    partly_labelled: tuple[str, ...] = ()
 
     def groups_of(self, labels: Tensor) -> Tensor:
         """The group of each class; 0 where there are no classes."""

@@ -57,9 +57,6 @@ class Language(ByGroup):
 
     takes: tuple[str, ...] = ("tokens",)
     kinds: tuple[str, ...] | None = ("tokens",)
-    marginalises = False
-    option = "conditional"
-    partly_labelled: tuple[str, ...] = ()
     unless = ": hmm can"
 
     def __init__(self, spec: DataSpec, conditional: bool, patch: Sequence[int] = (1, 1)) -> None:

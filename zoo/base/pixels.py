@@ -113,7 +113,7 @@ class Levels(nn.Module):
         return self.pixel_log_prob(states, values).sum(-1)
 
     def pixel_log_prob(self, states: Tensor, values: Tensor) -> Tensor:
-        hidden = self._hidden(states.flatten(0, -2), values.flatten(0, -2))
+        hidden = self._hidden(self.state(states.flatten(0, -2)), values.flatten(0, -2))
         parameters = torch.baddbmm(self.bias, hidden.transpose(0, 1), self.out)  # (P, N, 3 K)
         return self._log_prob(parameters, values.flatten(0, -2).t()).t().reshape(values.shape)
 
@@ -121,19 +121,20 @@ class Levels(nn.Module):
         self, states: Tensor, values: Tensor, seen: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
         """As that of binary pixels; a pixel is drawn given those before it in the patch, and what is seen counts so."""
-        values, weight = values.clone(), states.new_zeros(len(states))
+        values, weight, of_state = values.clone(), states.new_zeros(len(states)), self.state(states)
         for pixel in range(self.pixels):
-            hidden = self._hidden(states, values)[:, pixel]
+            hidden = self._hidden(of_state, values)[:, pixel]
             parameters = torch.addmm(self.bias[pixel], hidden, self.out[pixel])
             at = seen[:, pixel]
             weight = weight + torch.where(at, self._log_prob(parameters, values[:, pixel]), 0)
             values[:, pixel] = torch.where(at, values[:, pixel], self._drawn(parameters, generator))
         return values, weight
 
-    def _hidden(self, states: Tensor, values: Tensor) -> Tensor:
-        """``(N, P, hidden)``, of patches ``(N, P)``, each pixel's of those before it."""
+    def _hidden(self, of_state: Tensor, values: Tensor) -> Tensor:
+        """``(N, P, hidden)``, of what the state gives, ``(N, P · hidden)``, and patches ``(N, P)``, each pixel's of
+        those before it."""
         before = F.linear(self.told(values), self.before.weight * self.mask)
-        return squared_relu(self.state(states) + before).unflatten(1, (self.pixels, self.hidden))
+        return squared_relu(of_state + before).unflatten(1, (self.pixels, self.hidden))
 
     def _log_prob(self, parameters: Tensor, values: Tensor) -> Tensor:
         """log p of levels ``(…)``, given ``(…, 3 K)``."""

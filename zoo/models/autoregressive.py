@@ -60,11 +60,7 @@ class Autoregressive(ByGroup):
 
     takes = ("grey", "binary")
     kinds = ("image",)
-    marginalises = False
-    option = "conditional"
-    partly_labelled: tuple[str, ...] = ()
     unless = ": vae, gmm, hmm and naive_bayes can"
-    outer = ("head",)
     cached = True
 
     def __init__(

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.base.blocks import rms_norm, rotated, squared_relu
+from zoo.base.blocks import channel_dropout, rms_norm, rotated, squared_relu
 from zoo.base.language import Language
 from zoo.models.ngram import NGram, check_order
 from zoo.registry import register
@@ -66,12 +66,9 @@ class Block(nn.Module):
             if q.shape[2] > 1:
                 mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=h.device).tril(past[0].shape[2])
         read = F.scaled_dot_product_attention(q, k, v, mask, is_causal=past is None)
-        h = h + self.thinned(self.out(read.transpose(1, 2).flatten(2)))
-        return h + self.thinned(self.down(squared_relu(self.up(rms_norm(h))))), (k, v)
-
-    def thinned(self, h: Tensor) -> Tensor:
-        """Dropout of the same values at all places of a text: a quarter of a CPU's time went into random numbers."""
-        return h * F.dropout(torch.ones_like(h[:, :1]), self.dropout) if self.training and self.dropout else h
+        h = h + channel_dropout(self.out(read.transpose(1, 2).flatten(2)), self.dropout, self.training)
+        made = self.down(squared_relu(self.up(rms_norm(h))))
+        return h + channel_dropout(made, self.dropout, self.training), (k, v)
 
 
 @register("gpt")
