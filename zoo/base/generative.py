@@ -162,6 +162,11 @@ class Density(Generative):
         columns = torch.stack([self.log_prob_of(x, group, observed) for group in range(self.groups)], 1)
         return columns if self.log_prior is None else columns + self.log_prior.to(columns.dtype)
 
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether log p(x) and log p(y | x) are of the same values, so that one :meth:`log_joint` tells both."""
+        return self.log_prior is not None and self.classes_by_joint and self.density.of != "dequantised"
+
     # What follows
 
     def log_prob(self, x: Tensor, labels: Tensor | None = None, observed: Tensor | None = None) -> Tensor:

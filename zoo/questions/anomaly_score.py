@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +18,12 @@ from zoo.questions.classify import log_proba
 from zoo.questions.log_prob import require_marginals, require_tokens
 
 Score = Callable[..., Tensor]
+
+# of log p(y | x), (B, K)
+OF_CLASSES: dict[str, Callable[[Tensor], Tensor]] = {
+    "max_softmax": lambda log_proba: 1 - log_proba.amax(1).exp(),
+    "entropy": lambda log_proba: torch.special.entr(log_proba.exp()).sum(1),
+}
 
 
 def anomaly_score(model: Model, x: Tensor, kind: str | None = None, batch_size: int | None = None) -> Tensor:
@@ -54,8 +62,7 @@ def anomaly_scores(model: Model) -> dict[str, Score]:
             scores["per_token"] = _surprise_per_token
         scores["log_prob"] = _surprise
     if hasattr(model, "classify"):
-        scores["max_softmax"] = lambda *asked: 1 - log_proba(*asked).amax(1).exp()
-        scores["entropy"] = lambda *asked: torch.special.entr(log_proba(*asked).exp()).sum(1)
+        scores |= {kind: partial(_of_classes, kind) for kind in OF_CLASSES}
         if isinstance(model, Classifier):  # the model itself maps examples to logits
             scores["energy"] = _energy
     return scores
@@ -73,6 +80,10 @@ def _surprise(model: Model, x: Tensor, observed: Tensor | None = None) -> Tensor
 def _surprise_per_token(model: Model, x: Tensor, observed: Tensor | None = None) -> Tensor:
     tokens = num_counted(x, model.spec.context)
     return torch.where(tokens > 0, _surprise(model, x, observed) / tokens, torch.inf)  # none at all is strange
+
+
+def _of_classes(kind: str, *asked: Any) -> Tensor:
+    return OF_CLASSES[kind](log_proba(*asked))
 
 
 def _energy(model: Model, x: Tensor, observed: Tensor | None = None) -> Tensor:

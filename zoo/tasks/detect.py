@@ -44,7 +44,7 @@ import torch
 from torch import Tensor
 
 from zoo import capability
-from zoo.base.generative import has_classes
+from zoo.base.generative import Density, bayes, has_classes
 from zoo.base.likelihoods import binarise
 from zoo.base.model import Model
 from zoo.data import kinds
@@ -61,7 +61,7 @@ from zoo.metrics.detection import (
     threshold,
 )
 from zoo.metrics.likelihood import LEVELS
-from zoo.questions.anomaly_score import anomaly_score, anomaly_scores
+from zoo.questions.anomaly_score import OF_CLASSES, anomaly_score, anomaly_scores
 from zoo.questions.classify import classify
 from zoo.questions.encode import encode
 from zoo.questions.log_prob import log_prob
@@ -281,14 +281,26 @@ class Detector:
     def _scores(self, images: Tensor) -> dict[str, Tensor]:
         x = kinds.find(self.model.spec.kind).decode(images)
         asked = [name for name in dict.fromkeys([*self.names, *self.ranked]) if name != "combined"]
-        surprise = _surprise(self.model, x) if FROM_LIKELIHOOD & {*asked} else torch.zeros(0)
-        scores = {name: self._score(name, images, x, surprise).cpu().double() for name in asked}
+        surprise, log_proba = self._likelihoods(x, {*asked})
+        scores = {name: self._score(name, images, x, surprise, log_proba).cpu().double() for name in asked}
         if "combined" in self.names:
             rare = torch.stack([p_values(known, scores[part]) for part, known in self.ranked.items()])
             scores["combined"] = -rare.log().sum(0)
         return scores
 
-    def _score(self, name: str, images: Tensor, x: Tensor, surprise: Tensor) -> Tensor:
+    def _likelihoods(self, x: Tensor, asked: set[str]) -> tuple[Tensor, Tensor]:
+        """−log p(x), ``(N,)``, and log p(y | x), ``(N, K)``, as far as the scores need them, each worked out once."""
+        nothing, model = torch.zeros(0), self.model
+        of_classes = {*OF_CLASSES, *([] if self.target is None else [of_class(model, self.target)])}
+        of_x, of_y = bool(FROM_LIKELIHOOD & asked), bool(of_classes & asked)
+        if of_x and of_y and isinstance(model, Density) and model.answers_at_once:
+            seen, observed = capability.given(model, x)
+            if observed is None:
+                evidence, log_proba = bayes(capability.ask(model, model.log_joint, seen))
+                return -evidence.double(), log_proba
+        return _surprise(model, x) if of_x else nothing, classify(model, x) if of_y else nothing
+
+    def _score(self, name: str, images: Tensor, x: Tensor, surprise: Tensor, log_proba: Tensor) -> Tensor:
         if name == "log_prob":
             return surprise
         if name == "typicality":
@@ -307,9 +319,11 @@ class Detector:
             assert self.gaussians is not None
             return self.gaussians.distance(encode(self.model, x).cpu())
         if self.target is not None and name == of_class(self.model, self.target):
-            log_proba = classify(self.model, x).double()
+            log_proba = log_proba.double()
             others = [label for label in range(log_proba.shape[1]) if label != self.target]
             return log_proba[:, self.target] - log_proba[:, others].logsumexp(1)
+        if name in OF_CLASSES:
+            return OF_CLASSES[name](log_proba)
         return anomaly_score(self.model, x, name)
 
 

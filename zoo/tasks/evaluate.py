@@ -117,8 +117,7 @@ def evaluate(
     split = known if len(known) else split
     metrics: dict[str, Any] = {}
     log_proba = evidence = None
-    # where the classes and the likelihood are asked about the same values, one pass over them answers both
-    joint = isinstance(model, Density) and model.classes_by_joint and model.density.of != "dequantised"
+    joint = isinstance(model, Density) and model.answers_at_once
     joint = joint and classifies and is_density and not kinds.find(split.kind).has_missing(split.images)
     joint = joint and (importance is None or hasattr(model, "importance_samples"))  # which log_prob refuses
     extra = {} if importance is None else {"num_samples": importance}
