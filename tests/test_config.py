@@ -441,6 +441,7 @@ OBSERVED_IN_MODEL = {
     "autoregressive.likelihood": "discretized_logistic", "autoregressive.patch": "[2, 1]",
     "autoregressive.channels": "6", "autoregressive.blocks": "3", "autoregressive.attention": "2",
     "autoregressive.orders": "2", "autoregressive.conditional": None, "autoregressive.dropout": "0.9",
+    "autoregressive.mixtures": "3",
 }  # fmt: skip
 OF_M2 = ("network", "latent_dim", "hidden_sizes", "channels", "blocks", "likelihood", "prior", "flow_layers",
          "flow_width", "beta", "warmup", "importance_samples")  # fmt: skip
@@ -458,6 +459,7 @@ SMALL = {  # sizes that are quick
 }
 CONTEXT = {  # what an option needs beside it to have an effect
     "naive_bayes.var_smoothing": "emission=gaussian",
+    "autoregressive.mixtures": "likelihood=discretized_logistic",
     "gmm.rank": "covariance=low_rank",
     "gmm.restarts": "per_class=false",
     "hmm.ridge": "lags=1",

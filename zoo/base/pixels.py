@@ -17,7 +17,8 @@ from zoo.base.blocks import squared_relu
 from zoo.base.likelihoods import logistic_level
 from zoo.base.patches import bits_of_number, number_of_bits
 
-KNOTS = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)  # between which a first layer sees a level by straight lines
+KNOTS = 33  # levels at which it is learnt how a network sees them: between, on straight lines
+FEATURES = 16  # that a pixel is seen as
 NARROWEST = -7.0  # logarithm of a logistic's scale: a quarter of a level
 
 
@@ -83,31 +84,31 @@ class Levels(nn.Module):
     Args:
         pixels: P.
         width: of a state.
-        hidden: width of a pixel's own layer.
         mixtures: logistics of a pixel.
+        hidden: width of a pixel's own layer.
     """
 
     mask: Tensor
-    knots: Tensor
 
-    def __init__(self, pixels: int, width: int, hidden: int = 64, mixtures: int = 5) -> None:
+    def __init__(self, pixels: int, width: int, mixtures: int, hidden: int = 64) -> None:
         super().__init__()
         self.pixels, self.hidden, self.mixtures = pixels, hidden, mixtures
-        self.features, self.size = pixels * len(KNOTS), pixels * (hidden + 3 * mixtures)
+        self.features, self.size = pixels * FEATURES, pixels * (hidden + 3 * mixtures)
+        self.level = nn.Embedding(KNOTS, FEATURES)
         self.state = nn.Linear(width, pixels * hidden)
         self.before = nn.Linear(self.features, pixels * hidden, bias=False)
         pixel = torch.arange(pixels)
-        mask = pixel.repeat_interleave(hidden)[:, None] > pixel.repeat_interleave(len(KNOTS))
+        mask = pixel.repeat_interleave(hidden)[:, None] > pixel.repeat_interleave(FEATURES)
         self.register_buffer("mask", mask, persistent=False)
-        self.register_buffer("knots", torch.tensor(KNOTS), persistent=False)
         self.out = nn.Parameter(torch.zeros(pixels, hidden, 3 * mixtures))
         start = torch.cat([torch.zeros(mixtures), torch.linspace(0, 1, mixtures), torch.full((mixtures,), -2.0)])
         self.bias = nn.Parameter(start.expand(pixels, 1, -1).clone())
 
     def told(self, values: Tensor) -> Tensor:
-        """Piecewise linear functions of each pixel, which are 1 at one of the knots and 0 at the others."""
-        steps = ((values[..., None] - self.knots[:-1]) / self.knots.diff()).clamp(0, 1)
-        return (F.pad(steps, (1, 0), value=1.0) - F.pad(steps, (0, 1))).flatten(-2)
+        """Piecewise linear functions of each pixel."""
+        places = values * (KNOTS - 1)
+        below = places.detach().long().clamp(0, KNOTS - 2)
+        return torch.lerp(self.level(below), self.level(below + 1), (places - below)[..., None]).flatten(-2)
 
     def log_prob(self, states: Tensor, values: Tensor) -> Tensor:
         return self.pixel_log_prob(states, values).sum(-1)

@@ -52,6 +52,7 @@ class Autoregressive(ByGroup):
             column).
         conditional: a distribution for each class. Without it the model is no classifier.
         dropout: probability that a channel of what a block adds is zeroed in training.
+        mixtures: logistics that a pixel's level is a mixture of, where there are 256.
         particles: completions that ``impute`` weighs against each other where what is hidden comes before what is seen.
 
     Attributes:
@@ -74,6 +75,7 @@ class Autoregressive(ByGroup):
         orders: int = 1,
         conditional: bool = True,
         dropout: float = 0.0,
+        mixtures: int = 5,
         particles: int = 32,
     ) -> None:
         super().__init__(spec, conditional and spec.num_classes > 1)
@@ -81,15 +83,16 @@ class Autoregressive(ByGroup):
         allowed = ("bernoulli",) if spec.values == "binary" else ("bernoulli", "discretized_logistic")
         if likelihood not in allowed:
             raise ValueError(f"likelihood={likelihood} does not fit {spec.values} pixels: {' or '.join(allowed)} does")
-        if orders not in (1, 2, 4, 8) or particles < 1:
-            raise ValueError(f"orders must be 1, 2, 4 or 8 and particles at least 1, not {orders} and {particles}")
+        if orders not in (1, 2, 4, 8) or min(mixtures, particles) < 1:
+            raise ValueError("orders must be 1, 2, 4 or 8, and mixtures and particles at least 1")
         if orders == 8 and spec.shape[1] != spec.shape[2]:
             raise ValueError(f"orders=8 needs pictures as high as wide, not {spec.shape[1]}×{spec.shape[2]}: orders=4")
         self.orders, self.particles, self.likelihood = orders, particles, likelihood
         self.density = Likelihood("exact", "binary" if spec.values == "binary" else LIKELIHOODS[likelihood][2])
         binary = likelihood == "bernoulli"
         self.patches = (BinaryPatches if binary else Patches)(spec.shape, patch)
-        self.head: Binary | Levels = (Binary if binary else Levels)(self.patches.pixels, channels)
+        sizes = self.patches.pixels, channels
+        self.head: Binary | Levels = Binary(*sizes) if binary else Levels(*sizes, mixtures)
         conditions = self.groups + orders
         self.network = CausalNetwork(
             self.head.features, self.patches.grid, channels, blocks, conditions, attention, dropout
