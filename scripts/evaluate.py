@@ -22,6 +22,8 @@ python scripts/evaluate.py ckpt=<file or run directory> [data=â€¦] [key=value â€
           true: train a classifier on samples of each class, and test it on real images; takes minutes (false)
   importance
           samples an image for a likelihood that is a bound, which more of them raise; 0 (default): the model's number
+  estimated
+          images whose likelihood is told where it is an estimate, which takes a second each; 0 (default): none
   costs   of two classes, what it costs to take an example of the first one, and of the second one, for the other:
           [1,5]. The threshold is the one that costs least on the validation split. If left out, those of the training
   ema     true (default): averaged weights where there are any; false: the raw ones
@@ -39,8 +41,8 @@ from zoo.errors import ConfigError
 
 DEFAULTS: dict[str, Any] = {
     "ckpt": ..., "data": None, "path": None, "root": None, "split": "test", "missing": 0.0, "mask": "mcar",
-    "fill": None, "images": 0, "samples": 10_000, "draws": 0, "synthetic": False, "importance": 0, "costs": [],
-    "ema": True, "json": None,
+    "fill": None, "images": 0, "samples": 10_000, "draws": 0, "synthetic": False, "importance": 0, "estimated": 0,
+    "costs": [], "ema": True, "json": None,
 }  # fmt: skip
 RULES = {
     "split": ["test", "val", "train"],
@@ -52,6 +54,7 @@ RULES = {
     "samples": "[0, inf)",
     "draws": "[0, 1000]",
     "importance": "[0, inf)",
+    "estimated": "[0, inf)",
     "costs": "any",
     "json": "file",
 }
@@ -101,12 +104,12 @@ def main() -> None:
         raise ConfigError(f"draws={options['draws']} needs samples, and {why}")
     # a model that can only sample has nothing to say of a split's images
     metrics: dict[str, Any] = {}
-    if tells(model) or not samples:
+    if tells(model) or options["estimated"] or not samples:
         importance = options["importance"] or None
         costs = options["costs"] or source.get("costs")
         metrics = evaluate(
             model, split, missing=missing, importance=importance, mask=mask, fill=fill, costs=costs,
-            validation=None if options["split"] == "val" else splits.val,
+            validation=None if options["split"] == "val" else splits.val, estimated=options["estimated"],
         ).metrics  # fmt: skip
     data = options["data"] or source["name"]
     measured = sample_quality.sample_metrics(model, splits, data, samples, draws=options["draws"] or DRAWS)

@@ -22,6 +22,7 @@ from zoo.data import sources
 from zoo.data.datamodule import ImageDataModule
 from zoo.learners import learner_class
 from zoo.models.dcgan import DCGAN
+from zoo.models.flow_matching import FlowMatching
 from zoo.models.vae import VAE
 
 OPTIONS = {
@@ -168,7 +169,8 @@ def test_check_value(value, default, rule, good):
 def test_learner_yaml_is_the_constructor(name):
     values = yaml.safe_load((CONFIGS / "learner" / f"{name}.yaml").read_text())
     values = {key: value for key, value in values.items() if key not in ("_allowed_", "name")}
-    trained = {"classification": "logistic_regression", "adversarial": "dcgan"}.get(name, "naive_bayes")
+    trained = {"classification": "logistic_regression", "adversarial": "dcgan", "objective": "flow_matching"}
+    trained = trained.get(name, "naive_bayes")
     model = zoo.create(trained)
     learner = learner_class(name)(model)
     defaults = {key: value for key, value in learner.hparams.items() if key != "model"}
@@ -288,7 +290,16 @@ def _weights(*overrides: str) -> dict:
         fake = model.generator(model.noise(4, generator), classes)
         torch.manual_seed(1)
         terms = [sum(model.discriminator_terms(real, fake, classes, step)[0].values()) for step in range(2)]
-        answers = {"discriminator": torch.stack(terms), "generator": model.generator_loss(fake, classes)}
+        answers = {"discriminator": torch.stack(terms), "generator": model.generator_loss(fake, real, classes)}
+    elif isinstance(model, FlowMatching):
+        x, labels = torch.rand(4, 3, 16, 24, generator=generator), torch.arange(4)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(0))
+        torch.manual_seed(1)
+        samples = zoo.sample(
+            model, 4, labels if model.log_prior is not None else None, torch.Generator().manual_seed(0)
+        )
+        answers = {"losses": model.losses(x, labels)["loss"], "samples": samples}
     elif isinstance(model, ByGroup):
         x, labels = torch.rand(4, 3, 16, 24, generator=generator), torch.arange(4)
         for parameter in model.parameters():
@@ -307,10 +318,12 @@ def _weights(*overrides: str) -> dict:
 
 SMALL_MLP = ("model=mlp", "model.hidden_sizes=[8]", "model.dropout=0")
 SMALL_GMM = ("model=gmm", "model.num_components=2", "model.pca=3")
+SMALL_FLOW = ("model.channels=[4]", "model.blocks=1", "model.steps=2")
 RUNS = {  # a short run of each learner, and one that TensorBoard is told of
     "classification": (*SMALL_MLP, "logger=none"),
     "likelihood": (*SMALL_GMM, "learner=likelihood", "logger=none"),
     "em": (*SMALL_GMM, "trainer.max_epochs=3", "logger=none"),
+    "objective": ("model=flow_matching", *SMALL_FLOW, "logger=none"),
     "adversarial": ("model=dcgan", "model.channels=4", "logger=none"),
     "logger": SMALL_MLP,
 }
@@ -438,6 +451,11 @@ OBSERVED_IN_MODEL = {
     "vae.likelihood": "discretized_logistic", "vae.prior": "realnvp", "vae.flow_layers": "3", "vae.flow_width": "5",
     "vae.conditional": None, "vae.beta": "0.5", "vae.num_samples": "2", "vae.free_bits": "3", "vae.warmup": "2",
     "vae.importance_samples": "3",
+    "dcgan.r2": "3", "dcgan.shift": "0.3", "dcgan.cutout": "0.5",
+    "flow_matching.network": "dit", "flow_matching.conditional": None, "flow_matching.guidance": "3",
+    "flow_matching.steps": "2", "flow_matching.solver": "heun", "flow_matching.patch": "3",
+    "flow_matching.channels": "[6]", "flow_matching.blocks": "2", "flow_matching.dropout": "0.9",
+    "flow_matching.time_mean": "1",
     "autoregressive.likelihood": "discretized_logistic", "autoregressive.patch": "[2, 1]",
     "autoregressive.channels": "6", "autoregressive.blocks": "3", "autoregressive.attention": "2",
     "autoregressive.orders": "2", "autoregressive.conditional": None, "autoregressive.dropout": "0.9",
@@ -447,6 +465,7 @@ OF_M2 = ("network", "latent_dim", "hidden_sizes", "channels", "blocks", "likelih
          "flow_width", "beta", "warmup", "importance_samples")  # fmt: skip
 OBSERVED_IN_MODEL |= {f"m2.{option}": OBSERVED_IN_MODEL[f"vae.{option}"] for option in OF_M2}
 SMALL = {  # sizes that are quick
+    "flow_matching": ["model.channels=[4]", "model.blocks=1", "model.steps=3"],
     "autoregressive": ["model.channels=4", "model.blocks=2", "model.patch=[1,2]"],
     "rnnlm": ["model.hidden_size=8", "model.embedding=6"],
     "gpt": ["model.num_layers=2", "model.width=16", "model.heads=2", "model.ngram=2", "model.share=0.2"],
@@ -484,6 +503,8 @@ OBSERVED_IN_RUN = {
     **{f"classification.{key}": row for key, row in OF_GRADIENT.items()},
     "classification.label_smoothing": ("0.5", "weights"),
     **{f"likelihood.{key}": row for key, row in OF_GRADIENT.items()},
+    **{f"objective.{key}": row for key, row in OF_GRADIENT.items() if key not in ("ema", "monitor")},
+    "objective.ema": ("0", "keys"),
     **{f"adversarial.{key}": OF_GRADIENT[key] for key in ("optimizer.lr", "clip")},
     "adversarial.optimizer.name": ("NAdam", "weights"),
     "adversarial.optimizer.betas": ("[0.8, 0.9]", "weights"),
@@ -503,6 +524,7 @@ OBSERVED_IN_RUN = {
 }
 OBSERVED_ELSEWHERE = {
     "autoregressive.particles": "test_autoregressive.test_what_precedes_is_imputed_nearly",
+    "objective.monitor": "test_flow_matching.test_the_epoch_of_the_least_error_is_kept",
     "gpt.patch": "test_patches.test_all_pictures_together_have_probability_one",
     "runs": "every run of these tests: run_train names it",
     "compile": "test_precision.test_compiled_equals_plain",

@@ -48,11 +48,15 @@ VARIANTS = [  # options that change the architecture; a model's defaults are alw
     ("m2", {"network": "conv"}),
     ("autoregressive", {"likelihood": "discretized_logistic", "orders": 2, "attention": 2}),
     ("autoregressive", {"conditional": False}),
+    ("flow_matching", {"conditional": False, "solver": "heun"}),
+    ("flow_matching", {"network": "dit", "channels": [8], "guidance": 2.0}),
+    ("dcgan", {"loss": "relativistic", "r2": 1.0, "shift": 0.2, "cutout": 0.3}),
     ("gpt", {"conditional": False, "ngram": 3, "share": 0.3}),
     ("rnnlm", {"cell": "gru", "num_layers": 2}),
 ]
 SMALL = {  # where the default is too large for a quick test
     "autoregressive": {"channels": 4, "blocks": 2},
+    "flow_matching": {"channels": [4, 8], "blocks": 1, "steps": 3},
     "gpt": {"num_layers": 2, "width": 16, "heads": 2},
     "rnnlm": {"hidden_size": 8, "embedding": 6},
     "svm": {"num_features": 512},
@@ -145,7 +149,7 @@ def criterion(model: torch.nn.Module, x: torch.Tensor, labels: torch.Tensor) -> 
         return model.losses(x, labels, 1.0)["loss"]
     classes = None if model.log_prior is None else labels
     fake = model.generator(model.noise(len(x), torch.Generator().manual_seed(3)), classes)
-    return sum(model.discriminator_terms(x, fake, classes, 0)[0].values()) + model.generator_loss(fake, classes)
+    return sum(model.discriminator_terms(x, fake, classes, 0)[0].values()) + model.generator_loss(fake, x, classes)
 
 
 def cases(kind: type):
@@ -472,6 +476,7 @@ AUGMENT = "data.augment={shift: 1, flip: true, erase: 0.5, hide: 0.9}"
 RESUMED = {  # by learner: what makes it remember as much as it can, and does not depend on the run's length
     "classification": ("learner.ema=0.9", "learner.schedule.name=none", AUGMENT),
     "likelihood": ("learner.ema=0.9", "learner.schedule.name=none", AUGMENT),
+    "objective": ("learner.schedule.name=none", AUGMENT),
     "em": ("learner.tolerance=0", AUGMENT),
     "adversarial": ("learner.ema=0.9", "learner.schedule.name=none", "learner.n_critic=2", AUGMENT),
 }

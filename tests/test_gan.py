@@ -63,6 +63,10 @@ FORMULAS = {  # of D(x) and D(G(z)), as the papers write them
         lambda r, f: 0.5 * ((r - 1) ** 2).mean() + 0.5 * (f**2).mean(),
         lambda f: 0.5 * ((f - 1) ** 2).mean(),
     ),
+    "relativistic": (  # of pairs
+        lambda r, f: -(r - f).sigmoid().log().mean(),
+        lambda f: -(f - torch.tensor([2.0, -0.3, 0.4, 1.5]).double()).sigmoid().log().mean(),
+    ),
 }
 
 
@@ -71,7 +75,7 @@ def test_losses_are_the_formulas(loss):
     real, fake = torch.tensor([2.0, -0.3, 0.4, 1.5]).double(), torch.tensor([-1.2, 0.7, 0.1, -3.0]).double()
     of_discriminator, of_generator = FORMULAS[loss]
     torch.testing.assert_close(dcgan.discriminator_loss(loss, real, fake), of_discriminator(real, fake))
-    torch.testing.assert_close(dcgan.generator_loss(loss, fake), of_generator(fake))
+    torch.testing.assert_close(dcgan.generator_loss(loss, fake, real), of_generator(fake))
 
 
 def test_minimax_saturates_where_the_discriminator_is_sure():
@@ -116,7 +120,9 @@ def test_gradient_penalty_is_taken_on_lines_between_the_pairs():
 def test_r1_of_a_linear_discriminator():
     """γ/2 ‖w‖²; lazily, every ``r1_every``-th batch and as many times as large."""
     weight = torch.randn(120, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(dcgan.r1_penalty(Linear(weight), images(4), None).detach(), weight.square().sum() / 2)
+    torch.testing.assert_close(
+        dcgan.flatness_penalty(Linear(weight), images(4), None).detach(), weight.square().sum() / 2
+    )
     model = build(r1=0.7, r1_every=3)
     model.discriminator = Linear(weight)
     for step in range(7):
@@ -124,6 +130,70 @@ def test_r1_of_a_linear_discriminator():
         assert ("r1" in terms) == (step in (0, 3, 6))
         if "r1" in terms:
             torch.testing.assert_close(terms["r1"].detach(), 3 * 0.7 / 2 * weight.square().sum())
+
+
+def test_r2_is_taken_on_generated_images_and_r1_on_real_ones():
+    """Of D(x) = Σ a x² / 2, whose gradient is a x: γ/2 E Σ a² x² of one and of the other."""
+    weight = torch.randn(120, generator=torch.Generator().manual_seed(0))
+
+    class Square(Linear):
+        def forward(self, x, labels=None):
+            return x.flatten(1).square() @ self.weight / 2
+
+    model = build(r1=0.7, r2=0.3, r1_every=1)
+    model.discriminator = Square(weight)
+    real, fake = images(4), images(4).flip(0) * 0.5
+    terms = model.discriminator_terms(real, fake, None, 0)[0]
+    for name, gamma, x in (("r1", 0.7, real), ("r2", 0.3, fake)):
+        expected = gamma / 2 * (weight * x.flatten(1)).square().sum(1).mean()
+        torch.testing.assert_close(terms[name].detach(), expected)
+
+
+def test_relativistic_gradients_of_a_linear_critic():
+    """With D(x) = w·x the discriminator's gradient is −E[σ(w·(f − r)) (r − f)], the generator's for f the same by w."""
+    weight = torch.randn(120, generator=torch.Generator().manual_seed(0)) / 5
+    model = build(loss="relativistic", r1=0.0)
+    model.discriminator = Linear(weight)
+    real, fake = images(4), (images(4).flip(0) * 0.5).requires_grad_()
+    share = ((fake - real).flatten(1) @ weight).sigmoid().detach()
+    model.discriminator_terms(real, fake, None, 0)[0]["loss"].backward()
+    expected = -(share[:, None] * (real - fake).detach().flatten(1)).mean(0)
+    torch.testing.assert_close(model.discriminator.weight.grad, expected)
+    assert fake.grad is None
+    model.generator_loss(fake, real, None).backward()
+    torch.testing.assert_close(fake.grad.flatten(1), -(1 - share)[:, None] * weight / 4)
+
+
+def test_what_the_discriminator_sees_is_moved_and_partly_hidden_and_has_gradients():
+    torch.manual_seed(0)
+    x = images(600).requires_grad_()
+    moved = dcgan.augmented(x, 0.3, 0.0)
+    height, width = x.shape[2:]
+    rows, columns = round(0.3 * height), round(0.3 * width)
+    padded = torch.nn.functional.pad(x.detach(), (columns, columns, rows, rows), value=-1.0)
+    found = set()
+    for number in range(len(x)):
+        places = [
+            (row, column)
+            for row in range(2 * rows + 1)
+            for column in range(2 * columns + 1)
+            if torch.allclose(padded[number, :, row : row + height, column : column + width], moved[number], atol=1e-6)
+        ]
+        assert places
+        found.add(places[0])
+    assert len(found) == (2 * rows + 1) * (2 * columns + 1)  # each move there is
+    hidden = dcgan.augmented(x, 0.0, 0.5)
+    gone = (hidden == 0).all(1)
+    assert (hidden == torch.where(gone[:, None], 0, x)).all()
+    high, wide = round(0.5 * height), round(0.5 * width)
+    sizes = gone.flatten(1).sum(1)
+    assert int(sizes.max()) == high * wide
+    assert int(sizes.min()) < high * wide  # part of it lies outside
+    assert len(gone.flatten(1).unique(dim=0)) == (height + 1 - high % 2) * (width + 1 - wide % 2)
+    rows = gone.any(2).float().mean(0)
+    assert float((rows - rows.flip(0)).abs().max()) < 0.08  # as often on either side
+    hidden.sum().backward()
+    assert torch.equal(x.grad, (~gone)[:, None].expand_as(x).to(x.dtype))
 
 
 def test_penalties_enter_the_discriminators_loss_alone():

@@ -40,6 +40,7 @@ SMALL = {  # where one step takes seconds
     "nbsvm": ["data=grammar"],  # of texts alone
     "ngram": CHARACTERS,
     "autoregressive": ["model.channels=4", "model.blocks=2"],
+    "flow_matching": ["model.channels=[4]", "model.blocks=1", "model.steps=2"],
     "gpt": [*CHARACTERS, "model.width=16"],
     "rnnlm": [*CHARACTERS, "model.hidden_size=16"],
 }

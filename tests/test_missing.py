@@ -167,7 +167,7 @@ def test_a_model_without_a_density_is_trained_by_its_own_losses(monkeypatch):
     split = Split(images, torch.zeros(64, dtype=torch.long))
     model = zoo.create("denoiser", zoo.DataSpec((1, 4, 4), 1))
     optimizer = {"name": "SGD", "lr": 0.5}
-    learner = zoo.LikelihoodLearner(model, optimizer, {"name": "none"}, monitor="val/error")
+    learner = zoo.ObjectiveLearner(model, optimizer, {"name": "none"}, ema=0.0, monitor="val/error")
     assert learner.mode == "min"
     trainer = L.Trainer(max_epochs=5, enable_checkpointing=False, **QUIET)
     trainer.fit(learner, Batches(split, 16), Batches(split, 64))

@@ -33,6 +33,7 @@ from .spec import DataSpec as DataSpec
 from .data.datamodule import ImageDataModule as ImageDataModule
 from .learners.classification import ClassificationLearner as ClassificationLearner
 from .learners.likelihood import LikelihoodLearner as LikelihoodLearner
+from .learners.objective import ObjectiveLearner as ObjectiveLearner
 from .learners.em import EMLearner as EMLearner
 from .learners.adversarial import AdversarialLearner as AdversarialLearner
 

@@ -295,7 +295,7 @@ class Likelihood:
     """What a model's ``log_prob`` is, so that numbers of different kinds are never ranked together.
 
     Attributes:
-        kind: ``"exact"`` or ``"lower bound"``.
+        kind: ``"exact"``, ``"lower bound"``, or ``"estimate"``, which may be too large as well as too small.
         of: ``"binary"``: the probability of the pixels thresholded at ``threshold``; ``"binarised"``: that of binary
             pixels drawn with the grey value as probability, from a fixed seed; ``"discrete"``: that of 256 grey levels;
             ``"dequantised"``: the density of the grey values in [0, 1] as real numbers, 1/255 apart, to which uniform

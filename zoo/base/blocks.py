@@ -129,6 +129,11 @@ def squared_relu(x: Tensor) -> Tensor:
     return _SquaredReLU.apply(x) if torch.is_grad_enabled() and x.requires_grad else x.relu().square()
 
 
+def convolved(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """``(B, rows, columns, channels)`` to the same, without a copy: filters are faster in this order, too."""
+    return layer(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
 def channel_dropout(h: Tensor, probability: float, training: bool) -> Tensor:
     """``(B, …, channels)`` with the same channels zeroed at all places of an example (Gal & Ghahramani 2016): a quarter
     of a CPU's time went into random numbers where each place had its own."""

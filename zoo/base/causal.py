@@ -19,10 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.base.blocks import channel_dropout, rms_norm
+from zoo.base.attention import Attention
+from zoo.base.blocks import channel_dropout, convolved, rms_norm
 
 ROWS, WIDE, COLUMNS = 2, 3, 2  # of K, and of L
-HEAD = 16  # channels of a head of attention
 FIRST_ROWS, FIRST_WIDE, FIRST_COLUMNS = 2, 5, 3  # the same of what reads the values themselves, none of them its own
 
 
@@ -46,36 +46,16 @@ class Block(nn.Module):
         """The stream of the rows above, given with its norm, and the last row of that, ``past`` the last one before, if
         there was any."""
         rows = _behind(past, normed, 1, ROWS - 1)
-        hidden = _convolved(self.above_in, F.pad(rows, (0, 0, WIDE // 2, WIDE // 2))) + bias
+        hidden = convolved(self.above_in, F.pad(rows, (0, 0, WIDE // 2, WIDE // 2))) + bias
         a = a + channel_dropout(self.above_out(F.silu(hidden)), self.dropout, self.training)
         return a, rows[:, 1 - ROWS :]
 
     def left(self, b: Tensor, told: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
         """The other stream, and the last of its columns; ``told``: T norm(a) + d."""
         columns = _behind(past, rms_norm(b), 2, COLUMNS - 1)
-        hidden = _convolved(self.left_in, columns) + told
+        hidden = convolved(self.left_in, columns) + told
         b = b + channel_dropout(self.left_out(F.silu(hidden)), self.dropout, self.training)
         return b, columns[:, :, 1 - COLUMNS :]
-
-
-class Attention(nn.Module):
-    """Adds what each place gathers from itself and those before it (Chen et al. 2018, PixelSNAIL)."""
-
-    def __init__(self, channels: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv, self.out = nn.Linear(channels, 3 * channels, bias=False), nn.Linear(channels, channels, bias=False)
-        nn.init.normal_(self.qkv.weight, std=channels**-0.5)
-        nn.init.zeros_(self.out.weight)
-
-    def forward(self, b: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
-        """States, and the keys and values of all places so far, ``(2, B, heads, places, channels / heads)``."""
-        qkv = self.qkv(rms_norm(b)).flatten(1, 2).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        q, kept = rms_norm(qkv[0]), torch.stack([rms_norm(qkv[1]), qkv[2]])
-        if past is not None:  # one place alone is asked about, and sees them all
-            kept = torch.cat([past, kept], 3)
-        read = F.scaled_dot_product_attention(q, kept[0], kept[1], is_causal=past is None)
-        return b + self.out(read.transpose(1, 2).flatten(2)).view_as(b), kept
 
 
 class CausalNetwork(nn.Module):
@@ -112,9 +92,6 @@ class CausalNetwork(nn.Module):
             raise ValueError("channels and blocks must be at least 1 and dropout in [0, 1)")
         if not 0 <= attention <= blocks:
             raise ValueError(f"attention={attention}, layers behind some of the blocks, must be from 0 to {blocks}")
-        heads = max(1, channels // HEAD)
-        if attention and channels % heads:
-            raise ValueError(f"channels={channels} with attention must be a multiple of {heads}, its heads")
         self.above_first = nn.Conv2d(features, channels, (FIRST_ROWS, FIRST_WIDE))  # where nothing stands, its bias
         self.left_first = nn.Conv2d(features, channels, (1, FIRST_COLUMNS), bias=False)
         self.places = nn.Parameter(torch.zeros(2, *grid, channels))  # where a state is, a's and b's
@@ -122,7 +99,7 @@ class CausalNetwork(nn.Module):
         nn.init.zeros_(self.condition.weight)
         self.blocks = nn.ModuleList(Block(channels, dropout) for _ in range(blocks))
         places = [((2 * number + 1) * blocks - 1) // (2 * attention) for number in range(attention)]
-        self.attention = nn.ModuleDict({str(place): Attention(channels, heads) for place in places})
+        self.attention = nn.ModuleDict({str(place): Attention(channels, causal=True) for place in places})
 
     def forward(self, features: Tensor, conditions: Tensor) -> Tensor:
         """All places at once; ``conditions``: which ones each example has, int64 ``(B, N)``."""
@@ -155,7 +132,7 @@ class Reading:
         last = self.row + count - 1
         seen = F.pad(features[:, max(self.row - FIRST_ROWS, 0) : last], (0, 0, FIRST_WIDE // 2, FIRST_WIDE // 2))
         seen = F.pad(seen, (0, 0, 0, 0, max(FIRST_ROWS - self.row, 0), 0))
-        a = _convolved(network.above_first, seen)
+        a = convolved(network.above_first, seen)
         self.entry = a + network.places[1, self.row : last + 1]
         a = a + network.places[0, self.row : last + 1]
         self.height, self.told, self.left = count, [], [None] * len(self.left)
@@ -170,7 +147,7 @@ class Reading:
         ``features`` but what stands before the last of them. All columns, or with attention one of a single row."""
         network, first, last = self.network, self.column, self.column + count - 1
         here = features[:, self.row : self.row + self.height, max(first - FIRST_COLUMNS, 0) : last]
-        b = _convolved(network.left_first, F.pad(here, (0, 0, max(FIRST_COLUMNS - first, 0), 0)))
+        b = convolved(network.left_first, F.pad(here, (0, 0, max(FIRST_COLUMNS - first, 0), 0)))
         b = b + self.entry[:, :, first : last + 1]
         for number, block in enumerate(self.blocks):
             b, self.left[number] = block.left(b, self.told[number][:, :, first : last + 1], self.left[number])
@@ -196,8 +173,3 @@ def _behind(past: Tensor | None, x: Tensor, axis: int, count: int) -> Tensor:
     if past is not None:
         return torch.cat([past, x], axis)
     return F.pad(x, (0, 0, 0, 0, count, 0) if axis == 1 else (0, 0, count, 0))
-
-
-def _convolved(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """``(B, rows, columns, channels)`` to the same, without a copy: filters are faster in this order, too."""
-    return layer(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)

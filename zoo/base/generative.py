@@ -31,9 +31,10 @@ def has_classes(model: Model) -> bool:
 class Generative(Model):
     """Base of the models of p(x, y) = p(y) p(x | y), or of p(x) alone.
 
-    A subclass that is trained by gradient (``learner=likelihood``) defines ``losses(x, labels, epoch)``, the criterion
-    ``loss`` and what else is to be logged, means of a batch by name; and ``validate(x, labels)``, values by name with a
-    row an example. A :class:`Density` has both.
+    A subclass that is trained by gradient (``learner=likelihood`` of densities, else ``learner=objective``) defines
+    ``losses(x, labels, epoch)``, the criterion ``loss`` and what else is to be logged, means of a batch by name; and
+    ``validate(x, labels)``, values by name with a row an example, of others than densities ``loss`` among them. A
+    :class:`Density` has both.
 
     Args:
         spec: the data.
@@ -71,6 +72,15 @@ class Generative(Model):
         """log p(y) from the number of examples of each class, ``(K,)``; one without examples gets probability zero."""
         if self.log_prior is not None:
             self.log_prior.copy_((counts / counts.sum()).log())
+
+    def count_classes(self, batches: Batches) -> None:
+        """log p(y) from labels; hidden ones, which are negative, count in none."""
+        if self.log_prior is not None:
+            counts = torch.zeros(self.groups, dtype=torch.float64, device=self.device)
+            for _, labels in batches:
+                counts += torch.bincount(labels[labels >= 0], minlength=self.groups)
+            if bool(counts.any()):
+                self.set_prior(counts)
 
     def checked_labels(self, labels: Any, n: int) -> Tensor:
         """The ``labels`` of ``n`` examples, a tensor, an array or a list of whole numbers, as int64 ``(n,)``; a single
@@ -271,11 +281,7 @@ class ByGroup(Density):
     @torch.no_grad()
     def initialize(self, batches: Batches, generator: torch.Generator) -> None:
         """The prior of the classes, from the labels. A subclass that counts more extends it."""
-        if self.log_prior is not None:
-            counts = torch.zeros(self.groups, dtype=torch.float64, device=self.device)
-            for _, labels in batches:
-                counts += torch.bincount(labels.clamp(0, self.groups - 1), minlength=self.groups)
-            self.set_prior(counts)
+        self.count_classes(batches)
         self.initialized.fill_(True)
 
 
@@ -331,7 +337,7 @@ class Latent(Generative):
         """Paths from example to example, ``(n, steps, C, H, W)``; see :func:`zoo.interpolate`.
 
         Between random examples they follow great arcs of noise. Between the codes of given ones, ``encode(x, labels)``,
-        they are straight: codes are means, which lie anywhere within the sphere where draws are. Raises ``ZooError``
+        they are those of :meth:`between`. Raises ``ZooError``
         where ``ends`` are given to a model that cannot encode, or where they need ``labels``.
         """
         if ends is not None and not hasattr(self, "encode"):
@@ -345,9 +351,14 @@ class Latent(Generative):
             images = self.generate(path.flatten(0, 1), of_steps)
         else:
             first, last = (self._codes(end, groups) for end in ends)
-            path = torch.lerp(first[:, None], last[:, None], torch.linspace(0, 1, steps).to(first)[None, :, None])
+            path = self.between(first, last, steps)
             images = self.decode_all(path.flatten(0, 1), of_steps)
         return images.unflatten(0, (n, steps))
+
+    def between(self, first: Tensor, last: Tensor, steps: int) -> Tensor:
+        """Paths from codes to codes, both ``(B, D)``: ``(B, steps, D)``. They are straight: codes are means, which lie
+        anywhere within the sphere where draws are."""
+        return torch.lerp(first[:, None], last[:, None], torch.linspace(0, 1, steps).to(first)[None, :, None])
 
     def _codes(self, x: Tensor, groups: Tensor) -> Tensor:
         size = at_once(AT_ONCE, math.prod(self.spec.shape))

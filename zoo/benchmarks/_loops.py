@@ -115,7 +115,7 @@ def adversarial(model: Any, train: Batches, val: Batches) -> float:
         terms, of_real, of_fake = model.discriminator_terms(signed(x), fake, classes, number)
         descend(0, sum(terms.values()))
         _add(sums, len(x), {**terms, "real": mean_answer(of_real), "fake": mean_answer(of_fake)})
-        loss = model.generator_loss(fake, classes)
+        loss = model.generator_loss(fake, signed(x), classes)
         descend(1, loss)
         average.update()
         _add(sums, len(x), {"generator": loss})

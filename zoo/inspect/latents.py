@@ -190,7 +190,8 @@ def pictures(model: Latent, codes: Codes | None) -> dict[str, Tensor]:
 
     ``samples``, a row a class with the same latent down each column where there are classes; ``interpolations`` between
     random images; ``traversal``: a row for each of the dimensions with the largest KL divergence, or the first ones,
-    which runs from −2.5 to 2.5 while the others stay. Of a model with an encoder also ``reconstructions``: rows of
+    which runs from −2.5 to 2.5 while the others stay; or, where latents have a way to samples, ``way``: a row a sample,
+    from noise on the left to what becomes of it. Of a model with an encoder also ``reconstructions``: rows of
     images, each above its reconstructions; ``image_interpolations`` between two images, of one class where there are
     classes; ``latent_map``: two principal directions of the codes, coloured by class. Rows of tables and texts have the
     map alone. Called in eval mode.
@@ -198,11 +199,11 @@ def pictures(model: Latent, codes: Codes | None) -> dict[str, Tensor]:
     drawn = {} if codes is None else {"latent_map": _latent_map(model, codes)}
     if model.spec.kind not in ("image", "sound"):
         return drawn
-    drawn |= {
-        "samples": _samples(model),
-        "interpolations": _interpolations(model),
-        "traversal": _traversal(model, codes),
-    }
+    drawn |= {"samples": _samples(model), "interpolations": _interpolations(model)}
+    if hasattr(model, "way"):
+        drawn["way"] = _way(model)
+    else:
+        drawn["traversal"] = _traversal(model, codes)
     if codes is not None:
         drawn["reconstructions"] = _reconstructions(model, codes)
         drawn["image_interpolations"] = _image_interpolations(model, codes)
@@ -241,6 +242,13 @@ def _traversal(model: Latent, codes: Codes | None) -> Tensor:
         labels = torch.zeros(1, dtype=torch.long, device=z.device)
     images = model.decode_all(z.flatten(0, 1), labels.expand(len(names) * STEPS))
     return _shown(model, images.unflatten(0, (len(names), STEPS)), names)
+
+
+def _way(model: Latent) -> Tensor:
+    names = () if model.log_prior is None else model.spec.class_names[:SIDE]
+    labels = None if model.log_prior is None else torch.arange(len(names), device=model.device)
+    way = model.way(model.noise(len(names) or SIDE, capability.seeded(model, SEED)), labels, STEPS)
+    return _shown(model, way.transpose(0, 1), names)
 
 
 def _reconstructions(model: Latent, codes: Codes) -> Tensor:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _CLASSES = {
     "classification": "ClassificationLearner",
     "likelihood": "LikelihoodLearner",
+    "objective": "ObjectiveLearner",
     "em": "EMLearner",
     "adversarial": "AdversarialLearner",
 }

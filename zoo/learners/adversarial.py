@@ -33,7 +33,7 @@ class AdversarialLearner(GradientLearner):
     ``fake(x, labels)``             as many generated ones, from the global random stream
     ``discriminator_terms(real,     what the discriminator minimises in a batch, by its number: terms by name, among
     fake, labels, step)``           them ``loss``; and its values for real and generated images, ``(B,)``
-    ``generator_loss(fake,          what the generator minimises
+    ``generator_loss(fake, real,    what the generator minimises
     labels)``
     ``discriminate(x, labels)``     the discriminator's values for images in [0, 1], ``(B,)``
     ``log_odds``                    whether these values are log odds that an image is real
@@ -48,12 +48,12 @@ class AdversarialLearner(GradientLearner):
         ema: decay a step of the averaged weights of the generator, in [0, 1); 0 keeps no average.
         clip: largest L2 norm of each player's gradient; 0 does not clip.
 
-    Logged an epoch: ``train/d_loss``, with what the penalties that are on add to it, ``train/gradient_penalty`` and
-    ``train/r1``; ``train/g_loss``; the discriminator's mean answers for real and generated images, ``train/d_real`` and
-    ``train/d_fake``, as probabilities where the loss makes them log odds, else ``train/score_real`` and
-    ``train/score_fake``; ``images_per_second``; and for validation images ``val/d_real`` or ``val/score_real``, which
-    falls below the training images' where the discriminator learns these by heart. Every N steps ``step/d_loss``,
-    ``step/g_loss``, ``step/lr`` (the generator's).
+    Logged an epoch: ``train/d_loss``, with what the penalties that are on add to it, ``train/gradient_penalty``,
+    ``train/r1`` and ``train/r2``; ``train/g_loss``; the discriminator's mean answers for real and generated images,
+    ``train/d_real`` and ``train/d_fake``, as probabilities where the loss makes them log odds, else
+    ``train/score_real`` and ``train/score_fake``; ``images_per_second``; and for validation images ``val/d_real`` or
+    ``val/score_real``, which falls below the training images' where the discriminator learns these by heart. Every N
+    steps ``step/d_loss``, ``step/g_loss``, ``step/lr`` (the generator's).
     """
 
     fallback_monitor = "train/g_loss"
@@ -151,7 +151,7 @@ class AdversarialLearner(GradientLearner):
         self._descend(0, cast(Tensor, sum(terms.values())), share)
         self.means.add(len(x), d_loss=terms.pop("loss"), **terms, **self._answered(real=of_real, fake=of_fake))
         if generates:
-            loss = model.generator_loss(fake, classes)
+            loss = model.generator_loss(fake, real, classes)
             self.watch(g_loss=loss)
             self._descend(1, loss, share)
             if self.ema is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from zoo.base.generative import Density
 from zoo.base.model import Model
 from zoo.errors import ConfigError
 from zoo.learners._generative import EXACT, GenerativeLearner
@@ -31,6 +32,7 @@ class LikelihoodLearner(GenerativeLearner, GradientLearner):
 
     digits = "a likelihood is a sum over pixels, and loses digits"
     parts = ("losses",)
+    of_densities = True
 
     def __init__(
         self,
@@ -58,6 +60,10 @@ class LikelihoodLearner(GenerativeLearner, GradientLearner):
             raise ConfigError(
                 f"{self.model.name} cannot be trained by gradient: it defines no losses(x, labels, epoch)"
             )
+
+        if isinstance(self.model, Density) != self.of_densities:
+            of_which, learner = ("no", "objective") if self.of_densities else ("a", "likelihood")
+            raise ConfigError(f"{self.model.name} is {of_which} density: learner={learner} trains it")
 
     def loss(self, x: Tensor, labels: Tensor) -> Tensor:
         losses = self.trained.losses(x, labels, self.current_epoch + self._totals["batches"] / self._batches)

@@ -32,7 +32,7 @@ from zoo.base.precision import full
 from zoo.registry import register
 from zoo.spec import DataSpec
 
-LOSSES = ("non_saturating", "minimax", "hinge", "wasserstein", "least_squares")
+LOSSES = ("non_saturating", "minimax", "hinge", "wasserstein", "least_squares", "relativistic")
 LOGITS = ("non_saturating", "minimax")  # whose D is a log odds, so that σ(D) is a probability
 SMALLEST = 8  # height and width of the maps that the generator starts from, at most
 GROUP = 16  # channels that are normalised together
@@ -49,8 +49,11 @@ def discriminator_loss(loss: str, real: Tensor, fake: Tensor) -> Tensor:
 
     ``non_saturating``, ``minimax``: −V, cross-entropy in nats (Goodfellow et al. 2014, eq. 1). ``hinge``: Lim & Ye
     (2017). ``wasserstein``: Arjovsky et al. (2017), with ``gradient_penalty`` that of Gulrajani et al. (2017).
-    ``least_squares``: Mao et al. (2017), eq. 9.
+    ``least_squares``: Mao et al. (2017), eq. 9. ``relativistic``: cross-entropy of which image of a pair is real
+    (Jolicoeur-Martineau 2019; Huang et al. 2024, R3GAN, eq. 2), the pairs being in the order of the batch.
     """
+    if loss == "relativistic":
+        return F.softplus(fake - real).mean()
     if loss in LOGITS:
         return F.softplus(-real).mean() + F.softplus(fake).mean()
     if loss == "hinge":
@@ -60,12 +63,16 @@ def discriminator_loss(loss: str, real: Tensor, fake: Tensor) -> Tensor:
     return ((real - 1).square().mean() + fake.square().mean()) / 2
 
 
-def generator_loss(loss: str, fake: Tensor) -> Tensor:
-    """What the generator minimises.
+def generator_loss(loss: str, fake: Tensor, real: Tensor | None = None) -> Tensor:
+    """What the generator minimises; ``real``: the values for the images of the data that ``relativistic`` pairs with
+    generated ones.
 
     ``minimax`` is E[log(1 − σ(D))] itself, whose gradient vanishes where D is sure of itself; ``non_saturating``
     −E[log σ(D)], whose gradient is largest there.
     """
+    if loss == "relativistic":
+        assert real is not None
+        return F.softplus(real - fake).mean()
     if loss == "non_saturating":
         return F.softplus(-fake).mean()
     if loss == "minimax":
@@ -90,9 +97,32 @@ def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor, label
     return (squared.clamp_min(1e-12).sqrt() - 1).square().mean()
 
 
-def r1_penalty(discriminator: nn.Module, real: Tensor, labels: Tensor | None) -> Tensor:
-    """½ E‖∂D/∂x‖² on images of the data (Mescheder et al. 2018, eq. 9, without its γ)."""
-    return gradient_norms(discriminator, real, labels).mean() / 2
+def flatness_penalty(discriminator: nn.Module, x: Tensor, labels: Tensor | None) -> Tensor:
+    """½ E‖∂D/∂x‖² without its γ: R1 on images of the data, R2 on generated ones (Mescheder et al. 2018, eq. 9, 10)."""
+    return gradient_norms(discriminator, x, labels).mean() / 2
+
+
+def augmented(x: Tensor, shift: float, cutout: float) -> Tensor:
+    """Images in [-1, 1], each moved by up to ``shift`` of its size each way, black moving in, and with a part as high
+    and wide as ``cutout`` of its size grey, some of which may lie outside; what is left has gradients (Zhao et al.
+    2020, Differentiable augmentation for data-efficient GAN training). The random numbers are of the global stream."""
+    for axis in (2, 3) if shift else ():
+        size = x.shape[axis]
+        reach = round(shift * size)
+        places = torch.arange(size, device=x.device)
+        moves = torch.randint(-reach, reach + 1, (len(x), 1, 1), device=x.device)
+        moved = (places[:, None] == places + moves).to(x.dtype)[:, None]  # a matrix takes less than a gather, backwards
+        x = (moved @ (x + 1) if axis == 2 else (x + 1) @ moved.mT) - 1
+    if cutout:
+        kept = torch.zeros(1, device=x.device, dtype=torch.bool)
+        for axis in (2, 3):
+            size = x.shape[axis]
+            width, places = round(cutout * size), torch.arange(size, device=x.device)
+            first = torch.randint(size + 1 - width % 2, (len(x), 1), device=x.device) - width // 2
+            outside = (places < first) | (places >= first + width)
+            kept = kept | outside.view(len(x), 1, *((-1, 1) if axis == 2 else (1, -1)))
+        x = x * kept
+    return x
 
 
 # Networks
@@ -130,13 +160,20 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Images ``(B, C, H, W)`` in [-1, 1], and labels ``(B,)`` where there are ``classes``, to ``(B,)``.
 
-    With classes D(x, y) = w·h(x) + e_y·h(x) (projection); without labels it is the largest of its values over y.
+    With classes D(x, y) = w·h(x) + e_y·h(x) (projection); without labels it is the largest of its values over y. A
+    ``bias`` is for losses that compare values with something else than one another.
     """
 
     outer = ("head", "classes")
 
     def __init__(
-        self, shape: tuple[int, int, int], classes: int, channels: int, stages: int, spectral_norm: bool
+        self,
+        shape: tuple[int, int, int],
+        classes: int,
+        channels: int,
+        stages: int,
+        spectral_norm: bool,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         normalize = spectrally_normalized if spectral_norm else lambda module: module
@@ -151,7 +188,7 @@ class Discriminator(nn.Module):
             count = out
         self.layers = nn.Sequential(*layers, nn.Flatten()).to(memory_format=torch.channels_last)
         features = count * start[0] * start[1]
-        self.head = normalize(nn.Linear(features, 1))
+        self.head = normalize(nn.Linear(features, 1, bias=bias))
         self.classes = normalize(nn.Linear(features, classes, bias=False)) if classes else None
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -179,8 +216,11 @@ class DCGAN(Latent):
         conditional: p(x | y): the class is embedded beside the noise, and the discriminator projects onto it.
         loss: one of ``LOSSES``.
         gradient_penalty: weight of :func:`gradient_penalty`; 0 leaves it out.
-        r1: γ, the weight of :func:`r1_penalty`; 0 leaves it out.
-        r1_every: it is added to every so manieth batch alone, with so much more weight (Karras et al. 2020, App. B).
+        r1: γ, the weight of :func:`flatness_penalty` of images of the data; 0 leaves it out.
+        r2: the same of generated images.
+        r1_every: both are added to every so manieth batch alone, with so much more weight (Karras et al. 2020, App. B).
+        shift: of what the discriminator sees, see :func:`augmented`; 0 moves nothing.
+        cutout: the same; 0 hides nothing.
         spectral_norm: divide the discriminator's weights by their largest singular value (Miyato et al. 2018).
     """
 
@@ -195,20 +235,32 @@ class DCGAN(Latent):
         loss: str = "non_saturating",
         gradient_penalty: float = 0.0,
         r1: float = 5.0,
+        r2: float = 0.0,
         r1_every: int = 4,
         spectral_norm: bool = False,
+        shift: float = 0.0,
+        cutout: float = 0.0,
     ) -> None:
         super().__init__(spec, conditional)
         self.latent_dim = latent_dim
         if loss not in LOSSES:
             raise ValueError(f"loss must be one of {', '.join(LOSSES)}, not {loss!r}")
-        if min(latent_dim, channels, r1_every) < 1 or min(gradient_penalty, r1) < 0:
-            raise ValueError("latent_dim, channels and r1_every must be at least 1, gradient_penalty and r1 at least 0")
-        self.loss, self.gradient_penalty, self.r1, self.r1_every = loss, gradient_penalty, r1, r1_every
+        if min(latent_dim, channels, r1_every) < 1 or min(gradient_penalty, r1, r2) < 0:
+            raise ValueError(
+                "latent_dim, channels and r1_every must be at least 1, gradient_penalty, r1 and r2 at least 0"
+            )
+        if not (0 <= shift < 1 and 0 <= cutout < 1):
+            raise ValueError(
+                f"shift and cutout are shares of an image's size, from 0 to below 1, not {shift}, {cutout}"
+            )
+        self.loss, self.gradient_penalty, self.r1, self.r2, self.r1_every = loss, gradient_penalty, r1, r2, r1_every
+        self.shift, self.cutout = shift, cutout
         classes = spec.num_classes if conditional else 0
         stages = max(1, math.ceil(math.log2(max(spec.shape[1:]) / SMALLEST)))
         self.generator = Generator(spec.shape, classes, latent_dim, channels, stages)
-        self.discriminator = Discriminator(spec.shape, classes, channels, stages, spectral_norm)
+        self.discriminator = Discriminator(
+            spec.shape, classes, channels, stages, spectral_norm, bias=loss != "relativistic"
+        )
 
     # Training: what a step of each player minimises. Images are as the networks see them, in [-1, 1].
 
@@ -232,17 +284,28 @@ class DCGAN(Latent):
         and ``fake`` images, ``(B,)`` each. Both sets have the same ``labels``; no gradient reaches ``fake``.
         """
         both = None if labels is None else torch.cat([labels, labels])
-        of_real, of_fake = self.discriminator(torch.cat([real, fake.detach()]), both).chunk(2)
+        real, fake = self._seen(torch.cat([real, fake.detach()])).chunk(2)
+        of_real, of_fake = self.discriminator(torch.cat([real, fake]), both).chunk(2)
         terms = {"loss": discriminator_loss(self.loss, of_real, of_fake)}
         if self.gradient_penalty:
             terms["gradient_penalty"] = self.gradient_penalty * gradient_penalty(self.discriminator, real, fake, labels)
-        if self.r1 and step % self.r1_every == 0:
-            terms["r1"] = self.r1 * self.r1_every * r1_penalty(self.discriminator, real, labels)
+        for name, weight, x in (("r1", self.r1, real), ("r2", self.r2, fake)):
+            if weight and step % self.r1_every == 0:
+                terms[name] = weight * self.r1_every * flatness_penalty(self.discriminator, x, labels)
         return terms, of_real, of_fake
 
-    def generator_loss(self, fake: Tensor, labels: Tensor | None) -> Tensor:
-        """What the generator minimises, for the images ``fake`` it made."""
-        return generator_loss(self.loss, self.discriminator(fake, labels))
+    def generator_loss(self, fake: Tensor, real: Tensor, labels: Tensor | None) -> Tensor:
+        """What the generator minimises, for the images ``fake`` it made, and ``real`` ones of the same ``labels``."""
+        of_fake = self.discriminator(self._seen(fake), labels)
+        if self.loss != "relativistic":
+            return generator_loss(self.loss, of_fake)
+        with torch.no_grad():
+            of_real = self.discriminator(self._seen(real), labels)
+        return generator_loss(self.loss, of_fake, of_real)
+
+    def _seen(self, x: Tensor) -> Tensor:
+        """Images as the discriminator sees them in training."""
+        return augmented(x, self.shift, self.cutout) if self.shift or self.cutout else x
 
     # What can be asked
 

@@ -14,8 +14,9 @@ What a model offers to be asked, natively:
                                       ``marginalises``
 ``log_prob(x, labels)``               log p(x), or log p(x | y), ``(B,)``; with ``observed`` of the seen entries, where
                                       the model ``marginalises``; with ``num_samples`` a bound from so many importance
-                                      samples, where it has ``importance_samples``
-``density``                           says what ``log_prob`` is: exact or a bound, and of what
+                                      samples, where it has ``importance_samples``; with ``steps`` an estimate by so
+                                      many of a solver, where it has ``density_steps``
+``density``                           says what ``log_prob`` is: exact, a bound or an estimate, and of what
 ``sample(n, labels, generator)``      examples ``(n, C, H, W)``
 ``encode(x)``, ``features(x)``        codes ``(B, D)``
 ``reconstruct(x)``                    examples ``(B, C, H, W)``

@@ -57,7 +57,7 @@ def anomaly_scores(model: Model) -> dict[str, Score]:
     scores: dict[str, Score] = {}
     if hasattr(model, "anomaly_score"):
         scores["native"] = _native
-    if hasattr(model, "log_prob"):
+    if hasattr(model, "log_prob") and not hasattr(model, "density_steps"):  # an estimate takes a second per example
         if hasattr(model, "density") and model.density.of == "tokens":
             scores["per_token"] = _surprise_per_token
         scores["log_prob"] = _surprise

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from zoo.base.model import Model
@@ -17,6 +15,7 @@ def log_prob(
     labels: Tensor | None = None,
     observed: Tensor | None = None,
     num_samples: int | None = None,
+    steps: int | None = None,
     batch_size: int | None = None,
 ) -> Tensor:
     """log p(x), or log p(x | labels), in nats per example, summed over entries, ``(B,)``: see ``model.density``.
@@ -31,12 +30,17 @@ def log_prob(
             integrated out. Raises ``ZooError`` where the model cannot.
         num_samples: importance samples per example where ``model.density`` is a lower bound, which more of them raise;
             the model's own number if left out. Raises ``ZooError`` where the model takes none.
+        steps: of the solver where ``model.density`` is an estimate, which more of them make a better one; the model's
+            own number if left out. Raises ``ZooError`` where the model solves nothing.
         batch_size: examples at a time; if left out, as many as hold a bounded number of values.
     """
     require(model, "log_prob")
     if num_samples is not None and not hasattr(model, "importance_samples"):
         raise ZooError(f"{model.name} takes no importance samples")
-    extra: dict[str, Any] = {} if num_samples is None else {"num_samples": count(num_samples, 1, "num_samples")}
+    if steps is not None and not hasattr(model, "density_steps"):
+        raise ZooError(f"{model.name} takes no steps of a solver")
+    extra = {"num_samples": num_samples, "steps": steps}
+    extra = {key: count(value, 1, key) for key, value in extra.items() if value is not None}
     x, observed = given(model, x, observed)
     require_tokens(model, x)
     require_marginals(model, observed)

@@ -15,7 +15,7 @@ from zoo.base.generative import Density, bayes, has_classes
 from zoo.base.language import num_counted
 from zoo.base.model import Model
 from zoo.data import kinds, sources
-from zoo.data.splits import UNLABELLED, Split, Splits, checked_costs, load_splits, matched
+from zoo.data.splits import UNLABELLED, Split, Splits, checked_costs, draw, load_splits, matched
 from zoo.errors import ConfigError, DataError, ZooError
 from zoo.files import user_path
 from zoo.inspect.figures import short
@@ -27,6 +27,7 @@ from zoo.questions.log_prob import log_prob
 from zoo.spec import DataSpec
 from zoo.tasks.impute import check_mask, hides_half, mask_of, observed_mask
 
+SETTLED = 0.01  # bits/dim that twice as many steps may move an estimate by
 REMARKABLE = 0.25  # bits/dim that training images are likelier than validation images
 NOISE_SEED = 0  # of dequantisation: the same images have the same likelihood, in every evaluation
 MASK_SEED = 0  # of missing pixels: all models see the same ones
@@ -55,7 +56,12 @@ class Evaluation:
 
 def tells(model: Model) -> bool:
     """Whether a model has something to say of an image: its class, or its likelihood."""
-    return any(capability.can(model, question) for question in ("classify", "log_prob"))
+    return capability.can(model, "classify") or (capability.can(model, "log_prob") and not _solves(model))
+
+
+def _solves(model: Model) -> bool:
+    """Whether the likelihood of a model is an estimate by steps of a solver, which is told where it is asked for."""
+    return hasattr(model, "density_steps")
 
 
 def evaluate(
@@ -68,6 +74,7 @@ def evaluate(
     fill: str | None = None,
     costs: Sequence[float] | None = None,
     validation: Split | None = None,
+    estimated: int = 0,
 ) -> Evaluation:
     """Ask a model for the classes of a split, and for its likelihood, as far as it can tell, and summarise.
 
@@ -86,6 +93,9 @@ def evaluate(
             the same if left out, and the threshold is 1/2.
         validation: examples to choose the threshold on that costs least. Without any, or without both classes, it is
             the one of honest probabilities, see :func:`zoo.metrics.binary.fair_threshold`.
+        estimated: of a likelihood that is an estimate, of how many examples, drawn from a fixed seed, it is told: each
+            takes a second or so. It is left out where twice as many steps of its solver move it by more than
+            ``SETTLED`` bits/dim, which ``log_prob_change`` says.
 
     Raises:
         ConfigError: costs that are none, or not of two classes.
@@ -105,7 +115,11 @@ def evaluate(
     if int(split.labels.max()) >= spec.num_classes:
         raise DataError(f"the data has more classes than the {spec.num_classes} of the model")
     classifies, is_density = (capability.can(model, question) for question in ("classify", "log_prob"))
-    is_density = is_density and not missing
+    if _solves(model) and importance is not None:
+        raise ZooError(f"{model.name} takes no importance samples")
+    if estimated and not _solves(model):
+        raise ZooError(f"{model.name} takes no steps of a solver: its likelihood is no estimate")
+    is_density = is_density and not missing and (estimated > 0 or not _solves(model))
     if not classifies and not is_density:
         raise ZooError(
             f"{model.name} can neither classify nor tell log p(x): there is nothing to evaluate on a data set"
@@ -141,6 +155,8 @@ def evaluate(
                 validated = _log_proba(model, validation, batch_size, *hidden), validation.labels
             metrics |= _of_two(log_proba, split.labels, checked or binary.EVEN, validated)
             metrics["positive"] = spec.class_names[1]
+    if is_density and _solves(model):
+        return Evaluation(metrics | _estimated(model, draw(split, estimated)), log_proba)
     if is_density:
         if not hasattr(model, "density"):
             raise ZooError(
@@ -156,6 +172,21 @@ def evaluate(
         if has_classes(model):
             metrics["log_prob_classes"] = len(spec.class_names)
     return Evaluation(metrics, log_proba)
+
+
+def _estimated(model: Model, split: Split) -> dict[str, Any]:
+    """The figures of a likelihood that is an estimate, where twice as many steps leave it where it is."""
+    steps, dimensions, of = 2 * model.density_steps, _entries(split, model), model.density.of
+    x = dequantise(split.images, torch.Generator().manual_seed(NOISE_SEED))
+    once, twice = (
+        summarize_likelihood(log_prob(model, x, steps=count), dimensions, of) for count in (steps // 2, steps)
+    )
+    change = abs(twice["bits_per_dim"] - once["bits_per_dim"])
+    if not change < SETTLED:
+        return {"log_prob_change": change}
+    words = f"{model.density.kind}, {of}, {steps} steps{', told no class' * has_classes(model)}"
+    told = {"density": words, "log_prob_n": len(split)}
+    return {**twice, **told, "log_prob_change": change}
 
 
 def _entries(split: Split, model: Model) -> float:
@@ -252,14 +283,17 @@ def describe(metrics: dict[str, Any]) -> list[str]:
         error = f" ± {metrics['log_prob_se']:.2f}" if "log_prob_se" in metrics else ""
         units = {"bits_per_dim": "bits/dim", "nats_per_token": "nats/token"}  # as validation tells it
         rate = "".join(f"  {metrics[key]:.3f} {unit}" for key, unit in units.items() if key in metrics)
-        bound = "lower bound, " in metrics["density"]
+        sign = {"lower bound": "≥", "estimate": "≈"}.get(metrics["density"].partition(",")[0], "=")
         words = metrics["density"].removeprefix("lower bound, ").replace("tokens, ", "")
         if "log_prob_classes" in metrics:
             words += f", sum over {metrics['log_prob_classes']} classes"
         if "log_prob_n" in metrics:
             words += f", n = {metrics['log_prob_n']:,}"
-        value = f"{'≥' if bound else '='} {metrics['log_prob']:.2f}{error} nats"
+        value = f"{sign} {metrics['log_prob']:.2f}{error} nats"
         lines += [f"log p(x) {value}{rate}", f"     {words}"]
+    elif "log_prob_change" in metrics:
+        change = metrics["log_prob_change"]
+        lines += [f"log p(x) is left out: twice as many steps move it by {change:.2g} bits/dim, and {SETTLED} may be"]
     return lines
 
 
