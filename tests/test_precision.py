@@ -31,9 +31,11 @@ MODELS = {  # of each that is trained by gradient, a small one
     "naive_bayes": {},
     "gmm": {"num_components": 2, "pca": 5},
     "hmm": {"num_states": 3},
+    "autoregressive": {"channels": 4, "blocks": 2},
+    "flow_matching": {"channels": [4], "blocks": 1, "steps": 2},
 }
 REGIMES = {"vae": "likelihood", "dcgan": "adversarial", "naive_bayes": "likelihood", "gmm": "likelihood"}
-REGIMES["hmm"] = "likelihood"
+REGIMES |= {"hmm": "likelihood", "autoregressive": "likelihood", "flow_matching": "objective"}
 BOUNDED = ("logistic_regression", "svm", "mlp", "lenet", "cnn", "rnn", "vae", "dcgan")
 
 
@@ -348,6 +350,8 @@ COMPILED = [  # model, options, regime, options of the learner, largest number o
     ("vae", {"warmup": 5.0, "hidden_sizes": [8]}, None, {"clip": 1.0}, 3),
     ("dcgan", {}, None, {}, 6),
     ("gmm", {"per_class": False}, "em", {}, 2),
+    ("autoregressive", {}, None, {}, 2),
+    ("flow_matching", {}, None, {}, 2),
 ]
 
 

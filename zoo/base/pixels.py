@@ -43,7 +43,8 @@ class Binary(nn.Module):
 
     def told(self, values: Tensor) -> Tensor:
         """Patches ``(…, P)`` as a network sees them, ``(…, F)``."""
-        return F.one_hot(number_of_bits(values), self.features).to(self.logits.weight.dtype)
+        every = torch.arange(self.features, device=values.device)  # F.one_hot waits for the device
+        return (number_of_bits(values)[..., None] == every).to(self.logits.weight.dtype)
 
     def log_prob(self, states: Tensor, values: Tensor) -> Tensor:
         """log p of patches ``(…, P)`` given states ``(…, width)``, ``(…)``, in nats."""
