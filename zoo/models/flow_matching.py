@@ -160,12 +160,14 @@ class FlowMatching(Latent):
         return (x - self.mean) / self.std
 
     def denoising_errors(self, x: Tensor, groups: Tensor) -> Tensor:
-        """‖v − (x − ε)‖², ``(S, B)``, at S times whose log odds are evenly spread; ε are functions of the picture."""
+        """‖v − (x − ε)‖², ``(S, …, B)``, of ``groups``, ``(B,)`` or several of each picture, ``(N, B)``, at S times
+        whose log odds are evenly spread; ε are functions of the picture alone."""
         stream, x = streams(x, NOISE), self.standardised(x)
-        errors = []
+        errors, rows = [], groups if groups.dim() == 2 else groups[None]
         for number, time in enumerate(self.odds.sigmoid()):
             noise = normal(stream, number * self.latent_dim, self.latent_dim).view(x.shape).to(x.dtype)
-            errors.append(self._errors(x, noise, time.expand(len(x)), groups).flatten(1).sum(1))
+            each = [self._errors(x, noise, time.expand(len(x)), row).flatten(1).sum(1) for row in rows]
+            errors.append(torch.stack(each).view(groups.shape))
         return torch.stack(errors)
 
     # What can be asked
@@ -173,14 +175,15 @@ class FlowMatching(Latent):
     @available_if(has_classes)
     def classify(self, x: Tensor) -> Tensor:
         """log p(y | x), ``(B, K)``, of a bound of log p(x | y) that is a sum of denoising errors, see :meth:`bound`."""
-        bounds = [self.bound(x, torch.full((len(x),), group, device=x.device)) for group in range(self.groups)]
-        return (torch.stack(bounds, 1) + cast(Tensor, self.log_prior)).log_softmax(1)
+        groups = torch.arange(self.groups, device=x.device)[:, None].expand(-1, len(x))
+        return (self.bound(x, groups).t() + cast(Tensor, self.log_prior)).log_softmax(1)
 
     def bound(self, x: Tensor, groups: Tensor) -> Tensor:
-        """A bound of log p(x | group) in nats, but for a constant of the picture, ``(B,)``: −∫ t / (1 − t) ‖v − (x −
-        ε)‖² dt (Kingma et al. 2021, eq. 15), as a sum over times whose log odds are evenly spread from −2 to 2."""
+        """A bound of log p(x | group) in nats, but for a constant of the picture, as ``groups`` are: −∫ t / (1 − t) ‖v
+        − (x − ε)‖² dt (Kingma et al. 2021, eq. 15), as a sum over times whose log odds are evenly spread from −2 to
+        2."""
         weights = self.odds.sigmoid().square() * (2 * FARTHEST / ERRORS)
-        return -(weights[:, None] * self.denoising_errors(x, groups)).sum(0)
+        return -torch.tensordot(weights, self.denoising_errors(x, groups), 1)
 
     def anomaly_score(self, x: Tensor) -> Tensor:
         """The denoising error, told no class, ``(B,)``: the mean over times, per value; higher is stranger."""
@@ -229,10 +232,10 @@ class FlowMatching(Latent):
 
     def log_prob(self, x: Tensor, labels: Tensor | None = None, steps: int | None = None) -> Tensor:
         """An estimate of log p(x | labels), in nats, ``(B,)``, without guidance, or of log p(x), as the network is told
-        no class, which is no sum over them: what is left of the noise's log density by
-        −∫ ∂v/∂x dt on the way there. Of more than ``EXACT`` values the trace is that along one random direction, a
-        function of the picture (Hutchinson 1989; Grathwohl et al. 2019, FFJORD); so many ``steps`` of Heun's method,
-        shorter where there is little noise. More of them tell how far it is from that of infinitely many."""
+        no class, which is no sum over them: what is left of the noise's log density by −∫ ∂v/∂x dt on the way there. Of
+        more than ``EXACT`` values the trace is that along one random direction, a function of the picture (Hutchinson
+        1989; Grathwohl et al. 2019, FFJORD); so many ``steps`` of Heun's method, shorter where there is little noise.
+        More of them tell how far it is from that of infinitely many."""
         field, values = self.field(labels, len(x), guided=False), self.latent_dim
         if values <= EXACT:
             probes = torch.eye(values, dtype=x.dtype, device=x.device)[:, None].expand(-1, len(x), -1)

@@ -156,7 +156,7 @@ def evaluate(
             metrics |= _of_two(log_proba, split.labels, checked or binary.EVEN, validated)
             metrics["positive"] = spec.class_names[1]
     if is_density and _solves(model):
-        return Evaluation(metrics | _estimated(model, draw(split, estimated)), log_proba)
+        return Evaluation(metrics | _estimated(model, draw(split, estimated), batch_size), log_proba)
     if is_density:
         if not hasattr(model, "density"):
             raise ZooError(
@@ -174,13 +174,11 @@ def evaluate(
     return Evaluation(metrics, log_proba)
 
 
-def _estimated(model: Model, split: Split) -> dict[str, Any]:
+def _estimated(model: Model, split: Split, batch_size: int) -> dict[str, Any]:
     """The figures of a likelihood that is an estimate, where twice as many steps leave it where it is."""
     steps, dimensions, of = 2 * model.density_steps, _entries(split, model), model.density.of
-    x = dequantise(split.images, torch.Generator().manual_seed(NOISE_SEED))
-    once, twice = (
-        summarize_likelihood(log_prob(model, x, steps=count), dimensions, of) for count in (steps // 2, steps)
-    )
+    evidence = (_log_prob(model, split, batch_size, steps=count) for count in (steps // 2, steps))
+    once, twice = (summarize_likelihood(values, dimensions, of) for values in evidence)
     change = abs(twice["bits_per_dim"] - once["bits_per_dim"])
     if not change < SETTLED:
         return {"log_prob_change": change}
@@ -250,7 +248,9 @@ def _of_two(
     return {**figures, "costs": list(costs), "threshold": threshold, "threshold_from": chosen_by}
 
 
-def _log_prob(model: Model, split: Split, batch_size: int, importance: int | None) -> Tensor:
+def _log_prob(
+    model: Model, split: Split, batch_size: int, importance: int | None = None, steps: int | None = None
+) -> Tensor:
     """log p(x), ``(N,)``, of grey values made real numbers by noise, or of the images as they are."""
     generator = torch.Generator().manual_seed(NOISE_SEED)
     parts = []
@@ -259,7 +259,7 @@ def _log_prob(model: Model, split: Split, batch_size: int, importance: int | Non
     else:
         examples = (x for x, _ in split.chunks(batch_size))
     for x in examples:
-        parts.append(log_prob(model, x, num_samples=importance))
+        parts.append(log_prob(model, x, num_samples=importance, steps=steps))
     return torch.cat(parts)
 
 
