@@ -135,8 +135,6 @@ class FlowMatching(Latent):
         """The grid of the solver, from 0 to 1, ``(steps + 1,)``."""
         return torch.linspace(0, 1, steps + 1, dtype=self.mean.dtype, device=self.device)
 
-    # Training
-
     def losses(self, x: Tensor, labels: Tensor, epoch: float = math.inf) -> dict[str, Tensor]:
         """``loss``: the mean squared error of the velocity, per value."""
         x = self.standardised(x + LEVEL * (torch.rand_like(x) - 0.5))
@@ -169,8 +167,6 @@ class FlowMatching(Latent):
             each = [self._errors(x, noise, time.expand(len(x)), row).flatten(1).sum(1) for row in rows]
             errors.append(torch.stack(each).view(groups.shape))
         return torch.stack(errors)
-
-    # What can be asked
 
     @available_if(has_classes)
     def classify(self, x: Tensor) -> Tensor:
@@ -241,7 +237,6 @@ class FlowMatching(Latent):
             probes = torch.eye(values, dtype=x.dtype, device=x.device)[:, None].expand(-1, len(x), -1)
         else:
             probes = (uniform(streams(x, NOISE), 0, values) - 0.5).sign().to(x.dtype)[None]
-
         state = torch.cat([self.standardised(x).flatten(1), x.new_zeros(len(x), 1)], 1)
         times = 1 - (1 - self.times(steps or self.density_steps).flip(0)) ** 3
         state = ode.solve(ode.traced(field, x.shape, probes), state, times, "heun")
