@@ -4,26 +4,30 @@ import json
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
 from conftest import command, run_train
+from PIL import Image
 from torch.distributions import Categorical, Normal, kl_divergence
 
 import zoo
 from zoo.base import likelihoods
+from zoo.base.blocks import ConvEncoder
 from zoo.base.likelihoods import LIKELIHOODS, NARROWEST, Mixed, binarise
 from zoo.models.vae import VAE, kl_to_standard
 from zoo.spec import Column
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SPEC = zoo.DataSpec((2, 5, 4), 3, mean=(0.3, 0.5), std=(0.4, 0.4))
-TINY = {"latent_dim": 3, "hidden_sizes": [12], "channels": [4, 6], "flow_layers": 2, "flow_width": 8}
+TINY = {"network": "mlp", "latent_dim": 3, "hidden_sizes": [12], "channels": [4, 6], "flow_layers": 2, "flow_width": 8}
 
 
 def build(spec: zoo.DataSpec = SPEC, seed: int = 0, **options) -> VAE:
     """A model whose weights are far from where they start: nothing is nearly zero."""
     torch.manual_seed(seed)
-    model = zoo.create("vae", spec, **{**TINY, **options})
+    binary = {"likelihood": "bernoulli"} if spec.values == "grey" else {}
+    model = zoo.create("vae", spec, **{**TINY, **binary, **options})
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -449,7 +453,7 @@ def test_noise_of_training_is_fresh_and_of_evaluation_fixed():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"network": "transformer"}, "network must be mlp, conv"),
+        ({"network": "transformer"}, "network must be auto, mlp, conv"),
         ({"likelihood": "gaussian"}, "likelihood must be auto, bernoulli"),
         ({"likelihood": "mixed"}, "likelihood=mixed does not fit such values: bernoulli or continuous_bernoulli or"),
         ({"prior": "vamp"}, "prior must be normal, realnvp"),
@@ -466,7 +470,45 @@ def test_refused(options, reason):
         zoo.create("vae", SPEC, **options)
 
 
+@pytest.mark.parametrize("name", ["vae", "m2"])
+@pytest.mark.parametrize(
+    ("options", "chosen"),
+    [
+        ({}, "network=conv, likelihood=discretized_logistic"),
+        ({"network": "mlp"}, "likelihood=discretized_logistic"),
+        ({"likelihood": "bernoulli"}, "network=conv"),
+        ({"network": "mlp", "likelihood": "continuous_bernoulli"}, ""),
+    ],
+    ids=str,
+)
+def test_pictures_of_colour_choose_their_own_options(name, options, chosen):
+    model = zoo.create(name, zoo.DataSpec((3, 8, 8), 2), **options)
+    assert model.notes == ((f"the pictures are of colour: {chosen}",) if chosen else ())
+    assert model.density.of == {"bernoulli": "binarised", "continuous_bernoulli": "continuous"}.get(
+        options.get("likelihood"), "discrete"
+    )
+    assert isinstance(model.encoder, ConvEncoder) == ("network" not in options)
+    grey = zoo.create(name, zoo.DataSpec((1, 8, 8), 2))
+    assert grey.notes == () and grey.density.of == "binarised" and not isinstance(grey.encoder, ConvEncoder)
+
+
 # A run from end to end
+
+
+def test_a_folder_of_colour_says_what_was_chosen(tmp_path, capsys):
+    """In a line, and makes as many steps as its recipe says where its epochs are short."""
+    noise = np.random.default_rng(0)
+    for number in range(40):
+        folder = tmp_path / "in" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / f"{number}.png")
+    run = run_train(
+        tmp_path / "runs", "model=vae", "data=image_folder", f"data.path={tmp_path / 'in'}", "data.image_size=8",
+        "logger=none", "trainer.max_steps=3", f"data.root={tmp_path}",
+    )  # fmt: skip
+    assert "the pictures are of colour: network=conv, likelihood=discretized_logistic\n" in capsys.readouterr().out
+    summary = json.loads((run / "summary.json").read_text())
+    assert zoo.load(run).config["options"]["network"] == "auto" and summary["steps"] == 3
 
 
 @pytest.fixture(scope="module")

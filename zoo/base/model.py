@@ -33,6 +33,7 @@ class Model(nn.Module):
         learns_from_gaps: whether it can be trained on examples of which entries are missing.
         bytes_an_example: what training by gradient keeps of each example of a batch, of models that keep a lot.
         lighter: what makes it smaller for large examples, to end an error message.
+        notes: sentences on what was chosen where options leave it to the data, for whoever trains it.
         takes: the kinds of values it can be made for, see :attr:`zoo.DataSpec.values`.
         kinds: the kinds of examples it can be made for, see :mod:`zoo.data.kinds`; None: any.
         outer: submodules, by their dotted names, whose outputs are no hidden layer: their weights are not for Muon.
@@ -52,6 +53,7 @@ class Model(nn.Module):
     outer: tuple[str, ...] = ("head",)
     bytes_an_example: float = 0.0
     lighter: str = "a smaller data.image_size makes it fit"
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

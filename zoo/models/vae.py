@@ -62,15 +62,17 @@ class VAE(Density, Latent):
 
     Args:
         spec: the data.
-        network: ``"mlp"``, or ``"conv"``: strided convolutions before and after the layers of ``hidden_sizes``.
+        network: ``"mlp"``; ``"conv"``: strided convolutions before and after the layers of ``hidden_sizes``; or
+            ``"auto"``: these for pictures of colour.
         latent_dim: length of z.
         hidden_sizes: widths of the fully connected layers of the encoder; the decoder has them in reverse.
         channels: feature maps of the convolutional stages, each of which halves height and width (``conv``).
         blocks: residual blocks a stage (``conv``).
-        likelihood: ``"auto"``: ``"bernoulli"`` for pictures, ``"mixed"`` for tables. ``"bernoulli"``: pixels are
-            binary, drawn anew with the grey value as probability in training, drawn as :func:`binarise` does in
-            evaluation; ``"continuous_bernoulli"``: a density on [0, 1]; ``"discretized_logistic"``: 256 levels;
-            ``"mixed"``: normal numbers and columns of categories, see :class:`zoo.base.likelihoods.Mixed`.
+        likelihood: ``"auto"``: ``"bernoulli"`` for grey pictures, ``"discretized_logistic"`` for those of colour, whose
+            levels are no probabilities, ``"mixed"`` for tables. ``"bernoulli"``: pixels are binary, drawn anew with the
+            grey value as probability in training, drawn as :func:`binarise` does in evaluation;
+            ``"continuous_bernoulli"``: a density on [0, 1]; ``"discretized_logistic"``: 256 levels; ``"mixed"``: normal
+            numbers and columns of categories, see :class:`zoo.base.likelihoods.Mixed`.
         prior: ``"normal"``, or ``"realnvp"``: a flow of affine coupling layers.
         flow_layers, flow_width: coupling layers and the width of their two hidden layers (``realnvp``).
         conditional: encoder and decoder see the class, and the model is a classifier by Bayes' rule.
@@ -91,7 +93,7 @@ class VAE(Density, Latent):
     def __init__(
         self,
         spec: DataSpec,
-        network: str = "mlp",
+        network: str = "auto",
         latent_dim: int = 50,
         hidden_sizes: tuple[int, ...] = (400, 400),
         channels: tuple[int, ...] = (32, 64),
@@ -111,8 +113,13 @@ class VAE(Density, Latent):
         self.latent_dim = latent_dim
         hidden_sizes, channels = tuple(hidden_sizes), tuple(channels)
         rows = spec.values in ("real", "mixed")
-        if likelihood == "auto":
-            likelihood = "mixed" if rows else "bernoulli"
+        auto = {"network": "mlp", "likelihood": "mixed" if rows else "bernoulli"}
+        given = {"network": network, "likelihood": likelihood}
+        if spec.values == "grey" and spec.shape[0] > 1:
+            auto = {"network": "conv", "likelihood": "discretized_logistic"}
+            chosen = [f"{key}={auto[key]}" for key, value in given.items() if value == "auto"]
+            self.notes = (f"the pictures are of colour: {', '.join(chosen)}",) if chosen else ()
+        network, likelihood = (auto[key] if value == "auto" else value for key, value in given.items())
         _check(network, hidden_sizes, channels, likelihood, prior, rows)
         if min(latent_dim, num_samples, importance_samples) < 1 or min(beta, free_bits, warmup) < 0:
             raise ValueError(
@@ -508,7 +515,7 @@ def _check(
     network: str, hidden_sizes: tuple[int, ...], channels: tuple[int, ...], likelihood: str, prior: str, rows: bool
 ) -> None:
     for key, value, allowed in (
-        ("network", network, ("mlp", "conv")),
+        ("network", network, ("auto", "mlp", "conv")),
         ("likelihood", likelihood, ("auto", *LIKELIHOODS, "mixed")),
         ("prior", prior, ("normal", "realnvp")),
     ):

@@ -88,7 +88,7 @@ def _train(
     size = learner.model.num_parameters
     noun = "window" if data.spec.is_running else kinds.find(data.spec.kind).NOUN
     console.print(f"{names}: {len(data.splits.train):,} training {noun}s" + (f", {size:,} parameters" if size else ""))
-    for line in filter(None, [note, *data.splits.notes]):
+    for line in filter(None, [note, *data.splits.notes, *learner.model.notes]):
         console.print(terminal.printable(line), soft_wrap=True)
     setup = time.perf_counter() - started
     if trained is not None:  # and was ended before what follows
