@@ -1,58 +1,6 @@
-"""Write a labelled set of images, recordings, rows or texts with a generative model of p(x | class).
+"""``python scripts/augment.py …`` does what ``zoo augment …`` does, see :mod:`zoo.commands.augment`."""
 
-python scripts/augment.py ckpt=<file or run directory> out=<folder> [key=value …]
-
-  ckpt    a .ckpt file, a run directory or a released model's folder
-  out     the folder to write, which must not exist; it appears whole or not at all
-  n       how many examples, of each class in equal numbers (50000)
-  format  of pictures png (default): <out>/<class>/00001.png, for
-          data=image_folder; or idx: MNIST's pair of gzipped files,
-          train-images-… and train-labels-…, for data=idx; of recordings wav:
-          <out>/<class>/00001.wav, for data=audio_folder; of a table csv:
-          <out>/rows.csv; of texts <out>/texts.csv, for data=labelled_text
-  seed    the same seed gives the same images (0)
-  ema     true (default): averaged weights where there are any; false: the raw ones
-
-What a classifier learns from such a set, and no real image, is measured by
-python scripts/evaluate.py ckpt=… synthetic=true
-"""
-
-from __future__ import annotations
-
-import shlex
-import sys
-from typing import Any
-
-from zoo.command import command, parse_values
-
-DEFAULTS: dict[str, Any] = {"ckpt": ..., "out": ..., "n": 50_000, "format": None, "seed": 0, "ema": True}
-RULES = {"n": "[1, inf)", "format": ["png", "idx", "wav", "csv"], "seed": "[0, 9223372036854775807]"}
-
-
-@command
-def main() -> None:
-    options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
-    from zoo import registry
-    from zoo.files import user_path
-    from zoo.tasks.augment import augment
-    from zoo.terminal import override, printable, quoted
-
-    model = registry.load(options["ckpt"], options["ema"])
-    out = user_path(options["out"])
-    for written in augment(model, options["n"], out, options["format"], options["seed"]):
-        print(printable(written))
-    if model.spec.kind == "image":
-        path, size = override("data.path", out), max(model.spec.shape[1:])
-        if options["format"] == "idx":
-            names = ",".join(quoted(name) for name in model.spec.class_names)
-            print(f"python train.py data=idx {path} {shlex.quote(f'data.names=[{names}]')}")
-        else:
-            print(f"python train.py data=image_folder {path} data.image_size={size} data.invert=never")
-    elif model.spec.kind == "sound":
-        from zoo.data.kinds import sound
-
-        print(f"python train.py data=audio_folder {override('data.path', out)} {sound.words(model.spec)}")
-
+from zoo.commands.augment import main
 
 if __name__ == "__main__":
     main()

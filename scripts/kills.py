@@ -38,7 +38,7 @@ from rich.table import Table
 from zoo import terminal
 from zoo.command import command, parse_values
 from zoo.errors import ConfigError, ZooError, did_you_mean
-from zoo.files import REPOSITORY, TEMPORARY, user_path
+from zoo.files import TEMPORARY, user_path
 from zoo.registry import list_models
 
 DEFAULTS: dict[str, Any] = {"n": 60, "models": "mlp,rnn,gmm,hmm,vae,dcgan", "places": None, "seed": 0}
@@ -89,7 +89,6 @@ def kills(n: int, models: list[str], folders: list[Path], seed: int) -> int:
     """Kill trainings ``n`` times in all, and print how they went. Returns the number of failures."""
     import torch
 
-    sys.path.insert(0, str(REPOSITORY))  # where train.py is
     import zoo.run.train  # noqa: F401, so that a fork need not
 
     torch.set_num_threads(1)  # what is forked has no pool of threads, and sums are in the same order
@@ -155,7 +154,7 @@ def _of_one(
 
 def _begin(words: list[str], runs: Path, temporary: str, prepare: Callable[[], None] | None = None) -> int:
     """Start a training, or go on with the one in ``runs``, in a fork of this process. Returns its number."""
-    import train
+    from zoo.commands import train
 
     found = list(runs.glob("*/last.ckpt"))
     if not found:
@@ -170,7 +169,7 @@ def _begin(words: list[str], runs: Path, temporary: str, prepare: Callable[[], N
         os.dup2(sink, 2)
         tempfile.tempdir = os.environ["TMPDIR"] = temporary
         sys.argv = [
-            str(REPOSITORY / "train.py"),
+            "train.py",
             *([f"resume={found[0].parent}"] if found else [*words, f"runs={runs}"]),
         ]
         if prepare is not None:

@@ -45,7 +45,7 @@ def main() -> None:
     options = parse_values(sys.argv[1:], DEFAULTS, {}, __doc__ or "", "the run directory is given as run")
     from zoo import checkpoint, registry
     from zoo.errors import ConfigError
-    from zoo.files import user_path, write_text, yaml_text
+    from zoo.files import PRETRAINED, user_path, write_text, yaml_text
     from zoo.plain import read_yaml
     from zoo.tasks import real_figures, reference
     from zoo.tasks.evaluate import evaluate, splits_for
@@ -58,7 +58,7 @@ def main() -> None:
     splits = splits_for(model.spec, source, root=options["root"])
     accuracy = evaluate(model, splits.test).metrics
     data = source["name"]
-    folder = checkpoint.save(model, options["to"] or reference.PRETRAINED / f"features-{data}")
+    folder = checkpoint.save(model, options["to"] or PRETRAINED / f"features-{data}")
     measure = reference.read_extractor(folder)
     real_figures.keep_reference(measure, splits)
     settings = read_yaml(run / "config.yaml")

@@ -95,13 +95,10 @@ def train(*words: str) -> str:
     import io
     from unittest import mock
 
-    from zoo.files import REPOSITORY
-
-    sys.path.insert(0, str(REPOSITORY))
-    import train as program
+    from zoo.commands import train as program
 
     printed = io.StringIO()
-    with mock.patch.object(sys, "argv", [str(REPOSITORY / "train.py"), *words]), contextlib.redirect_stdout(printed):
+    with mock.patch.object(sys, "argv", ["train.py", *words]), contextlib.redirect_stdout(printed):
         program.main()
     return printed.getvalue()
 

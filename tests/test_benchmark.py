@@ -196,9 +196,7 @@ def test_the_description_names_no_host():
 @pytest.fixture
 def script(monkeypatch):
     """``scripts/benchmark.py`` as a function of its words, with the suite ``fake`` alone."""
-    spec = importlib.util.spec_from_file_location("benchmark_command", ROOT / "scripts" / "benchmark.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = importlib.import_module("zoo.commands.benchmark")
     seen = []
 
     def benchmarks(options):

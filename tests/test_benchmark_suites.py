@@ -288,8 +288,9 @@ def test_a_peer_in_a_process_of_its_own(torchvision_root, monkeypatch):
 
 
 def test_a_recipe_is_trained(monkeypatch):
-    def run_here(script, *words):
-        assert script == str(ROOT / "train.py")
+    def run_here(*typed):
+        words = typed[len(process.TRAIN) :]
+        assert typed == (*process.TRAIN, *words)
         run_train(None, *words, "resume=null")
         return 100.0, ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zoo import config as configuration
-from zoo.files import REPOSITORY
+from zoo.files import CONFIGS
 from zoo.textbook import roster
 from zoo.textbook.claim import NOT_SUPPORTED, SUPPORTED, Case, paired_error, verdict
 from zoo.textbook.claims import plenty_of_labels as claim
@@ -141,7 +141,7 @@ def test_each_family_has_three_seeds_of_every_model(data):
 
 
 def settings(*words: str) -> dict:
-    return configuration.settings(list(words), REPOSITORY / "configs")
+    return configuration.settings(list(words), CONFIGS)
 
 
 @pytest.mark.parametrize("model", [model for model in roster.CLASSIFIERS if model != "vae"])

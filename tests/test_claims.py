@@ -12,10 +12,9 @@ import torch
 
 from zoo import config as configuration
 from zoo.errors import ConfigError
-from zoo.files import REPOSITORY
+from zoo.files import CONFIGS, PRETRAINED
 from zoo.metrics.intervals import mean_interval
 from zoo.registry import list_models
-from zoo.tasks.reference import PRETRAINED
 from zoo.textbook import claims, roster
 from zoo.textbook.claim import (
     INCONCLUSIVE,
@@ -215,7 +214,7 @@ RELEASED = sorted(path.parent for path in PRETRAINED.glob("*/config.json") if "t
 @pytest.mark.parametrize("folder", RELEASED, ids=lambda folder: folder.name)
 def test_a_released_model_is_what_its_recipe_says(folder, tmp_path):
     recipe = json.loads((folder / "config.json").read_text())["training"]["recipe"]
-    settings = configuration.settings(recipe, REPOSITORY / "configs")
+    settings = configuration.settings(recipe, CONFIGS)
     taken = Lab(tmp_path / "models").train(*recipe)
     assert not (tmp_path / "models").exists()  # nothing was trained
     assert taken.config["name"] == settings["model"].pop("name")

@@ -271,13 +271,10 @@ def test_the_words_of_another_are_unknown(lab):
     ],
 )
 def test_a_mistake_is_answered(words, answer, monkeypatch, capsys):
-    import importlib.util
     import sys
 
-    path = Path(__file__).parents[1] / "scripts" / "compare.py"
-    spec = importlib.util.spec_from_file_location("compare_script", path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    from zoo.commands import compare as script
+
     monkeypatch.setattr(sys, "argv", ["compare.py", *words])
     with pytest.raises(SystemExit) as end:
         script.main()

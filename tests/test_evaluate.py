@@ -1,14 +1,14 @@
 """``evaluate.py`` of texts, and where pixels or words are hidden: it measures what it says, and refuses nonsense."""
 
+import importlib
 import json
 import math
-import runpy
 from dataclasses import replace
 
 import pytest
 import reviews
 import torch
-from conftest import ROOT, run_script, run_train
+from conftest import run_script, run_train
 
 import zoo
 from zoo.data.kinds import tokens
@@ -51,7 +51,7 @@ def test_the_commands_know_all_masks_and_fills():
     from zoo.tasks.impute import MASKS
 
     for name in ("evaluate", "impute"):
-        rules = runpy.run_path(str(ROOT / "scripts" / f"{name}.py"))["RULES"]
+        rules = importlib.import_module(f"zoo.commands.{name}").RULES
         assert rules["mask"] == list(MASKS)
         assert rules.get("fill") == (list(FILLS) if name == "evaluate" else None)
 

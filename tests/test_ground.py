@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tomllib
 from concurrent.futures import ProcessPoolExecutor
-from importlib import util
 from pathlib import Path
 from unittest import mock
 
@@ -119,9 +118,8 @@ def test_an_evaluation_repeats_the_summary(name, elsewhere, tmp_path):
 
 def evaluate(*words: str) -> None:
     """``python scripts/evaluate.py`` in this process."""
-    spec = util.spec_from_file_location("evaluate_script", ROOT / "scripts/evaluate.py")
-    script = util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    from zoo.commands import evaluate as script
+
     with mock.patch.object(sys, "argv", [str(ROOT / "scripts/evaluate.py"), *words]):
         script.main()
 

@@ -317,7 +317,7 @@ def words(pictures, *more):
 
 
 def test_a_mixture_of_large_pictures_is_trained(pictures, monkeypatch):
-    import train
+    from zoo.commands import train
 
     monkeypatch.setattr(sys, "argv", ["train.py", "model=gmm", *words(pictures, "trainer.max_epochs=2")])
     start = time.perf_counter()
@@ -331,7 +331,7 @@ def test_a_mixture_of_large_pictures_is_trained(pictures, monkeypatch):
 
 
 def test_a_batch_of_long_sequences_that_does_not_fit_says_which_would(pictures, monkeypatch, capsys):
-    import train
+    from zoo.commands import train
 
     monkeypatch.setattr(memory, "budget", lambda: 2e8)
     monkeypatch.setattr(sys, "argv", ["train.py", "model=rnn", "model.reads=pixels", *words(pictures)])
@@ -356,7 +356,7 @@ MOMENTS = {
 def test_sigterm_ends_a_run_at_any_moment(moment, pictures, monkeypatch, capsys):
     """Lightning would wait for the end of a batch, and for all that precedes the first; what is under way in an epoch
     comes to its end."""
-    import train
+    from zoo.commands import train
 
     goes_on, calls = getattr(*MOMENTS[moment]), []
 

@@ -208,7 +208,7 @@ def test_what_cannot_be_started_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="trainer=ddp"):
         processes.check(several)
     monkeypatch.setattr(sys, "argv", ["train.py", "-m", "model=mlp", "seed=1,2"])
-    import train
+    from zoo.commands import train
 
     with pytest.raises(ConfigError, match="one process starts a multirun"):
         train.compose()

@@ -14,7 +14,7 @@ from zoo import registry
 from zoo.data.datamodule import ImageDataModule
 from zoo.data.splits import UNLABELLED, Split, load_splits
 from zoo.errors import ConfigError, DataError, ZooError
-from zoo.files import REPOSITORY
+from zoo.files import CONFIGS
 from zoo.spec import DataSpec
 from zoo.tasks import few_labels
 from zoo.tasks.evaluate import evaluate
@@ -233,7 +233,7 @@ def test_a_labelled_image_has_the_bound_of_its_class_and_trains_the_classifier()
 
 def test_the_recipe_weighs_labels_as_it_says():
     """In a pass a hundred times as much as the paper, which has 0.1 N times the mean of −log q(y | x) over labels."""
-    experiment = REPOSITORY / "configs" / "experiment" / "semi_supervised_m2_mnist.yaml"
+    experiment = CONFIGS / "experiment" / "semi_supervised_m2_mnist.yaml"
     settings = yaml.safe_load(experiment.read_text())
     images, labels = settings["data"]["train_size"], settings["data"]["labels"]
     weight = settings["model"]["classify_weight"] * settings["data"]["repeat"]

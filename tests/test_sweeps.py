@@ -17,9 +17,9 @@ from conftest import CONFIGS, ROOT, command
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.errors import MissingConfigException
 
-import train
 import zoo
 from zoo import config
+from zoo.commands import train
 from zoo.run import machine, sweep
 from zoo.run import train as run_train
 

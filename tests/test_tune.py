@@ -9,12 +9,12 @@ from unittest import mock
 
 import optuna
 import pytest
-from conftest import CONFIGS, ROOT
+from conftest import CONFIGS
 from optuna.trial import TrialState
 
-import train
 import zoo
 from zoo import config
+from zoo.commands import train
 from zoo.run import tune
 
 FIXED = ["model=logistic_regression", "logger=none", "trainer=cpu", "trainer.max_epochs=1", "data.train_size=100"]
@@ -57,11 +57,8 @@ def near(settings, *_):
 
 
 def script(*words: str) -> None:
-    import importlib.util
+    from zoo.commands import tune as module
 
-    spec = importlib.util.spec_from_file_location("tune_script", ROOT / "scripts" / "tune.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     with mock.patch.object(sys, "argv", ["scripts/tune.py", *words]):
         module.main()
 

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from zoo import archive, plain
 from zoo.base.model import Model
-from zoo.errors import CheckpointError, ZooError
-from zoo.files import json_text, new_folder, user_path
+from zoo.errors import CheckpointError, ZooError, did_you_mean
+from zoo.files import PRETRAINED, json_text, new_folder, released, user_path
 
 FORMAT = 1
 HEADER = 2**22  # bytes of a safetensors file: 40,000 tensors
@@ -40,11 +40,16 @@ def describe(model: Model) -> dict[str, Any]:
 def locate(path: str | Path) -> Path:
     """The file to read for ``path``: itself, or in a run directory ``best.ckpt``, else ``last.ckpt``.
 
-    A released model's folder is returned as it is. Raises ``CheckpointError`` where there is nothing to read.
+    A released model's folder is returned as it is, also for its name, where nothing here is called so. Raises
+    ``CheckpointError`` where there is nothing to read.
     """
-    path = user_path(path)
+    name, path = str(path), user_path(path)
     if not path.exists():
-        raise CheckpointError(f"{path} does not exist")
+        if name in released():
+            return PRETRAINED / name
+        is_name = name == path.name and not path.suffix
+        hint = f", nor is there a released model of that name: {did_you_mean(name, released(), 'models')}"
+        raise CheckpointError(f"{path} does not exist{hint if is_name else ''}")
     if path.is_dir() and not (path / "config.json").is_file():
         for name in ("best.ckpt", "last.ckpt"):
             if (path / name).is_file():
@@ -54,9 +59,10 @@ def locate(path: str | Path) -> Path:
 
 
 def folder(path: str | Path) -> Path:
-    """The folder that holds the weights of ``path``, for what is made of them. Raises as :func:`locate` does."""
+    """The folder for what is made of the weights of ``path``: the one they are in, or, of a released model, the working
+    directory. Raises as :func:`locate` does."""
     kept = locate(path)
-    return kept if kept.is_dir() else kept.parent
+    return Path() if kept.is_dir() else kept.parent
 
 
 def read(path: str | Path) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def command(function: Callable[[], None]) -> Callable[[], None]:
         except ZooError as error:
             sys.exit(fail(error))
         except (Stopped, KeyboardInterrupt) as stop:
-            print(terminal.printable(stop) or "interrupted", file=sys.stderr)
+            print(terminal.printable(terminal.as_typed(str(stop))) or "interrupted", file=sys.stderr)
             sys.exit(stop.code if isinstance(stop, Stopped) else 130)
         lost = terminal.lost()
         if isinstance(lost, BrokenPipeError):
@@ -91,7 +91,7 @@ def fail(error: ZooError) -> int:
     """Print an error in at most five lines; returns the exit status."""
     if isinstance(error, ToldError):
         return 2
-    lines = [line for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in terminal.as_typed(str(error)).splitlines() if line.strip()]
     print(terminal.printable("\n".join(["error: " + lines[0], *lines[1:5]]), keep="\n"), file=sys.stderr)
     return 2
 
@@ -114,7 +114,7 @@ def parse(
         ConfigError: an unknown key, a wrong value, or a missing one.
     """
     if {"-h", "--help"} & set(arguments):
-        print(usage.strip())
+        print(terminal.as_typed(usage.strip()))
         sys.exit(0)
     values, files = dict(defaults), []
     for argument in arguments:

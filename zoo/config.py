@@ -43,6 +43,7 @@ GROUPS = ("data", "model", "learner", "trainer", "logger")
 OVERLAYS = ("recipe", "experiment")  # they only set values that a group has declared
 IDENTITIES = tuple(f"{group}.name" for group in GROUPS)
 RULES = "_allowed_"
+OWN = "configs"  # the folder of the user's own options, where a command is typed
 SOURCES = "zoo.data.sources"  # whose modules are options of the group data; none of them is imported
 MOVED = {  # names from elsewhere that users will try
     "trainer.gradient_clip_val": "learner.clip",
@@ -61,25 +62,49 @@ OmegaConf.register_new_resolver("user_path", lambda text: str(user_path(str(text
 
 
 def add_found_options(configs: Path) -> None:
-    """Make options of what is found: the YAML of each model in ``ZOO_MODELS``, and each source that has no YAML."""
+    """Make options of what is found: the YAML of each model in ``ZOO_MODELS``, what ``configs/`` holds in the directory
+    where a command is typed, and each source that has no YAML.
+
+    Raises ``ConfigError`` where the user's own file has the name of an option that there is already.
+    """
     store = ConfigStore.instance().store
-    for directory in user_directories():
-        for path in sorted(directory.glob("*.yaml")):
-            with contextlib.suppress(ConfigError):  # it is named once that model is asked for, see explain()
-                store(group="model", name=path.stem, node=_node(path), provider=str(path))
+    for folder, group, name, path in _found(configs):
+        if folder == Path.cwd() / OWN and (configs / group / f"{name}.yaml").is_file():
+            raise ConfigError(f"{path}: there is {group}={name} already; another name makes it an option of its own")
+        above, _, last = f"{group}/{name}".rpartition("/")
+        with contextlib.suppress(ConfigError):  # it is named once that option is asked for, see explain()
+            store(group=above, name=last, node=_node(path), package=_package(path), provider=str(path))
     for name in _sources_without_file(configs):
         store(group="data", name=name, node=OmegaConf.create(_source(name)), provider=SOURCES)
 
 
+def _found(configs: Path) -> Iterator[tuple[Path, str, str, Path]]:
+    """The user's own files of options: the folder they were found by, the group, the name in it, and the file."""
+    for folder in user_directories():
+        for path in sorted(folder.glob("*.yaml")):
+            yield folder, "model", path.stem, path
+    own = Path.cwd() / OWN
+    if own.is_dir() and not own.samefile(configs):
+        for group in (*GROUPS, *OVERLAYS):
+            for path in sorted((own / group).rglob("*.yaml")):
+                yield own, group, path.relative_to(own / group).with_suffix("").as_posix(), path
+
+
 def _node(path: Path) -> DictConfig:
-    """What a model's YAML holds. Raises ``ConfigError`` where it is damaged, or holds no options."""
+    """What a file of options holds. Raises ``ConfigError`` where it is damaged, or holds none."""
     content = read_yaml(path, ConfigError)
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise ConfigError(f"{path} does not hold the options of a model by their names")
+        raise ConfigError(f"{path} does not hold options by their names")
     try:
         return OmegaConf.create(content)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+
+
+def _package(path: Path) -> str | None:
+    """Where the values of a file of options belong, if it says so as Hydra's files do."""
+    found = re.search(r"^# *@package +(\S+)", path.read_text("utf-8", "replace"), re.MULTILINE)
+    return found[1] if found else None
 
 
 def _sources_without_file(configs: Path) -> list[str]:
@@ -97,26 +122,31 @@ def checked(config: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: an unknown key, a value of the wrong type or outside its range, a value that cannot be resolved.
     """
-    choices, loader = HydraConfig.get().runtime.choices, GlobalHydra.instance().config_loader()
+    choices = HydraConfig.get().runtime.choices
     values, defaults = _plain(config), _defaults()
     rules = dict(_rules(defaults))
     try:
         _check(values, defaults, rules, "")
     except _Unknown as unknown:
         key = str(unknown)
-        configs = next(Path(source.path) for source in loader.get_sources() if source.provider == "main")
-        hint = _hint(key, set(_keys(defaults, "")), {group: choices[group] for group in GROUPS}, configs)
-        raise ConfigError(f"unknown key {key!r}: {hint}{_set_by(key, choices, configs)}") from None
+        hint = _hint(key, set(_keys(defaults, "")), {group: choices[group] for group in GROUPS}, _home())
+        raise ConfigError(f"unknown key {key!r}: {hint}{_set_by(key, choices, _home())}") from None
     for key in PATH_OPTIONS:  # the run remembers them: they mean the same from any directory
         if values["data"].get(key) not in (None, ""):
             values["data"][key] = str(user_path(str(values["data"][key])).resolve())
     return {key: _without_rules(value) for key, value in values.items() if key not in ("hydra", RULES)}
 
 
+def _home() -> Path:
+    """The folder of the running job's options."""
+    sources = GlobalHydra.instance().config_loader().get_sources()
+    return next(Path(source.path) for source in sources if source.provider == "main")
+
+
 def _defaults() -> dict[str, Any]:
     """What the options that the running job has chosen hold by themselves, with their rules: its schema."""
     choices, sources = HydraConfig.get().runtime.choices, GlobalHydra.instance().config_loader().get_sources()
-    own = [(path, path.stat().st_mtime_ns) for folder in user_directories() for path in folder.glob("*.yaml")]
+    own = [(path, path.stat().st_mtime_ns) for *_, path in _found(_home())]
     return _schema(tuple(f"{group}={choices[group]}" for group in GROUPS), *(str(each) for each in sources), *own)
 
 
@@ -286,8 +316,7 @@ def resumed(run: Path, overrides: list[str]) -> dict[str, Any]:
 
 def _checked_again(config: dict[str, Any]) -> dict[str, Any]:
     """A configuration that was written down, with the ``trainer`` values that it does not know; :func:`checked`."""
-    loader = GlobalHydra.instance().config_loader()
-    configs = next(Path(source.path) for source in loader.get_sources() if source.provider == "main")
+    loader, configs = GlobalHydra.instance().config_loader(), _home()
     model = dict(config["model"])
     if isinstance(model.get("name"), str) and model["name"] in _options("model", configs):
         name, options = renewed(model.pop("name"), model)  # as an earlier version called it
@@ -449,7 +478,7 @@ def check_words(arguments: Sequence[str], configs: Path | None = None) -> list[s
             raise ConfigError(f"{word!r} has no key before the =: values are given as key=value")
         override = _parsed(word)
         if override.is_sweep_override() and not several:
-            hint = f"a sweep needs -m: python {os.path.basename(sys.argv[0])} -m {terminal.word(key, value)}"
+            hint = f"a sweep needs -m: {terminal.typed(Path(sys.argv[0]).stem)} -m {terminal.word(key, value)}"
             if key not in (*GROUPS, *OVERLAYS):
                 hint += f"\nA single value with a comma in it is typed {terminal.override(key, value)}"
             raise ConfigError(f"{word!r} are several values, and this is one run: {hint}")
@@ -543,7 +572,7 @@ def explain(error: Exception, arguments: list[str], configs: Path) -> str:
         for name, package in PLUGINS.get(group, {}).items():
             if option.startswith(name) and not any(known.startswith(name) for known in options):
                 return f"{group}={option} needs a package that is not installed: pip install hydra-{package}"
-        file = _options(group, configs).get(option) if group == "model" else None
+        file = _options(group, configs).get(option)
         if file is not None:
             _node(file)  # it is known, and could not be read
         options = [name for name in options if not name.startswith("_")]
@@ -653,9 +682,9 @@ def _learner_of(model: Mapping[str, Any]) -> str:
 
 def _options(group: str, configs: Path) -> dict[str, Path | None]:
     """The options of a group, with their files; None for a source that has none."""
-    directories = [configs / group, *(user_directories() if group == "model" else [])]
-    files = ((directory, path) for directory in directories for path in directory.rglob("*.yaml"))
-    found = {path.relative_to(directory).with_suffix("").as_posix(): path for directory, path in files}
+    folder = configs / group
+    found = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.yaml")}
+    found |= {name: path for _, of, name, path in _found(configs) if of == group}
     return {**found, **dict.fromkeys(_sources_without_file(configs) if group == "data" else ())}
 
 

@@ -22,7 +22,22 @@ from zoo.errors import ConfigError, ZooError
 from zoo.terminal import printable
 
 PATH_OPTIONS = ("path", "test_path")  # of sources, which mean the same from any directory once they are remembered
-REPOSITORY = Path(__file__).resolve().parents[1]  # the checkout: configs, pretrained models, train.py
+PACKAGE = Path(__file__).resolve().parent
+REPOSITORY = PACKAGE.parent  # the checkout, where the package is in one
+
+
+def shipped(name: str) -> Path:
+    """A folder of the repository's top level that an installed package has within itself."""
+    inside = PACKAGE / name
+    return inside if inside.is_dir() else REPOSITORY / name
+
+
+def released() -> list[str]:
+    """The names of the released models, ``<model>-<data>``, each a folder of ``PRETRAINED``."""
+    return sorted(path.parent.name for path in PRETRAINED.glob("*/config.json"))
+
+
+CONFIGS, PRETRAINED, RESULTS = shipped("configs"), shipped("pretrained"), shipped("results")
 
 
 def user_path(text: str | Path) -> Path:

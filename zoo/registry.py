@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo import plain
 from zoo.errors import CheckpointError, ZooError, did_you_mean
-from zoo.files import user_path
+from zoo.files import released, user_path
 from zoo.spec import DataSpec
 
 if TYPE_CHECKING:
@@ -78,9 +78,13 @@ def _files() -> dict[str, Path]:
     return found
 
 
-def list_models(pattern: str = "*") -> list[str]:
-    """The sorted names of all known models that match a shell-style ``pattern``, such as ``"*n"``."""
-    return sorted(fnmatch.filter({*_files(), *_CLASSES}, pattern))
+def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
+    """The sorted names of all known models that match a shell-style ``pattern``, such as ``"*n"``; or of all that are
+    ``pretrained``, released with their weights, such as ``"cnn-mnist"``: :func:`load` takes them from anywhere."""
+    known = _files().keys() | _CLASSES.keys()
+    if pretrained:
+        known = {name for name in released() if name.partition("-")[0] in known}
+    return sorted(fnmatch.filter(known, pattern))
 
 
 def model_class(name: str) -> type[Model]:
@@ -247,8 +251,8 @@ def load(path: str | Path, ema: bool = True) -> Model:
     """Bring a model back, in eval mode, on the CPU, with neither its config nor its class given.
 
     Args:
-        path: a ``.ckpt`` file, a run directory (its ``best.ckpt``, or ``last.ckpt`` where there is none), or the
-            folder of a released model.
+        path: a ``.ckpt`` file, a run directory (its ``best.ckpt``, or ``last.ckpt`` where there is none), the folder of
+            a released model, or its name, one of ``list_models(pretrained=True)``.
         ema: take the averaged weights where the checkpoint has them; False takes the raw ones.
 
     Raises:

@@ -15,6 +15,7 @@ import os
 import re
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -120,6 +121,28 @@ def console(**options: Any) -> Console:
             return super().render_str(spelled, **options)
 
     return Plain(markup=False, emoji=False, highlight=False, **options)
+
+
+def typed(name: str) -> str:
+    """How the command ``name`` is typed where this program is running: ``zoo sample``; or, where a script was started,
+    ``python scripts/sample.py``, and ``python train.py``."""
+    if not _is_script():
+        return f"zoo {name}"
+    return f"python {'' if name == 'train' else 'scripts/'}{name}.py"
+
+
+def as_typed(text: str) -> str:
+    """``text`` with the scripts that it names as commands, where no script was started."""
+    return text if _is_script() else re.sub(r"(?:python )?(?:scripts/(\w+)|\b(train))\.py\b", _command, text)
+
+
+def _is_script() -> bool:
+    started = Path(sys.argv[0])
+    return started.name == "train.py" or (started.suffix == ".py" and started.parent.name == "scripts")
+
+
+def _command(match: re.Match[str]) -> str:
+    return f"zoo {match[1] or match[2]}"
 
 
 def word(key: str, value: object) -> str:

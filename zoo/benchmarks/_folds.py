@@ -39,7 +39,7 @@ from zoo.benchmarks import _tables, _texts
 from zoo.data import sources
 from zoo.data.datamodule import ImageDataModule
 from zoo.errors import ConfigError, DataError, did_you_mean
-from zoo.files import REPOSITORY, user_path, write_json
+from zoo.files import CONFIGS, user_path, write_json
 from zoo.questions.classify import classify
 from zoo.run import machine
 from zoo.run.train import build, fit
@@ -205,7 +205,7 @@ def compare(
 
 
 def _settings(words: Sequence[str]) -> dict[str, Any]:
-    return configuration.settings(["trainer.accelerator=cpu", *words, "logger=none"], REPOSITORY / "configs")
+    return configuration.settings(["trainer.accelerator=cpu", *words, "logger=none"], CONFIGS)
 
 
 def _ours(words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

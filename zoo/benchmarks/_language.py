@@ -17,7 +17,7 @@ from zoo.benchmarks import LANGUAGE
 from zoo.benchmarks._folds import chosen, parted
 from zoo.data import sources
 from zoo.errors import ConfigError
-from zoo.files import REPOSITORY, user_path, write_json
+from zoo.files import CONFIGS, user_path, write_json
 from zoo.run import machine
 from zoo.run.process import TRAIN, only_run_in, run
 from zoo.terminal import console
@@ -29,7 +29,7 @@ def report(options: Mapping[str, Any]) -> None:
         raise ConfigError(f"data={options['data']} holds no texts: tiny_shakespeare, names, text or pydoc do")
     names = chosen(options["models"], LANGUAGE, "model")
     words = parted(options["words"])
-    if "reads" in configuration.settings([f"data={options['data']}"], REPOSITORY / "configs")["data"]:
+    if "reads" in configuration.settings([f"data={options['data']}"], CONFIGS)["data"]:
         words.append("data.reads=characters")
     summaries = {}
     for number, name in enumerate(names, 1):
@@ -44,7 +44,7 @@ def report(options: Mapping[str, Any]) -> None:
 def trained(words: Sequence[str]) -> dict[str, Any]:
     """The summary of a training. Raises ``ZooError`` with what it said where it failed."""
     with tempfile.TemporaryDirectory() as folder:
-        run(TRAIN, *words, f"runs={folder}", "logger=none", "trainer.accelerator=cpu")
+        run(*TRAIN, *words, f"runs={folder}", "logger=none", "trainer.accelerator=cpu")
         return json.loads((only_run_in(Path(folder)) / "summary.json").read_text("utf-8"))
 
 

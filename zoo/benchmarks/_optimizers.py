@@ -28,7 +28,7 @@ from zoo.benchmarks import OPTIMIZERS
 from zoo.benchmarks._folds import chosen, parted
 from zoo.data.datamodule import ImageDataModule
 from zoo.errors import DivergedError, ZooError
-from zoo.files import REPOSITORY, user_path, write_json
+from zoo.files import CONFIGS, user_path, write_json
 from zoo.run import machine
 from zoo.run.train import build, fit
 from zoo.run.trainer import quiet
@@ -128,7 +128,7 @@ def train(
 ) -> Trained:
     """One training of so many steps, validated at its end where there is something to ``measure``; NaN where its loss
     was not finite."""
-    settings = configuration.settings([*words, f"seed={seed}"], REPOSITORY / "configs")
+    settings = configuration.settings([*words, f"seed={seed}"], CONFIGS)
     settings["learner"] |= {"optimizer": {"name": optimizer, "weight_decay": 0.0, **options}, "schedule": SCHEDULE}
     with tempfile.TemporaryDirectory() as directory, quiet():
         asked, clock = settings["trainer"], Clock()

@@ -25,10 +25,10 @@ from typing import Any
 from zoo.benchmarks import peers
 from zoo.benchmarks._benchmark import Benchmark, Options
 from zoo.errors import ConfigError, ZooError
-from zoo.files import REPOSITORY
+from zoo.files import CONFIGS
 from zoo.run.process import TRAIN, environment, failure, only_run_in, run
 
-EXPERIMENTS = REPOSITORY / "configs" / "experiment"
+EXPERIMENTS = CONFIGS / "experiment"
 LAUNCH, LAUNCH_TARGET = "mnist_99", 0.99
 QUICK = ("data.train_size=1000", "trainer.max_epochs=1")
 QUICK_IMAGES = 1280  # of the peer
@@ -144,7 +144,7 @@ def run_recipe(experiment: str, seed: int, *overrides: str) -> tuple[float, dict
     check(experiment)
     with tempfile.TemporaryDirectory() as directory:
         runs = Path(directory)
-        seconds, _ = run(TRAIN, f"experiment={experiment}", f"seed={seed}", f"runs={runs}", *overrides)
+        seconds, _ = run(*TRAIN, f"experiment={experiment}", f"seed={seed}", f"runs={runs}", *overrides)
         return seconds, json.loads((only_run_in(runs) / "summary.json").read_text("utf-8"))
 
 

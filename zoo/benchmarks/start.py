@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zoo.benchmarks._benchmark import Benchmark, Options, Way
-from zoo.files import REPOSITORY
+from zoo.files import PRETRAINED
 from zoo.run.process import TRAIN, run
 
-RELEASED = REPOSITORY / "pretrained" / "features-mnist"
+RELEASED = PRETRAINED / "features-mnist"
 CLASSIFY = "import torch, zoo\nprint(zoo.classify(zoo.load({path!r}), torch.rand(16, 1, 28, 28)).argmax(1))"
 SAMPLE = "import zoo\nprint(zoo.sample(zoo.load({path!r}), 16).shape)"
 COMMANDS: dict[str, tuple[list[str], int]] = {  # words after train.py, exit status
@@ -61,11 +61,11 @@ def save_small(folder: Path) -> Path:
 def complete(_: int) -> float:
     """Seconds until the shell knows how ``python train.py model=c`` can go on, asked as Hydra's completion asks."""
     line = "python train.py model=c"
-    return run(TRAIN, "-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)))[0]
+    return run(*TRAIN, "-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)))[0]
 
 
 def _command(words: list[str], status: int) -> Way:
-    return lambda _: run(TRAIN, *words, status=status)[0]
+    return lambda _: run(*TRAIN, *words, status=status)[0]
 
 
 def _code(code: str) -> Way:

@@ -44,7 +44,7 @@ from zoo.benchmarks._data import device, resident
 from zoo.data.batches import Batches
 from zoo.data.splits import Splits, load_splits
 from zoo.errors import ZooError
-from zoo.files import REPOSITORY
+from zoo.files import CONFIGS
 from zoo.learners import learner_class
 
 SECONDS, QUICK_SECONDS = 0.5, 0.02  # a measurement takes at least that long
@@ -146,7 +146,7 @@ def composed(*overrides: str) -> dict[str, Any]:
     """What ``train.py`` composes of ``overrides``, as plain data that is not to be changed."""
     from omegaconf import OmegaConf
 
-    groups = configuration.composed(overrides, REPOSITORY / "configs")
+    groups = configuration.composed(overrides, CONFIGS)
     return OmegaConf.to_container(groups, resolve=True)  # type: ignore[return-value]
 
 

@@ -423,10 +423,10 @@ def _texts() -> list[tuple[str, str, Callable[[], bytes]]]:
 
     def table(change: Callable[[Any], None]) -> Callable[[], bytes]:
         """``models.json`` with a change in what it says of MNIST."""
-        from zoo.files import REPOSITORY
+        from zoo.files import RESULTS
 
         def content() -> bytes:
-            found = json.loads((REPOSITORY / "results" / "textbook" / "models.json").read_text("utf-8"))
+            found = json.loads((RESULTS / "textbook" / "models.json").read_text("utf-8"))
             change(found["tables"]["mnist"])
             return json.dumps(found).encode()
 

@@ -27,7 +27,7 @@ from zoo.data.kinds.sound import Reading, read_file
 from zoo.data.sources import sms_spam
 from zoo.data.splits import load_splits
 from zoo.errors import ZooError
-from zoo.files import REPOSITORY
+from zoo.files import CONFIGS, RESULTS
 from zoo.spec import DataSpec
 
 Files = Mapping[str, bytes]
@@ -89,7 +89,7 @@ def readers(cases: Path) -> dict[str, Reader]:
     packed_rows = {"german-credit/statlog+german+credit+data.zip": zipped("german.data", b"A11 6 A34\n" * 20)}
     found["published archive"] = Reader(packed_rows, lambda at: load_splits("german_credit", at))
     found["cache of pictures"] = _cache(cases)
-    table = (REPOSITORY / "results" / "textbook" / "models.json").read_bytes()
+    table = (RESULTS / "textbook" / "models.json").read_bytes()
     found["table of models"] = Reader({"models.json": table}, _models)
     run = trained(cases)
     found["run's config"] = Reader(run, _resumed, ("config.yaml",), 0.2)
@@ -217,7 +217,7 @@ def trained(cases: Path) -> dict[str, bytes]:
 
 
 def _resumed(at: Path) -> object:
-    with initialize_config_dir(str(REPOSITORY / "configs"), version_base="1.3"):
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return config.resumed(at, [])
 
 
@@ -227,12 +227,10 @@ def _go_on(at: Path) -> None:
 
 def _train(words: list[str]) -> None:
     """``python train.py`` in this process. Raises ``ZooError`` with what it says where it refuses."""
-    if str(REPOSITORY) not in sys.path:  # where train.py is
-        sys.path.insert(0, str(REPOSITORY))
-    import train
+    from zoo.commands import train
 
     said = io.StringIO()
-    with mock.patch.object(sys, "argv", [str(REPOSITORY / "train.py"), *words]), mock.patch.dict(os.environ):
+    with mock.patch.object(sys, "argv", ["train.py", *words]), mock.patch.dict(os.environ):
         try:
             with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
                 train.main()

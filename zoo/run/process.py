@@ -11,11 +11,11 @@ from pathlib import Path
 from zoo.errors import ZooError
 from zoo.files import REPOSITORY
 
-TRAIN = str(REPOSITORY / "train.py")
+TRAIN = ("-m", "zoo", "train")  # words after python
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's environment; ``import zoo`` and ``import train`` find this checkout, and streams are UTF-8."""
+    """This process's environment; ``import zoo`` finds this package, and streams are UTF-8."""
     path = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONIOENCODING": "utf-8", **more}
 
@@ -56,7 +56,7 @@ def peak(code: str) -> float:
 
 def training(*overrides: str) -> str:
     """Code that does what ``python train.py`` with ``overrides`` does, and then goes on."""
-    return f"import sys, train\nsys.argv = {['train.py', *overrides]!r}\ntrain.main()"
+    return f"import sys\nfrom zoo.commands import train\nsys.argv = {['train.py', *overrides]!r}\ntrain.main()"
 
 
 def only_run_in(runs: Path) -> Path:

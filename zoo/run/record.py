@@ -32,7 +32,7 @@ from zoo.run.checkpoints import Checkpoints
 from zoo.run.curves import join_curves
 from zoo.tasks import sample_quality
 from zoo.tasks.evaluate import Evaluation, describe
-from zoo.terminal import printable, word
+from zoo.terminal import printable, typed, word
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -120,7 +120,7 @@ def summarize(
     """Everything needed to know what was run, on what, how long, and what came out. ``seconds`` are wall-clock."""
     return {
         "format": 1,
-        "command": shlex.join(["python", *sys.argv]),
+        "command": shlex.join([*typed("train").split(), *sys.argv[1:]]),
         "model": settings["model"]["name"],
         "data": settings["data"]["name"],
         "seed": settings["seed"],
@@ -221,8 +221,8 @@ def report(console: Console, run: Path, summary: Mapping[str, Any], model: Model
             if summary["config"]["logger"]["name"] == "tensorboard"
             else []
         ),
-        f"python scripts/evaluate.py {word('ckpt', kept)}",
-        *([f"python scripts/sample.py {word('ckpt', kept)}"] if capability.can(model, "sample") else []),
+        f"{typed('evaluate')} {word('ckpt', kept)}",
+        *([f"{typed('sample')} {word('ckpt', kept)}"] if capability.can(model, "sample") else []),
         f'python -c "{code}"' if shlex.quote(str(run)) == str(run) else f"python -c {shlex.quote(code)}",
     ):
         console.print(line, soft_wrap=True)

@@ -33,7 +33,7 @@ from zoo.command import command, limits
 from zoo.errors import Stopped, ZooError
 from zoo.files import write_json, write_text
 from zoo.plain import read_json
-from zoo.run.process import TRAIN, environment
+from zoo.run.process import environment
 from zoo.terminal import console, printable, quoted
 
 FAILED = "failed.txt"  # in a job's directory
@@ -181,7 +181,7 @@ def _note(target: Path, reason: str) -> None:
 def arguments(words: Sequence[str]) -> Iterator[None]:
     """``sys.argv`` is what starts this job alone, as its summary shall say."""
     before = sys.argv
-    sys.argv = [os.path.relpath(TRAIN), *words]
+    sys.argv = [before[0], *words]
     try:
         yield
     finally:

@@ -19,13 +19,12 @@ from zoo.base.model import Model, evaluating
 from zoo.data import kinds
 from zoo.data.splits import Split, Splits
 from zoo.errors import ZooError
-from zoo.files import REPOSITORY, write_bytes
+from zoo.files import PRETRAINED, write_bytes
 from zoo.metrics.frechet import frechet_distance, moments
 from zoo.metrics.modes import class_shares
 from zoo.metrics.neighbours import DENSITY_K, PRECISION_K, nearest_two, radii
 from zoo.questions.encode import encode
 
-PRETRAINED = REPOSITORY / "pretrained"
 STATISTICS = "statistics.safetensors"
 FLOOR_SEED = 0  # chooses the training images of the floor: every model's distance has the same divisor
 NEAREST = 2_000  # images that are compared with all training images, pixel by pixel

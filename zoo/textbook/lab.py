@@ -20,10 +20,9 @@ from zoo import config as configuration
 from zoo.base.model import Model
 from zoo.data.splits import Split, Splits, load_splits
 from zoo.errors import CheckpointError
-from zoo.files import REPOSITORY
+from zoo.files import CONFIGS, PRETRAINED
 from zoo.run.train import build, fit
 from zoo.run.trainer import quiet
-from zoo.tasks.reference import PRETRAINED
 
 
 class Lab:
@@ -103,7 +102,7 @@ def _fit(words: Sequence[str], place: Path | None, train: Split | None = None) -
     """
     # times are compared, and every case is to run anywhere: on the CPU, unless the words say otherwise
     words = ["trainer.accelerator=cpu", *words, "logger=none"]
-    settings = configuration.settings(words, REPOSITORY / "configs")
+    settings = configuration.settings(words, CONFIGS)
     with tempfile.TemporaryDirectory(dir=place, prefix=".run-") as directory, quiet():
         run = Path(directory)
         learner, data, trainer = build(settings, run, Console(quiet=True), pictures=False, train=train)

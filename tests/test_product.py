@@ -1,0 +1,250 @@
+"""The command ``zoo``, and a wheel in an empty directory, without the checkout."""
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+
+import pytest
+import torch
+from conftest import ROOT, command, run_script
+
+import zoo
+from zoo import found, terminal
+from zoo.__main__ import main, usage
+from zoo.files import PRETRAINED
+
+NAMES = found.names("zoo.commands")
+
+
+def typed(*words: str, program: str = "zoo", **where) -> "subprocess.CompletedProcess[str]":
+    """``zoo words`` in a process of its own; ``program``: the file that the command is."""
+    code = f"import sys; sys.argv[:] = [{program!r}, *{list(words)!r}]; from zoo.__main__ import main; main()"
+    return command("-c", code, **where)
+
+
+# The command
+
+
+def test_every_command_is_told_of():
+    """With what it does, in 80 columns, and in README's order of use."""
+    lines = usage().splitlines()
+    assert max(map(len, lines)) <= 80
+    told = [line.split()[0] for line in lines if re.match(r"  \w", line)]
+    assert sorted(told) == NAMES
+    assert told[:4] == ["train", "evaluate", "predict", "sample"]
+    assert all(len(line.split()) > 3 for line in lines if re.match(r"  \w", line))
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]], ids=str)
+def test_without_a_command_all_are_listed(words, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["zoo", *words])
+    main()
+    assert capsys.readouterr().out == usage() + "\n"
+
+
+def test_the_version(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["zoo", "--version"])
+    main()
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_an_unknown_command_is_refused(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["zoo", "evalute"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "error: unknown command 'evalute': did you mean 'evaluate'?\n"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_names_commands_as_they_are_typed(name, capsys, monkeypatch):
+    """A script's own help names scripts, that of ``zoo`` its commands."""
+    script = "train.py" if name == "train" else f"scripts/{name}.py"
+    said = {}
+    for way, argv in (("zoo", ["/bin/zoo", name]), ("script", [str(ROOT / script)])):
+        monkeypatch.setattr(sys, "argv", [*argv, "--help"])
+        with contextlib.suppress(SystemExit):
+            main() if way == "zoo" else found.find("zoo.commands", name, "", "").main()
+        said[way] = capsys.readouterr().out
+    assert f"zoo {name}" in said["zoo"]
+    assert ".py" not in said["zoo"]
+    assert f"python {script}" in said["script"]
+    assert f"zoo {name}" not in said["script"]
+
+
+def test_every_script_is_its_command():
+    """But for what is about the checkout itself."""
+    scripts = {path.stem for path in (ROOT / "scripts").glob("*.py")}
+    assert scripts - {*NAMES} == {"fuzz", "kills", "release_features", "smoke"}
+    assert {*NAMES} - scripts == {"train"}
+    for name in NAMES:
+        text = (ROOT / ("train.py" if name == "train" else f"scripts/{name}.py")).read_text()
+        assert f"from zoo.commands.{name} import main" in text
+        assert len(text.splitlines()) <= 6
+
+
+@pytest.mark.parametrize(
+    ("started", "expected"),
+    [
+        ("train.py", "see python scripts/tune.py, or train.py --help; python train.py resume=a"),
+        ("/somewhere/scripts/label.py", "see python scripts/tune.py, or train.py --help; python train.py resume=a"),
+        ("/usr/bin/zoo", "see zoo tune, or zoo train --help; zoo train resume=a"),
+        ("-c", "see zoo tune, or zoo train --help; zoo train resume=a"),
+    ],
+)
+def test_words_are_those_that_were_typed(started, expected, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [started])
+    assert terminal.as_typed("see python scripts/tune.py, or train.py --help; python train.py resume=a") == expected
+    assert terminal.typed("tune") in expected
+
+
+# One's own options
+
+
+def test_own_options_stand_beside_those_of_the_zoo(tmp_path):
+    """An experiment with its package, a model that extends another, in folders; and a name that is taken."""
+    (tmp_path / "configs" / "experiment" / "of").mkdir(parents=True)
+    (tmp_path / "configs" / "model").mkdir()
+    mine = tmp_path / "configs" / "experiment" / "of" / "mine.yaml"
+    mine.write_text(
+        "# @package _global_\ndefaults: [{override /model: little}]\ntrainer: {max_epochs: 77}\nmodel: {blocks: 2}\n"
+    )
+    (tmp_path / "configs" / "model" / "little.yaml").write_text("defaults: [cnn, _self_]\nchannels: [4, 6]\n")
+    run = typed("train", "experiment=of/mine", "--cfg", "job", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "max_epochs: 77" in run.stdout
+    assert "blocks: 2" in run.stdout
+    assert "  - 4\n  - 6" in run.stdout
+    assert " little," in typed("train", "--help", cwd=tmp_path).stdout
+    wrong = typed("train", "model=littel", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "did you mean 'little'" in wrong.stderr
+    wrong = typed("train", "experiment=of/mine", "model.chanels=[3]", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "did you mean 'model.channels'" in wrong.stderr
+    mine.write_text("# @package _global_\nmodel: {chanels: [3]}\n")
+    wrong = typed("train", "experiment=of/mine", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "chanels" in wrong.stderr
+    assert len(wrong.stderr.splitlines()) <= 5
+    mine.write_text("[")
+    wrong = typed("train", "experiment=of/mine", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "mine.yaml" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+    (tmp_path / "configs" / "model" / "cnn.yaml").write_text("channels: [1]\n")
+    taken = typed("train", "model=mlp", cwd=tmp_path)
+    assert taken.returncode == 2
+    assert "there is model=cnn already" in taken.stderr
+
+
+# A wheel
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """What a wheel installs, built of this checkout."""
+    where = tmp_path_factory.mktemp("wheel")
+    words = ["build", "--target", "wheel", "--directory", str(where)]
+    subprocess.run([sys.executable, "-m", "hatchling", *words], cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = where.glob("*.whl")
+    assert wheel.stat().st_size < 12 * 2**20
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(where / "site")
+    return where / "site"
+
+
+def test_a_wheel_holds_what_the_checkout_does(site):
+    for folder in ("configs", "pretrained"):
+        inside = {path.relative_to(site / "zoo" / folder) for path in (site / "zoo" / folder).rglob("*.*")}
+        assert inside == {path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("*.*")}
+    (metadata,) = site.glob("*.dist-info")
+    assert "zoo = zoo.__main__:main" in (metadata / "entry_points.txt").read_text()
+    assert not (site / "tests").exists()
+    assert not (site / "scripts").exists()
+
+
+def test_a_wheel_in_an_empty_directory_is_the_product(site, tmp_path):
+    """Trained, evaluated, sampled, asked with a released model, chosen, and gone on with in several processes."""
+
+    program = site.parent / "zoo"  # as pip makes it, which Lightning starts again
+    program.write_text("from zoo.__main__ import main\nmain()\n")
+
+    def run(*words: str) -> str:
+        done = typed(*words, program=str(program), cwd=tmp_path, root=site, ZOO_DATA="")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    said = run("train", "model=vae", "data=digits", "logger=none", "trainer.max_epochs=1")
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert f"zoo evaluate ckpt=runs/{folder.name}" in said
+    assert "python scripts" not in said
+    assert json.loads((folder / "summary.json").read_text())["command"].startswith("zoo train model=vae data=digits")
+    assert "ratio" in run("evaluate", f"ckpt=runs/{folder.name}", "samples=300")  # by the released features
+    run("sample", f"ckpt=runs/{folder.name}", "n=4", "out=drawn")
+    assert (tmp_path / "drawn.png").is_file()
+    assert "MNIST" in run("choose", "needs=accuracy")
+    more = ("trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "runs=more", "logger=none")
+    run("train", "model=logistic_regression", "data=digits", "trainer.max_epochs=1", *more)
+    (both,) = (tmp_path / "more").iterdir()
+    assert json.loads((both / "summary.json").read_text())["config"]["trainer"]["devices"] == 2
+    where = command("-c", "import zoo; print(zoo.__file__)", cwd=tmp_path, root=site).stdout
+    assert where.startswith(str(site))
+
+
+@pytest.mark.slow
+def test_a_wheel_in_a_fresh_environment(site, tmp_path):
+    """As pip installs it, with what it needs and nothing else: the command that a user types first."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    (wheel,) = site.parent.glob("*.whl")
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "env")], check=True)
+    program = tmp_path / "env" / "bin"
+    subprocess.run([program / "python", "-m", "pip", "install", "--quiet", str(wheel)], check=True, env=environment)
+    (tmp_path / "empty").mkdir()
+    for words in (["train", "model=cnn", "trainer.max_epochs=1"], ["choose"], ["--version"]):
+        where = {"cwd": tmp_path / "empty", "env": environment, "check": True, "capture_output": True}
+        assert subprocess.run([program / "zoo", *words], **where).stdout
+
+
+# The shelf
+
+
+def test_released_models_are_taken_by_name_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = zoo.list_models(pretrained=True)
+    assert {"cnn-mnist", "cnn-fashion_mnist", "dcgan-mnist"} <= {*names}
+    assert zoo.list_models("cnn-*", pretrained=True) == ["cnn-fashion_mnist", "cnn-mnist"]
+    for name in names:
+        here, there = zoo.load(name), zoo.load(PRETRAINED / name)
+        assert here.config == there.config
+        assert all(torch.equal(value, there.state_dict()[key]) for key, value in here.state_dict().items())
+    run_script("sample.py", "ckpt=dcgan-mnist", "n=2")  # nothing is written among the released models
+    assert {path.name for path in tmp_path.iterdir()} == {"samples-seed0.png", "samples-seed0.npz"}
+
+
+def test_what_lies_here_comes_before_what_is_released(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    zoo.save(zoo.create("mlp", hidden_sizes=[3]), "cnn-mnist")
+    assert zoo.load("cnn-mnist").config["name"] == "mlp"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "cnn-mnits",
+            "cnn-mnits does not exist, nor is there a released model of that name: did you mean 'cnn-mnist'?",
+        ),
+        ("runs/cnn-mnist", "runs/cnn-mnist does not exist"),
+        ("cnn-mnist.ckpt", "cnn-mnist.ckpt does not exist"),
+    ],
+)
+def test_an_unknown_name_is_refused(name, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(zoo.CheckpointError) as error:
+        zoo.load(name)
+    assert str(error.value) == said

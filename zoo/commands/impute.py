@@ -1,0 +1,212 @@
+"""Hide pixels, or parts of recordings, and have a model fill them in: how near it comes, a picture, and a recording. Or
+fill in the empty cells of a table.
+
+python scripts/impute.py ckpt=<file or run directory> [images or folders] [key=value …]
+python scripts/impute.py ckpt=<file or run directory> [<table>] [key=value …]
+
+  ckpt    a .ckpt file, a run directory or a released model, such as cnn-mnist
+  data    a source, as train.py --help lists them, of which the test images,
+          recordings or rows are taken; what it was trained on if left out.
+          Pictures or recordings that are named, or a table, take its place
+  path    the folder of data=image_folder, data=audio_folder or data=idx, the file
+          of data=table
+  root    where data lies; ZOO_DATA, else data/, if left out
+  mask    mcar (default): each pixel for itself; block: a square somewhere; left,
+          right, top or bottom: that half, of a recording the beginning, the end,
+          high or low frequencies; half: one of the four for each image
+  missing share of the pixels that mcar and block hide (0.5); of the known cells
+          of a table that are hidden, to see how well the model tells them (0.1)
+  n       completions of an image or a row, of which intervals are made (19: 90 %
+          ones). A table that is named is filled in so many times; once if left out
+  mean    true: fill a table in with expected numbers and the most probable
+          categories in the place of random ones (false)
+  classifier
+          another checkpoint, whose accuracy on completed images is told
+  images  only that many images or rows are measured, drawn at random (500); 0 for
+          all
+  seed    of masks and completions: the same seed gives the same (0)
+  invert  of pictures that are named: auto, always or never; as the training
+          pictures were treated if left out
+  out     the picture, or the folder that it is put into: imputed-<mask>-seed<seed>
+          .png there. If left out, in the run's folder, or, of a released model,
+          where you are. Of recordings there is a .wav beside it: each as it is,
+          as it was heard, and filled in. Of a table, the CSV file:
+          <table>-filled.csv beside it; with n=5 there are five, numbered
+  ema     true (default): averaged weights where there are any; false: the raw ones
+  json    a file to write the numbers to
+
+All that a table has beside its empty cells stays as it is, columns that the
+model does not know among it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.command import command, parse
+from zoo.data import sources
+from zoo.errors import ConfigError
+from zoo.files import output_file, user_path
+
+if TYPE_CHECKING:
+    from zoo.base.model import Model
+
+DEFAULTS: dict[str, Any] = {
+    "ckpt": ..., "data": None, "path": None, "root": None, "mask": "mcar", "missing": 0.0, "n": 0, "mean": False,
+    "classifier": None, "images": 500, "seed": 0, "invert": None, "out": None, "ema": True, "json": None,
+}  # fmt: skip
+RULES = {
+    "data": sources.every(),
+    "mask": ["mcar", "block", "half", "left", "right", "top", "bottom"],
+    "missing": "(0, 1]",
+    "n": "[2, inf)",
+    "images": "[0, inf)",
+    "seed": "[0, 9223372036854775807]",
+    "invert": ["auto", "always", "never"],
+    "json": "file",
+}
+SHOWN = 10  # images in the picture
+N, MISSING = 19, {"image": 0.5, "sound": 0.5, "table": 0.1}  # if not said
+
+
+@command
+def main() -> None:
+    options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    if options["mask"] not in ("mcar", "block") and options["missing"] not in (0, 0.5):
+        raise ConfigError(
+            f"mask={options['mask']} hides half of an image: missing={options['missing']} is for mcar and block"
+        )
+    from zoo import registry
+
+    model, source = registry.load_with_source(options["ckpt"], options["ema"])
+    if model.spec.kind == "table":
+        rows(model, source, options, files)
+    else:
+        if model.spec.kind != "sound":
+            model.spec.check_kind("image", "pixels, recordings, or cells of a table, are filled in")
+        pictures(model, source, options, files)
+
+
+def pictures(model: Model, source: Mapping[str, Any], options: Mapping[str, Any], files: Sequence[str]) -> None:
+    """Measure how well a model fills in hidden pixels, or parts of recordings, and draw a picture of it."""
+    import torch
+    from rich.table import Table
+
+    from zoo import checkpoint, registry, terminal
+    from zoo.data import kinds
+    from zoo.data.splits import draw
+    from zoo.files import write_bytes, write_json
+    from zoo.inspect.grids import png
+    from zoo.tasks.evaluate import splits_for
+    from zoo.tasks.impute import NOUNS, describe, mask_of, measure, picture, said
+
+    of = model.spec.kind
+    if of != "image" and options["invert"]:
+        raise ConfigError(f"invert={options['invert']} is for pictures, and the model was made for {NOUNS[of][0]}s")
+    mask, seed, n = options["mask"], options["seed"], options["n"] or N
+    if options["mean"]:
+        raise ConfigError("mean=true fills in a table; of pictures the expected one is measured beside completions")
+    name = f"imputed-{mask}-seed{seed}.png"
+    out = output_file(options["out"], name) if options["out"] else checkpoint.folder(options["ckpt"]) / name
+    classifier = registry.load(options["classifier"], options["ema"]) if options["classifier"] else None
+    count, notes = options["images"] or None, tuple[str, ...]()
+    if files:
+        settings, kind = {"invert": options["invert"]} if options["invert"] else {}, kinds.find(of)
+        paths = kind.find_files(files)
+        print(kinds.left_out(files, paths), end="", file=sys.stderr)
+        (_, images), labels = kind.read(paths[:count], model.spec, **settings), None
+    else:
+        splits = splits_for(model.spec, source, options["data"], options["root"], options["path"], whole=True)
+        notes, split = splits.notes, draw(splits.test, count or 0)
+        images, labels = split.images, split.labels
+    generator = torch.Generator().manual_seed(seed)
+    missing = options["missing"] or MISSING[of]
+    observed = mask_of(model.spec, mask, images, missing, generator)
+    metrics = measure(model, images, observed, n, seed, labels, classifier)
+    if options["json"]:
+        write_json(user_path(options["json"]), {"options": {**options, "n": n, "missing": missing}, **metrics})
+    shown = images[:SHOWN], observed[:SHOWN], seed
+    written = {out: png(picture(model, *shown))} | (
+        {out.with_suffix(".wav"): said(model, *shown)} if of == "sound" else {}
+    )
+    for path, content in written.items():
+        write_bytes(path, content)
+    noun, value, _ = NOUNS[of]
+    title = f"{len(images):,} {noun}s, {metrics['hidden']:.0%} of the {value}s hidden ({mask})"
+    table = Table("measure", "value", "what it is", title=f"{terminal.printable(options['ckpt'])}: {title}")
+    for row in describe(metrics, n, of):
+        table.add_row(*row)
+    console = terminal.console()
+    for note in notes:
+        console.print(terminal.printable(note), soft_wrap=True)
+    console.print(table)
+    for path in written:
+        print(terminal.printable(path))
+
+
+def rows(model: Model, source: Mapping[str, Any], options: Mapping[str, Any], files: Sequence[str]) -> None:
+    """Fill in the empty cells of a table, and measure how well a model tells hidden ones that are known."""
+    import torch
+    from rich.table import Column, Table
+
+    from zoo import terminal
+    from zoo.data import kinds
+    from zoo.data.splits import Split, draw
+    from zoo.files import write_json, write_text
+    from zoo.tasks.evaluate import splits_for
+    from zoo.tasks.impute_rows import describe, filled, measure_rows
+
+    for key in ("mask", "classifier", "invert"):
+        if options[key] != DEFAULTS[key]:
+            raise ConfigError(f"{key}={options[key]} is for pictures, and the model was made for the kind table")
+    if options["mean"] and options["n"]:
+        raise ConfigError(f"mean=true fills a table in once, and n={options['n']} as often with random completions")
+    for key in ("out", "mean"):
+        if options[key] and not files:
+            raise ConfigError(f"{key}={options[key]} is of a table that is filled in: name a file")
+    console, seed, notes, texts = terminal.console(), options["seed"], tuple[str, ...](), dict[Path, str]()
+    if files:
+        paths = kinds.find("table").find_files(files)
+        if len(paths) > 1:
+            raise ConfigError(f"one table is filled in at a time, and {len(paths)} are named")
+        path = paths[0]
+        name = f"{path.stem}-filled.csv"
+        out = output_file(options["out"], name) if options["out"] else path.with_name(name)
+        if out.resolve() == path.resolve():
+            raise ConfigError(f"out={options['out']} is the table itself, which is left as it is")
+        found = filled(model, path, options["n"] or 1, options["mean"], seed)
+        several = [out.with_stem(f"{out.stem}-{number}") for number in range(1, len(found) + 1)]
+        texts = dict(zip(several if len(found) > 1 else [out], found, strict=True))
+        stored = kinds.find("table").read([path], model.spec)[1]
+        split = Split(stored, torch.zeros(len(stored)).long(), "table")
+    else:
+        splits = splits_for(model.spec, source, options["data"], options["root"], options["path"], whole=True)
+        notes, split = splits.notes, splits.test
+    stored = draw(split, options["images"]).images
+    draws = N if files else options["n"] or N
+    missing = options["missing"] or MISSING["table"]
+    for file, text in texts.items():
+        write_text(file, text)
+        print(terminal.printable(file))
+    metrics = measure_rows(model, stored, missing, draws, seed)
+    if options["json"]:
+        write_json(user_path(options["json"]), {"options": {**options, "missing": missing}, **metrics})
+    for note in notes:
+        console.print(terminal.printable(note), soft_wrap=True)
+    where = f"of {terminal.printable(files[0])}: the model may know them" if files else "of the test rows"
+    console.print(f"{metrics['hidden']:,} known cells hidden, {where}", soft_wrap=True)
+    console.print("RMSE of numbers, beside the training mean's; accuracy of categories, the mode's")
+    heads = ("hidden", "model", "mean or mode", f"in {metrics['level']:.0%} interval")
+    table = Table("column", *(Column(head, justify="right") for head in heads))
+    for row in describe(metrics):
+        table.add_row(*map(terminal.printable, row))
+    console.print(table)
+    if "nll" in metrics:
+        console.print(f"−log p(hidden | seen) {metrics['nll']:.4f} nats per hidden cell ({metrics['nll_of']})")
+
+
+if __name__ == "__main__":
+    main()
