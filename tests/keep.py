@@ -31,7 +31,7 @@ from zoo.tasks.evaluate import evaluate
 KEPT = Path(__file__).parent / "kept"
 SIDE, CLASSES, EACH = 12, ("a", "b", "c"), 24
 TEXTS = "texts.csv"
-VAE = ("model=vae", "model.latent_dim=3", "model.hidden_sizes=[16]")
+VAE = ("model=vae", "model.latent_dim=3", "model.hidden_sizes=[16]", "~recipe")  # kept before folders had one
 CASES: dict[str, tuple[str, ...]] = {
     "logistic_regression": ("model=logistic_regression",),
     "svm": ("model=svm", "model.num_features=64"),

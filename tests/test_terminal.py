@@ -317,7 +317,7 @@ def refusal(*words: str) -> str:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("model=cnn,mlp", "a sweep needs -m: python"),
+        ("model=cnn,mlp", "a sweep needs -m: zoo train -m model=cnn,mlp"),
         ("seed=1,2", "-m seed=1,2"),
         ("experiment=flow", "did you mean 'flow_vae_mnist'?"),
         ("experiment=speed", "did you mean 'speed/fashion_90'"),

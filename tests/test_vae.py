@@ -489,7 +489,9 @@ def test_pictures_of_colour_choose_their_own_options(name, options, chosen):
     )
     assert isinstance(model.encoder, ConvEncoder) == ("network" not in options)
     grey = zoo.create(name, zoo.DataSpec((1, 8, 8), 2))
-    assert grey.notes == () and grey.density.of == "binarised" and not isinstance(grey.encoder, ConvEncoder)
+    assert grey.notes == ()
+    assert grey.density.of == "binarised"
+    assert not isinstance(grey.encoder, ConvEncoder)
 
 
 # A run from end to end
@@ -508,7 +510,8 @@ def test_a_folder_of_colour_says_what_was_chosen(tmp_path, capsys):
     )  # fmt: skip
     assert "the pictures are of colour: network=conv, likelihood=discretized_logistic\n" in capsys.readouterr().out
     summary = json.loads((run / "summary.json").read_text())
-    assert zoo.load(run).config["options"]["network"] == "auto" and summary["steps"] == 3
+    assert zoo.load(run).config["options"]["network"] == "auto"
+    assert summary["steps"] == 3
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ import itertools
 import math
 import os
 import re
-import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -478,7 +477,9 @@ def check_words(arguments: Sequence[str], configs: Path | None = None) -> list[s
             raise ConfigError(f"{word!r} has no key before the =: values are given as key=value")
         override = _parsed(word)
         if override.is_sweep_override() and not several:
-            hint = f"a sweep needs -m: {terminal.typed(Path(sys.argv[0]).stem)} -m {terminal.word(key, value)}"
+            hint = (
+                f"a sweep needs -m: {terminal.typed('train' if configs else 'compare')} -m {terminal.word(key, value)}"
+            )
             if key not in (*GROUPS, *OVERLAYS):
                 hint += f"\nA single value with a comma in it is typed {terminal.override(key, value)}"
             raise ConfigError(f"{word!r} are several values, and this is one run: {hint}")

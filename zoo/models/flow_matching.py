@@ -132,8 +132,8 @@ class FlowMatching(Latent):
         return further
 
     def times(self, steps: int) -> Tensor:
-        """The grid of the solver, from 0 to 1, ``(steps + 1,)``."""
-        return torch.linspace(0, 1, steps + 1, dtype=self.mean.dtype, device=self.device)
+        """The grid of the solver, from 0 to 1, ``(steps + 1,)``, closer where the noise is: eight steps do there."""
+        return torch.linspace(0, 1, steps + 1, dtype=self.mean.dtype, device=self.device) ** 1.5
 
     def losses(self, x: Tensor, labels: Tensor, epoch: float = math.inf) -> dict[str, Tensor]:
         """``loss``: the mean squared error of the velocity, per value."""
@@ -238,7 +238,7 @@ class FlowMatching(Latent):
         else:
             probes = (uniform(streams(x, NOISE), 0, values) - 0.5).sign().to(x.dtype)[None]
         state = torch.cat([self.standardised(x).flatten(1), x.new_zeros(len(x), 1)], 1)
-        times = 1 - (1 - self.times(steps or self.density_steps).flip(0)) ** 3
+        times = 1 - torch.linspace(0, 1, (steps or self.density_steps) + 1, dtype=x.dtype, device=x.device) ** 3
         state = ode.solve(ode.traced(field, x.shape, probes), state, times, "heun")
         z, shrunk = state[:, :-1], self.std.expand(self.spec.shape).log().sum()
         return -(z.square() + math.log(2 * math.pi)).sum(1) / 2 + state[:, -1] - shrunk
