@@ -136,10 +136,10 @@ def test_own_options_stand_beside_those_of_the_zoo(tmp_path):
     assert wrong.returncode == 2
     assert "mine.yaml" in wrong.stderr
     assert "Traceback" not in wrong.stderr
-    (tmp_path / "configs" / "model" / "cnn.yaml").write_text("channels: [1]\n")
-    taken = typed("train", "model=mlp", cwd=tmp_path)
-    assert taken.returncode == 2
-    assert "there is model=cnn already" in taken.stderr
+    (tmp_path / "configs" / "model" / "cnn.yaml").write_text("channels: [1]\n")  # of another program, perhaps
+    taken = typed("train", "model=cnn", "--cfg", "job", cwd=tmp_path)
+    assert taken.stderr == "configs/model/cnn.yaml is not read: the zoo has model=cnn of its own\n"
+    assert "  - 16\n  - 32\n  - 64\n" in taken.stdout
 
 
 # A wheel

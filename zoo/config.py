@@ -16,7 +16,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -62,14 +62,9 @@ OmegaConf.register_new_resolver("user_path", lambda text: str(user_path(str(text
 
 def add_found_options(configs: Path) -> None:
     """Make options of what is found: the YAML of each model in ``ZOO_MODELS``, what ``configs/`` holds in the directory
-    where a command is typed, and each source that has no YAML.
-
-    Raises ``ConfigError`` where the user's own file has the name of an option that there is already.
-    """
+    where a command is typed, and each source that has no YAML."""
     store = ConfigStore.instance().store
-    for folder, group, name, path in _found(configs):
-        if folder == Path.cwd() / OWN and (configs / group / f"{name}.yaml").is_file():
-            raise ConfigError(f"{path}: there is {group}={name} already; another name makes it an option of its own")
+    for group, name, path in _found(configs):
         above, _, last = f"{group}/{name}".rpartition("/")
         with contextlib.suppress(ConfigError):  # it is named once that option is asked for, see explain()
             store(group=above, name=last, node=_node(path), package=_package(path), provider=str(path))
@@ -77,16 +72,25 @@ def add_found_options(configs: Path) -> None:
         store(group="data", name=name, node=OmegaConf.create(_source(name)), provider=SOURCES)
 
 
-def _found(configs: Path) -> Iterator[tuple[Path, str, str, Path]]:
-    """The user's own files of options: the folder they were found by, the group, the name in it, and the file."""
+def _found(configs: Path) -> Iterator[tuple[str, str, Path]]:
+    """The user's own files of options: the group, the name in it, and the file."""
     for folder in user_directories():
         for path in sorted(folder.glob("*.yaml")):
-            yield folder, "model", path.stem, path
+            yield "model", path.stem, path
+    yield from (option for option in _beside(configs) if not _is_taken(configs, *option))
+
+
+def _beside(configs: Path) -> Iterator[tuple[str, str, Path]]:
+    """Those that lie where a command is typed, which another program may have put there."""
     own = Path.cwd() / OWN
     if own.is_dir() and not own.samefile(configs):
         for group in (*GROUPS, *OVERLAYS):
             for path in sorted((own / group).rglob("*.yaml")):
-                yield own, group, path.relative_to(own / group).with_suffix("").as_posix(), path
+                yield group, path.relative_to(own / group).with_suffix("").as_posix(), path
+
+
+def _is_taken(configs: Path, group: str, name: str, _: Path) -> bool:
+    return (configs / group / f"{name}.yaml").is_file()
 
 
 def _node(path: Path) -> DictConfig:
@@ -458,7 +462,11 @@ def check_words(arguments: Sequence[str], configs: Path | None = None) -> list[s
     """
     several = bool({"-m", "--multirun"} & set(arguments))
     seen: dict[str, str] = {}
-    notes: list[str] = []
+    notes = [
+        f"{OWN}/{group}/{name}.yaml is not read: the zoo has {group}={name} of its own"
+        for group, name, path in (_beside(configs) if configs else ())
+        if _is_taken(cast(Path, configs), group, name, path)
+    ]
     for number, word in enumerate(arguments):
         if word[:1] in (*DASHES,):
             if word.split("=")[0] not in FLAGS:
@@ -685,7 +693,7 @@ def _options(group: str, configs: Path) -> dict[str, Path | None]:
     """The options of a group, with their files; None for a source that has none."""
     folder = configs / group
     found = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.yaml")}
-    found |= {name: path for _, of, name, path in _found(configs) if of == group}
+    found |= {name: path for of, name, path in _found(configs) if of == group}
     return {**found, **dict.fromkeys(_sources_without_file(configs) if group == "data" else ())}
 
 
