@@ -141,7 +141,7 @@ def test_the_command_writes_what_train_reads(tmp_path):
     import scripts.augment as script
 
     words = [f"ckpt={run}", f"out={tmp_path / 'a set'}", "n=60"]
-    with mock.patch.object(sys, "argv", ["augment.py", *words]), mock.patch("builtins.print") as printed:
+    with mock.patch.object(sys, "argv", ["scripts/augment.py", *words]), mock.patch("builtins.print") as printed:
         script.main()
     last = shlex.split(printed.call_args_list[-1].args[0])
     assert last[:2] == ["python", "train.py"]

@@ -187,7 +187,10 @@ def test_a_wheel_in_an_empty_directory_is_the_product(site, tmp_path):
     assert "ratio" in run("evaluate", f"ckpt=runs/{folder.name}", "samples=300")  # by the released features
     run("sample", f"ckpt=runs/{folder.name}", "n=4", "out=drawn")
     assert (tmp_path / "drawn.png").is_file()
-    assert "MNIST" in run("choose", "needs=accuracy")
+    chosen = run("choose", "needs=accuracy")
+    assert "\nzoo train model=" in chosen
+    assert ".py" not in chosen
+    assert "\nzoo train data=image_folder" in run("augment", "ckpt=dcgan-mnist", "out=made", "n=10")
     more = ("trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "runs=more", "logger=none")
     run("train", "model=logistic_regression", "data=digits", "trainer.max_epochs=1", *more)
     (both,) = (tmp_path / "more").iterdir()

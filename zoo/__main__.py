@@ -36,22 +36,18 @@ def usage() -> str:
     return USAGE.format(commands="\n".join(lines))
 
 
+@command
 def main() -> None:
     """Go on to the command that ``sys.argv`` names, which then finds there what follows the name."""
     if "ZOO_RUN" in os.environ:  # a process that a training in several has started: with the words after the name
         name = "train"
     else:
         name, sys.argv[1:] = (sys.argv[1], sys.argv[2:]) if sys.argv[1:] else ("--help", [])
-    _go(name)
-
-
-def _go(name: str) -> None:
     if name in ("-h", "--help"):
-        command(lambda: print(usage()))()
+        print(usage())
     elif name == "--version":
-        command(lambda: print(f"{zoo.__version__}"))()
+        print(zoo.__version__)
     else:
-        command(lambda: found.check("zoo.commands", name, "command", "commands"))()
         found.find("zoo.commands", name, "command", "commands").main()
 
 

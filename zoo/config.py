@@ -16,7 +16,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -77,20 +77,19 @@ def _found(configs: Path) -> Iterator[tuple[str, str, Path]]:
     for folder in user_directories():
         for path in sorted(folder.glob("*.yaml")):
             yield "model", path.stem, path
-    yield from (option for option in _beside(configs) if not _is_taken(configs, *option))
+    yield from _beside(configs)
 
 
-def _beside(configs: Path) -> Iterator[tuple[str, str, Path]]:
-    """Those that lie where a command is typed, which another program may have put there."""
+def _beside(configs: Path, taken: bool = False) -> Iterator[tuple[str, str, Path]]:
+    """Those that lie where a command is typed, which another program may have put there, whose names are free; or those
+    whose names are ``taken`` by options of the zoo."""
     own = Path.cwd() / OWN
     if own.is_dir() and not own.samefile(configs):
         for group in (*GROUPS, *OVERLAYS):
             for path in sorted((own / group).rglob("*.yaml")):
-                yield group, path.relative_to(own / group).with_suffix("").as_posix(), path
-
-
-def _is_taken(configs: Path, group: str, name: str, _: Path) -> bool:
-    return (configs / group / f"{name}.yaml").is_file()
+                name = path.relative_to(own / group)
+                if (configs / group / name).is_file() == taken:
+                    yield group, name.with_suffix("").as_posix(), path
 
 
 def _node(path: Path) -> DictConfig:
@@ -464,8 +463,7 @@ def check_words(arguments: Sequence[str], configs: Path | None = None) -> list[s
     seen: dict[str, str] = {}
     notes = [
         f"{OWN}/{group}/{name}.yaml is not read: the zoo has {group}={name} of its own"
-        for group, name, path in (_beside(configs) if configs else ())
-        if _is_taken(cast(Path, configs), group, name, path)
+        for group, name, _ in (_beside(configs, taken=True) if configs else ())
     ]
     for number, word in enumerate(arguments):
         if word[:1] in (*DASHES,):
@@ -571,7 +569,8 @@ def explain(error: Exception, arguments: list[str], configs: Path) -> str:
     if isinstance(error, MissingConfigException) and error.options:
         path = error.missing_cfg_file or ""
         group, _, option = path.partition("/")
-        options = sorted(_options(group, configs))  # those in folders, too, which Hydra does not tell
+        files = _options(group, configs)
+        options = sorted(files)  # those in folders, too, which Hydra does not tell
         if group not in (*GROUPS, *OVERLAYS):  # one of Hydra's own
             (group, _, option), options = path.rpartition("/"), list(error.options)
         if f"{group}={option}" in DEAD:
@@ -581,7 +580,7 @@ def explain(error: Exception, arguments: list[str], configs: Path) -> str:
         for name, package in PLUGINS.get(group, {}).items():
             if option.startswith(name) and not any(known.startswith(name) for known in options):
                 return f"{group}={option} needs a package that is not installed: pip install hydra-{package}"
-        file = _options(group, configs).get(option)
+        file = files.get(option)
         if file is not None:
             _node(file)  # it is known, and could not be read
         options = [name for name in options if not name.startswith("_")]

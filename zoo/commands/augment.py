@@ -35,7 +35,7 @@ def main() -> None:
     from zoo import registry
     from zoo.files import user_path
     from zoo.tasks.augment import augment
-    from zoo.terminal import override, printable, quoted
+    from zoo.terminal import override, printable, quoted, typed
 
     model = registry.load(options["ckpt"], options["ema"])
     out = user_path(options["out"])
@@ -45,13 +45,13 @@ def main() -> None:
         path, size = override("data.path", out), max(model.spec.shape[1:])
         if options["format"] == "idx":
             names = ",".join(quoted(name) for name in model.spec.class_names)
-            print(f"python train.py data=idx {path} {shlex.quote(f'data.names=[{names}]')}")
+            print(f"{typed('train')} data=idx {path} {shlex.quote(f'data.names=[{names}]')}")
         else:
-            print(f"python train.py data=image_folder {path} data.image_size={size} data.invert=never")
+            print(f"{typed('train')} data=image_folder {path} data.image_size={size} data.invert=never")
     elif model.spec.kind == "sound":
         from zoo.data.kinds import sound
 
-        print(f"python train.py data=audio_folder {override('data.path', out)} {sound.words(model.spec)}")
+        print(f"{typed('train')} data=audio_folder {override('data.path', out)} {sound.words(model.spec)}")
 
 
 if __name__ == "__main__":

@@ -111,6 +111,7 @@ def _print_answers(console: Any, table: Any, answers: list[dict[str, Any]]) -> N
 def _print_ranking(console: Any, table: Any, choices: Any, excluded: Any, levels: dict[str, float]) -> None:
     from rich.table import Table
 
+    from zoo.terminal import as_typed
     from zoo.textbook.choose import exclusions
     from zoo.textbook.needs import nearest
 
@@ -127,7 +128,7 @@ def _print_ranking(console: Any, table: Any, choices: Any, excluded: Any, levels
     for line in exclusions(excluded):
         console.print(line)
     for line in choices[0].commands:
-        console.print(line, soft_wrap=True)
+        console.print(as_typed(line), soft_wrap=True)
 
 
 if __name__ == "__main__":

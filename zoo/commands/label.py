@@ -46,7 +46,7 @@ def main() -> None:
     from zoo.files import new_folder, user_path
     from zoo.tasks.evaluate import splits_for
     from zoo.tasks.few_labels import guess
-    from zoo.terminal import override, printable
+    from zoo.terminal import override, printable, typed
 
     model, source = registry.load_with_source(options["ckpt"], options["ema"])
     source = {**source, "train_size": 0, "labels": options["labels"], "repeat": 1, "split_seed": options["seed"]}
@@ -64,9 +64,9 @@ def main() -> None:
     path = override("data.path", out)
     if guessed.kind == "image":
         size = max(model.spec.shape[1:])
-        print(f"python train.py data=image_folder {path} data.image_size={size} data.invert=never")
+        print(f"{typed('train')} data=image_folder {path} data.image_size={size} data.invert=never")
     elif guessed.kind == "sound":
-        print(f"python train.py data=audio_folder {path} {sound.words(model.spec)}")
+        print(f"{typed('train')} data=audio_folder {path} {sound.words(model.spec)}")
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def main() -> None:
         if found is None:
             raise ZooError("no trial came to its end; the table says why")
         console.print(f"best: {out / f'{found.number:03}'}, {monitor} {found.value:.4f}", soft_wrap=True)
-        console.print(f"python train.py {shlex.join(tune.words_of(fixed, found.params))}", soft_wrap=True)
+        console.print(f"{terminal.typed('train')} {shlex.join(tune.words_of(fixed, found.params))}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,6 @@ class LikelihoodLearner(GenerativeLearner, GradientLearner):
             raise ConfigError(
                 f"{self.model.name} cannot be trained by gradient: it defines no losses(x, labels, epoch)"
             )
-
         if isinstance(self.model, Density) != self.of_densities:
             of_which, learner = ("no", "objective") if self.of_densities else ("a", "likelihood")
             raise ConfigError(f"{self.model.name} is {of_which} density: learner={learner} trains it")
