@@ -43,7 +43,8 @@ from zoo.spec import DataSpec, Likelihood
 
 UNTOLD = 0.1  # of training pictures, whose class is not told
 LEVEL = 1 / 255  # between grey levels: training adds uniform noise of that width
-ERRORS, FARTHEST = 8, 2.0  # times of denoising errors, and their log odds at most: beyond, classes hardly differ
+ODDS = (-1.75, -1.25, -0.75, -0.25, 0.25, 0.75, 1.25, 1.75)  # log odds of the times of denoising errors
+OF_CLASSES = (-2.5, -2.0, -1.5, -1.0)  # where classes differ the most; evenly spread, as these are
 NOISE = 17  # salt of the streams of their noise
 EXACT = 16  # values of a picture whose trace is summed up
 KEPT = 32  # bytes that training keeps of a state's value in a block
@@ -100,8 +101,6 @@ class FlowMatching(Latent):
         mean, std = (torch.tensor(value).view(spec.statistics_shape) for value in (spec.mean, spec.std))
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("std", std.clamp_min(LEAST_STD), persistent=False)
-        odds = FARTHEST * torch.linspace(1 / ERRORS - 1, 1 - 1 / ERRORS, ERRORS)  # middles of as many equal parts
-        self.register_buffer("odds", odds, persistent=False)
         self.register_buffer("initialized", torch.tensor(False))
 
     @torch.no_grad()
@@ -157,12 +156,12 @@ class FlowMatching(Latent):
     def standardised(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
 
-    def denoising_errors(self, x: Tensor, groups: Tensor) -> Tensor:
-        """‖v − (x − ε)‖², ``(S, …, B)``, of ``groups``, ``(B,)`` or several of each picture, ``(N, B)``, at S times
-        whose log odds are evenly spread; ε are functions of the picture alone."""
+    def denoising_errors(self, x: Tensor, groups: Tensor, odds: Sequence[float] = ODDS) -> Tensor:
+        """‖v − (x − ε)‖², ``(S, …, B)``, of ``groups``, ``(B,)`` or several of each picture, ``(N, B)``, at S times of
+        these log ``odds``; ε are functions of the picture alone."""
         stream, x = streams(x, NOISE), self.standardised(x)
         errors, rows = [], groups if groups.dim() == 2 else groups[None]
-        for number, time in enumerate(self.odds.sigmoid()):
+        for number, time in enumerate(torch.tensor(odds, dtype=x.dtype, device=x.device).sigmoid()):
             noise = normal(stream, number * self.latent_dim, self.latent_dim).view(x.shape).to(x.dtype)
             each = [self._errors(x, noise, time.expand(len(x)), row).flatten(1).sum(1) for row in rows]
             errors.append(torch.stack(each).view(groups.shape))
@@ -175,11 +174,12 @@ class FlowMatching(Latent):
         return (self.bound(x, groups).t() + cast(Tensor, self.log_prior)).log_softmax(1)
 
     def bound(self, x: Tensor, groups: Tensor) -> Tensor:
-        """A bound of log p(x | group) in nats, but for a constant of the picture, as ``groups`` are: −∫ t / (1 − t) ‖v
-        − (x − ε)‖² dt (Kingma et al. 2021, eq. 15), as a sum over times whose log odds are evenly spread from −2 to
-        2."""
-        weights = self.odds.sigmoid().square() * (2 * FARTHEST / ERRORS)
-        return -torch.tensordot(weights, self.denoising_errors(x, groups), 1)
+        """A bound of log p(x | group) in nats, as ``groups`` are, but for what hardly depends on them: −∫ t / (1 − t) ‖v
+        − (x − ε)‖² dt (Kingma et al. 2021, eq. 15) where classes differ the most, a sum over evenly spread log
+        odds."""
+        odds = torch.tensor(OF_CLASSES, dtype=x.dtype, device=x.device)
+        weights = odds.sigmoid().square() * (OF_CLASSES[1] - OF_CLASSES[0])
+        return -torch.tensordot(weights, self.denoising_errors(x, groups, OF_CLASSES), 1)
 
     def anomaly_score(self, x: Tensor) -> Tensor:
         """The denoising error, told no class, ``(B,)``: the mean over times, per value; higher is stranger."""
