@@ -217,14 +217,15 @@ def test_every_recipe_belongs_to_a_pair():
     assert set(OPTIONS["recipe"]) <= pairs
 
 
-def readme_commands() -> list[str]:
-    lines = (line.partition("#")[0].strip() for line in (ROOT / "README.md").read_text().splitlines())
-    return [line for line in lines if line.startswith("python train.py") and "resume=" not in line]
+def told_commands() -> list[str]:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    lines = (line.partition("#")[0].strip() for page in pages for line in page.read_text().splitlines())
+    return [line for line in lines if line.startswith(("python train.py", "zoo train")) and "resume=" not in line]
 
 
-@pytest.mark.parametrize("line", readme_commands())
-def test_readme_commands_compose(line):
-    """Each training command of the README is a valid configuration, for every job of a multirun."""
+@pytest.mark.parametrize("line", told_commands())
+def test_commands_that_are_told_compose(line):
+    """Each training command of the README and the documentation is a valid configuration, for every job of a sweep."""
     words = [word for word in line.split()[2:] if not word.startswith(("-m", "--help", "runs", "hydra"))]
     words = [word.split(",") for word in words]
     for job in itertools.product(

@@ -383,8 +383,8 @@ def test_yaml_is_the_constructor(name):
     assert values == defaults
 
 
-def test_readme_shows_the_capabilities():
-    assert str(zoo.capabilities()) in (ROOT / "README.md").read_text()
+def test_the_documentation_shows_the_capabilities():
+    assert str(zoo.capabilities()) in (ROOT / "docs" / "ask.md").read_text()
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -526,9 +526,9 @@ def test_evaluation_with_missing_pixels():
     torch.testing.assert_close(filled, zoo.classify(model, torch.where(observed, x, splits.spec.mean[0])))
 
 
-def test_readme_shows_what_can_be_asked():
+def test_the_documentation_shows_what_can_be_asked():
     """The block of questions to a density runs, on a model in place of the loaded one."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "ask.md").read_text(), re.S)
     (block,) = (block for block in blocks if "zoo.impute(" in block)
     model = zoo.create("naive_bayes", zoo.DataSpec(SHAPE, 10))
     answers = []

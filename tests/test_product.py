@@ -79,7 +79,7 @@ def test_help_names_commands_as_they_are_typed(name, capsys, monkeypatch):
 def test_every_script_is_its_command():
     """But for what is about the checkout itself."""
     scripts = {path.stem for path in (ROOT / "scripts").glob("*.py")}
-    assert scripts - {*NAMES} == {"fuzz", "kills", "release_features", "smoke"}
+    assert scripts - {*NAMES} == {"fuzz", "kills", "make_cards", "make_docs", "release", "release_features", "smoke"}
     assert {*NAMES} - scripts == {"train"}
     for name in NAMES:
         text = (ROOT / ("train.py" if name == "train" else f"scripts/{name}.py")).read_text()

@@ -23,9 +23,11 @@ from torch import Tensor
 from zoo import archive, plain
 from zoo.base.model import Model
 from zoo.errors import CheckpointError, ZooError, did_you_mean
-from zoo.files import PRETRAINED, json_text, new_folder, released, user_path
+from zoo.files import PATH_OPTIONS, PRETRAINED, json_text, new_folder, released, user_path
 
 FORMAT = 1
+HUB = "hf-hub:"
+WEIGHTS, ENTRY = "model.safetensors", "config.json"  # of a release
 HEADER = 2**22  # bytes of a safetensors file: 40,000 tensors
 CONFIG = 5 * 2**20  # bytes of a release's config.json: a vocabulary of four hundred thousand terms
 
@@ -40,9 +42,12 @@ def describe(model: Model) -> dict[str, Any]:
 def locate(path: str | Path) -> Path:
     """The file to read for ``path``: itself, or in a run directory ``best.ckpt``, else ``last.ckpt``.
 
-    A released model's folder is returned as it is, also for its name, where nothing here is called so. Raises
-    ``CheckpointError`` where there is nothing to read.
+    A released model's folder is returned as it is, also for its name, where nothing here is called so, and for
+    ``hf-hub:<user>/<repository>``, optionally with ``@<revision>``, fetched from there once. Raises ``CheckpointError``
+    where there is nothing to read.
     """
+    if str(path).startswith(HUB):
+        return _fetched(str(path).removeprefix(HUB))
     name, path = str(path), user_path(path)
     if not path.exists():
         if name in released():
@@ -50,12 +55,31 @@ def locate(path: str | Path) -> Path:
         is_name = name == path.name and not path.suffix
         hint = f", nor is there a released model of that name: {did_you_mean(name, released(), 'models')}"
         raise CheckpointError(f"{path} does not exist{hint if is_name else ''}")
-    if path.is_dir() and not (path / "config.json").is_file():
+    if path.is_dir() and not (path / ENTRY).is_file():
         for name in ("best.ckpt", "last.ckpt"):
             if (path / name).is_file():
                 return path / name
         raise CheckpointError(f"{path} holds neither best.ckpt nor last.ckpt, nor a released model's config.json")
     return path
+
+
+def _fetched(name: str) -> Path:
+    """A release in a repository of the Hugging Face Hub, in its cache: the two files that are read, and no other."""
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise CheckpointError(
+            f"{HUB}{name} needs a package: pip install 'generative-discriminative-zoo[hub]'"
+        ) from error
+    repository, _, revision = name.partition("@")
+    try:
+        found = snapshot_download(repository, revision=revision or None, allow_patterns=[WEIGHTS, ENTRY])
+    except (OSError, ValueError) as error:  # of the network, of the hub, of the name
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{HUB}{name[:100]} cannot be fetched: {reason}") from error
+    if not (Path(found) / ENTRY).is_file():
+        raise CheckpointError(f"{HUB}{name} is no release of this zoo: it has no {ENTRY}")
+    return Path(found)
 
 
 def folder(path: str | Path) -> Path:
@@ -94,7 +118,7 @@ def _check(entry: dict[str, Any], path: Path) -> None:
 
 def read_model(path: Path, ema: bool = True) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
     """What ``path``, a ``.ckpt`` or a released model's folder, says of a model: how it is built (``name``, ``spec``,
-    ``options``), its weights, and the ``ImageDataModule`` state of its training, {} if unknown.
+    ``options``), its weights, and the ``ImageDataModule`` state of its training, {} if unknown; a release has no paths.
 
     Raises ``CheckpointError`` as :func:`read` does.
 
@@ -114,16 +138,21 @@ def _read_training(path: Path, ema: bool) -> tuple[dict[str, Any], dict[str, Ten
 
 def _read_released(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
     entry = released_config(folder)
-    return entry["model"], read_tensors(folder / "model.safetensors"), {}
+    return entry["model"], read_tensors(folder / WEIGHTS), _without_paths(entry.get("data", {}))
+
+
+def _without_paths(data: dict[str, Any]) -> dict[str, Any]:
+    """Paths are of one machine, and no release is to name the files that are read on another."""
+    return {key: value for key, value in data.items() if key not in (*PATH_OPTIONS, "root")}
 
 
 def released_config(folder: Path) -> dict[str, Any]:
-    """What a released model's ``config.json`` says: ``model``, and ``training`` where it was given.
+    """What a released model's ``config.json`` says: ``model``, and ``training`` and ``data`` where they were given.
 
     Raises ``CheckpointError`` where it does not describe a model.
     """
-    entry = plain.read_json(folder / "config.json", CheckpointError, CONFIG)
-    if not isinstance(entry, dict) or not isinstance(entry.get("training", {}), dict):
+    entry = plain.read_json(folder / ENTRY, CheckpointError, CONFIG)
+    if not isinstance(entry, dict) or any(not isinstance(entry.get(key, {}), dict) for key in ("training", "data")):
         raise CheckpointError(f"{folder / 'config.json'} does not describe a model")
     _check(entry, folder)
     return entry
@@ -151,7 +180,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is no safetensors file, or a damaged one: {reason[:200]}") from error
 
 
-def save(model: Model, folder: str | Path, card: str = "", training: dict[str, Any] | None = None) -> Path:
+def save(
+    model: Model,
+    folder: str | Path,
+    card: str = "",
+    training: dict[str, Any] | None = None,
+    data: dict[str, Any] | None = None,
+    half: bool = False,
+) -> Path:
     """Release a model: write ``model.safetensors``, ``config.json`` and ``README.md`` to a new ``folder``.
 
     Args:
@@ -159,6 +195,8 @@ def save(model: Model, folder: str | Path, card: str = "", training: dict[str, A
         folder: must not exist yet; it appears whole or not at all.
         card: Markdown for the README: what the model is, what it reaches, the command that trained it.
         training: plain data on how it came about, kept in ``config.json``.
+        data: what its training's splits were made from, see :func:`zoo.registry.load_with_source`; but for paths.
+        half: numbers of half precision.
 
     Returns:
         The folder; ``zoo.load`` reads it.
@@ -169,7 +207,8 @@ def save(model: Model, folder: str | Path, card: str = "", training: dict[str, A
     from safetensors.torch import save_file
 
     folder = user_path(folder)
-    entry = json_text(describe(model) | ({"training": training} if training else {}))
+    more = {"training": training, "data": _without_paths(data or {})}
+    entry = json_text(describe(model) | {key: value for key, value in more.items() if value})
     if folder.exists():
         raise CheckpointError(f"{folder} exists already; a release is never overwritten")
     if len(entry) > CONFIG:
@@ -180,11 +219,14 @@ def save(model: Model, folder: str | Path, card: str = "", training: dict[str, A
     with new_folder(folder) as temporary:
         # copies: safetensors refuses tensors that share memory, such as tied weights
         state = {
-            key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            key: (value.half() if half and value.is_floating_point() else value)
+            .detach()
+            .cpu()
+            .clone(memory_format=torch.contiguous_format)
             for key, value in model.state_dict().items()
         }
-        save_file(state, temporary / "model.safetensors")
-        (temporary / "config.json").write_text(entry, "utf-8")
+        save_file(state, temporary / WEIGHTS)
+        (temporary / ENTRY).write_text(entry, "utf-8")
         card = card or f'# {model.name}\n\n`zoo.load("{folder.name}")`\n'
         (temporary / "README.md").write_text(card, "utf-8", "spelled")
         for path in temporary.iterdir():

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from zoo.base.available import available_if
-from zoo.base.memory import at_once
+from zoo.base.memory import at_once, in_parts
 from zoo.base.model import Model
 from zoo.errors import ZooError
 from zoo.spec import DataSpec, Likelihood
@@ -317,9 +317,8 @@ class Latent(Generative):
             return z.new_empty(0, *self.spec.shape)
         size, decode = at_once(AT_ONCE, math.prod(self.spec.shape)), decode or self.decode
         if self.log_prior is None or labels is None:
-            return torch.cat([decode(part) for part in z.split(size)])
-        pairs = zip(z.split(size), labels.split(size), strict=True)
-        return torch.cat([decode(*pair) for pair in pairs])
+            return torch.cat([decode(part) for (part,) in in_parts(size, z)])
+        return torch.cat([decode(*pair) for pair in in_parts(size, z, labels)])
 
     def sample(self, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """``n`` examples ``(n, C, H, W)``; of p(x | labels) if given, else of p(x)."""
@@ -363,8 +362,8 @@ class Latent(Generative):
     def _codes(self, x: Tensor, groups: Tensor) -> Tensor:
         size = at_once(AT_ONCE, math.prod(self.spec.shape))
         if self.log_prior is None:
-            return torch.cat([self.encode(part) for part in x.split(size)])
-        return torch.cat([self.encode(*part) for part in zip(x.split(size), groups.split(size), strict=True)])
+            return torch.cat([self.encode(part) for (part,) in in_parts(size, x)])
+        return torch.cat([self.encode(*part) for part in in_parts(size, x, groups)])
 
 
 def slerp(start: Tensor, end: Tensor, steps: int) -> Tensor:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
 
 from zoo.errors import ConfigError
 
@@ -13,6 +17,14 @@ LEAST = 8e9  # bytes that a training may need on any machine
 def at_once(most: int, values: int) -> int:
     """How many examples of so many ``values`` to work on at a time, ``most`` at most."""
     return max(1, min(most, VALUES // max(values, 1)))
+
+
+def in_parts(size: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """``size`` rows of each of ``tensors`` at a time; all of them at once where a program is recorded, to be one of any
+    number of rows (how many a tensor has, ``len`` tells such a program once and for all, and ``shape[0]`` does not)."""
+    if torch.compiler.is_exporting():
+        return iter([tensors])
+    return zip(*(tensor.split(size) for tensor in tensors), strict=True)
 
 
 def budget() -> float:

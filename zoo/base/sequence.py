@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from zoo.base.memory import in_parts
+
 READS = ("rows", "columns", "pixels")
 LONGEST = 1 << 15  # steps, which are taken one after the other
 
@@ -82,7 +84,7 @@ def sequences(steps: Tensor, seen: Tensor | None, at_once: int) -> Iterator[Sequ
     """``at_once`` sequences at a time, those of a length together and cut to the longest of them; none of which nothing
     is seen."""
     if seen is None:
-        for index in torch.arange(len(steps), device=steps.device).split(at_once):
+        for (index,) in in_parts(at_once, torch.arange(steps.shape[0], device=steps.device)):
             yield Sequences(index, steps[index], None, None)
         return
     alive = until_last(seen.any(2))

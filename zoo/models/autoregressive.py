@@ -24,6 +24,7 @@ from torch import Tensor
 from zoo.base.causal import CausalNetwork, Reading
 from zoo.base.generative import ByGroup
 from zoo.base.likelihoods import LIKELIHOODS, binarise
+from zoo.base.memory import in_parts
 from zoo.base.particles import resampled, survivors
 from zoo.base.patches import BinaryPatches, Patches, first_seen, turned
 from zoo.base.pixels import Binary, Levels
@@ -122,7 +123,7 @@ class Autoregressive(ByGroup):
         groups = group if isinstance(group, Tensor) else torch.full(x.shape[:1], group, device=x.device)
         x = self.observe(x)
         each = []
-        for part, of in zip(x.split(self.at_once), groups.split(self.at_once), strict=True):
+        for part, of in in_parts(self.at_once, x, groups):
             orders = [self.patch_log_prob(part, of, torch.full_like(of, order)).sum(1) for order in range(self.orders)]
             each.append(torch.stack(orders).logsumexp(0) - math.log(self.orders))
         return torch.cat(each)
@@ -167,8 +168,8 @@ class Autoregressive(ByGroup):
         exact, independent draws. Other masks take ``particles`` of which the likelier ones go on, and come near with
         their number (sequential importance resampling); of several orders all do."""
         x = torch.where(observed, self.observe(x), 0)
-        parts = [self._given(*part) for part in zip(x.split(self.at_once), observed.split(self.at_once), strict=True)]
-        weights, exact = (torch.cat(part) for part in zip(*parts, strict=True))
+        given = [self._given(*part) for part in in_parts(self.at_once, x, observed)]
+        weights, exact = (torch.cat(part) for part in zip(*given, strict=True))
         result = x.new_empty(n, *x.shape)
         for rows, each in ((exact, n), (~exact, max(n, self.particles))):
             for index in rows.nonzero()[:, 0].split(max(1, AT_ONCE // each)):

@@ -163,19 +163,19 @@ class FlowMatching(Latent):
         errors, rows = [], groups if groups.dim() == 2 else groups[None]
         for number, time in enumerate(torch.tensor(odds, dtype=x.dtype, device=x.device).sigmoid()):
             noise = normal(stream, number * self.latent_dim, self.latent_dim).view(x.shape).to(x.dtype)
-            each = [self._errors(x, noise, time.expand(len(x)), row).flatten(1).sum(1) for row in rows]
+            each = [self._errors(x, noise, time.expand(x.shape[0]), row).flatten(1).sum(1) for row in rows]
             errors.append(torch.stack(each).view(groups.shape))
         return torch.stack(errors)
 
     @available_if(has_classes)
     def classify(self, x: Tensor) -> Tensor:
         """log p(y | x), ``(B, K)``, of a bound of log p(x | y) that is a sum of denoising errors, see :meth:`bound`."""
-        groups = torch.arange(self.groups, device=x.device)[:, None].expand(-1, len(x))
+        groups = torch.arange(self.groups, device=x.device)[:, None].expand(-1, x.shape[0])
         return (self.bound(x, groups).t() + cast(Tensor, self.log_prior)).log_softmax(1)
 
     def bound(self, x: Tensor, groups: Tensor) -> Tensor:
-        """A bound of log p(x | group) in nats, as ``groups`` are, but for what hardly depends on them: −∫ t / (1 − t) ‖v
-        − (x − ε)‖² dt (Kingma et al. 2021, eq. 15) where classes differ the most, a sum over evenly spread log
+        """A bound of log p(x | group) in nats, as ``groups`` are, but for what hardly depends on them: −∫ t / (1 − t)
+        ‖v − (x − ε)‖² dt (Kingma et al. 2021, eq. 15) where classes differ the most, a sum over evenly spread log
         odds."""
         odds = torch.tensor(OF_CLASSES, dtype=x.dtype, device=x.device)
         weights = odds.sigmoid().square() * (OF_CLASSES[1] - OF_CLASSES[0])
@@ -188,7 +188,7 @@ class FlowMatching(Latent):
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """The pictures that noise ``(B, D)`` is carried to, ``(B, C, H, W)``."""
-        x = ode.solve(self.field(labels, len(z)), z.view(-1, *self.spec.shape), self.times(self.steps), self.solver)
+        x = ode.solve(self.field(labels, z.shape[0]), z.view(-1, *self.spec.shape), self.times(self.steps), self.solver)
         return self._picture(x)
 
     def way(self, z: Tensor, labels: Tensor | None = None, most: int = 9) -> Tensor:
@@ -204,7 +204,7 @@ class FlowMatching(Latent):
         """The noise that is carried to pictures, ``(B, D)``, of a class where ``labels`` are given: as exact as
         ``steps`` are many."""
         times = self.times(self.steps).flip(0)
-        return ode.solve(self.field(labels, len(x)), self.standardised(x), times, self.solver).flatten(1)
+        return ode.solve(self.field(labels, x.shape[0]), self.standardised(x), times, self.solver).flatten(1)
 
     def between(self, first: Tensor, last: Tensor, steps: int) -> Tensor:
         return slerp(first, last, steps)
@@ -232,12 +232,12 @@ class FlowMatching(Latent):
         more than ``EXACT`` values the trace is that along one random direction, a function of the picture (Hutchinson
         1989; Grathwohl et al. 2019, FFJORD); so many ``steps`` of Heun's method, shorter where there is little noise.
         More of them tell how far it is from that of infinitely many."""
-        field, values = self.field(labels, len(x), guided=False), self.latent_dim
+        field, values = self.field(labels, x.shape[0], guided=False), self.latent_dim
         if values <= EXACT:
-            probes = torch.eye(values, dtype=x.dtype, device=x.device)[:, None].expand(-1, len(x), -1)
+            probes = torch.eye(values, dtype=x.dtype, device=x.device)[:, None].expand(-1, x.shape[0], -1)
         else:
             probes = (uniform(streams(x, NOISE), 0, values) - 0.5).sign().to(x.dtype)[None]
-        state = torch.cat([self.standardised(x).flatten(1), x.new_zeros(len(x), 1)], 1)
+        state = torch.cat([self.standardised(x).flatten(1), x.new_zeros(x.shape[0], 1)], 1)
         times = 1 - torch.linspace(0, 1, (steps or self.density_steps) + 1, dtype=x.dtype, device=x.device) ** 3
         state = ode.solve(ode.traced(field, x.shape, probes), state, times, "heun")
         z, shrunk = state[:, :-1], self.std.expand(self.spec.shape).log().sum()

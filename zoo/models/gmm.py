@@ -84,6 +84,8 @@ class _Rows(NamedTuple):
         return _Rows(*(None if part is None else part[index] for part in self))  # type: ignore[arg-type]
 
     def split(self, size: int) -> list[_Rows]:
+        if torch.compiler.is_exporting():  # of any number of rows
+            return [self]
         return [self.at(slice(start, start + size)) for start in range(0, max(len(self.y), 1), size)]
 
     @classmethod
@@ -232,7 +234,7 @@ class GMM(Density):
         """Coordinates ``(B, d)`` of flat pixels, and the log density ``(B,)`` of what they leave over."""
         x = x - self.centre
         if not self.projected:
-            return x, x.new_zeros(len(x))
+            return x, x.new_zeros(x.shape[0])
         y = x @ self.basis
         left = (x - y @ self.basis.T).square().sum(1)
         free = x.shape[1] - self.size

@@ -204,7 +204,7 @@ class HMM(Density):
 
     def log_prob_of(self, x: Tensor, group: int, observed: Tensor | None = None, context: int | None = None) -> Tensor:
         """``context``: how many steps are given; the data's number if left out."""
-        chain, result = self.chain(group), self.transition.new_zeros(len(x))
+        chain, result = self.chain(group), self.transition.new_zeros(x.shape[0])
         context = self.context if context is None else context
         known = (context - aligned(x)[1]).clamp_min(0) if context else None  # of each text
         for index, steps, seen, alive in self.sequences(x, observed):
@@ -380,7 +380,7 @@ class HMM(Density):
     def messages(self, steps: Tensor, seen: Tensor | None, ahead: int = 0) -> Tensor:
         """log p(y, x_1 .. x_t, s_t), ``(M, B, T + ahead, S)``: of the steps behind T nothing is known."""
         results = []
-        for part in torch.arange(len(steps), device=steps.device).split(self.at_once):
+        for (part,) in memory.in_parts(self.at_once, torch.arange(steps.shape[0], device=steps.device)):
             found = []
             for group in range(self.groups):
                 log_b = self.log_emission(steps[part], group, None if seen is None else seen[part])
@@ -406,7 +406,7 @@ class HMM(Density):
         """p(y, s_t | x) of what ``observed`` marks, ``(B, T, M, S)``."""
         steps, seen = self.read(x, observed)
         results = []
-        for part in torch.arange(len(x), device=x.device).split(self.at_once):
+        for (part,) in memory.in_parts(self.at_once, torch.arange(x.shape[0], device=x.device)):
             mask = None if seen is None else seen[part]
             found = [
                 posteriors(self.log_emission(steps[part], group, mask), self.chain(group))
@@ -583,7 +583,7 @@ class HMM(Density):
         assert not isinstance(self.emission, Categorical)
         steps, _ = self.read(x, observed)
         weights, means = self.state_posteriors(x, observed), torch.zeros_like(steps)
-        for part in torch.arange(len(x), device=x.device).split(self.at_once):
+        for (part,) in memory.in_parts(self.at_once, torch.arange(x.shape[0], device=x.device)):
             for group in range(self.groups):
                 each = self.emission.means(steps[part], self.weight[group])
                 means[part] += (weights[part, :, group, None] @ each)[:, :, 0]

@@ -395,7 +395,7 @@ class VAE(Density, Latent):
         x = self.observe(x)
         columns, shown = [], self.shown(x, observed)
         for group in range(self.groups):
-            labels = None if self.log_prior is None else x.new_full((len(x),), group, dtype=torch.long)
+            labels = None if self.log_prior is None else x.new_full((x.shape[0],), group, dtype=torch.long)
             columns.append(self._bound(x, labels, num_samples, observed, shown))
         joint = torch.stack(columns, 1)
         return joint if self.log_prior is None else joint + self.log_prior.to(joint.dtype)
@@ -489,6 +489,8 @@ class VAE(Density, Latent):
 
     def _samples_at_once(self, x: Tensor) -> int:
         """How many latents of each image to decode at a time."""
+        if torch.compiler.is_exporting():  # of any number of images
+            return AT_ONCE
         return max(1, at_once(AT_ONCE, x[0].numel() if len(x) else 1) // max(len(x), 1))
 
     @staticmethod

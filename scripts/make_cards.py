@@ -1,0 +1,36 @@
+"""Measure released models again, and write their cards anew.
+
+python scripts/make_cards.py [name …] [root=…]
+
+  name    of a released model, such as cnn-mnist; all that say how they were
+          trained, if left out
+  root    where data lies; ZOO_DATA, else data/, if left out
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from zoo.command import command, parse
+
+DEFAULTS: dict[str, Any] = {"root": None}
+
+
+@command
+def main() -> None:
+    options, names = parse(sys.argv[1:], DEFAULTS, {}, __doc__ or "")
+    from zoo import checkpoint
+    from zoo.files import PRETRAINED, released
+    from zoo.run.cards import make_card
+    from zoo.terminal import printable
+
+    for name in names or released():
+        folder = PRETRAINED / name
+        if names or "machine" in checkpoint.released_config(folder).get("training", {}):
+            make_card(folder, options["root"])
+            print(printable(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Release what a run has trained: a folder of weights with a card that says what they reach, measured again.
+
+python scripts/release.py run=<its run directory> [key=value …]
+
+  run     the directory of a run that has ended
+  to      the folder to make; pretrained/<model>-<data> if left out
+  half    true: weights in half precision, half as large; the card says what they
+          reach then (false)
+  root    where data lies; ZOO_DATA, else data/, if left out
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from zoo.command import command, parse_values
+
+DEFAULTS: dict[str, Any] = {"run": ..., "to": None, "half": False, "root": None}
+
+
+@command
+def main() -> None:
+    options = parse_values(sys.argv[1:], DEFAULTS, {}, __doc__ or "", "the run directory is given as run")
+    from zoo import registry
+    from zoo.files import PRETRAINED
+    from zoo.run.cards import make_card, release
+    from zoo.terminal import printable
+
+    to = options["to"]
+    if to is None:
+        model, source = registry.load_with_source(options["run"])
+        to = PRETRAINED / f"{model.name}-{source['name']}"
+    folder = release(options["run"], to, options["half"])
+    make_card(folder, options["root"])
+    print(f"{printable(folder)}\n\n{printable((folder / 'README.md').read_text('utf-8'), keep=chr(10))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The documentation: its pages are what the code says, its links lead somewhere, its lists are complete."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+import zoo
+from zoo.data import sources
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import make_docs
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+README = (ROOT / "README.md").read_text()
+
+
+def test_pages_are_what_they_should_be():
+    """python scripts/make_docs.py would change nothing."""
+    wanted = make_docs.pages()
+    assert {path.stem for path in wanted} == {"index", *zoo.list_models()}
+    for path, text in wanted.items():
+        assert path.read_text() == text, path
+    made = {path for path in (ROOT / "docs").rglob("*.md") if make_docs.MADE in path.read_text()}
+    assert made == {*wanted}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+        if not link.startswith("http"):
+            assert (page.parent / link).exists(), link
+
+
+def test_every_page_is_in_the_navigation():
+    def files(entry):
+        if isinstance(entry, str):
+            return [entry]
+        return [file for part in (entry.values() if isinstance(entry, dict) else entry) for file in files(part)]
+
+    pages = {str(page.relative_to(ROOT / "docs")) for page in PAGES if page.is_relative_to(ROOT / "docs")}
+    shown = files(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
+    assert len(shown) == len({*shown})
+    assert {page for page in pages if not page.startswith("models/")} == {*shown} - {"models/index.md"}
+
+
+def test_readme_is_a_page_and_names_all():
+    """Models, and sources, without another."""
+    lines = README.splitlines()
+    assert len(lines) <= 150
+    told = re.findall(r"^\| p\(.*?\|(.*?)\||^\| samples \|(.*?)\|", README, re.M)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(map(" ".join, told)))) == sorted(zoo.list_models())
+    told = re.findall(r"^\| (?:pictures|tables|texts|text that goes on|sound) \|(.*?)\|", README, re.M)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(told))) == sorted(sources.every())
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.parent != ROOT / "docs" / "models"], ids=lambda page: page.stem
+)
+def test_comments_fit_eighty_columns(page):
+    """A command may be longer, what is said of it beside it is not."""
+    for block in re.findall(r"```(?:bash|python)\n(.*?)```", page.read_text(), re.S):
+        for line in block.splitlines():
+            assert len(line) <= 80 or "  # " not in line, line
+            assert len(line) <= 80 or not line.startswith("#"), line
+
+
+def test_a_docstring_becomes_markdown():
+    said = make_docs.markdown(
+        "One, ``x``, see :mod:`zoo.a`.\n\n    y = 2 x\n\nReferences:\n    A 2000, B.  C 2001,\n    D."
+    )
+    assert said == "One, `x`, see `zoo.a`.\n\n    y = 2 x\n\n**References**\n\n- A 2000, B.\n- C 2001, D."
+
+
+def test_options_are_told_with_what_they_may_be(tmp_path):
+    path = Path(tmp_path / "m.yaml")
+    path.write_text('name: m\nwidth: 8 # of a layer\nkind: a\n\n_allowed_:\n  width: "[1, inf)"\n  kind: [a, b]\n')
+    rows = make_docs.options_table(path).splitlines()[2:]
+    assert rows == ["| `width` | `8` | [1, inf) | of a layer |", "| `kind` | `a` | a, b |  |"]

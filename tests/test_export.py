@@ -1,0 +1,88 @@
+"""Models as files of other programs: they answer as the model does, for any number at a time."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from conftest import run_script
+from test_contract import MODELS, VARIANTS, build, started
+
+import zoo
+from zoo.errors import ZooError
+from zoo.tasks import export as exports
+
+CASES = [(name, {}) for name in MODELS] + VARIANTS
+QUICK = [("naive_bayes", {}), ("gpt", {})]
+
+
+def in_onnxruntime(path):
+    """What a file answers, by the names of its inputs, and these with their shapes."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    inputs = {each.name: each.shape for each in session.get_inputs()}
+    assert {each.shape[0] for each in session.get_outputs()} == {"batch"}
+    return inputs, lambda **given: session.run(None, {name: x.numpy() for name, x in given.items()})[0]
+
+
+def test_a_classifier_in_onnxruntime(tmp_path, capsys):
+    """Released weights, by the command; another number of pictures than it was recorded with."""
+    run_script("export.py", "ckpt=cnn-mnist", f"out={tmp_path}")
+    path = tmp_path / "cnn-mnist-classify.onnx"
+    assert capsys.readouterr().out.startswith(f"{path}: x (batch, 1, 28, 28) → log_probs, log p(y | x) in nats")
+    inputs, ask = in_onnxruntime(path)
+    assert inputs == {"x": ["batch", 1, 28, 28]}
+    x = torch.rand(37, 1, 28, 28)
+    np.testing.assert_allclose(ask(x=x), zoo.classify(zoo.load("cnn-mnist"), x).numpy(), atol=1e-5)
+
+
+def test_a_conditional_generator_in_onnxruntime(tmp_path):
+    """A class and noise make the picture that they make in the zoo."""
+    run_script("export.py", "ckpt=dcgan-mnist", "part=generate", f"out={tmp_path / 'digits.onnx'}")
+    inputs, ask = in_onnxruntime(tmp_path / "digits.onnx")
+    assert inputs == {"noise": ["batch", 64], "labels": ["batch"]}
+    model, noise, labels = zoo.load("dcgan-mnist"), torch.randn(5, 64), torch.tensor([3, 1, 4, 1, 5])
+    with torch.no_grad():
+        np.testing.assert_allclose(ask(noise=noise, labels=labels), model.generate(noise, labels).numpy(), atol=1e-5)
+
+
+def test_a_program_of_torch_needs_no_zoo(tmp_path):
+    run_script("export.py", "ckpt=cnn-mnist", "format=torch_export", f"out={tmp_path}")
+    x = torch.rand(5, 1, 28, 28)
+    told = torch.export.load(tmp_path / "cnn-mnist-classify.pt2").module()(x)
+    torch.testing.assert_close(told, zoo.classify(zoo.load("cnn-mnist"), x), atol=1e-5, rtol=0)
+
+
+def test_safetensors_are_a_release(tmp_path, capsys):
+    run_script("export.py", "ckpt=cnn-mnist", "format=safetensors", f"out={tmp_path / 'mine'}")
+    assert capsys.readouterr().out == f"{tmp_path / 'mine'}\n"
+    x = torch.rand(5, 1, 28, 28)
+    assert torch.equal(zoo.classify(zoo.load(tmp_path / "mine"), x), zoo.classify(zoo.load("cnn-mnist"), x))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [pytest.param(*case, marks=[] if case in QUICK else pytest.mark.slow) for case in CASES],
+    ids=lambda value: str(value),
+)
+def test_every_question_can_be_recorded(name, options, tmp_path):
+    """As a program of torch, which answers alike for another number of examples; of texts a sentence says why not."""
+    model = started(build(name, shape=(1, 8, 8) if name != "lenet" else None, **options))
+    if model.spec.kind == "tokens":
+        with pytest.raises(ZooError, match="vocabulary"):
+            exports.export(model, "log_prob", "torch_export", tmp_path / "none")
+        return
+    parts = exports.parts_of(model)
+    assert ("classify" in parts) == hasattr(model, "classify")
+    for part in parts:
+        assert exports.export(model, part, "torch_export", tmp_path / f"{part}.pt2") <= exports.TOLERANCE
+    assert len([*tmp_path.iterdir()]) == len(parts)
+
+
+def test_what_a_format_cannot_hold_is_told(tmp_path):
+    """And nothing is written."""
+    model = started(build("naive_bayes", shape=(1, 8, 8)))
+    model.log_prob = lambda x: x.sum((1, 2, 3)) if float(x.sum()) > 0 else x.amax((1, 2, 3))
+    with pytest.raises(ZooError, match="torch_export cannot hold log_prob of naive_bayes"):
+        exports.export(model, "log_prob", "torch_export", tmp_path / "a.pt2")
+    with pytest.raises(ZooError, match="has no decode"):
+        exports.export(model, "decode", "torch_export", tmp_path / "a.pt2")
+    assert not [*tmp_path.iterdir()]

@@ -1,0 +1,97 @@
+"""Write a trained model for other programs: ONNX, torch.export, or a folder of safetensors.
+
+python scripts/export.py ckpt=<file or run directory> [format=onnx] [part=classify] [key=value …]
+
+  ckpt    a .ckpt file, a run directory or a released model, such as cnn-mnist
+  format  onnx (default), for onnxruntime and others; torch_export: a program that
+          torch.export.load reads, without this zoo; safetensors: a folder of
+          weights, config.json and a model card, that zoo.load reads, and that may
+          be pushed to a hub as it is
+  part    of onnx and torch_export, what the file answers, for any number at a time:
+          classify: log p(y | x) of examples x
+          encode:   codes z of examples x, of models with classes given the labels
+          decode:   examples of codes z (labels)
+          generate: examples of standard normal noise (labels)
+          log_prob: log p(x) of examples x, in nats
+          If left out, a file for each of them that the model has and the format
+          can hold; what it cannot is told
+  out     what the file is called; with several parts, or if left out, a folder:
+          the run's, or, of a released model, where you are. The folder of
+          safetensors, which must not exist yet: export, if left out
+  ema     true (default): averaged weights where there are any; false: the raw ones
+
+x are pixels in [0, 1], float32, (batch, channels, height, width); of recordings
+their spectra; of tables the numbers and, of a category, one 1 among zeros. Each file
+has been read back and asked before it is there: its answers differ from the model's
+by 1e-5 at most, of the largest one where that is above 1.
+
+ONNX needs three packages more: pip install 'generative-discriminative-zoo[export]'
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from typing import Any
+
+from zoo.command import command, parse_values
+from zoo.errors import ConfigError, ZooError
+
+DEFAULTS: dict[str, Any] = {"ckpt": ..., "format": "onnx", "part": None, "out": None, "ema": True}
+RULES = {
+    "format": ["onnx", "torch_export", "safetensors"],
+    "part": ["classify", "encode", "decode", "generate", "log_prob"],
+}
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+FOLDER = "export"  # of safetensors
+
+
+@command
+def main() -> None:
+    options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    kind, part, out = options["format"], options["part"], options["out"]
+    if kind == "safetensors" and part is not None:
+        raise ConfigError(f"part={part} is of onnx and torch_export: safetensors hold all of a model")
+    lacking = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if kind == "onnx" and lacking:
+        raise ConfigError(
+            f"format=onnx needs {', '.join(lacking)}: pip install 'generative-discriminative-zoo[export]'"
+        )
+    from zoo import checkpoint, registry
+    from zoo.files import output_file, user_path
+    from zoo.tasks.export import PARTS, SUFFIXES, export, inputs_of, parts_of, require_numbers
+    from zoo.terminal import printable
+
+    model, source = registry.load_with_source(options["ckpt"], options["ema"])
+    folder = checkpoint.folder(options["ckpt"])
+    if kind == "safetensors":
+        print(printable(checkpoint.save(model, out or folder / FOLDER, data=source)))
+        return
+    require_numbers(model)
+    located = checkpoint.locate(options["ckpt"])
+    stem = located.name if located.is_dir() else model.name
+    wanted = parts_of(model) if part is None else [part]
+    if out is not None and len(wanted) > 1 and not user_path(out).is_dir():
+        raise ConfigError(f"out={out} is no folder, and there are {len(wanted)} files: {', '.join(wanted)}")
+    written, refused = 0, []
+    for name in wanted:
+        path = output_file(str(out or folder), f"{stem}-{name}{SUFFIXES[kind]}")
+        try:
+            farthest = export(model, name, kind, path)
+        except ZooError as error:
+            if part is not None:
+                raise
+            refused.append(str(error))
+            continue
+        written += 1
+        shapes = {key: ["batch", *map(str, value.shape[1:])] for key, value in inputs_of(model, name, 1).items()}
+        inputs = ", ".join(f"{key} ({', '.join(shape)})" for key, shape in shapes.items())
+        print(f"{printable(path)}: {inputs} → {PARTS[name].output}, {PARTS[name].words}; differs by {farthest:.0e}")
+    for reason in refused:
+        print(printable(reason))
+    if not written:
+        raise ConfigError(f"nothing was written: {kind} can hold nothing of {model.name}; format=safetensors can")
+
+
+if __name__ == "__main__":
+    main()
