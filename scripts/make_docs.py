@@ -120,9 +120,7 @@ def weights(name: str) -> str:
     for folder in sorted(PRETRAINED.glob(f"{name}-*")):
         path = folder / "metrics.json"
         if path.is_file():
-            rows.append(
-                f"| [`{folder.name}`](../../pretrained/{folder.name}) | {figures(read_json(path, ConfigError))} |"
-            )
+            rows.append(f"| `{folder.name}` | {figures(read_json(path, ConfigError))} |")
     return "\n".join(["## Released\n", "| `zoo.load(…)` | |", "| --- | --- |", *rows]) if rows else ""
 
 

@@ -319,7 +319,7 @@ def refusal(*words: str) -> str:
     [
         ("model=cnn,mlp", "a sweep needs -m: zoo train -m model=cnn,mlp"),
         ("seed=1,2", "-m seed=1,2"),
-        ("experiment=flow", "did you mean 'flow_vae_mnist'?"),
+        ("experiment=flow_vae", "did you mean 'flow_vae_mnist'?"),
         ("experiment=speed", "did you mean 'speed/fashion_90'"),
         ("experiment=mnist_99", "did you mean 'speed/mnist_99'"),
         ("model=CNN", "did you mean 'cnn'"),
