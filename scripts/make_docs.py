@@ -19,9 +19,9 @@ from typing import Any
 
 from zoo.command import command, parse_values
 from zoo.errors import ConfigError
+from zoo.files import CONFIGS, PRETRAINED, REPOSITORY
 
-ROOT = Path(__file__).resolve().parents[1]
-DOCS, CONFIGS, PRETRAINED = ROOT / "docs", ROOT / "configs", ROOT / "pretrained"
+DOCS = REPOSITORY / "docs"
 MADE = "<!-- made by scripts/make_docs.py -->\n"
 DEFAULTS: dict[str, Any] = {"check": False}
 
@@ -39,7 +39,7 @@ def pages() -> dict[Path, str]:
 
 def index() -> str:
     """README as the first page: links lead from this folder."""
-    text = (ROOT / "README.md").read_text("utf-8")
+    text = (REPOSITORY / "README.md").read_text("utf-8")
     return MADE + re.sub(r"\]\(docs/", "](", text)
 
 
@@ -156,7 +156,9 @@ def main() -> None:
     wanted = pages()
     there = {path: path.read_text("utf-8") for path in DOCS.rglob("*.md") if MADE in path.read_text("utf-8")}
     if options["check"]:
-        wrong = sorted(str(path.relative_to(ROOT)) for path in {*wanted, *there} if wanted.get(path) != there.get(path))
+        wrong = sorted(
+            str(path.relative_to(REPOSITORY)) for path in {*wanted, *there} if wanted.get(path) != there.get(path)
+        )
         if wrong:
             raise ConfigError(f"{', '.join(wrong)}: not what they should be; python scripts/make_docs.py writes them")
         return

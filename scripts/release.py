@@ -22,16 +22,10 @@ DEFAULTS: dict[str, Any] = {"run": ..., "to": None, "half": False, "root": None}
 @command
 def main() -> None:
     options = parse_values(sys.argv[1:], DEFAULTS, {}, __doc__ or "", "the run directory is given as run")
-    from zoo import registry
-    from zoo.files import PRETRAINED
     from zoo.run.cards import make_card, release
     from zoo.terminal import printable
 
-    to = options["to"]
-    if to is None:
-        model, source = registry.load_with_source(options["run"])
-        to = PRETRAINED / f"{model.name}-{source['name']}"
-    folder = release(options["run"], to, options["half"])
+    folder = release(options["run"], options["to"], options["half"])
     make_card(folder, options["root"])
     print(f"{printable(folder)}\n\n{printable((folder / 'README.md').read_text('utf-8'), keep=chr(10))}")
 

@@ -316,9 +316,8 @@ class Latent(Generative):
         if len(z) == 0:
             return z.new_empty(0, *self.spec.shape)
         size, decode = at_once(AT_ONCE, math.prod(self.spec.shape)), decode or self.decode
-        if self.log_prior is None or labels is None:
-            return torch.cat([decode(part) for (part,) in in_parts(size, z)])
-        return torch.cat([decode(*pair) for pair in in_parts(size, z, labels)])
+        given = (z,) if self.log_prior is None or labels is None else (z, labels)
+        return torch.cat([decode(*part) for part in in_parts(size, *given)])
 
     def sample(self, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         """``n`` examples ``(n, C, H, W)``; of p(x | labels) if given, else of p(x)."""
@@ -361,9 +360,8 @@ class Latent(Generative):
 
     def _codes(self, x: Tensor, groups: Tensor) -> Tensor:
         size = at_once(AT_ONCE, math.prod(self.spec.shape))
-        if self.log_prior is None:
-            return torch.cat([self.encode(part) for (part,) in in_parts(size, x)])
-        return torch.cat([self.encode(*part) for part in in_parts(size, x, groups)])
+        given = (x,) if self.log_prior is None else (x, groups)
+        return torch.cat([self.encode(*part) for part in in_parts(size, *given)])
 
 
 def slerp(start: Tensor, end: Tensor, steps: int) -> Tensor:

@@ -13,7 +13,7 @@ from zoo import checkpoint, registry
 from zoo.base.model import Model, evaluating
 from zoo.data import kinds
 from zoo.errors import ConfigError
-from zoo.files import json_text, user_path, whole_file, write_text, yaml_text
+from zoo.files import PRETRAINED, json_text, user_path, whole_file, write_text, yaml_text
 from zoo.plain import read_json
 from zoo.tasks.evaluate import describe, evaluate, splits_for, tells
 from zoo.tasks.export import Question, inputs_of, parts_of
@@ -52,12 +52,12 @@ QUESTIONS = {  # a line of the card, of the first of them that a model can be as
 }
 
 
-def release(run: str | Path, to: str | Path, half: bool = False) -> Path:
+def release(run: str | Path, to: str | Path | None = None, half: bool = False) -> Path:
     """Put the weights of a run that has ended on the shelf; the card is made by :func:`make_card`.
 
     Args:
         run: its directory.
-        to: the folder to make.
+        to: the folder to make; ``pretrained/<model>-<data>`` if left out.
         half: keep weights in half precision, which are as many numbers of half the size.
 
     Raises:
@@ -77,6 +77,7 @@ def release(run: str | Path, to: str | Path, half: bool = False) -> Path:
         "machine": f"{machine['threads']} threads of {machine['gpu'] or machine['cpu']}, torch "
         f"{summary['versions']['torch']}",
     }
+    to = to or PRETRAINED / f"{model.name}-{source['name']}"
     return checkpoint.save(model, to, training=training, data=source, half=half)
 
 
