@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import zoo
-from zoo.data import characters, kinds, published, sources
+from zoo import download
+from zoo.data import characters, kinds, sources
 from zoo.data.splits import default_root, load_splits
 from zoo.spec import END, UNKNOWN, Column, DataSpec
 from zoo.tasks.evaluate import evaluate, splits_for
@@ -247,7 +248,7 @@ def test_published_texts_are_those_that_were_published(which, folder, name, tmp_
     monkeypatch.setattr(source, "URL", (served / name).as_uri())
     assert len(source.load(tmp_path / "new", **options).train) > 1000
     assert (tmp_path / "new" / folder / name).read_bytes() == content
-    monkeypatch.setattr(published, "LIMIT", 100)
+    monkeypatch.setattr(download, "LIMIT", 100)
     with pytest.raises(zoo.DataError, match="other content than was published"):
         source.load(tmp_path / "newer", **options)
 

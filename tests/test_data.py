@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise, product
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -22,8 +23,9 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from zoo import download
 from zoo.base.fill import local_mean
-from zoo.data import sources
+from zoo.data import published, sources
 from zoo.data.augment import Augment
 from zoo.data.batches import Batches
 from zoo.data.kinds import image
@@ -485,6 +487,63 @@ def test_two_processes_that_download_at_once_leave_one_valid_copy(real_data, ser
     assert sorted(path.name for path in root.rglob("*")) == sorted(["mnist", *(f"{file}.gz" for file in IDX_FILES)])
     for file in IDX_FILES:
         assert filecmp.cmp(root / "mnist" / f"{file}.gz", real_data / "mnist" / f"{file}.gz", shallow=False)
+
+
+class Failing(QuietHandler):
+    """Answers whole after some that are not: as told by the first part of the path, ``/2-broken/…``."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self):
+        number, how = self.path.split("/")[1].split("-")
+        self.asked.append(self.path)
+        if self.asked.count(self.path) > int(number):
+            self.path = "/" + self.path.split("/", 2)[2]
+            super().do_GET()
+        elif how == "broken":
+            self.send_response(200)
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+            self.wfile.write(b"half of it")
+        else:
+            self.send_error(int(how))
+
+
+@pytest.mark.parametrize(
+    ("way", "times"), [("0-broken", 1), ("2-broken", 3), ("1-503", 2), ("3-broken", None), ("1-404", None)]
+)
+def test_an_answer_that_breaks_off_is_asked_for_again(way, times, tmp_path, monkeypatch):
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "file").write_bytes(b"all of it")
+    monkeypatch.setattr(download, "PAUSE", 0.01)
+    monkeypatch.setattr(Failing, "asked", [])
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Failing, directory=str(tmp_path / "served")))
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/{way}/file"
+    try:
+        if times:
+            path = published.fetch([url], tmp_path / "got" / "file", lambda content: content == b"all of it")
+            assert path.read_bytes() == b"all of it"
+            assert len(Failing.asked) == times
+        else:
+            with pytest.raises(DataError, match="the download failed"):
+                published.fetch([url], tmp_path / "got" / "file", lambda content: True)
+            assert len(Failing.asked) == (1 if "404" in way else download.TRIES)
+            assert not list((tmp_path / "got").iterdir())
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_who_waits_in_a_terminal_sees_how_far_it_is(serve, tmp_path, monkeypatch, capsys):
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "large.bin").write_bytes(bytes(2**20))
+    url = serve(tmp_path / "served") + "/large.bin"
+    published.fetch([url], tmp_path / "quiet", lambda content: len(content) == 2**20)
+    assert "large.bin" not in capsys.readouterr().err
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    published.fetch([url], tmp_path / "shown", lambda content: len(content) == 2**20)
+    assert "large.bin" in capsys.readouterr().err
 
 
 def test_mirrors_are_tried_in_turn_and_only_what_is_missing_is_fetched(tiny, serve, tmp_path, monkeypatch):

@@ -10,21 +10,17 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import http.client
 import os
-import sys
-import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo import plain
+from zoo import download, plain
 from zoo.errors import DataError, ZooError
 from zoo.files import write_bytes
 
 ELSEWHERE = "Put the files there, or name the directory above it with ZOO_DATA, data.root=… or a script's root=…."
 REMEDY = "Delete the damaged file to have it downloaded again."
-LIMIT = 2**30  # bytes; no published file is larger, and no answer of a server is read further
 
 
 def check_file(path: Path) -> None:
@@ -75,10 +71,10 @@ def fetch(urls: Sequence[str], path: Path, right: Callable[[bytes], bool], size:
     """Write to ``path`` what the first URL gives that answers with the right content.
 
     Args:
-        urls: tried in turn.
+        urls: tried in turn, each again where its answer breaks off, or it is out of order.
         path: the file, which appears whole or not at all; folders above it are made.
         right: whether this is the published content; an ``OSError``, ``EOFError`` or ``ValueError`` says no, too.
-        size: in words, of what takes a while: who waits is told.
+        size: in words, of what takes a while: who waits is told, and in a terminal sees how far it is.
 
     Raises:
         DataError: the folder cannot be written, or no URL gives the right content.
@@ -90,29 +86,19 @@ def fetch(urls: Sequence[str], path: Path, right: Callable[[bytes], bool], size:
             f"{path.parent.name} is not in {path.parent}, and the directory cannot be made: {error.strerror}\n"
             f"{ELSEWHERE}"
         ) from error
-    problem: object = "no mirror is known"
-    for url in urls:
-        if size:
-            print(f"downloading {url}, {size}", file=sys.stderr)
-        try:
-            with urllib.request.urlopen(url, timeout=30) as response:
-                data = response.read(LIMIT)
-            if not right(data):
-                problem = f"{url} has other content than was published"
-                continue
-        except (OSError, EOFError, ValueError, http.client.HTTPException) as error:  # urllib's errors are OSErrors
-            problem = getattr(error, "reason", None) or error
-            continue
-        try:
-            write_bytes(path, data)
-        except ZooError as error:
-            raise DataError(f"{error}\n{ELSEWHERE}") from error
-        return path
-    raise DataError(
-        f"{path.name} is not in {path.parent}, and the download failed: {problem}\n"
-        + (f"It is at {urls[0]}\n" if urls else "")
-        + ELSEWHERE
-    )
+    try:
+        content = download.first_right(urls, right, size)
+    except ZooError as problem:
+        raise DataError(
+            f"{path.name} is not in {path.parent}, and the download failed: {problem}\n"
+            + (f"It is at {urls[0]}\n" if urls else "")
+            + ELSEWHERE
+        ) from problem
+    try:
+        write_bytes(path, content)
+    except ZooError as error:
+        raise DataError(f"{error}\n{ELSEWHERE}") from error
+    return path
 
 
 def first_file(*paths: Path) -> Path | None:
