@@ -6,6 +6,8 @@ python scripts/release.py run=<its run directory> [key=value …]
   to      the folder to make; pretrained/<model>-<data> if left out
   half    true: weights in half precision, half as large; the card says what they
           reach then (false)
+  recipe  the words that train the same, where the run's own command does not, as
+          that of a run that was ended and went on: "model=cnn data=mnist"
   root    where data lies; ZOO_DATA, else data/, if left out
 """
 
@@ -16,7 +18,7 @@ from typing import Any
 
 from zoo.command import command, parse_values
 
-DEFAULTS: dict[str, Any] = {"run": ..., "to": None, "half": False, "root": None}
+DEFAULTS: dict[str, Any] = {"run": ..., "to": None, "half": False, "recipe": None, "root": None}
 
 
 @command
@@ -25,7 +27,7 @@ def main() -> None:
     from zoo.run.cards import make_card, release
     from zoo.terminal import printable
 
-    folder = release(options["run"], options["to"], options["half"])
+    folder = release(options["run"], options["to"], options["half"], options["recipe"])
     make_card(folder, options["root"])
     print(f"{printable(folder)}\n\n{printable((folder / 'README.md').read_text('utf-8'), keep=chr(10))}")
 

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 import sys
 import types
 
@@ -16,7 +17,7 @@ import zoo
 from zoo import checkpoint
 from zoo.errors import CheckpointError, ConfigError
 from zoo.files import PRETRAINED
-from zoo.run import cards
+from zoo.run import cards, recipes
 
 RELEASED = sorted(path.parent for path in PRETRAINED.glob("*/reference.safetensors"))
 
@@ -80,8 +81,33 @@ def test_what_does_not_say_how_it_was_trained_gets_no_card(tmp_path):
 
 def test_words_of_one_machine_are_left_out():
     command = "python train.py model=cnn data=mnist data.root=/x runs=/y trainer.max_epochs=2 logger=none"
-    assert cards.recipe_of(command) == ["data=mnist", "model=cnn", "seed=0", "trainer.max_epochs=2"]
-    assert cards.recipe_of("zoo train experiment=a seed=3") == ["experiment=a", "seed=3"]
+    assert recipes.recipe_of(command) == ["data=mnist", "model=cnn", "seed=0", "trainer.max_epochs=2"]
+    assert recipes.recipe_of("zoo train experiment=a seed=3") == ["experiment=a", "seed=3"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "key"),
+    [
+        ("model=naive_bayes data=digits seed=1", "seed"),
+        ("model=cnn data=digits", "model.name"),
+        ("model=naive_bayes data=digits data.batch_size=7", "data.batch_size"),
+    ],
+)
+def test_a_recipe_trains_what_was_trained(run, tmp_path, recipe, key):
+    with pytest.raises(ConfigError, match=f"trains with {key}="):
+        cards.release(run, tmp_path / "m", recipe=recipe)
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_run_that_went_on_is_released_by_the_words_that_began_it(run, tmp_path):
+    ended = tmp_path / "run"
+    shutil.copytree(run, ended)
+    summary = json.loads((ended / "summary.json").read_text())
+    (ended / "summary.json").write_text(json.dumps(summary | {"command": f"python train.py resume={run}"}))
+    with pytest.raises(ConfigError, match="give the words that train it"):
+        cards.release(ended, tmp_path / "m")
+    folder = cards.release(ended, tmp_path / "m", recipe="model=naive_bayes data=digits")
+    assert checkpoint.released_config(folder)["training"]["recipe"] == ["data=digits", "model=naive_bayes", "seed=0"]
 
 
 def test_a_release_is_fetched_from_a_hub(released, monkeypatch):

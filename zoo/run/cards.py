@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from zoo import checkpoint, registry
 from zoo.base.model import Model, evaluating
 from zoo.data import kinds
 from zoo.errors import ConfigError
-from zoo.files import PRETRAINED, json_text, user_path, whole_file, write_text, yaml_text
-from zoo.plain import read_json
+from zoo.files import PRETRAINED, json_text, whole_file, write_text, yaml_text
+from zoo.run.recipes import checked_recipe, ended, machine_of
 from zoo.tasks.evaluate import describe, evaluate, splits_for, tells
 from zoo.tasks.export import Question, inputs_of, parts_of
 from zoo.tasks.sample_quality import describe as describe_samples
@@ -22,7 +21,6 @@ from zoo.tasks.sample_quality import sample_metrics
 
 METRICS, REFERENCE = "metrics.json", "reference.safetensors"
 ASKED = 4  # made-up examples whose answers are kept
-OF_ONE_MACHINE = ("runs", "data.root", "data.path", "logger", "hydra")  # words of a command that change no figure
 LIBRARY = "generative-discriminative-zoo"
 TASKS = {"image": "image-classification", "sound": "audio-classification", "table": "tabular-classification"}
 CARD = """---
@@ -52,42 +50,29 @@ QUESTIONS = {  # a line of the card, of the first of them that a model can be as
 }
 
 
-def release(run: str | Path, to: str | Path | None = None, half: bool = False) -> Path:
+def release(run: str | Path, to: str | Path | None = None, half: bool = False, recipe: str | None = None) -> Path:
     """Put the weights of a run that has ended on the shelf; the card is made by :func:`make_card`.
 
     Args:
         run: its directory.
         to: the folder to make; ``pretrained/<model>-<data>`` if left out.
         half: keep weights in half precision, which are as many numbers of half the size.
+        recipe: the words by which whoever reads the card trains the same; those of the run's command if left out.
 
     Raises:
-        ConfigError: no run that has ended.
+        ConfigError: no run that has ended, or a recipe that trains something else than this run did.
         CheckpointError: see :func:`zoo.checkpoint.save`.
     """
-    run = user_path(run)
-    if not (run / "summary.json").is_file():
-        raise ConfigError(f"run={run} is no directory of a run that has ended: it holds no summary.json")
-    summary = read_json(run / "summary.json", ConfigError)
+    summary = ended(run)
     model, source = registry.load_with_source(run)
-    machine = summary["machine"]
     training = {
-        "recipe": recipe_of(summary["command"]),
+        "recipe": checked_recipe(summary, recipe),
         "seconds": summary["seconds"]["fit"],
         "alone": True,
-        "machine": f"{machine['threads']} threads of {machine['gpu'] or machine['cpu']}, torch "
-        f"{summary['versions']['torch']}",
+        "machine": machine_of(summary),
     }
     to = to or PRETRAINED / f"{model.name}-{source['name']}"
     return checkpoint.save(model, to, training=training, data=source, half=half)
-
-
-def recipe_of(command: str) -> list[str]:
-    """The words after ``train`` that the result depends on, ``seed`` among them, sorted."""
-    words = [word for word in shlex.split(command) if "=" in word]
-    words = [
-        word for word in words if not word.startswith(tuple(f"{key}{end}" for key in OF_ONE_MACHINE for end in "=./"))
-    ]
-    return sorted([*words, *([] if any(word.startswith("seed=") for word in words) else ["seed=0"])])
 
 
 def make_card(folder: Path, root: str | None = None) -> dict[str, Any]:
