@@ -1,6 +1,7 @@
 """Checkpoints: what is written comes back bit for bit, and nothing that a file contains is ever executed."""
 
 import builtins
+import hashlib
 import json
 import math
 import os
@@ -512,7 +513,8 @@ def test_a_release_comes_back(tmp_path, averaged, images):
     assert folder == tmp_path / "new" / "release"
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     assert (folder / "README.md").read_text("utf-8") == "# Grüße\n"
-    assert json.loads((folder / "config.json").read_text()) == {"format": 1, "model": model.config}
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert json.loads((folder / "config.json").read_text()) == {"format": 1, "model": model.config, "sha256": digest}
     loaded = zoo.load(folder)
     assert type(loaded) is type(model)
     assert not any(module.training for module in loaded.modules())

@@ -4,8 +4,10 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 
 import pytest
@@ -13,11 +15,13 @@ import torch
 from conftest import ROOT, command, run_script
 
 import zoo
-from zoo import found, terminal
+from zoo import checkpoint, files, found, terminal
 from zoo.__main__ import main, usage
+from zoo.errors import CheckpointError
 from zoo.files import PRETRAINED
 
 NAMES = found.names("zoo.commands")
+LEFT_OUT = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["exclude"]
 
 
 def typed(*words: str, program: str = "zoo", **where) -> "subprocess.CompletedProcess[str]":
@@ -79,7 +83,10 @@ def test_help_names_commands_as_they_are_typed(name, capsys, monkeypatch):
 def test_every_script_is_its_command():
     """But for what is about the checkout itself."""
     scripts = {path.stem for path in (ROOT / "scripts").glob("*.py")}
-    assert scripts - {*NAMES} == {"fuzz", "kills", "make_cards", "make_docs", "release", "release_features", "smoke"}
+    assert scripts - {*NAMES} == {
+        "fuzz", "keep_figures", "kills", "make_cards", "make_docs", "make_picture", "release", "release_features",
+        "smoke",
+    }  # fmt: skip
     assert {*NAMES} - scripts == {"train"}
     for name in NAMES:
         text = (ROOT / ("train.py" if name == "train" else f"scripts/{name}.py")).read_text()
@@ -152,7 +159,7 @@ def site(tmp_path_factory):
     words = ["build", "--target", "wheel", "--directory", str(where)]
     subprocess.run([sys.executable, "-m", "hatchling", *words], cwd=ROOT, check=True, capture_output=True)
     (wheel,) = where.glob("*.whl")
-    assert wheel.stat().st_size < 12 * 2**20
+    assert wheel.stat().st_size < 10 * 10**6
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(where / "site")
     return where / "site"
@@ -161,7 +168,10 @@ def site(tmp_path_factory):
 def test_a_wheel_holds_what_the_checkout_does(site):
     for folder in ("configs", "pretrained"):
         inside = {path.relative_to(site / "zoo" / folder) for path in (site / "zoo" / folder).rglob("*.*")}
-        assert inside == {path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("*.*")}
+        left = {path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("*.*")} - inside
+        assert inside | left == {path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("*.*")}
+        assert all(path.name == "model.safetensors" for path in left)
+        assert {f"{folder}/{path}" for path in left} == {path for path in LEFT_OUT if path.startswith(folder)}
     (metadata,) = site.glob("*.dist-info")
     assert "zoo = zoo.__main__:main" in (metadata / "entry_points.txt").read_text()
     assert not (site / "tests").exists()
@@ -199,6 +209,19 @@ def test_a_wheel_in_an_empty_directory_is_the_product(site, tmp_path):
     assert where.startswith(str(site))
 
 
+def test_weights_that_a_wheel_leaves_out_are_fetched(site, tmp_path):
+    """Listed all the same; from a folder here, and once."""
+    for path in LEFT_OUT:
+        name = path.split("/")[1]
+        code = f"import zoo; print({name!r} in zoo.list_models(pretrained=True)); zoo.load({name!r})"
+        place = {"cwd": tmp_path, "root": site, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        refused = command("-c", code, **place, ZOO_RELEASES="")
+        assert refused.stdout == "True\n"
+        assert "ZOO_RELEASES=… names the address" in refused.stderr
+        assert command("-c", code, **place, ZOO_RELEASES=str(PRETRAINED)).returncode == 0
+        assert command("-c", code, **place, ZOO_RELEASES="").returncode == 0
+
+
 @pytest.mark.slow
 def test_a_wheel_in_a_fresh_environment(site, tmp_path):
     """As pip installs it, with what it needs and nothing else: the command that a user types first."""
@@ -227,6 +250,45 @@ def test_released_models_are_taken_by_name_from_anywhere(tmp_path, monkeypatch):
         assert all(torch.equal(value, there.state_dict()[key]) for key, value in here.state_dict().items())
     run_script("sample.py", "ckpt=dcgan-mnist", "n=2")  # nothing is written among the released models
     assert {path.name for path in tmp_path.iterdir()} == {"samples-seed0.png", "samples-seed0.npz"}
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A released model whose weights are elsewhere; the folder with them."""
+    whole = zoo.save(zoo.create("mlp", hidden_sizes=[3]), tmp_path / "elsewhere" / "mlp-digits")
+    shutil.copytree(whole, tmp_path / "here" / "mlp-digits")
+    (tmp_path / "here" / "mlp-digits" / "model.safetensors").unlink()
+    for module in (files, checkpoint):
+        monkeypatch.setattr(module, "PRETRAINED", tmp_path / "here")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return whole.parent
+
+
+@pytest.mark.parametrize("address", [False, True], ids=["folder", "address"])
+def test_weights_are_fetched_once_and_checked(address, shelf, tmp_path, monkeypatch):
+    monkeypatch.delenv("ZOO_RELEASES", raising=False)
+    with pytest.raises(CheckpointError, match="ZOO_RELEASES=… names"):
+        zoo.load("mlp-digits")
+    monkeypatch.setenv("ZOO_RELEASES", shelf.as_uri() if address else str(shelf))
+    wanted = zoo.load(shelf / "mlp-digits").state_dict()
+    fetched = zoo.load("mlp-digits").state_dict()
+    assert all(torch.equal(value, fetched[key]) for key, value in wanted.items())
+    monkeypatch.setenv("ZOO_RELEASES", str(tmp_path / "nowhere"))
+    zoo.load("mlp-digits")  # from the cache
+    (kept,) = (tmp_path / "cache" / "zoo" / "weights").iterdir()
+    kept.write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match="weights of mlp-digits cannot be fetched"):
+        zoo.load("mlp-digits")
+
+
+def test_other_weights_are_not_taken(shelf, tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_RELEASES", str(shelf))
+    other = zoo.save(zoo.create("mlp", hidden_sizes=[3]), tmp_path / "other")
+    shutil.copy(other / "model.safetensors", shelf / "mlp-digits" / "model.safetensors")
+    with pytest.raises(CheckpointError, match="other content than was published"):
+        zoo.load("mlp-digits")
+    assert not (tmp_path / "cache").exists()
 
 
 def test_what_lies_here_comes_before_what_is_released(tmp_path, monkeypatch):

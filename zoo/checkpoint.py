@@ -14,19 +14,23 @@ file.
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from zoo import archive, plain
+from zoo import archive, download, plain
 from zoo.base.model import Model
 from zoo.errors import CheckpointError, ZooError, did_you_mean
-from zoo.files import PATH_OPTIONS, PRETRAINED, json_text, new_folder, released, user_path
+from zoo.files import PATH_OPTIONS, PRETRAINED, cache, json_text, new_folder, released, user_path, write_bytes
 
 FORMAT = 1
 HUB = "hf-hub:"
+SHELF = "ZOO_RELEASES"  # an address, or a folder, that has the weights which an installation leaves out
 WEIGHTS, ENTRY = "model.safetensors", "config.json"  # of a release
 HEADER = 2**22  # bytes of a safetensors file: 40,000 tensors
 CONFIG = 5 * 2**20  # bytes of a release's config.json: a vocabulary of four hundred thousand terms
@@ -138,7 +142,33 @@ def _read_training(path: Path, ema: bool) -> tuple[dict[str, Any], dict[str, Ten
 
 def _read_released(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Any]]:
     entry = released_config(folder)
-    return entry["model"], read_tensors(folder / WEIGHTS), _without_paths(entry.get("data", {}))
+    return entry["model"], read_tensors(_weights(folder, entry)), _without_paths(entry.get("data", {}))
+
+
+def _weights(folder: Path, entry: Mapping[str, Any]) -> Path:
+    """The weights of a release: beside its ``config.json``, or, of the zoo's own that an installation leaves out, in
+    the user's cache, where they are fetched to once from what :data:`SHELF` names."""
+    path, digest = folder / WEIGHTS, entry.get("sha256")
+    if os.path.lexists(path) or not isinstance(digest, str) or folder.parent != PRETRAINED:
+        return path
+    kept = cache() / "weights" / f"{folder.name}-{digest[:16]}.safetensors"
+    right = lambda content: hashlib.sha256(content).hexdigest() == digest  # noqa: E731
+    if kept.is_file() and right(kept.read_bytes()):
+        return kept
+    shelf = os.environ.get(SHELF, "")
+    if not shelf:
+        raise CheckpointError(
+            f"the weights of {folder.name} are not in this installation: {SHELF}=… names the address or the folder "
+            "that has them, such as pretrained/ of a checkout"
+        )
+    place = shelf if "://" in shelf else user_path(shelf).resolve().as_uri()
+    try:
+        content = download.first_right([f"{place.rstrip('/')}/{folder.name}/{WEIGHTS}"], right)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(kept, content)
+    except (ZooError, OSError) as error:
+        raise CheckpointError(f"the weights of {folder.name} cannot be fetched: {error}") from error
+    return kept
 
 
 def _without_paths(data: dict[str, Any]) -> dict[str, Any]:
@@ -204,33 +234,32 @@ def save(
     Raises:
         CheckpointError: the folder exists, or the model's vocabulary is larger than is read.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save as to_bytes
 
     folder = user_path(folder)
-    more = {"training": training, "data": _without_paths(data or {})}
-    entry = json_text(describe(model) | {key: value for key, value in more.items() if value})
     if folder.exists():
         raise CheckpointError(f"{folder} exists already; a release is never overwritten")
+    # copies: safetensors refuses tensors that share memory, such as tied weights
+    state = {
+        key: (value.half() if half and value.is_floating_point() else value)
+        .detach()
+        .cpu()
+        .clone(memory_format=torch.contiguous_format)
+        for key, value in model.state_dict().items()
+    }
+    weights = to_bytes(state)
+    more = {"training": training, "data": _without_paths(data or {}), "sha256": hashlib.sha256(weights).hexdigest()}
+    entry = json_text(describe(model) | {key: value for key, value in more.items() if value})
     if len(entry) > CONFIG:
         raise CheckpointError(
             f"{folder} would have a config.json of {len(entry):,} bytes, at most {CONFIG:,} are read: a release of "
             "fewer terms, data.vocabulary=…, or the run's checkpoint will do"
         )
     with new_folder(folder) as temporary:
-        # copies: safetensors refuses tensors that share memory, such as tied weights
-        state = {
-            key: (value.half() if half and value.is_floating_point() else value)
-            .detach()
-            .cpu()
-            .clone(memory_format=torch.contiguous_format)
-            for key, value in model.state_dict().items()
-        }
-        save_file(state, temporary / WEIGHTS)
+        (temporary / WEIGHTS).write_bytes(weights)
         (temporary / ENTRY).write_text(entry, "utf-8")
         card = card or f'# {model.name}\n\n`zoo.load("{folder.name}")`\n'
         (temporary / "README.md").write_text(card, "utf-8", "spelled")
-        for path in temporary.iterdir():
-            path.chmod(0o644)  # safetensors makes files that their owner alone can read
     return folder
 
 

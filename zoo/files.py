@@ -40,6 +40,11 @@ def released() -> list[str]:
 CONFIGS, PRETRAINED, RESULTS = shipped("configs"), shipped("pretrained"), shipped("results")
 
 
+def cache() -> Path:
+    """The user's folder for what can be fetched or made again; it need not exist."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or user_path("~/.cache")) / "zoo"
+
+
 def user_path(text: str | Path) -> Path:
     """The path that a user means, ``~`` being a home directory. It need not exist.
 
