@@ -1,28 +1,32 @@
-"""Write the pages of docs/ that follow from the code, the configurations, the released models and the results.
+"""Write what follows in docs/ from the code, the configurations, the released models and the results.
 
 python scripts/make_docs.py [check=true]
 
   check   true: write nothing, and fail where a page is not what it should be (false)
 
 docs/index.md is README.md; docs/models/ has a page for each model: what its file and
-its YAML say, what it can be asked, recipes, released weights.
+its YAML say, what it can be asked, recipes, released weights. In every other page, a
+table below a line <!-- table: … --> is filled from results/ by what its rows are called.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import re
+import statistics
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from zoo.command import command, parse_values
 from zoo.errors import ConfigError
-from zoo.files import CONFIGS, PRETRAINED, REPOSITORY
+from zoo.files import CONFIGS, PRETRAINED, REPOSITORY, RESULTS
 
 DOCS = REPOSITORY / "docs"
 MADE = "<!-- made by scripts/make_docs.py -->\n"
+TABLE = re.compile(r"<!-- table: (\w+)(?: (.*?))? -->\n(\|.*\n\|.*\n)((?:\|.*\n)*)")
 DEFAULTS: dict[str, Any] = {"check": False}
 
 
@@ -34,12 +38,16 @@ def pages() -> dict[Path, str]:
     models = registry.list_models()
     found |= {DOCS / "models" / f"{name}.md": model_page(name) for name in models}
     found[DOCS / "models" / "index.md"] = models_page(models)
+    for path in sorted({REPOSITORY / "README.md", *DOCS.glob("*.md")} - found.keys()):
+        text = path.read_text("utf-8")
+        if TABLE.search(text):
+            found[path] = TABLE.sub(table, text)
     return found
 
 
 def index() -> str:
     """README as the first page: links lead from this folder."""
-    text = (REPOSITORY / "README.md").read_text("utf-8")
+    text = TABLE.sub(table, (REPOSITORY / "README.md").read_text("utf-8"))
     return MADE + re.sub(r"\]\(docs/", "](", text)
 
 
@@ -96,7 +104,9 @@ def trainings(name: str) -> str:
 
     lines = []
     for path in sorted((CONFIGS / "recipe").glob(f"{name}-*.yaml")):
-        lines.append((f"model={name} data={path.stem.removeprefix(f'{name}-')}", path))
+        data = path.stem.removeprefix(f"{name}-")
+        own = " data.path=pictures" if data == "image_folder" else ""
+        lines.append((f"model={name} data={data}{own}", path))
     for path in sorted((CONFIGS / "experiment").rglob("*.yaml")):
         groups = read_yaml(path).get("defaults", [])
         if {"override /model": name} in groups:
@@ -116,12 +126,15 @@ def weights(name: str) -> str:
     """The released weights of a model, with what their cards say."""
     from zoo.plain import read_json
 
-    rows = []
+    rows, pictures = [], []
     for folder in sorted(PRETRAINED.glob(f"{name}-*")):
         path = folder / "metrics.json"
         if path.is_file():
             rows.append(f"| `{folder.name}` | {figures(read_json(path, ConfigError))} |")
-    return "\n".join(["## Released\n", "| `zoo.load(…)` | |", "| --- | --- |", *rows]) if rows else ""
+        if (DOCS / "models" / f"{folder.name}.png").is_file():
+            pictures.append(f"\n![samples of {folder.name}]({folder.name}.png)")
+    head = ["## Released\n", "| `zoo.load(…)` | |", "| --- | --- |"]
+    return "\n".join([*head, *rows, *pictures]) if rows or pictures else ""
 
 
 def figures(metrics: Mapping[str, Any]) -> str:
@@ -146,6 +159,169 @@ def models_page(names: list[str]) -> str:
         first = (inspect.getdoc(sys.modules[registry.model_class(name).__module__]) or "").partition("\n\n")[0]
         lines.append(f"- [{name}]({name}.md): {markdown(' '.join(first.split()))}")
     return "\n".join(lines) + "\n"
+
+
+# Tables: what fills their rows is a function by the name after "table:", given the words after it and a row's cells
+
+
+def table(found: re.Match[str]) -> str:
+    """A table with its rows filled, or made where there is nothing to fill in."""
+    name, words, head, body = found.groups()
+    if name in WHOLE:
+        return found[0].replace(head + body, WHOLE[name]())
+    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in body.splitlines()]
+    return found[0].replace(head + body, head + lines(FILLED[name](words or "", row) for row in rows))
+
+
+def lines(rows: Iterable[Iterable[str]]) -> str:
+    """Rows as Markdown."""
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def capability_table() -> str:
+    """What each model can be asked."""
+    from zoo import capability
+
+    return f"{capability.capabilities()}\n"
+
+
+def claim_table() -> str:
+    """The claims of the literature with their verdicts."""
+    told = [entry for entry in claims().values() if "/" not in entry["id"]]
+    return "|     | claim | verdict | `claims=` |\n| --: | --- | --- | --- |\n" + lines(
+        (str(entry["claim"]), entry["title"], entry["verdict"], f"`{entry['id']}`")
+        for entry in sorted(told, key=lambda entry: entry["claim"])
+    )
+
+
+def choice_table() -> str:
+    """What to take for each need, as ``scripts/choose.py`` answers."""
+    from zoo.textbook import choose
+    from zoo.textbook.words import DATA as NAMES
+
+    cells: dict[tuple[str, int], dict[str, str]] = {}  # of a need there may be several answers
+    data = ("mnist", "fashion_mnist")
+    for name in data:
+        seen: dict[str, int] = {}
+        for answer in choose.answers(choose.read(RESULTS / "textbook", name)):
+            said = ", ".join(filter(None, (answer["label"], answer["at"])))
+            seen[said] = seen.get(said, 0) + 1
+            told = f"`{answer['take']}` {answer['figure'].partition(' (')[0]}" if answer["take"] else "–"
+            cells.setdefault((said, seen[said]), {})[name] = told
+    head = f"| what matters | {' | '.join(NAMES[name] for name in data)} |\n| --- | --- | --- |\n"
+    return head + lines([said, *(row.get(name, "–") for name in data)] for (said, _), row in cells.items())
+
+
+def claims() -> dict[str, dict[str, Any]]:
+    """The claims and findings of the reports that are kept, by their ids."""
+    kept = [RESULTS / name / "claims.json" for name in ("textbook", "voices")]
+    return {entry["id"]: entry for path in kept for entry in json.loads(path.read_text("utf-8"))}
+
+
+def finding(words: str, row: list[str]) -> list[str]:
+    """A finding, by its id in the last cell: estimate and interval."""
+    entry = claims()[row[-1].strip("`")]
+    estimate, low, high = (f"{value:.3g}".replace("-", "−") for value in (entry["estimate"], *entry["interval"]))
+    return [row[0], f"{estimate} {entry['unit']}", f"{low} to {high}", row[-1]]
+
+
+def voices(words: str, row: list[str]) -> list[str]:
+    """A model's accuracies of voices that were heard, and of those that were not."""
+    heard, unheard = (claims()[f"voices/{which}-{row[0].strip('`')}"] for which in ("heard", "unheard"))
+    speakers = ", ".join(f"{value:.0f}" for value in unheard["values"])
+    return [row[0], f"{heard['estimate']:.1f}", f"{unheard['estimate']:.1f} ({speakers})"]
+
+
+def benchmark(words: str, row: list[str]) -> list[str]:
+    """A benchmark, by its name in the first cell: the peer's median, ours and the ratio."""
+    from zoo.plain import read_json
+
+    found = read_json(REPOSITORY / words, ConfigError)["benchmarks"][row[0].strip("`")]
+    peer, *others = found["ways"].values()
+    ours = next((found["ways"][name] for name in found["ours"]), others[0])
+    return [row[0], row[1], found["unit"], shown(peer["median"]), shown(ours["median"]), f"{ours['ratio']:.3g}"]
+
+
+def quick_recipe(words: str, row: list[str]) -> list[str]:
+    """A recipe for a number of seconds: accuracies of its seeds and their seconds."""
+    from zoo.plain import read_json
+
+    name = f"accuracy-{row[0].strip('`').rpartition('/')[2]}"
+    (way,) = read_json(REPOSITORY / words, ConfigError)["benchmarks"][name]["ways"].values()
+    accuracy = [100 * value for value in way["facts"]["accuracy"]]
+    seeds = ", ".join(f"{value:.2f}" for value in accuracy)
+    return [row[0], row[1], f"{statistics.mean(accuracy):.2f}", seeds, shown(way["median"])]
+
+
+def shown(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def runs(words: str, row: list[str]) -> list[str]:
+    """A run, by the words that train it in the first cell: its figures, means where there are several seeds.
+
+    ``words`` say what the columns hold: ``mnist accuracy seconds, fashion_mnist accuracy seconds``; the data is ``-``
+    where the first cell names it. ``.`` is a column that is written by hand, and a cell with – stays where there is no
+    such figure.
+    """
+    from zoo.plain import read_json
+    from zoo.run.recipes import stem
+
+    typed = re.search(r"`(.+?)`", row[0])
+    if not typed:
+        raise ConfigError(f"no words that train it are in the row {row[0]!r}")
+    cells = [row[0]]
+    for part in words.split(", "):
+        data, *columns = part.split()
+        told = typed[1].replace("…", data).split()
+        if data != "-" and not any(word.startswith(("experiment=", "data=")) for word in told):
+            told.append(f"data={data}")
+        path = RESULTS / "runs" / f"{stem(told)}.json"
+        if not path.is_file():
+            raise ConfigError(f"{' '.join(told)} has no figures in {path.relative_to(REPOSITORY)}: keep_figures.py")
+        seeds = read_json(path, ConfigError)["seeds"]
+        for column in columns:
+            written = row[len(cells)] if len(cells) < len(row) else ""
+            values = [value_of(entry, column) for entry in seeds.values()]
+            known = [value for value in values if value is not None]
+            if column == "." or (written == "–" and not known):
+                cells.append(written)
+            elif len(known) < len(values):
+                raise ConfigError(f"{path.relative_to(REPOSITORY)} has no {column}: – where there is none")
+            else:
+                cells.append(figure(column, known))
+    return cells
+
+
+def value_of(entry: Mapping[str, Any], column: str) -> float | None:
+    """A figure of one seed by its name, or by the end of it, where no other one ends so; None where there is none."""
+    found = entry["test"] | {key: value for key, value in entry.items() if key != "test"}
+    ends = [key for key in found if key == column] or [key for key in found if key.endswith(f"/{column}")]
+    return found[ends[0]] if len(ends) == 1 else None
+
+
+def figure(column: str, values: list[float]) -> str:
+    """The mean of some seeds as a table shows it, and the least and the most of three or more."""
+    name = column.rpartition("/")[2]
+    form = next((form for key, form in FORMS.items() if name == key), "{:,.3g}")
+    scale = 100 if name in SHARES else 1
+    told = [
+        form.format(scale * value).replace("-", "−") for value in (statistics.mean(values), min(values), max(values))
+    ]
+    return f"{told[0]} ({told[1]}–{told[2]})" if len(values) > 2 and name in SPREAD else told[0]
+
+
+SHARES = ("accuracy", "synthetic_accuracy", "copies")  # told in %
+SPREAD = ("accuracy", "log_prob")  # told with what the seeds vary by
+FORMS = {
+    "accuracy": "{:.2f}", "synthetic_accuracy": "{:.1f}", "copies": "{:.1f}", "nll": "{:.3f}", "ece": "{:.3f}",
+    "seconds": "{:,.0f}", "parameters": "{:,.0f}", "log_prob": "{:,.2f}", "bits_per_dim": "{:.3f}", "modes": "{:.0f}",
+    "frechet_ratio": "{:.2f}", "precision": "{:.3f}", "recall": "{:.3f}", "seeds": "{:.0f}",
+}  # fmt: skip
+WHOLE: dict[str, Callable[[], str]] = {"capabilities": capability_table, "claims": claim_table, "choices": choice_table}
+FILLED: dict[str, Callable[[str, list[str]], list[str]]] = {
+    "findings": finding, "voices": voices, "benchmarks": benchmark, "quick_recipes": quick_recipe, "runs": runs,
+}  # fmt: skip
 
 
 @command

@@ -21,11 +21,11 @@ README = (ROOT / "README.md").read_text()
 def test_pages_are_what_they_should_be():
     """python scripts/make_docs.py would change nothing."""
     wanted = make_docs.pages()
-    assert {path.stem for path in wanted} == {"index", *zoo.list_models()}
+    assert {path.stem for path in wanted} >= {"index", *zoo.list_models()}
     for path, text in wanted.items():
         assert path.read_text() == text, path
     made = {path for path in (ROOT / "docs").rglob("*.md") if make_docs.MADE in path.read_text()}
-    assert made == {*wanted}
+    assert made == {path for path, text in wanted.items() if make_docs.MADE in text}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

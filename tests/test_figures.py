@@ -1,82 +1,29 @@
-"""The documentation quotes the committed results: of benchmarks, and of the report on the textbook."""
+"""The documentation's tables hold what was measured: results of runs, of benchmarks, and of the textbook's report."""
 
 from __future__ import annotations
 
 import json
 import re
-import statistics
-from pathlib import Path
+import shutil
+import sys
 
 import pytest
+from conftest import ROOT, run_train
 
+from zoo import files
+from zoo.errors import ConfigError
 from zoo.textbook import claims
-from zoo.textbook.claims import voices
 
-ROOT = Path(__file__).parents[1]
-SECTION = (ROOT / "docs" / "speed.md").read_text()
-LINES = [line for line in SECTION.splitlines() if line.startswith("| `")]
-ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in LINES]
+sys.path.insert(0, str(ROOT / "scripts"))
+import keep_figures
+import make_docs
 
-
-def shown(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
-
-
-@pytest.fixture(scope="module")
-def results():
-    (name,) = re.findall(r"`(results/benchmark-[\w.-]+\.json)`", SECTION)
-    return json.loads((ROOT / name).read_text())["benchmarks"]
-
-
-@pytest.mark.parametrize("row", [row for row in ROWS if len(row) == 6], ids=lambda row: row[0].strip("`"))
-def test_a_ratio_is_the_one_that_was_measured(results, row):
-    name, _, unit, peer, ours, ratio = row
-    benchmark = results[name.strip("`")]
-    first, *others = benchmark["ways"].values()
-    assert (unit, peer) == (benchmark["unit"], shown(first["median"]))
-    assert (ours, ratio) in [(shown(way["median"]), f"{way['ratio']:.3g}") for way in others]
-
-
-@pytest.mark.parametrize("row", [row for row in ROWS if len(row) == 5], ids=lambda row: row[0].rpartition("/")[2])
-def test_a_recipe_has_the_accuracy_that_was_measured(results, row):
-    words, _, mean, seeds, seconds = row
-    (way,) = results[f"accuracy-{words.strip('`').rpartition('/')[2]}"]["ways"].values()
-    accuracy = way["facts"]["accuracy"]
-    assert mean == f"{100 * statistics.mean(accuracy):.2f}"
-    assert seeds == ", ".join(f"{100 * value:.2f}" for value in accuracy)
-    assert seconds == shown(way["median"])
-
-
-def test_both_tables_are_there():
-    assert len([row for row in ROWS if len(row) == 6]) >= 10
-    assert len([row for row in ROWS if len(row) == 5]) >= 4
-
-
-REPORTS = [ROOT / "results" / name for name in ("textbook", "voices")]
-ON_THE_TEXTBOOK = (ROOT / "docs" / "textbook.md").read_text()
-
-
-def test_the_documentation_shows_the_verdicts_of_the_report():
-    found = reported()
-    rows = re.findall(r"\| (\d+) \| (.+) \| ([a-z ]+) \| `(\w+)` \|", ON_THE_TEXTBOOK)
-    assert [row[-1] for row in rows] == sorted(found, key=lambda name: found[name]["claim"])
-    for number, title, verdict, name in rows:
-        entry = found[name]
-        assert (int(number), title, verdict) == (entry["claim"], entry["title"], entry["verdict"])
-
-
-def test_the_readme_quotes_findings_of_the_report():
-    entries = {entry["id"]: entry for entry in kept()}
-    rows = re.findall(r"\| (\S+) \S+ \| (\S+) to (\S+) \| `(\w+/[\w-]+)` \|", ON_THE_TEXTBOOK)
-    assert len(rows) >= 6
-    for *quoted, name in rows:
-        figures = [entries[name]["estimate"], *entries[name]["interval"]]
-        assert quoted == [f"{value:.3g}".replace("-", "−") for value in figures], name
+FILLED = [path for path in sorted((ROOT / "docs").glob("*.md")) if make_docs.TABLE.search(path.read_text())]
 
 
 def test_the_report_that_is_kept_is_on_these_claims():
     """What is claimed, on whose word; what was measured can be repeated, but not here."""
-    found = reported()
+    found = {name: entry for name, entry in make_docs.claims().items() if "/" not in name}
     assert set(found) == set(claims.names())
     for name, entry in found.items():
         claim = claims.find(name).CLAIM
@@ -85,22 +32,84 @@ def test_the_report_that_is_kept_is_on_these_claims():
         }  # fmt: skip
 
 
-def kept() -> list[dict]:
-    """The claims and findings of the reports that are kept: that on pictures, and that on voices."""
-    return [entry for report in REPORTS for entry in json.loads((report / "claims.json").read_text())]
+def test_tables_are_filled_from_results():
+    told = {found[1] for path in FILLED for found in make_docs.TABLE.finditer(path.read_text())}
+    assert told == {*make_docs.FILLED, *make_docs.WHOLE}
 
 
-def reported() -> dict[str, dict]:
-    """The claims of the reports that are kept, by name, without their findings."""
-    return {entry["id"]: entry for entry in kept() if "/" not in entry["id"]}
+@pytest.mark.parametrize("page", FILLED, ids=lambda page: page.stem)
+def test_another_number_is_put_right(page):
+    """A digit of a filled cell, or a word, is another one, and the table says again what was measured."""
+    text = page.read_text()
+    for found in make_docs.TABLE.finditer(text):
+        first = found[4].splitlines()[0]
+        typed, *cells = first.strip("| ").split(" | ")
+        column = max((n for n, cell in enumerate(cells) if re.search(r"\d", cell) and "`" not in cell), default=0)
+        another = re.sub(r"\d", lambda digit: str((int(digit[0]) + 1) % 10), cells[column], count=1)
+        cells[column] = another if another != cells[column] else "x"
+        other = text.replace(first, f"| {' | '.join([typed, *cells])} |")
+        assert other != text
+        assert make_docs.TABLE.sub(make_docs.table, other) == text
 
 
-def test_the_documentation_shows_how_voices_are_told():
-    entries = {entry["id"]: entry for entry in kept()}
-    section = (ROOT / "docs" / "speech.md").read_text()
-    rows = re.findall(r"\| `(\w+)` \| *([\d.]+) \| *([\d.]+) \((.+)\) \|", section)
-    assert {name for name, *_ in rows} == set(voices.SECONDS)
-    for name, heard, unheard, speakers in rows:
-        of = {which: entries[f"voices/{which}-{name}"] for which in ("heard", "unheard")}
-        assert [heard, unheard] == [f"{of[which]['estimate']:.1f}" for which in ("heard", "unheard")], name
-        assert speakers == ", ".join(f"{value:.0f}" for value in of["unheard"]["values"]), name
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    for module in (files, make_docs):
+        monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(make_docs, "REPOSITORY", tmp_path)
+    return tmp_path / "results"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return run_train(tmp_path_factory.mktemp("runs"), "model=naive_bayes", "data=digits", "logger=none")
+
+
+def test_the_figures_of_a_run_fill_a_row(run, results, tmp_path):
+    summary = json.loads((run / "summary.json").read_text())
+    asked = tmp_path / "missing.json"
+    asked.write_text(json.dumps({"options": {"ckpt": str(run), "missing": 0.5, "root": "x"}, "accuracy": 0.5}))
+    path = keep_figures.keep(run, [str(asked)])
+    assert path == results / "runs" / "naive_bayes-digits.json"
+    kept = json.loads(path.read_text())
+    assert kept["recipe"] == ["data=digits", "model=naive_bayes"]
+    assert str(tmp_path) not in path.read_text()
+    row = make_docs.runs(
+        "digits accuracy missing=0.5/accuracy seconds elbo", ["`model=naive_bayes`", "99", "", "1", "–"]
+    )
+    seconds = f"{summary['seconds']['fit']:,.0f}"
+    assert row == ["`model=naive_bayes`", f"{100 * summary['test']['accuracy']:.2f}", "50.00", seconds, "–"]
+
+
+def test_what_was_never_measured_is_said(run, results):
+    with pytest.raises(ConfigError, match="model=cnn data=mnist has no figures"):
+        make_docs.runs("mnist accuracy", ["`model=cnn`", ""])
+    keep_figures.keep(run, [])
+    with pytest.raises(ConfigError, match="has no elbo"):
+        make_docs.runs("digits elbo", ["`model=naive_bayes`", "1.2"])
+
+
+def test_seeds_are_told_by_their_mean_the_least_and_the_most(results):
+    (results / "runs").mkdir(parents=True)
+    seeds = {str(seed): {"seconds": 2.0, "test": {"accuracy": value}} for seed, value in enumerate((0.9, 0.92, 0.91))}
+    (results / "runs" / "linear.json").write_text(json.dumps({"recipe": ["experiment=linear"], "seeds": seeds}))
+    row = make_docs.runs("- accuracy seconds", ["`experiment=linear` (a line)", "", ""])
+    assert row == ["`experiment=linear` (a line)", "91.00 (90.00–92.00)", "2"]
+
+
+def test_another_run_is_not_asked(run, results, tmp_path):
+    asked = tmp_path / "a.json"
+    asked.write_text(json.dumps({"options": {"ckpt": str(tmp_path / "other")}, "accuracy": 0.5}))
+    with pytest.raises(ConfigError, match="no evaluation of"):
+        keep_figures.keep(run, [str(asked)])
+    assert not results.exists()
+
+
+def test_a_run_that_went_on_needs_its_words(run, results, tmp_path):
+    went_on = tmp_path / "run"
+    shutil.copytree(run, went_on)
+    summary = json.loads((went_on / "summary.json").read_text())
+    (went_on / "summary.json").write_text(json.dumps(summary | {"command": f"python train.py resume={run}"}))
+    with pytest.raises(ConfigError, match="give the words that train it"):
+        keep_figures.keep(went_on, [])
+    assert keep_figures.keep(went_on, [], "model=naive_bayes data=digits").stem == "naive_bayes-digits"
