@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from test_sound import written
 
 import zoo
+from zoo import config as configuration
 from zoo import schema
 from zoo.base.generative import ByGroup
 from zoo.config import add_found_options
@@ -218,9 +219,10 @@ def test_every_recipe_belongs_to_a_pair():
 
 
 def told_commands() -> list[str]:
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     lines = (line.partition("#")[0].strip() for page in pages for line in page.read_text().splitlines())
-    return [line for line in lines if line.startswith(("python train.py", "zoo train")) and "resume=" not in line]
+    trains = [line for line in lines if line.startswith(("python train.py", "zoo train")) and "resume=" not in line]
+    return list(dict.fromkeys(trains))
 
 
 @pytest.mark.parametrize("line", told_commands())
@@ -229,9 +231,14 @@ def test_commands_that_are_told_compose(line):
     words = [word for word in line.split()[2:] if not word.startswith(("-m", "--help", "runs", "hydra"))]
     words = [word.split(",") for word in words]
     for job in itertools.product(
-        *([f"{choices[0].partition('=')[0]}={c.rpartition('=')[2]}" for c in choices] for choices in words)
+        *(
+            [f"{choices[0].partition('=')[0]}={c.rpartition('=')[2]}" for c in choices]
+            if "=" in choices[0]
+            else choices
+            for choices in words
+        )
     ):
-        assert composed(*job)["model"]["name"] in zoo.list_models()
+        assert configuration.settings(job, CONFIGS)["model"]["name"] in zoo.list_models()
 
 
 def test_command_line_wins_over_recipe_and_experiment():

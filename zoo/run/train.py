@@ -82,7 +82,7 @@ def _train(
     kept = _kept(trainer)
     trained = state if state is not None and _is_trained(state, run, settings, trainer, data) else None
     before = (run / "config.yaml").read_bytes() if resume else b""
-    if not dry and trainer.is_global_zero:
+    if (not dry or trainer.world_size > 1) and trainer.is_global_zero:  # which further processes read
         write_yaml(run / "config.yaml", settings)
     names = f"{settings['model']['name']} on {settings['data']['name']}"
     size = learner.model.num_parameters
@@ -104,6 +104,7 @@ def _train(
         raise ConfigError("training came to its end before its first epoch did: no step was made")
     value = kept.metrics[learner.monitor if learner.monitor in kept.metrics else learner.fallback_monitor]
     if dry:
+        (run / "config.yaml").unlink(missing_ok=True)
         batches = int(settings["trainer"]["fast_dev_run"])
         some = "one batch" if batches == 1 else f"{batches} batches"
         console.print(f"fast_dev_run: {some} went through everything; nothing was saved")
