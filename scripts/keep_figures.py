@@ -4,7 +4,8 @@ python scripts/keep_figures.py run=<its run directory> [key=value …]
 
   run     the directory of a run that has ended; of each seed one
   asked   files that scripts/evaluate.py json=… has written of it, in a list: what
-          was asked comes before their figures, as in missing=0.5/accuracy
+          was asked comes before their figures, as in missing=0.5/accuracy. Figures
+          that were kept of this seed before give way
   recipe  the words that train the same, where the run's own command does not, as
           that of a run that was ended and went on: "model=cnn data=mnist"
 """
@@ -22,13 +23,14 @@ from zoo.commands.evaluate import DEFAULTS as QUESTIONS
 from zoo.errors import ConfigError
 
 DEFAULTS: dict[str, Any] = {"run": ..., "asked": [], "recipe": None}
-OF_ONE_MACHINE = ("ckpt", "data", "root", "json")  # options of an evaluation that its figures do not depend on
+OF_ONE_MACHINE = ("ckpt", "data", "path", "root", "json")  # options of an evaluation that its figures do not depend on
 
 
 def keep(run: str | Path, asked: list[str], recipe: str | None = None) -> Path:
-    """Add the figures of one seed to the file of its recipe.
+    """Put the figures of one seed, all of one run, into the file of its recipe.
 
-    Raises ``ConfigError`` where the run has not ended, the recipe is that of another, or a file is no evaluation of it.
+    Raises ``ConfigError`` where the run has not ended, the recipe is that of another, or a file is no evaluation of it,
+    or one on other data.
     """
     from zoo import files
     from zoo.files import user_path, write_json
@@ -39,21 +41,23 @@ def keep(run: str | Path, asked: list[str], recipe: str | None = None) -> Path:
     words = checked_recipe(summary, recipe)
     path = files.RESULTS / "runs" / f"{stem(words)}.json"
     entry: Any = read_json(path, ConfigError) if path.is_file() else {"recipe": without_seed(words), "seeds": {}}
-    seed = entry["seeds"].setdefault(str(summary["seed"]), {})
-    seed |= {
+    test = numbers(summary["test"])
+    entry["seeds"][str(summary["seed"])] = {
         "seconds": summary["seconds"]["fit"],
         "parameters": summary["parameters"],
         "machine": machine_of(summary),
-        "test": {**seed.get("test", {}), **numbers(summary["test"])},
+        "test": test,
     }
     for file in asked:
         evaluation = read_json(user_path(file), ConfigError)
         options = evaluation.pop("options", {})
         if user_path(str(options.get("ckpt"))).resolve() != user_path(run).resolve():
             raise ConfigError(f"{file} is no evaluation of {run}: it is of {options.get('ckpt')}")
+        if options.get("path") or options.get("data") not in (None, summary["data"]):
+            raise ConfigError(f"{file} is an evaluation on other data, {options.get('data') or options['path']}")
         prefix = question(options)
-        others = {key: value for key, value in numbers(evaluation).items() if seed["test"].get(key) != value}
-        seed["test"] |= {f"{prefix}{key}": value for key, value in others.items()}
+        others = {key: value for key, value in numbers(evaluation).items() if test.get(key) != value}
+        test |= {f"{prefix}{key}": value for key, value in others.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, entry)
     return path

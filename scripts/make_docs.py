@@ -11,6 +11,7 @@ table below a line <!-- table: … --> is filled from results/ by what its rows 
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import re
@@ -23,6 +24,7 @@ from typing import Any
 from zoo.command import command, parse_values
 from zoo.errors import ConfigError
 from zoo.files import CONFIGS, PRETRAINED, REPOSITORY, RESULTS
+from zoo.plain import read_json, read_yaml
 
 DOCS = REPOSITORY / "docs"
 MADE = "<!-- made by scripts/make_docs.py -->\n"
@@ -34,21 +36,22 @@ def pages() -> dict[Path, str]:
     """Every page that follows, by its path."""
     from zoo import registry
 
-    found = {DOCS / "index.md": index()}
+    found: dict[Path, str] = {}
     models = registry.list_models()
     found |= {DOCS / "models" / f"{name}.md": model_page(name) for name in models}
     found[DOCS / "models" / "index.md"] = models_page(models)
-    for path in sorted({REPOSITORY / "README.md", *DOCS.glob("*.md")} - found.keys()):
+    readme, first = REPOSITORY / "README.md", DOCS / "index.md"
+    for path in [readme, *sorted({*DOCS.glob("*.md")} - {first})]:
         text = path.read_text("utf-8")
         if TABLE.search(text):
             found[path] = TABLE.sub(table, text)
+    found[first] = index(found.get(readme) or readme.read_text("utf-8"))
     return found
 
 
-def index() -> str:
+def index(readme: str) -> str:
     """README as the first page: links lead from this folder."""
-    text = TABLE.sub(table, (REPOSITORY / "README.md").read_text("utf-8"))
-    return MADE + re.sub(r"\]\(docs/", "](", text)
+    return MADE + re.sub(r"\]\(docs/", "](", readme)
 
 
 def markdown(text: str) -> str:
@@ -84,8 +87,6 @@ def model_page(name: str) -> str:
 
 def options_table(path: Path) -> str:
     """The keys of a model's YAML, with what it says of them."""
-    from zoo.plain import read_yaml
-
     allowed = read_yaml(path).get("_allowed_", {})
     rows = ["| key | default | allowed | |", "| --- | --- | --- | --- |"]
     for line in path.read_text("utf-8").partition("\n_allowed_:")[0].splitlines():
@@ -100,8 +101,6 @@ def options_table(path: Path) -> str:
 
 def trainings(name: str) -> str:
     """The commands of a model's recipes and experiments."""
-    from zoo.plain import read_yaml
-
     lines = []
     for path in sorted((CONFIGS / "recipe").glob(f"{name}-*.yaml")):
         data = path.stem.removeprefix(f"{name}-")
@@ -124,8 +123,6 @@ def comment(path: Path) -> str:
 
 def weights(name: str) -> str:
     """The released weights of a model, with what their cards say."""
-    from zoo.plain import read_json
-
     rows, pictures = [], []
     for folder in sorted(PRETRAINED.glob(f"{name}-*")):
         path = folder / "metrics.json"
@@ -212,6 +209,7 @@ def choice_table() -> str:
     return head + lines([said, *(row.get(name, "–") for name in data)] for (said, _), row in cells.items())
 
 
+@functools.cache  # a row of a table asks for one of them
 def claims() -> dict[str, dict[str, Any]]:
     """The claims and findings of the reports that are kept, by their ids."""
     kept = [RESULTS / name / "claims.json" for name in ("textbook", "voices")]
@@ -234,8 +232,6 @@ def voices(words: str, row: list[str]) -> list[str]:
 
 def benchmark(words: str, row: list[str]) -> list[str]:
     """A benchmark, by its name in the first cell: the peer's median, ours and the ratio."""
-    from zoo.plain import read_json
-
     found = read_json(REPOSITORY / words, ConfigError)["benchmarks"][row[0].strip("`")]
     peer, *others = found["ways"].values()
     ours = next((found["ways"][name] for name in found["ours"]), others[0])
@@ -244,8 +240,6 @@ def benchmark(words: str, row: list[str]) -> list[str]:
 
 def quick_recipe(words: str, row: list[str]) -> list[str]:
     """A recipe for a number of seconds: accuracies of its seeds and their seconds."""
-    from zoo.plain import read_json
-
     name = f"accuracy-{row[0].strip('`').rpartition('/')[2]}"
     (way,) = read_json(REPOSITORY / words, ConfigError)["benchmarks"][name]["ways"].values()
     accuracy = [100 * value for value in way["facts"]["accuracy"]]
@@ -264,7 +258,6 @@ def runs(words: str, row: list[str]) -> list[str]:
     where the first cell names it. ``.`` is a column that is written by hand, and a cell with – stays where there is no
     such figure.
     """
-    from zoo.plain import read_json
     from zoo.run.recipes import stem
 
     typed = re.search(r"`(.+?)`", row[0])
@@ -303,7 +296,7 @@ def value_of(entry: Mapping[str, Any], column: str) -> float | None:
 def figure(column: str, values: list[float]) -> str:
     """The mean of some seeds as a table shows it, and the least and the most of three or more."""
     name = column.rpartition("/")[2]
-    form = next((form for key, form in FORMS.items() if name == key), "{:,.3g}")
+    form = FORMS.get(name, "{:,.3g}")
     scale = 100 if name in SHARES else 1
     told = [
         form.format(scale * value).replace("-", "−") for value in (statistics.mean(values), min(values), max(values))
@@ -316,7 +309,7 @@ SPREAD = ("accuracy", "log_prob")  # told with what the seeds vary by
 FORMS = {
     "accuracy": "{:.2f}", "synthetic_accuracy": "{:.1f}", "copies": "{:.1f}", "nll": "{:.3f}", "ece": "{:.3f}",
     "seconds": "{:,.0f}", "parameters": "{:,.0f}", "log_prob": "{:,.2f}", "bits_per_dim": "{:.3f}", "modes": "{:.0f}",
-    "frechet_ratio": "{:.2f}", "precision": "{:.3f}", "recall": "{:.3f}", "seeds": "{:.0f}",
+    "frechet_ratio": "{:.2f}", "precision": "{:.3f}", "recall": "{:.3f}",
 }  # fmt: skip
 WHOLE: dict[str, Callable[[], str]] = {"capabilities": capability_table, "claims": claim_table, "choices": choice_table}
 FILLED: dict[str, Callable[[str, list[str]], list[str]]] = {
@@ -330,15 +323,15 @@ def main() -> None:
     from zoo.files import write_text
 
     wanted = pages()
-    there = {path: path.read_text("utf-8") for path in DOCS.rglob("*.md") if MADE in path.read_text("utf-8")}
+    there = {path: path.read_text("utf-8") for path in (REPOSITORY / "README.md", *DOCS.rglob("*.md"))}
+    left = {path for path, text in there.items() if MADE in text} - wanted.keys()  # of models that are no more
     if options["check"]:
-        wrong = sorted(
-            str(path.relative_to(REPOSITORY)) for path in {*wanted, *there} if wanted.get(path) != there.get(path)
-        )
+        changed = {path for path, text in wanted.items() if there.get(path) != text}
+        wrong = sorted(str(path.relative_to(REPOSITORY)) for path in changed | left)
         if wrong:
             raise ConfigError(f"{', '.join(wrong)}: not what they should be; python scripts/make_docs.py writes them")
         return
-    for path in there.keys() - wanted.keys():
+    for path in left:
         path.unlink()
     for path, text in wanted.items():
         path.parent.mkdir(exist_ok=True)

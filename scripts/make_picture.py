@@ -5,8 +5,8 @@ python scripts/make_picture.py [root=…]
   root    where data lies; ZOO_DATA, else data/, if left out
 
 docs/picture.png, README's: what each generative model of pictures draws, an image of each
-class; halves of digits that one of them completes; and how strange pictures are to a
-classifier. docs/models/<model>-<data>.png: more samples of each.
+class; halves of digits that one of them completes; and how strange pictures are to it.
+docs/models/<model>-<data>.png: more samples of each.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def samples() -> dict[str, dict[str, Tensor]]:
     import torch
 
     import zoo
+    from zoo import capability
     from zoo.base.generative import has_classes
 
     found: dict[str, dict[str, Tensor]] = {}
     for name in zoo.list_models(pretrained=True):
         model, data = name.split("-")
-        if data in DATA and zoo.capabilities(model)[model]["sample"] != "no":
-            loaded = zoo.load(name)
+        if data in DATA and capability.can(loaded := zoo.load(name), "sample"):
             labels = torch.arange(10).repeat(ROWS) if has_classes(loaded) else None
             drawn = zoo.sample(loaded, 10 * ROWS, labels, torch.Generator().manual_seed(0))
             found.setdefault(model, {})[data] = drawn.unflatten(0, (ROWS, 10))
@@ -87,7 +87,7 @@ def suspected(root: str | None) -> tuple[Tensor, list[float], float]:
 def main() -> None:
     options = parse_values(sys.argv[1:], DEFAULTS, {}, __doc__ or "")
     from zoo.files import REPOSITORY, write_bytes
-    from zoo.inspect.figures import blank
+    from zoo.inspect.figures import blank, rendered
     from zoo.inspect.grids import grid, mosaic, png
 
     drawn = samples()
@@ -125,15 +125,7 @@ def main() -> None:
     bars.set(xlim=(-0.5, len(scores) - 0.5), xticks=[], ylabel="score")
     bars.spines[["top", "right"]].set_visible(False)
     figure.set_dpi(180)
-    write_bytes(REPOSITORY / "docs" / "picture.png", _png(figure))
-
-
-def _png(figure: Any) -> bytes:
-    import io
-
-    file = io.BytesIO()
-    figure.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
+    write_bytes(REPOSITORY / "docs" / "picture.png", png(rendered(figure)))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, run_script
 
 import zoo
 from zoo.data import sources
@@ -26,6 +26,19 @@ def test_pages_are_what_they_should_be():
         assert path.read_text() == text, path
     made = {path for path in (ROOT / "docs").rglob("*.md") if make_docs.MADE in path.read_text()}
     assert made == {path for path, text in wanted.items() if make_docs.MADE in text}
+
+
+def test_pages_are_checked(monkeypatch, tmp_path, capsys):
+    """Nothing is written; another page is named."""
+    run_script("make_docs.py", "check=true")
+    page = ROOT / "docs" / "speech.md"
+    read = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda path, *how: read(path, *how) + "| " * (path == page))
+    monkeypatch.setattr(make_docs, "pages", lambda: {page: read(page)})
+    monkeypatch.setattr(sys, "argv", ["make_docs.py", "check=true"])
+    with pytest.raises(SystemExit):
+        make_docs.main()
+    assert "docs/speech.md" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

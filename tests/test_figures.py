@@ -97,6 +97,16 @@ def test_seeds_are_told_by_their_mean_the_least_and_the_most(results):
     assert row == ["`experiment=linear` (a line)", "91.00 (90.00–92.00)", "2"]
 
 
+def test_other_data_is_not_asked_and_figures_are_of_one_run(run, results, tmp_path):
+    asked = tmp_path / "a.json"
+    asked.write_text(json.dumps({"options": {"ckpt": str(run), "data": "digits", "missing": 0.5}, "accuracy": 0.5}))
+    assert "missing=0.5/accuracy" in keep_figures.keep(run, [str(asked)]).read_text()
+    assert "missing=0.5/accuracy" not in keep_figures.keep(run, []).read_text()
+    asked.write_text(json.dumps({"options": {"ckpt": str(run), "data": "mnist"}, "accuracy": 0.5}))
+    with pytest.raises(ConfigError, match="on other data, mnist"):
+        keep_figures.keep(run, [str(asked)])
+
+
 def test_another_run_is_not_asked(run, results, tmp_path):
     asked = tmp_path / "a.json"
     asked.write_text(json.dumps({"options": {"ckpt": str(tmp_path / "other")}, "accuracy": 0.5}))
