@@ -2,13 +2,7 @@
 
 python scripts/fuzz.py [n=10000] [seed=0] [key=value …]
 
-  what    mutations: files changed at random; bombs: small files that ask for
-          time or memory without end; hostile: files that would run code, or
-          have others opened; all (default)
-  n       how many files are changed (1000)
-  seed    of the changes (0)
-  only    the number of one change, to repeat it; -1 (default) for all
-  keep    a folder for the files that fail (fuzzed); none is made if none does
+{options}
 
 A file may take 2 s and 500 MiB. The exit status is 1 where one fails.
 """
@@ -18,22 +12,27 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from zoo.command import command, parse_values
+from zoo.schema import Option
 
-DEFAULTS: dict[str, Any] = {"what": "all", "n": 1000, "seed": 0, "only": -1, "keep": "fuzzed"}
-RULES = {
-    "what": ["all", "mutations", "bombs", "hostile"],
-    "n": "[1, inf)",
-    "seed": "[0, inf)",
-    "only": "-1 or [0, inf)",
+OPTIONS = {
+    "what": Option(
+        "all",
+        "mutations: files changed at random; bombs: small files that ask for time or memory without end; hostile: "
+        "files that would run code, or have others opened",
+        ["all", "mutations", "bombs", "hostile"],
+    ),
+    "n": Option(1000, "how many files are changed", "[1, inf)"),
+    "seed": Option(0, "of the changes", "[0, inf)"),
+    "only": Option(-1, "the number of one change, to repeat it; -1 for all", "-1 or [0, inf)"),
+    "keep": Option("fuzzed", "a folder for the files that fail; none is made if none does"),
 }
 
 
 @command
 def main() -> None:
-    options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "", "a value is given as n")
+    options = parse_values(sys.argv[1:], OPTIONS, __doc__ or "", "a value is given as n")
     from rich.table import Table
 
     from zoo import terminal

@@ -2,12 +2,7 @@
 
 python scripts/keep_figures.py run=<its run directory> [key=value …]
 
-  run     the directory of a run that has ended; of each seed one
-  asked   files that scripts/evaluate.py json=… has written of it, in a list: what
-          was asked comes before their figures, as in missing=0.5/accuracy. Figures
-          that were kept of this seed before give way
-  recipe  the words that train the same, where the run's own command does not, as
-          that of a run that was ended and went on: "model=cnn data=mnist"
+{options}
 """
 
 from __future__ import annotations
@@ -19,10 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from zoo.command import command, parse_values
-from zoo.commands.evaluate import DEFAULTS as QUESTIONS
+from zoo.commands.evaluate import OPTIONS as QUESTIONS
 from zoo.errors import ConfigError
+from zoo.schema import Option
 
-DEFAULTS: dict[str, Any] = {"run": ..., "asked": [], "recipe": None}
+OPTIONS = {
+    "run": Option(..., "the directory of a run that has ended; of each seed one"),
+    "asked": Option(
+        [],
+        "files that scripts/evaluate.py json=… has written of it, in a list: what was asked comes before their "
+        "figures, as in missing=0.5/accuracy. Figures that were kept of this seed before give way",
+    ),
+    "recipe": Option(
+        None,
+        "the words that train the same, where the run's own command does not, as that of a run that was ended and "
+        'went on: "model=cnn data=mnist"',
+    ),
+}
 OF_ONE_MACHINE = ("ckpt", "data", "path", "root", "json")  # options of an evaluation that its figures do not depend on
 
 
@@ -78,14 +86,14 @@ def question(options: Mapping[str, Any]) -> str:
     asked = [
         f"{key}={value if isinstance(value, str) else json.dumps(value)}"
         for key, value in options.items()
-        if key not in OF_ONE_MACHINE and key in QUESTIONS and value != QUESTIONS[key]
+        if key not in OF_ONE_MACHINE and key in QUESTIONS and value != QUESTIONS[key].default
     ]
     return f"{','.join(asked)}/" if asked else ""
 
 
 @command
 def main() -> None:
-    options = parse_values(sys.argv[1:], DEFAULTS, {}, __doc__ or "", "the run directory is given as run")
+    options = parse_values(sys.argv[1:], OPTIONS, __doc__ or "", "the run directory is given as run")
     from zoo.terminal import printable
 
     print(printable(keep(options["run"], options["asked"], options["recipe"])))

@@ -12,11 +12,7 @@ undisturbed training bit for bit, metrics.csv and the figures of summary.json
 the same, and each point of a curve there once. Exit status 1 where one is not;
 the run is kept then.
 
-  n       how many kills (60)
-  models  with commas (mlp,rnn,gmm,hmm,vae,dcgan)
-  places  folders to train in, with commas; temporary files lie in another one
-          (the temporary directory, and /dev/shm where there is one)
-  seed    of moments and places (0)
+{options}
 """
 
 from __future__ import annotations
@@ -40,9 +36,18 @@ from zoo.command import command, parse_values
 from zoo.errors import ConfigError, ZooError, did_you_mean
 from zoo.files import TEMPORARY, user_path
 from zoo.registry import list_models
+from zoo.schema import Option
 
-DEFAULTS: dict[str, Any] = {"n": 60, "models": "mlp,rnn,gmm,hmm,vae,dcgan", "places": None, "seed": 0}
-RULES = {"n": "[1, inf)", "seed": "[0, inf)"}
+OPTIONS = {
+    "n": Option(60, "how many kills", "[1, inf)"),
+    "models": Option("mlp,rnn,gmm,hmm,vae,dcgan", "with commas"),
+    "places": Option(
+        None,
+        "folders to train in, with commas; temporary files lie in another one; if left out the temporary directory, "
+        "and /dev/shm where there is one",
+    ),
+    "seed": Option(0, "of moments and places", "[0, inf)"),
+}
 SMALL = {
     "mlp": ["model.hidden_sizes=[8]", "learner.ema=0.9"],
     "rnn": ["model.hidden_size=6"],
@@ -66,7 +71,7 @@ class Difference(Exception):
 
 @command
 def main() -> None:
-    values = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "", hint="the number of kills is given as n")
+    values = parse_values(sys.argv[1:], OPTIONS, __doc__ or "", hint="the number of kills is given as n")
     models = values["models"].split(",")
     for model in models:
         if model not in list_models():
@@ -302,7 +307,7 @@ def _points(run: Path) -> list[tuple[str, int]]:
     """Every point of a curve, sorted: one that is there twice is not what is expected."""
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-    files = list((run / "tensorboard").glob("events.*"))
+    files = list(run.glob("events.*"))
     if len(files) != 1:
         raise Difference(f"there are {len(files)} event files")
     events = EventFileLoader(str(files[0])).Load()

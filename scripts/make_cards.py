@@ -2,24 +2,23 @@
 
 python scripts/make_cards.py [name …] [root=…]
 
-  name    of a released model, such as cnn-mnist; all that say how they were
-          trained, if left out
-  root    where data lies; ZOO_DATA, else data/, if left out
+{options}
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Any
 
-from zoo.command import command, parse
+from zoo.command import ROOT, command, parse
 
-DEFAULTS: dict[str, Any] = {"root": None}
+OPTIONS = {
+    "root": ROOT,
+}
 
 
 @command
 def main() -> None:
-    options, names = parse(sys.argv[1:], DEFAULTS, {}, __doc__ or "")
+    options, names = parse(sys.argv[1:], OPTIONS, __doc__ or "")
     from zoo import checkpoint
     from zoo.files import PRETRAINED, released
     from zoo.run.cards import make_card

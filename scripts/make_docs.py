@@ -2,7 +2,7 @@
 
 python scripts/make_docs.py [check=true]
 
-  check   true: write nothing, and fail where a page is not what it should be (false)
+{options}
 
 docs/index.md is README.md; docs/models/ has a page for each model: what its file and
 its YAML say, what it can be asked, recipes, released weights. In every other page, a
@@ -22,14 +22,19 @@ from pathlib import Path
 from typing import Any
 
 from zoo.command import command, parse_values
+from zoo.config import RULES
+from zoo.config.options import comments_of
 from zoo.errors import ConfigError
 from zoo.files import CONFIGS, PRETRAINED, REPOSITORY, RESULTS
 from zoo.plain import read_json, read_yaml
+from zoo.schema import Option, allowed_by, typed
 
 DOCS = REPOSITORY / "docs"
 MADE = "<!-- made by scripts/make_docs.py -->\n"
 TABLE = re.compile(r"<!-- table: (\w+)(?: (.*?))? -->\n(\|.*\n\|.*\n)((?:\|.*\n)*)")
-DEFAULTS: dict[str, Any] = {"check": False}
+OPTIONS = {
+    "check": Option(False, "true: write nothing, and fail where a page is not what it should be"),
+}
 
 
 def pages() -> dict[Path, str]:
@@ -87,14 +92,11 @@ def model_page(name: str) -> str:
 
 def options_table(path: Path) -> str:
     """The keys of a model's YAML, with what it says of them."""
-    allowed = read_yaml(path).get("_allowed_", {})
+    content, said = read_yaml(path), comments_of(path)
     rows = ["| key | default | allowed | |", "| --- | --- | --- | --- |"]
-    for line in path.read_text("utf-8").partition("\n_allowed_:")[0].splitlines():
-        found = re.fullmatch(r"(\w+): (.*?)(?:\s+# (.*))?", line)
-        if found and found[1] not in ("defaults", "name"):
-            rule = allowed.get(found[1], "")
-            rule = ", ".join(map(str, rule)) if isinstance(rule, list) else rule
-            cells = (f"`{found[1]}`", f"`{found[2]}`", rule, found[3] or "")
+    for key, value in content.items():
+        if key not in ("defaults", "name", RULES):
+            cells = (f"`{key}`", f"`{typed(value)}`", allowed_by(content.get(RULES, {}).get(key)), said.get(key, ""))
             rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows) if len(rows) > 2 else "None."
 
@@ -319,7 +321,7 @@ FILLED: dict[str, Callable[[str, list[str]], list[str]]] = {
 
 @command
 def main() -> None:
-    options = parse_values(sys.argv[1:], DEFAULTS, {}, __doc__ or "")
+    options = parse_values(sys.argv[1:], OPTIONS, __doc__ or "")
     from zoo.files import write_text
 
     wanted = pages()

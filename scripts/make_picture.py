@@ -2,7 +2,7 @@
 
 python scripts/make_picture.py [root=…]
 
-  root    where data lies; ZOO_DATA, else data/, if left out
+{options}
 
 docs/picture.png, README's: what each generative model of pictures draws, an image of each
 class; halves of digits that one of them completes; and how strange pictures are to it.
@@ -14,12 +14,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from zoo.command import command, parse_values
+from zoo.command import ROOT, command, parse_values
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-DEFAULTS: dict[str, Any] = {"root": None}
+OPTIONS = {
+    "root": ROOT,
+}
 DATA = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}  # columns of the first part
 ASKED = "autoregressive-mnist"  # of the second part
 COMPLETED, EACH = 5, 4  # digits, and completions of each
@@ -85,7 +87,7 @@ def suspected(root: str | None) -> tuple[Tensor, list[float], float]:
 
 @command
 def main() -> None:
-    options = parse_values(sys.argv[1:], DEFAULTS, {}, __doc__ or "")
+    options = parse_values(sys.argv[1:], OPTIONS, __doc__ or "")
     from zoo.files import REPOSITORY, write_bytes
     from zoo.inspect.figures import blank, rendered
     from zoo.inspect.grids import grid, mosaic, png

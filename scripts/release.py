@@ -2,28 +2,32 @@
 
 python scripts/release.py run=<its run directory> [key=value …]
 
-  run     the directory of a run that has ended
-  to      the folder to make; pretrained/<model>-<data> if left out
-  half    true: weights in half precision, half as large; the card says what they
-          reach then (false)
-  recipe  the words that train the same, where the run's own command does not, as
-          that of a run that was ended and went on: "model=cnn data=mnist"
-  root    where data lies; ZOO_DATA, else data/, if left out
+{options}
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Any
 
-from zoo.command import command, parse_values
+from zoo.command import ROOT, command, parse_values
+from zoo.schema import Option
 
-DEFAULTS: dict[str, Any] = {"run": ..., "to": None, "half": False, "recipe": None, "root": None}
+OPTIONS = {
+    "run": Option(..., "the directory of a run that has ended"),
+    "to": Option(None, "the folder to make; pretrained/<model>-<data> if left out"),
+    "half": Option(False, "weights in half precision, half as large; the card says what they reach then"),
+    "recipe": Option(
+        None,
+        "the words that train the same, where the run's own command does not, as that of a run that was ended and "
+        'went on: "model=cnn data=mnist"',
+    ),
+    "root": ROOT,
+}
 
 
 @command
 def main() -> None:
-    options = parse_values(sys.argv[1:], DEFAULTS, {}, __doc__ or "", "the run directory is given as run")
+    options = parse_values(sys.argv[1:], OPTIONS, __doc__ or "", "the run directory is given as run")
     from zoo.run.cards import make_card, release
     from zoo.terminal import printable
 

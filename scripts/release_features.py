@@ -3,20 +3,22 @@
 python train.py model=lenet data=mnist
 python scripts/release_features.py run=<its run directory> [key=value …]
 
-  run     the run directory
-  to      the folder to make; pretrained/features-<data> if left out
-  root    where data lies; ZOO_DATA, else data/, if left out
+{options}
 """
 
 from __future__ import annotations
 
 import hashlib
 import sys
-from typing import Any
 
-from zoo.command import command, parse_values
+from zoo.command import ROOT, command, parse_values
+from zoo.schema import Option
 
-DEFAULTS: dict[str, Any] = {"run": ..., "to": None, "root": None}
+OPTIONS = {
+    "run": Option(..., "the run directory"),
+    "to": Option(None, "the folder to make; pretrained/features-<data> if left out"),
+    "root": ROOT,
+}
 CARD = """# Features of {data}
 
 A {model} of {parameters:,} parameters, by whose features samples of {data} are measured: Fréchet and kernel distance,
@@ -42,7 +44,7 @@ belongs to, and is computed anew where those differ. `real.json` says what train
 
 @command
 def main() -> None:
-    options = parse_values(sys.argv[1:], DEFAULTS, {}, __doc__ or "", "the run directory is given as run")
+    options = parse_values(sys.argv[1:], OPTIONS, __doc__ or "", "the run directory is given as run")
     from zoo import checkpoint, registry
     from zoo.errors import ConfigError
     from zoo.files import PRETRAINED, user_path, write_text, yaml_text

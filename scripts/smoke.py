@@ -2,7 +2,7 @@
 
 python scripts/smoke.py [key=value …]
 
-  models  a pattern of names (*)
+{options}
 
 Each model is trained by train.py on one batch of the smallest data that it takes, its best.ckpt is loaded, asked
 everything that it can be asked, released to a folder, and loaded from there. One line a model, with its seconds; exit
@@ -15,8 +15,11 @@ import sys
 from typing import Any
 
 from zoo.command import command, parse_values
+from zoo.schema import Option
 
-DEFAULTS: dict[str, Any] = {"models": "*"}
+OPTIONS = {
+    "models": Option("*", "a pattern of names"),
+}
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "omegaconf", "numpy", "pillow", "zuko")
 SMALLEST = {
     "grey": "digits",
@@ -28,7 +31,7 @@ SMALLEST = {
 
 @command
 def main() -> None:
-    pattern = parse_values(sys.argv[1:], DEFAULTS, {}, __doc__ or "", "the models are given as models")["models"]
+    pattern = parse_values(sys.argv[1:], OPTIONS, __doc__ or "", "the models are given as models")["models"]
     import importlib.metadata
     import platform
     import tempfile

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -42,6 +43,12 @@ def run_train(runs: Path | None, *overrides: str, figures: bool = False) -> Path
     if runs is None:  # a resumed run names its own
         return Path(next(word.partition("=")[2] for word in words if word.startswith("resume=")))
     return max(runs.iterdir(), key=lambda run: run.stat().st_mtime_ns)
+
+
+def left(run: Path) -> set[str]:
+    """The names of what a run has left in its directory, but for TensorBoard's files."""
+    names = {path.name for path in run.iterdir()}
+    return {name for name in names if not re.match(r"events\.|projector_config|\d+$", name)}
 
 
 def run_script(name: str, *words: object) -> None:

@@ -31,7 +31,7 @@ ALLOWED = {
     "questions": "errors base capability",
     "learners": "errors base registry checkpoint data metrics",
     "inspect": "errors plain files found spec base capability questions data metrics",
-    "tasks": "errors plain files spec base registry capability questions data metrics learners inspect",
+    "tasks": "errors plain terminal files spec base registry capability questions data metrics learners inspect",
     "run": "errors plain terminal files command config base registry checkpoint capability data learners inspect tasks",
 }
 # of the library: they may import from everywhere but from each other

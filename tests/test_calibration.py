@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import run_train
 from scipy.optimize import minimize_scalar
 
+import zoo
+from zoo.data.splits import load_splits
 from zoo.errors import DataError
 from zoo.metrics.calibration import (
     COLDEST,
@@ -134,3 +137,73 @@ def test_bins_of_equal_count_do_not_depend_on_the_order():
     labels, order = torch.randint(10, (500,), generator=generator), torch.randperm(500, generator=generator)
     shuffled = gaps(log_proba[order], labels[order], adaptive=True)
     assert calibration_error(shuffled) == pytest.approx(calibration_error(gaps(log_proba, labels, adaptive=True)))
+
+
+# In training
+
+SHORT = ("data=digits", "trainer=cpu", "trainer.max_epochs=4", "logger=none", "data.augment.shift=0")
+
+
+@pytest.mark.parametrize("words", [(), ("learner.ema=0.9",)], ids=["weights", "averaged weights"])
+def test_a_training_calibrates_what_it_keeps(tmp_path, words):
+    """The temperature is the one that suits the validation images; all else is as without it."""
+    run = run_train(tmp_path / "runs", "model=mlp", *SHORT, *words, "learner.calibrate=true")
+    plain = zoo.load(run_train(tmp_path / "plain", "model=mlp", *SHORT, *words))
+    model, val = zoo.load(run), load_splits("digits", val_size=200).val
+    logits = model(val.x())
+    torch.testing.assert_close(logits, plain(val.x()), rtol=0, atol=0)
+    assert float(plain.temperature) == 1
+    assert float(model.temperature) == pytest.approx(_with_doubt(logits.detach().double(), val.labels), rel=1e-3)
+    assert abs(float(model.temperature) - 1) > 0.05
+    better, worse = (summarize(each.classify(val.x()).detach(), val.labels) for each in (model, plain))
+    assert better["accuracy"] == worse["accuracy"]
+    assert better["nll"] < worse["nll"]
+    copy = zoo.save(model, tmp_path / "copy")
+    assert torch.equal(zoo.load(copy).classify(val.x()), model.classify(val.x()))
+
+
+def _with_doubt(logits, labels):
+    """The temperature of least loss where a label is right but for a probability of 1 / (N + 1) (Platt 1999)."""
+    doubt = 1 / (len(labels) + 1)
+
+    def loss(log_temperature):
+        log_p = (logits / math.exp(log_temperature)).log_softmax(1)
+        return -float((1 - doubt) * log_p.gather(1, labels[:, None]).mean() + doubt * log_p.mean())
+
+    return math.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-6}).x)
+
+
+def test_a_linear_models_coefficients_are_those_of_its_probabilities():
+    model = zoo.create("logistic_regression")
+    torch.nn.init.normal_(model.head.weight)
+    model.temperature.fill_(3.0)
+    x = torch.rand(5, *model.spec.shape)
+    logits = model.normalize(x).flatten(1) @ model.coefficients().T + model.offsets()
+    torch.testing.assert_close(model.eval().classify(x), logits.log_softmax(1))
+
+
+def test_a_temperature_needs_validation_images(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        run_train(tmp_path / "runs", "model=mlp", *SHORT, "data.val_size=0", "learner.calibrate=true")
+    assert end.value.code == 2
+    assert "set data.val_size" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_of_before_temperatures_is_read():
+    """The released ones are, and their probabilities are what they were; a machine of margins had one all along."""
+    state = zoo.create("cnn").state_dict()
+    assert "temperature" not in state
+    model = zoo.create("cnn")
+    model.calibrate(torch.randn(50, 10), torch.arange(50) % 10)
+    assert "temperature" in model.state_dict()
+    again = zoo.create("cnn")
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again.temperature, model.temperature)
+    assert "temperature" in again.state_dict()
+    model.load_state_dict(state)
+    assert float(model.temperature) == 1
+    assert "temperature" not in model.state_dict()
+    svm = zoo.create("svm", num_features=4)
+    with pytest.raises(RuntimeError, match="temperature"):
+        svm.load_state_dict({key: value for key, value in svm.state_dict().items() if key != "temperature"})

@@ -658,7 +658,7 @@ class TestCommand:
     def test_help_is_narrow_and_names_every_need(self):
         text = command("scripts/choose.py", "--help").stdout
         assert all(len(line) <= 80 for line in text.splitlines())
-        assert all(f"\n          {need.key} " in text for need in NEEDS)
+        assert all(f"\n  {need.key} " in text for need in NEEDS)
 
     def test_answering_needs_no_torch(self, path):
         code = "import sys; from pathlib import Path; from zoo.textbook import choose\n"

@@ -137,8 +137,11 @@ def test_refused_before_anything_is_written(words, expected, tmp_path, capsys):
 def test_help_and_config_are_quick_and_complete():
     """``--help`` and ``--cfg job`` answer without torch, and show every group and key."""
     text = command("train.py", "--help").stdout
-    for group in ("data", "model", "learner", "trainer", "logger", "recipe", "experiment"):
+    for group in ("data", "model", "learner", "trainer", "logger", "recipe of cnn", "experiment"):
         assert re.search(rf"^{group}: ", text, re.M), group
+    assert not [line for line in text.splitlines() if len(line) > 80 or "_allowed_" in line]
+    words = text.partition("== Keys")[2].split()
+    assert {"seed", "model.channels", "data.augment.shift", "learner.optimizer.lr", "trainer.devices"} <= {*words}
     assert f"data: {', '.join(sources.every())} model: " in " ".join(text.split())  # those without a YAML, too
     shown = yaml.safe_load(command("train.py", "model=rnn", "--cfg", "job").stdout)
     assert shown["model"]["cell"] == "lstm"
@@ -342,11 +345,7 @@ def _run(tmp_path, learner: str, *overrides: str) -> dict:
     run = run_train(tmp_path, *RUNS[learner], "data=digits", "experiment=debug", *overrides)
     rows = (run / "metrics.csv").read_text().splitlines()
     last = torch.load(run / "last.ckpt", weights_only=True)
-    events = (
-        sorted(path.name.split(".")[0] for path in (run / "tensorboard").rglob("*") if path.is_file())
-        if (run / "tensorboard").is_dir()
-        else []
-    )
+    events = sorted(path.name for path in run.rglob("*") if path.is_file() and "events" not in path.name)
     return {
         "rows": len(rows) - 1,
         "steps": last["global_step"],
@@ -440,8 +439,8 @@ OBSERVED_IN_BAGS = {"svm.loss": "squared_hinge", "nbsvm.loss": "hinge", "nbsvm.a
 OBSERVED_IN_MODEL = {
     "svm.kernel": "linear", "svm.num_features": "64", "svm.bandwidth": "0.7", "svm.seed": "3",
     "mlp.hidden_sizes": "[5]", "mlp.dropout": "0.9",
-    "cnn.channels": "[4]", "cnn.stem": "valid", "cnn.grid": "[1, 1]", "cnn.dropout": "0.9", "cnn.mirror": "true",
-    "cnn.shifts": "true",
+    "cnn.channels": "[4]", "cnn.blocks": "1", "cnn.stem": "valid", "cnn.grid": "[1, 1]", "cnn.dropout": "0.9",
+    "cnn.mirror": "true", "cnn.shifts": "true",
     "lenet.channels": "[4, 6]", "lenet.num_features": "30", "lenet.dropout": "0.9",
     "rnn.cell": "gru", "rnn.reads": "columns", "rnn.hidden_size": "7", "rnn.num_layers": "2",
     "rnn.bidirectional": None, "rnn.dropout": "0.9",
@@ -510,6 +509,7 @@ OF_GRADIENT = {
 OBSERVED_IN_RUN = {
     **{f"classification.{key}": row for key, row in OF_GRADIENT.items()},
     "classification.label_smoothing": ("0.5", "weights"),
+    "classification.calibrate": ("true", "keys"),
     **{f"likelihood.{key}": row for key, row in OF_GRADIENT.items()},
     **{f"objective.{key}": row for key, row in OF_GRADIENT.items() if key not in ("ema", "monitor")},
     "objective.ema": ("0", "keys"),
@@ -538,6 +538,13 @@ OBSERVED_ELSEWHERE = {
     "compile": "test_precision.test_compiled_equals_plain",
     "resume": "test_contract.test_resumed_equals_straight",
     "save_every": "test_trust.test_checkpoints_within_an_epoch",
+    "patience": "test_patience.test_training_ends_where_nothing_gets_better",
+    "trainer.profiler": "test_patience.test_a_profile_is_told",
+    "logger.graph": "test_train.test_the_graph_is_drawn_where_it_is_asked_for",
+    "logger.project": "test_loggers, which has the package in a stub",
+    "logger.offline": "test_loggers, which has the package in a stub",
+    "logger.experiment_name": "test_loggers, which has the package in a stub",
+    "logger.tracking_uri": "test_loggers, which has the package in a stub",
     "data.speaker": "test_sound.test_a_speaker_is_on_one_side_alone",
     "data.split": "test_published.test_emnist_from_the_archive",
     "data.names": "test_published.test_labels_and_their_names",
@@ -561,7 +568,7 @@ OBSERVED_ELSEWHERE = {
 
 def test_every_key_has_a_row():
     """A new key without a statement of what it changes fails here."""
-    keys = {"seed", "runs", "compile", "resume", "save_every"}
+    keys = {"seed", "runs", "compile", "resume", "save_every", "patience"}
     for group in ("data", "model", "learner", "trainer", "logger"):
         for path in (CONFIGS / group).glob("*.yaml"):
             content = {key: value for key, value in yaml.safe_load(path.read_text()).items() if key != "defaults"}

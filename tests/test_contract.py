@@ -13,7 +13,7 @@ import zoo
 from zoo import capability, registry
 from zoo.base.classifier import Classifier
 from zoo.base.generative import Density, Generative
-from zoo.config import _learner_of
+from zoo.config.options import learner_of
 from zoo.data import kinds
 from zoo.data.batches import Batches
 from zoo.data.splits import Split
@@ -416,7 +416,7 @@ def test_capabilities_hold(name):
 
 def regime_of(name: str) -> str:
     """The learner that a model's YAML picks."""
-    return _learner_of(yaml.safe_load((CONFIGS / "model" / f"{name}.yaml").read_text()))
+    return learner_of(yaml.safe_load((CONFIGS / "model" / f"{name}.yaml").read_text()))
 
 
 @contextlib.contextmanager

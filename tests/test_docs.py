@@ -92,4 +92,4 @@ def test_options_are_told_with_what_they_may_be(tmp_path):
     path = Path(tmp_path / "m.yaml")
     path.write_text('name: m\nwidth: 8 # of a layer\nkind: a\n\n_allowed_:\n  width: "[1, inf)"\n  kind: [a, b]\n')
     rows = make_docs.options_table(path).splitlines()[2:]
-    assert rows == ["| `width` | `8` | [1, inf) | of a layer |", "| `kind` | `a` | a, b |  |"]
+    assert rows == ["| `width` | `8` | ≥ 1 | of a layer |", "| `kind` | `a` | a, b |  |"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import lightning.pytorch as L
 import pytest
 import torch
-from conftest import command, run_train
+from conftest import command, left, run_train
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -192,10 +192,7 @@ def run(tmp_path_factory) -> Path:
 
 
 def test_files(run):
-    names = {path.name for path in run.iterdir()}
-    assert names == {
-        "best.ckpt", "last.ckpt", "config.yaml", "metrics.csv", "summary.json", "tensorboard", "figures",
-    }  # fmt: skip
+    assert left(run) == {"best.ckpt", "last.ckpt", "config.yaml", "metrics.csv", "summary.json", "figures"}
     assert {path.stem for path in (run / "figures").iterdir()} == {"samples", "components", "confusion", "reliability"}
     assert json.loads((run / "summary.json").read_text())["config"]["learner"]["name"] == "em"
 
@@ -224,15 +221,16 @@ def test_a_converged_run_is_complete(run, capsys):
 
 
 def test_tensorboard(run):
-    shown = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0, "scalars": 0}).Reload()
+    shown = EventAccumulator(str(run), size_guidance={"images": 0, "scalars": 0}).Reload()
     scalars = set(shown.Tags()["scalars"])
     assert {
-        "train/log_likelihood", "val/log_likelihood", "val/accuracy", "val/nll", "val/ece", "images_per_second",
+        "log_likelihood/train", "log_likelihood/val", "accuracy/val", "val/nll", "val/ece", "time/images_per_second",
         "test/accuracy", "test/log_prob", "test/bits_per_dim",
     } <= scalars  # fmt: skip
-    assert [event.step for event in shown.Scalars("train/log_likelihood")][:2] == [9, 19]
+    assert [event.step for event in shown.Scalars("log_likelihood/train")][:2] == [9, 19]
     assert set(shown.Tags()["images"]) == {
-        "model/samples", "model/components", "test/confusion", "test/reliability", "test/worst_mistakes",
+        "data/training_batch", "validation/confusion", "model/samples", "model/components", "test/confusion",
+        "test/reliability", "test/worst_mistakes",
     }  # fmt: skip
     tags = {tag.partition("/")[2]: tag for tag in shown.Tags()["images"]}
     for path in (run / "figures").iterdir():
@@ -396,8 +394,8 @@ def test_a_run_by_gradient(tmp_path):
         "epoch", "step", "images_per_second", "train/loss", "train/log_likelihood",
         "val/log_likelihood", "val/accuracy", "val/nll", "val/ece",
     }  # fmt: skip
-    shown = EventAccumulator(str(run / "tensorboard")).Reload()
-    assert [event.step for event in shown.Scalars("step/loss")] == [5, 10]
+    shown = EventAccumulator(str(run)).Reload()
+    assert [event.step for event in shown.Scalars("loss/step")] == [5, 10]
     assert (run / "best.ckpt").is_file()
 
 

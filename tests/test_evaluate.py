@@ -50,10 +50,10 @@ def test_the_commands_know_all_masks_and_fills():
     from zoo.base.fill import FILLS
     from zoo.tasks.impute import MASKS
 
-    for name in ("evaluate", "impute"):
-        rules = importlib.import_module(f"zoo.commands.{name}").RULES
-        assert rules["mask"] == list(MASKS)
-        assert rules.get("fill") == (list(FILLS) if name == "evaluate" else None)
+    options = importlib.import_module("zoo.commands.evaluate").OPTIONS
+    assert options["mask"].rule == list(MASKS)
+    assert options["fill"].rule == list(FILLS)
+    assert importlib.import_module("zoo.commands.impute").MASKS == MASKS
 
 
 # Texts

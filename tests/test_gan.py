@@ -391,8 +391,8 @@ def test_what_is_logged(tmp_path):
     assert {"train/d_loss", "train/g_loss", "train/r1", "images_per_second"} <= set(rows[0])
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(run / "tensorboard")).Reload()
-    for key in ("step/d_loss", "step/g_loss", "step/lr"):
+    events = EventAccumulator(str(run)).Reload()
+    for key in ("step/d_loss", "step/g_loss", "step/lr", "step/d_gradient_norm", "step/g_gradient_norm"):
         assert [event.step for event in events.Scalars(key)] == [2, 4, 6, 8, 10]
     options = ("model.loss=wasserstein", "model.gradient_penalty=10", "model.r1=0", "logger=none", *options)
     run = run_train(tmp_path / "b", *options)

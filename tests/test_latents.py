@@ -22,6 +22,7 @@ from zoo.data.splits import Split, load_splits
 from zoo.errors import ZooError
 from zoo.inspect import grids, latents
 from zoo.inspect.latents import LatentPictures
+from zoo.run.board import tag_of
 from zoo.tasks.reference import extractor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -67,15 +68,13 @@ def run(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def shown(run) -> EventAccumulator:
-    return EventAccumulator(
-        str(run / "tensorboard"), size_guidance={"images": 0, "scalars": 0, "histograms": 0, "tensors": 0}
-    ).Reload()
+    return EventAccumulator(str(run), size_guidance={"images": 0, "scalars": 0, "histograms": 0, "tensors": 0}).Reload()
 
 
 def test_pictures_of_each_epoch(run, shown):
     names = {*PICTURES, "confusion", "reliability"}
     assert {path.name for path in (run / "figures").iterdir()} == {f"{name}.png" for name in names}
-    models = {tag for tag in shown.Tags()["images"] if not tag.startswith("test/")}  # which are those of a classifier
+    models = {tag for tag in shown.Tags()["images"] if tag.startswith("model/")}
     assert models == {f"model/{name}" for name in PICTURES}  # and none under another name
     for name in PICTURES:
         drawn = shown.Images(f"model/{name}")
@@ -105,7 +104,7 @@ def test_pictures_are_of_the_weights_that_are_validated(run, shown):
 def test_scalars_and_histogram(run, shown):
     """Active units, diversity and modes are in TensorBoard and metrics.csv; the histogram has the latent's length."""
     for name in ("latent/active_units", "samples/diversity", "samples/modes_covered"):
-        assert len(shown.Scalars(name)) == 3
+        assert len(shown.Scalars(tag_of(name))) == 3
         assert name in (run / "metrics.csv").read_text().splitlines()[0].split(",")
     histogram = shown.Histograms("latent/kl")[-1]
     model = zoo.load(run / "last.ckpt")
@@ -116,7 +115,7 @@ def test_scalars_and_histogram(run, shown):
     assert histogram.step == 15
     assert histogram.histogram_value.num == 6
     assert histogram.histogram_value.sum == pytest.approx(float(kl.sum()), rel=1e-4)
-    assert shown.Scalars("latent/active_units")[-1].value == int((q.loc.var(0, correction=0) > 0.01).sum())
+    assert shown.Scalars("val/active_units")[-1].value == int((q.loc.var(0, correction=0) > 0.01).sum())
     labels = torch.arange(latents.SAMPLED) % 10
     samples = zoo.sample(model, latents.SAMPLED, labels, torch.Generator().manual_seed(0))
     classes = extractor("digits")(samples)[1].bincount(minlength=10) / latents.SAMPLED
@@ -143,7 +142,7 @@ def test_without_logger_and_validation(tmp_path):
     """There are the files alone, of training images; and test images are never looked at."""
     run = run_train(tmp_path, *TINY, "logger=none", "data.val_size=0", "trainer.max_epochs=1", figures=True)
     assert {path.stem for path in (run / "figures").iterdir()} == PICTURES
-    assert not (run / "tensorboard").exists()
+    assert not list(run.glob("events.*"))
     split = load_splits("digits").train
     latents.draw_latents(zoo.load(run), split, tmp_path / "again")
     for name in PICTURES:
@@ -172,7 +171,7 @@ def test_training_is_the_same_without(tmp_path, monkeypatch):
 def test_a_gan_has_no_encoder(tmp_path):
     run = run_train(tmp_path, "model=dcgan", "model.channels=4", *TINY[3:], "trainer.max_epochs=1", figures=True)
     assert {path.stem for path in (run / "figures").iterdir()} == {"samples", "interpolations", "traversal"}
-    shown = EventAccumulator(str(run / "tensorboard")).Reload()
+    shown = EventAccumulator(str(run)).Reload()
     assert {"samples/diversity", "samples/modes_covered"} <= set(shown.Tags()["scalars"])
     assert not any("latent/" in tag for tag in shown.Tags()["scalars"] + shown.Tags()["histograms"])
 

@@ -209,9 +209,10 @@ def test_a_run_shows_words_and_mistakes(words, tmp_path):
     run = run_train(tmp_path, f"model={model}", "data=grammar", "trainer=cpu", "trainer.max_epochs=1", *more)
     with Image.open(run / "figures" / "words.png") as picture:
         assert picture.convert("L").getextrema()[0] < 50
-    shown = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0, "tensors": 0}).Reload()
+    shown = EventAccumulator(str(run), size_guidance={"images": 0, "tensors": 0}).Reload()
     assert {"model/words", "test/confusion", "test/roc"} <= set(shown.Tags()["images"])
-    told = {tag: shown.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in shown.Tags()["tensors"]}
+    tags = [tag for tag in shown.Tags()["tensors"] if tag.endswith("/text_summary")]
+    told = {tag: shown.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in tags}
     assert (run / "mistakes.md").read_text() == told["test/worst_mistakes/text_summary"] + "\n"
     assert ("model/samples/text_summary" in told) == (model == "naive_bayes")
     if model == "naive_bayes":
@@ -278,7 +279,7 @@ def test_a_run_shows_samples_of_each_epoch_from_the_same_noise(tmp_path):
     words = ("model=rnnlm", "data=grammar", "data.reads=characters", "model.hidden_size=16", "model.embedding=8")
     more = ("trainer=cpu", "trainer.max_epochs=2", "trainer.limit_train_batches=2", "data.longest=40")
     run = run_train(tmp_path / "shown", *words, *more)
-    shown = EventAccumulator(str(run / "tensorboard"), size_guidance={"tensors": 0}).Reload()
+    shown = EventAccumulator(str(run), size_guidance={"tensors": 0}).Reload()
     told = shown.Tensors("model/samples/text_summary")
     texts = [event.tensor_proto.string_val[0].decode() for event in told]
     assert [event.step for event in told] == [2, 4]
@@ -294,7 +295,7 @@ def test_a_run_shows_samples_of_each_epoch_from_the_same_noise(tmp_path):
 def test_a_run_of_pictures_patch_by_patch_shows_samples_each_epoch_and_what_surprises(tmp_path):
     words = ("model=autoregressive", "data=digits", "model.channels=4", "model.blocks=1", "trainer=cpu")
     run = run_train(tmp_path, *words, "trainer.max_epochs=2", "trainer.limit_train_batches=2")
-    shown = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0}).Reload()
+    shown = EventAccumulator(str(run), size_guidance={"images": 0}).Reload()
     assert [event.step for event in shown.Images("model/samples")] == [2, 4]
     assert len({event.encoded_image_string for event in shown.Images("model/samples")}) == 2
     assert len(shown.Images("model/surprise")) == 1

@@ -568,7 +568,7 @@ def heard(path):
 
 
 def test_tensorboard_plays_samples_and_mistakes(trained):
-    events = EventAccumulator(str(trained / "tensorboard"))
+    events = EventAccumulator(str(trained))
     events.Reload()
     tags = events.Tags()
     assert {"model/samples/high", "model/samples/low"} <= set(tags["audio"])

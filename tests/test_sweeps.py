@@ -20,6 +20,7 @@ from hydra.errors import MissingConfigException
 import zoo
 from zoo import config
 from zoo.commands import train
+from zoo.config import checking
 from zoo.run import machine, sweep
 from zoo.run import train as run_train
 
@@ -57,8 +58,13 @@ def done(settings, resume, target):
 
 
 def rows(said: str) -> list[list[str]]:
-    """The cells of the table, a list a line."""
-    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.splitlines() if line.startswith("│")]
+    """The cells of the table that a multirun ends with; those that are empty are left out, but for the first."""
+    lines = iter(said.splitlines())
+    for line in lines:
+        if line.startswith(" ─"):
+            break
+    table = [line for line in itertools.takewhile(lambda line: line.startswith(" "), lines) if line.strip()]
+    return [[*([""] if line.startswith("   ") else []), *re.split(r" {2,}", line.strip())] for line in table]
 
 
 # What a sweep may be
@@ -99,7 +105,7 @@ def test_glob_is_spelled_out():
 
 
 def test_a_thousand_jobs_are_composed_once():
-    with mock.patch.object(config, "compose", wraps=config.compose) as compose:
+    with mock.patch.object(checking, "compose", wraps=checking.compose) as compose:
         words = ["-m", "seed=range(0,1000)", "learner.optimizer.lr=0.1,0.2,0.3", "model=mlp,cnn"]
         assert config.check_sweep(words, CONFIGS) == words
     assert compose.call_count == 2  # the first job, and the other model
@@ -154,8 +160,8 @@ def test_a_job_that_fails_is_a_row_and_the_others_go_on(multirun):
     assert "error: 3 of 5 jobs failed" in said
     assert "Traceback" in said  # of what is no user's mistake
     table = rows(said)
-    assert [row[0] for row in table if row[0]] == [f"00{seed}-seed{seed}" for seed in range(5)]
-    assert [row[1] for row in table if row[0]] == ["0.00%", "", "", "", "4.00%"]
+    assert [row[:2] for row in table if row[0]] == [[f"00{seed}", f"{seed}"] for seed in range(5)]
+    assert (table[0][2], table[-1][2]) == ("0.00%", "4.00%")
     text = " ".join(row[-1] for row in table)
     assert "RuntimeError: mat1 and mat2 shapes cannot be multiplied" in text
     assert "too large for this machine" in text
@@ -180,7 +186,7 @@ def test_an_interrupt_ends_the_sweep_with_its_table(multirun):
 
     status, said, _ = multirun("seed=range(0,4)", job=job)
     assert status == 130
-    assert [row[0] for row in rows(said)] == ["000-seed0", "001-seed1"]
+    assert [row[0] for row in rows(said)] == ["000", "001"]
     assert rows(said)[1][-1].startswith("interrupted; to go on:")
     assert "2 of 4 jobs were not begun" in said
 
@@ -202,7 +208,8 @@ def test_a_sweep_that_has_no_place_is_refused_with_its_path(monkeypatch, capsys)
 def test_all_went_well(multirun):
     status, said, directory = multirun("seed=3,4", job=done)
     assert status == 0
-    assert [row[:2] for row in rows(said)] == [["000-seed3", "3.00%"], ["001-seed4", "4.00%"]]
+    assert [row[:3] for row in rows(said)[:2]] == [["000", "3", "3.00%"], ["001", "4", "4.00%"]]
+    assert [row[:2] for row in rows(said)[2:]] == [["mean", "3.50%"], ["± s.e.", "0.50%"]]
     assert "failed" not in said
     summary = json.loads((directory / "001-seed4" / "summary.json").read_text())
     assert summary["argv"][1:] == [*WORDS, f"runs={directory.parent}", "seed=4"]  # what trains this one again
@@ -262,8 +269,8 @@ def test_folds_end_with_their_mean_and_its_standard_error(multirun):
     status, said, directory = multirun(*FOLDS, job=fold_of)
     assert status == 0
     *_, mean, error = rows(said)
-    assert mean == ["mean", "85.00%", "0.7000", "", "1.0"]
-    assert error == ["± s.e.", "± 2.89%", "± 0.1155", "", "± 0.0"]
+    assert mean == ["mean", "85.00%", "0.7000", "1.0"]
+    assert error == ["± s.e.", "2.89%", "0.1155", "0.0"]
     table = json.loads((directory / "table.json").read_text())
     assert [job["auroc"] for job in table["jobs"]] == [0.7, 0.9, 0.5]
     assert [job["run"] for job in table["jobs"]] == ["000-fold0", "001-fold1", "002-fold2"]
@@ -276,10 +283,7 @@ def test_folds_end_with_their_mean_and_its_standard_error(multirun):
 def test_each_group_of_folds_has_a_mean_unless_one_failed(multirun):
     status, said, directory = multirun(*FOLDS, "model=logistic_regression,svm,mlp", "seed=1", job=fold_of)
     assert status == 2
-    names = [row[0] for row in rows(said)]
-    text = " ".join(names)
-    assert "mean ± s.e. of model=logistic_regression" in text
-    assert "mean ± s.e. of model=mlp" in text
+    assert [row[1] for row in rows(said) if row[0] == "mean"] == ["logistic_regression", "mlp"]
     assert "no mean of model=svm: data.fold=1 came to nothing" in said
     means = json.loads((directory / "table.json").read_text())["means"]
     assert [(mean["of"], mean["lacking"]) for mean in means] == [
@@ -299,7 +303,17 @@ def test_the_order_of_choices_is_that_of_jobs(multirun):
         assert [mean["auroc"]["se"] for mean in means] == [pytest.approx(0.2 / 3**0.5)] * 2
 
 
-@pytest.mark.parametrize("words", [("data.folds=3", "data.fold=0", "seed=1,2"), ("data.folds=3", "data.fold=2")])
+def test_seeds_end_with_their_mean(multirun):
+    """Where there are no folds; and of each model."""
+    *_, directory = multirun("model=mlp,logistic_regression", "seed=3,5", job=done)
+    means = json.loads((directory / "table.json").read_text())["means"]
+    found = [(mean["of"], mean["accuracy"]["mean"], mean["accuracy"]["se"]) for mean in means]
+    assert found == [
+        ([f"model={name}"], pytest.approx(0.04), pytest.approx(0.01)) for name in ("mlp", "logistic_regression")
+    ]
+
+
+@pytest.mark.parametrize("words", [("data.folds=3", "data.fold=0", "seed=1"), ("data.folds=3", "data.fold=2")])
 def test_of_one_fold_there_is_no_mean(multirun, words):
     *_, said, directory = multirun("data=breast_cancer", *words, job=fold_of)
     assert "mean" not in said

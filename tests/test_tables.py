@@ -8,7 +8,8 @@ from conftest import command
 from sklearn.naive_bayes import GaussianNB
 
 import zoo
-from zoo.benchmarks import FOLD_OPTIONS, _folds, _tables
+from zoo.benchmarks import _folds, _tables
+from zoo.commands.tables import OPTIONS
 from zoo.data import kinds
 from zoo.data.splits import default_root, load_splits
 
@@ -67,7 +68,7 @@ def test_what_cannot_be_compared_is_refused():
         ({"models": "none", "peers": "none"}, "nothing to compare"),
     ):
         with pytest.raises(zoo.ConfigError, match=expected):
-            _folds.report(FOLD_OPTIONS | words, "table")
+            _folds.report({key: option.default for key, option in OPTIONS.items()} | words, "table")
 
 
 def test_home_equity_naive_bayes_learns_from_which_cells_are_missing():

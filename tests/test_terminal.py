@@ -26,6 +26,7 @@ from rich.table import Table
 import zoo
 import zoo.schema
 from zoo import command, config, files, plain, terminal
+from zoo.run.announce import announce
 
 ENCODINGS = ["utf-8", "cp1252", "ascii", "latin-1", "cp437"]
 OURS = "log p(x) ≥ −1.5 ± 0.1 × 2 – … → Fréchet ✓"
@@ -38,6 +39,35 @@ NAMES = [
 def python(code: str, *words: str, **options) -> subprocess.CompletedProcess:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **options.pop("environment", {})}
     return subprocess.run([sys.executable, "-c", code, *words], env=environment, timeout=120, **options)
+
+
+# The first word
+
+
+def test_a_training_says_what_it_is_before_anything_slow_is_imported():
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['lightning'] = None\n"
+        "sys.argv = ['train.py', 'model=gmm', 'data=digits', 'trainer.max_epochs=7']\n"
+        "from zoo.commands.train import main; main()"
+    )
+    done = python(code, capture_output=True, text=True)
+    assert done.stdout == "gmm on digits: 7 epochs\n"
+    assert done.returncode != 0  # there is no torch
+    assert "torch" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("trainer", "resume", "target", "expected"),
+    [
+        ({"max_epochs": 1, "max_steps": -1}, None, None, "m on d: 1 epoch\n"),
+        ({"max_epochs": 1200, "max_steps": 5}, None, None, "m on d: 1,200 epochs, 5 steps at most\n"),
+        ({"max_epochs": 2, "max_steps": -1}, Path("runs/a"), None, "m on d: 2 epochs, going on in runs/a\n"),
+        ({"max_epochs": 2, "max_steps": -1}, None, Path("sweep/001-x"), "\n001-x\nm on d: 2 epochs\n"),
+    ],
+)
+def test_the_first_line(trainer, resume, target, expected, capsys):
+    announce({"model": {"name": "m"}, "data": {"name": "d"}, "trainer": trainer}, resume, target)
+    assert capsys.readouterr().out == expected
 
 
 # Printing
@@ -323,7 +353,7 @@ def refusal(*words: str) -> str:
         ("experiment=speed", "did you mean 'speed/fashion_90'"),
         ("experiment=mnist_99", "did you mean 'speed/mnist_99'"),
         ("model=CNN", "did you mean 'cnn'"),
-        ("model.widht=3", "model=cnn has no option 'widht'; it has channels"),
+        ("model.widht=3", "model=cnn has no option 'widht'; it has blocks, channels"),
         ("model=rnn model.channels=[3]", "model=rnn has no option 'channels', which autoregressive, cnn,"),
         ("model=rnn +model.channels=[3]", "model=rnn has no option 'channels', which autoregressive, cnn,"),
         (
@@ -457,9 +487,9 @@ def schema(*words: str) -> tuple[dict, dict]:
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         plain = OmegaConf.to_container(compose("train", list(words)), resolve=True)
     found = {}
-    for key in config._keys(plain, ""):
+    for key in config.options.keys_of(plain, ""):
         found[key] = functools.reduce(lambda node, part: node[part], key.split("."), plain)
-    return found, dict(config._rules(plain))
+    return found, dict(config.options.rules_of(plain))
 
 
 @pytest.mark.parametrize(
@@ -467,13 +497,13 @@ def schema(*words: str) -> tuple[dict, dict]:
 )
 def test_a_script_refuses_what_is_no_count(text):
     with pytest.raises(zoo.ConfigError, match="n="):
-        command.parse([f"n={text}"], {"n": 3}, {"n": "[1, inf)"}, "")
+        command.parse([f"n={text}"], {"n": zoo.schema.Option(3, "", "[1, inf)")}, "")
 
 
 @pytest.mark.parametrize("group", ["model", "learner", "data", "logger", "trainer"])
 def test_every_open_end_has_one(group):
     """No whole number of any option is taken that no memory holds, and none that is no number."""
-    for option in config._options(group, CONFIGS):
+    for option in config.options.options_of(group, CONFIGS):
         if option.startswith("_"):
             continue
         values, rules = schema(f"{group}={option}", "~recipe")

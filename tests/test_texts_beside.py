@@ -10,7 +10,8 @@ from sklearn.metrics import accuracy_score, f1_score
 
 import zoo
 from zoo.base.bag import Bag
-from zoo.benchmarks import FOLD_OPTIONS, _folds, _texts
+from zoo.benchmarks import _folds, _texts
+from zoo.commands.texts import OPTIONS
 from zoo.data.kinds import tokens
 from zoo.data.splits import load_splits
 
@@ -118,4 +119,4 @@ def test_plain_models_see_all_words_whatever_the_bags_are():
 )
 def test_what_cannot_be_compared_is_refused(words, expected):
     with pytest.raises(zoo.ConfigError, match=expected):
-        _folds.report(FOLD_OPTIONS | words, "tokens")
+        _folds.report({key: option.default for key, option in OPTIONS.items()} | words, "tokens")

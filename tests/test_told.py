@@ -30,6 +30,9 @@ NOT_HERE = {  # commands that need what this machine may not have
     "tensorboard": "a server",
     "pytest": "all of this",
     "trainer=gpu": "a GPU",
+    "logger=wandb": "a package that nothing else needs",
+    "logger=mlflow": "a package that nothing else needs",
+    "eval": "a shell",
     "data=card_fraud": "data that nobody but its owners may hand on",
 }
 DIGITS = ("data=digits", "data.train_size=300", "logger=none", "trainer.max_epochs=1")
@@ -46,9 +49,18 @@ RUNS = {  # what <run> stands for on a page, or in a command with these words
     "texts": ("model=naive_bayes", "data=sms_spam", "logger=none"),
 }  # fmt: skip
 NAMED = {  # runs that commands name
-    "cnn": ("model=cnn", "trainer.max_epochs=2", "trainer.limit_train_batches=2", *MNIST[:-1]),
-    "gmm": ("model=gmm", "model.num_components=2", *MNIST),
-    "vae": ("model=vae", "model.hidden_sizes=[16]", *MNIST),
+    "cnn-mnist": ("model=cnn", "trainer.max_epochs=2", "trainer.limit_train_batches=2", *MNIST[:-1]),
+    "gmm-mnist": ("model=gmm", "model.num_components=2", *MNIST),
+    "vae-mnist": ("model=vae", "model.hidden_sizes=[16]", *MNIST),
+    "vae-image_folder-pictures": (
+        "model=vae",
+        "model.hidden_sizes=[16]",
+        "data=image_folder",
+        "data.path=pictures",
+        "data.image_size=16",
+        "logger=none",
+        "trainer.max_epochs=1",
+    ),
 }
 
 
@@ -73,6 +85,9 @@ def place(tmp_path_factory, real_data):
     for number, name in enumerate(["photo.jpg", "scans/a.png", *pictures]):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(255 - digits.images[number % len(digits), 0].numpy()).resize((64, 64)).save(place / name)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[20:40, 20:40] = 255
+    Image.fromarray(mask).save(place / "mask.png")
     rows = ["age,town,bought,paid"]
     for number in range(1000):
         town = "north" if rng.random() < 0.5 else "south"
@@ -122,12 +137,13 @@ def trained(place, real_data):
 
 def arguments(line: str, page: str, place: Path, trained) -> list[str]:
     """The words of a command, with the runs that it names there."""
-    found = re.search(r"runs/2026-01-31_12-00-00-(\w+)-mnist", line)
+    found = re.search(r"runs/2026-01-31_12-00-00-([\w-]+)", line)
     if found or "resume=last" in line:
         resumes = "resume=" in line
-        target = place / "runs" / f"2026-01-31_12-00-00-{found[1] if found else 'cnn'}-mnist"
+        name = found[1] if found else "cnn-mnist"
+        target = place / "runs" / f"2026-01-31_12-00-00-{name}"
         shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(trained(NAMED[found[1] if found else "cnn"], cut=resumes), target)
+        shutil.copytree(trained(NAMED[name], cut=resumes), target)
     if "<run>" in line:
         key = next((key for key in RUNS if "=" in key and key in line), page)
         line = line.replace("<run>", str(trained(RUNS[key])))

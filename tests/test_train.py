@@ -12,13 +12,18 @@ import lightning.pytorch as L
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, command, run_script, run_train
+import yaml
+from conftest import ROOT, command, left, run_script, run_train
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import zoo
 from zoo.data.splits import load_splits
+from zoo.learners._gradient import GradientLearner
+from zoo.run.board import hyperparameters
 
 TINY = ("model=mlp", "model.hidden_sizes=[16]", "data=digits", "experiment=debug")
 
@@ -37,8 +42,7 @@ def rows(run: Path) -> list[dict[str, str]]:
 
 
 def test_files(run):
-    names = {path.name for path in run.iterdir()}
-    assert names == {"best.ckpt", "last.ckpt", "config.yaml", "metrics.csv", "summary.json", "tensorboard", "figures"}
+    assert left(run) == {"best.ckpt", "last.ckpt", "config.yaml", "metrics.csv", "summary.json", "figures"}
     assert {path.name for path in (run / "figures").iterdir()} == {"confusion.png", "reliability.png"}
     assert not re.search(r"[=, \[\]]", str(run.relative_to(run.parents[1])))
 
@@ -87,7 +91,7 @@ def test_validation_is_what_it_says(tmp_path):
 
 
 def events(run: Path) -> EventAccumulator:
-    accumulator = EventAccumulator(str(run / "tensorboard"), size_guidance={"tensors": 0, "images": 0, "scalars": 0})
+    accumulator = EventAccumulator(str(run), size_guidance={"tensors": 0, "images": 0, "scalars": 0})
     return accumulator.Reload()
 
 
@@ -96,12 +100,13 @@ def test_tensorboard_shows_the_run(run):
     shown = events(run)
     scalars = set(shown.Tags()["scalars"])
     assert {
-        "train/loss", "train/accuracy", "val/loss", "val/accuracy", "val/nll", "val/ece", "images_per_second",
-        "step/loss", "step/lr", "test/accuracy", "test/nll", "test/ece",
-    } <= scalars  # fmt: skip
-    assert "hp_metric" not in scalars
-    assert [event.step for event in shown.Scalars("val/accuracy")] == [4, 9]
-    assert set(shown.Tags()["images"]) == {"test/confusion", "test/reliability", "test/worst_mistakes"}
+        "loss/train", "accuracy/train", "loss/val", "accuracy/val", "val/nll", "val/ece", "time/images_per_second",
+        "loss/step", "step/lr", "step/gradient_norm", "test/accuracy", "test/nll", "test/ece", "test/macro_f1",
+    } == scalars  # fmt: skip
+    assert [event.step for event in shown.Scalars("accuracy/val")] == [4, 9]
+    assert set(shown.Tags()["images"]) == {
+        "test/confusion", "test/reliability", "test/worst_mistakes", "data/training_batch", "validation/confusion",
+    }  # fmt: skip
     for tag in shown.Tags()["images"]:
         picture = np.asarray(Image.open(_bytes(shown.Images(tag)[0].encoded_image_string)))
         assert picture.std() > 10
@@ -111,8 +116,102 @@ def test_tensorboard_shows_the_run(run):
     assert sorted(plugins) == sorted(
         ["_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info"]
     )
-    assert (run / "tensorboard" / "projector_config.pbtxt").is_file()
-    assert len(next((run / "tensorboard").rglob("tensors.tsv")).read_text().splitlines()) == 359
+    assert (run / "projector_config.pbtxt").is_file()
+    assert len(next((run).rglob("tensors.tsv")).read_text().splitlines()) == 359
+
+
+def text_of(shown: EventAccumulator, tag: str) -> str:
+    return shown.Tensors(f"{tag}/text_summary")[0].tensor_proto.string_val[0].decode()
+
+
+def test_tensorboard_tells_what_was_run_and_what_came_out(run):
+    shown, summary = events(run), json.loads((run / "summary.json").read_text())
+    assert text_of(shown, "run/command") == f"```\n{summary['command']}\n```"
+    assert yaml.safe_load(text_of(shown, "run/configuration").strip("`")) == summary["config"]
+    assert f"| accuracy | {summary['test']['accuracy']:.6g} |" in text_of(shown, "run/summary")
+    start = HParamsPluginData.FromString(
+        shown.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    ).session_start_info.hparams
+    assert {"model", "data", "seed", "model.dropout", "learner.optimizer.lr", "trainer.max_epochs"} <= set(start)
+    assert not {"runs", "data.root", "logger.mistakes", "trainer.accelerator", "model.name"} & set(start)
+    assert [*hyperparameters(summary["config"])][:3] == ["model", "data", "seed"]
+
+
+def test_tensorboard_has_a_layout_and_curves_of_precision_by_recall(run):
+    shown = events(run)
+    layout = shown.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    (category,) = Layout.FromString(layout).category
+    tags = set(shown.Tags()["scalars"])
+    charts = {chart.title: [tag for tag in tags if re.match(chart.multiline.tag[0], tag)] for chart in category.chart}
+    assert sorted(charts["loss"]) == ["loss/train", "loss/val"]
+    assert sorted(charts["accuracy"]) == ["accuracy/train", "accuracy/val"]
+    curves = [
+        tag for tag in shown.summary_metadata if shown.summary_metadata[tag].plugin_data.plugin_name == "pr_curves"
+    ]
+    assert sorted(curves) == [f"test/{digit}" for digit in range(10)]
+    model, test = zoo.load(run), load_splits("digits").test
+    share = tensor_of(shown.Tensors("test/3")[0])  # rows: true and false positives, true and false negatives, …
+    found = zoo.classify(model, test.x())[:, 3].exp()
+    assert share[0, 0] == float((test.labels == 3).sum())  # of threshold 0, which takes all for threes
+    at_half = share.shape[1] // 2
+    assert share[0, at_half] == pytest.approx(float(((found >= 0.5) & (test.labels == 3)).sum()), abs=1)
+
+
+def tensor_of(event) -> np.ndarray:
+    from tensorboard.util.tensor_util import make_ndarray
+
+    return make_ndarray(event.tensor_proto)
+
+
+def test_gradient_norms_are_those_of_all_parameters(tmp_path, monkeypatch):
+    """Before they are clipped."""
+    norms, hook = [], GradientLearner.on_before_optimizer_step
+
+    def noted(self, optimizer):
+        norms.append(torch.cat([p.grad.flatten() for p in self.model.parameters()]).norm().item())
+        hook(self, optimizer)
+
+    monkeypatch.setattr(GradientLearner, "on_before_optimizer_step", noted)
+    few = ("trainer.log_every_n_steps=3", "logger.embeddings=0", "logger.mistakes=0")
+    for number, words in enumerate(((), ("learner.clip=0.01",))):
+        norms.clear()
+        shown = events(run_train(tmp_path / str(number), *TINY, *few, *words))
+        drawn = [(event.step, event.value) for event in shown.Scalars("step/gradient_norm")]
+        assert drawn == [(step, pytest.approx(norms[step - 1], rel=1e-5)) for step in (3, 6, 9)]
+
+
+def test_what_is_drawn_changes_nothing(tmp_path):
+    """Weights and random stream, bit for bit; and the batch that is shown is augmented."""
+    words = (*TINY, "data.augment.shift=4", "data.augment.erase=1", "trainer.log_every_n_steps=1")
+    run, bare = run_train(tmp_path / "shown", *words), run_train(tmp_path / "bare", *words, "logger=none")
+    first, second = (torch.load(path / "last.ckpt", weights_only=True) for path in (run, bare))
+    assert torch.equal(first["rng"]["cpu"], second["rng"]["cpu"])
+    assert all(torch.equal(value, second["state_dict"][key]) for key, value in first["state_dict"].items())
+    shown = events(run)
+    plain = events(run_train(tmp_path / "plain", *TINY))
+    batch, whole = (each.Images("data/training_batch")[0].encoded_image_string for each in (shown, plain))
+    assert batch != whole
+    assert len(shown.Images("validation/confusion")) == 2
+
+
+def test_the_graph_is_drawn_where_it_is_asked_for(tmp_path, capsys):
+    run = run_train(tmp_path, *TINY, "logger.graph=true", "logger.embeddings=0")
+    assert events(run).Tags()["graph"]
+    with pytest.raises(SystemExit):
+        run_train(tmp_path, "model=gmm", "data=digits", "logger.graph=true")
+    assert "gmm makes none" in capsys.readouterr().err
+
+
+def test_a_run_that_an_earlier_version_began_keeps_its_folder(tmp_path):
+    run = run_train(tmp_path, *TINY)
+    old = run / "tensorboard"
+    old.mkdir()
+    for path in run.glob("events.*"):
+        path.rename(old / path.name)
+    run_train(None, f"resume={run}", "trainer.max_epochs=3")
+    assert not list(run.glob("events.*"))
+    shown = EventAccumulator(str(old), size_guidance={"scalars": 0}).Reload()
+    assert [event.step for event in shown.Scalars("accuracy/val")] == [4, 9, 14]
 
 
 def _bytes(data: bytes):
@@ -122,13 +221,13 @@ def _bytes(data: bytes):
 
 
 def test_loss_curve_has_a_point_every_n_steps(run):
-    assert [event.step for event in events(run).Scalars("step/loss")] == [2, 4, 6, 8, 10]
+    assert [event.step for event in events(run).Scalars("loss/step")] == [2, 4, 6, 8, 10]
 
 
 def test_mistakes_can_be_left_out(tmp_path):
     run = run_train(tmp_path, *TINY, "logger.mistakes=0", "logger.embeddings=0")
-    assert set(events(run).Tags()["images"]) == {"test/confusion", "test/reliability"}
-    assert not (run / "tensorboard" / "projector_config.pbtxt").exists()
+    assert {tag for tag in events(run).Tags()["images"] if tag[:5] == "test/"} == {"test/confusion", "test/reliability"}
+    assert not (run / "projector_config.pbtxt").exists()
 
 
 def test_fast_dev_run_saves_nothing(tmp_path, capsys):
@@ -273,7 +372,7 @@ def test_first_command(tmp_path):
     assert accuracy >= 99.0
     tensorboard, evaluate, load = result.stdout.splitlines()[-3:]
     run = Path(tensorboard.removeprefix("tensorboard --logdir "))
-    assert (run / "tensorboard").is_dir()
+    assert list(run.glob("events.*"))
     pasted = command(*evaluate.split()[1:])
     assert f"accuracy {accuracy:.2f}%" in pasted.stdout
     code = load.removeprefix('python -c "').removesuffix('"')
@@ -288,9 +387,16 @@ def test_multirun(tmp_path):
     (sweep,) = tmp_path.iterdir()
     names = sorted(path.name for path in sweep.iterdir() if path.is_dir())
     assert names == ["000-mlp-seed1", "001-mlp-seed2", "002-logistic_regression-seed1", "003-logistic_regression-seed2"]
-    table = result.stdout[result.stdout.index("┏") :]
-    assert all(name in table for name in names)
-    assert max(map(len, table.splitlines())) <= 80
+    assert all(f"\n{name}\n" in result.stdout for name in names)  # a heading each
+    table = result.stdout[result.stdout.index(f"\n{sweep}\n") :].splitlines()[2:]
+    assert [line.split()[:3] for line in table if line[1:4].isdigit()] == [
+        ["000", "mlp", "1"], ["001", "mlp", "2"], ["002", "logistic_regression", "1"],
+        ["003", "logistic_regression", "2"],
+    ]  # fmt: skip
+    assert [line.split()[:2] for line in table if line.startswith(" mean")] == [
+        ["mean", "mlp"], ["mean", "logistic_regression"],
+    ]  # fmt: skip
+    assert max(map(len, table)) <= 80
     assert not [path for path in tmp_path.rglob("*") if re.search(r"[=, \[\]]", str(path.relative_to(tmp_path)))]
 
 
@@ -357,13 +463,14 @@ def test_model_from_outside_the_package(tmp_path):
     assert "[1, inf)" in refused.stderr
 
 
-def test_python_without_hydra(tmp_path):
-    """The README's lines of Python."""
-    text = (ROOT / "README.md").read_text()
-    code = re.search(r"```python\n(.*?)```", text, re.S)[1]
-    assert "hydra" not in code
-    result = command("-c", code, cwd=tmp_path, PYTHONPATH=str(ROOT))
+@pytest.mark.parametrize("page", ["README.md", "docs/use.md", "docs/train.md"])
+def test_python_that_is_told_runs(page, tmp_path):
+    """And prints nothing but what a training says."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
+    without_hydra = "import sys; sys.modules['hydra'] = None\n" if "zoo.train(" not in code else ""
+    result = command("-c", without_hydra + code, cwd=tmp_path, PYTHONPATH=str(ROOT))
     assert result.returncode == 0, result.stderr
+    assert result.stderr == "" or "L.Trainer" in code
 
 
 def test_lightning_way(run):

@@ -16,6 +16,7 @@ import zoo
 from zoo import config
 from zoo.commands import train
 from zoo.run import tune
+from zoo.run.train import Done
 
 FIXED = ["model=logistic_regression", "logger=none", "trainer=cpu", "trainer.max_epochs=1", "data.train_size=100"]
 LR = "learner.optimizer.lr=tag(log,interval(1e-4,1))"
@@ -33,7 +34,10 @@ def searched(monkeypatch):
     real = config.settings
 
     def search(out: Path, trials: int, objective, *words: str, prune: bool = False, seed: int = 0) -> optuna.Study:
-        monkeypatch.setattr(tune, "train", lambda settings, resume, target, callbacks: objective(settings, *callbacks))
+        def train(settings, resume, target, more):
+            return Done(objective(settings, *more), target)
+
+        monkeypatch.setattr(tune, "train", train)
         words = (*FIXED, *(words or (LR,)))
         fixed, space = tune.split(words)
         monkeypatch.setattr(config, "settings", real)

@@ -222,8 +222,8 @@ def test_a_run_says_and_draws_it(run):
     assert (summary["costs"], summary["threshold_from"]) == ([1, 5], "validation")
     names = {"confusion", "reliability", "roc", "precision_recall", "cost_by_threshold"}
     assert {path.name for path in (run / "figures").iterdir()} == {f"{name}.png" for name in names}
-    shown = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0, "tensors": 0}).Reload()
-    assert set(shown.Tags()["images"]) == {f"test/{name}" for name in names}
+    shown = EventAccumulator(str(run), size_guidance={"images": 0, "tensors": 0}).Reload()
+    assert set(shown.Tags()["images"]) == {*(f"test/{name}" for name in names), "validation/confusion"}
     for name in names:
         with Image.open(run / "figures" / f"{name}.png") as picture:
             assert picture.convert("L").getextrema()[0] < 50

@@ -42,4 +42,4 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     from zoo.found import names
 
-    return sorted({*globals(), *_public()[2], *names("zoo.questions")})
+    return sorted({"__version__", *_public()[2], *names("zoo.questions")})

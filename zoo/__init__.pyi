@@ -8,6 +8,11 @@ __version__: str
 from .registry import create as create, list_models as list_models, load as load, register as register
 from .checkpoint import save as save
 
+# Training and using them
+from .run.call import train as train
+from .tasks.predict import predict as predict
+from .inspect.show import show as show
+
 # What they can be asked
 from .capability import capabilities as capabilities
 from .questions.classify import classify as classify

@@ -11,6 +11,7 @@ where it was, works through long inputs in chunks, and returns tensors on the de
 from __future__ import annotations
 
 import functools
+import html
 import math
 import operator
 from collections.abc import Callable, Mapping
@@ -97,9 +98,32 @@ class CapabilityTable(dict[str, dict[str, str]]):
         lines = (" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
         return "\n".join(f"| {line} |" for line in lines)
 
+    __repr__ = __str__
 
-def capabilities(pattern: str = "*") -> CapabilityTable:
-    """The table model × capability, read off an instance of each model with its default options."""
+    def _repr_html_(self) -> str:
+        """For a notebook."""
+        head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in ("model", *known()))
+        rows = (
+            f"<tr><th>{html.escape(model)}</th>{''.join(f'<td>{cell}</td>' for cell in row.values())}</tr>"
+            for model, row in self.items()
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def capabilities(model: str | Model = "*") -> CapabilityTable:
+    """The table model × capability: ``"native"``, ``"derived"``, which follows from what the model has, or ``"no"``.
+
+    >>> import zoo
+    >>> print(zoo.capabilities("cnn")["cnn"]["classify"])
+    native
+
+    Args:
+        model: a pattern of names, whose rows are read off an instance of each with its default options; or a model,
+            whose row is what it can be asked itself.
+    """
+    if isinstance(model, Model):
+        return CapabilityTable({model.name: {name: capability.support(model) for name, capability in known().items()}})
+    pattern = model
     classes: dict[str, Any] = {name: registry.model_class(name) for name in registry.list_models(pattern)}
     return CapabilityTable({name: dict(_row(cls)) for name, cls in classes.items()})
 

@@ -220,6 +220,12 @@ def save(
 ) -> Path:
     """Release a model: write ``model.safetensors``, ``config.json`` and ``README.md`` to a new ``folder``.
 
+    >>> import zoo
+    >>> import tempfile
+    >>> folder = zoo.save(zoo.create("mlp"), tempfile.mkdtemp() + "/mlp")
+    >>> sorted(path.name for path in folder.iterdir())
+    ['README.md', 'config.json', 'model.safetensors']
+
     Args:
         model: made by ``zoo.create`` or ``zoo.load``.
         folder: must not exist yet; it appears whole or not at all.
@@ -355,6 +361,10 @@ def check_training(state: dict[str, Any], path: Path) -> None:
             wrong = (inner := plain.shape_of(state[key], shape)) and f".{key}{inner}"
     if not wrong and "Checkpoints" in state["callbacks"]:
         wrong = (inner := plain.shape_of(state["callbacks"]["Checkpoints"], _KEPT)) and f".callbacks{inner}"
+    if (
+        not wrong and type(state["callbacks"].get("Checkpoints", {}).get("since", 0)) is not int
+    ):  # which older ones lack
+        wrong = ".callbacks.Checkpoints.since is no number"
     if not wrong and len(state["rng"]["cpu"]) != len(torch.get_rng_state()):
         wrong = f".rng.cpu has {len(state['rng']['cpu'])} bytes"
     if wrong:

@@ -9,6 +9,7 @@ import functools
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ import yaml
 
 from zoo import terminal
 from zoo.errors import ConfigError, Stopped, ToldError, ZooError, did_you_mean
-from zoo.schema import check_value
+from zoo.schema import WIDTH, Option, check_value, table
 
 TOO_LARGE = re.compile(  # torch's words
     "out of memory|not enough memory|allocate memory|size calculation overflow|integer multiplication overflow|"
@@ -96,16 +97,19 @@ def fail(error: ZooError) -> int:
     return 2
 
 
-def parse(
-    arguments: Sequence[str], defaults: Mapping[str, Any], rules: Mapping[str, Any], usage: str
-) -> tuple[dict[str, Any], list[str]]:
+CKPT = Option(..., "a .ckpt file, a run directory or a released model, such as cnn-mnist")
+ROOT = Option(None, "where data lies; ZOO_DATA, else data/, if left out")
+EMA = Option(True, "averaged weights where there are any; false: the raw ones")
+
+
+def parse(arguments: Sequence[str], options: Mapping[str, Option], usage: str) -> tuple[dict[str, Any], list[str]]:
     """Read ``key=value`` words and bare file names.
 
     Args:
         arguments: the command line without the program.
-        defaults: every key with its default; a value must have its type. A default of ``...`` must be given.
-        rules: see :mod:`zoo.schema`.
-        usage: printed for ``-h`` and ``--help``, which end the program.
+        options: every key. A value must have the type of the default; one whose default is ``...`` must be given.
+        usage: printed for ``-h`` and ``--help``, which end the program, with a line for each key in the place of
+            ``{options}``.
 
     Returns:
         The values, and the words that have no known key before a ``=``.
@@ -114,9 +118,10 @@ def parse(
         ConfigError: an unknown key, a wrong value, or a missing one.
     """
     if {"-h", "--help"} & set(arguments):
-        print(terminal.as_typed(usage.strip()))
+        text = terminal.as_typed(usage.strip().replace("{options}", table(options)))
+        print("\n\n".join(_filled(paragraph) for paragraph in text.split("\n\n")))
         sys.exit(0)
-    values, files = dict(defaults), []
+    values, files = {key: option.default for key, option in options.items()}, []
     for argument in arguments:
         key, equals, text = argument.partition("=")
         if not equals or os.path.exists(argument):
@@ -124,32 +129,39 @@ def parse(
                 raise ConfigError(f"unknown flag {argument}: values are given as key=value; see --help")
             files.append(argument)
             continue
-        if key not in defaults:
-            raise ConfigError(f"unknown key {key!r}: {did_you_mean(key, defaults, 'valid keys')}")
-        if isinstance(defaults[key], str) or defaults[key] in (None, ...):
+        if key not in options:
+            raise ConfigError(f"unknown key {key!r}: {did_you_mean(key, options, 'valid keys')}")
+        default, rule = options[key].default, options[key].rule
+        if isinstance(default, str) or default in (None, ...):
             values[key] = text
-            check_value(key, text, "", rules.get(key))
+            check_value(key, text, "", rule)
         else:
             try:
-                values[key] = yaml.safe_load(text)
+                values[key] = float(text) if isinstance(default, float) else yaml.safe_load(text)
             except (yaml.YAMLError, ValueError):  # no value at all, or a number of thousands of digits
                 values[key] = text
-            check_value(key, values[key], defaults[key], rules.get(key))
+            check_value(key, values[key], default, rule)
     for key, value in values.items():
         if value is ...:
             raise ConfigError(f"{key}=… must be given; see --help")
     return values, files
 
 
+def _filled(paragraph: str) -> str:
+    """A paragraph of prose in lines of at most 80 characters; commands and tables as they are."""
+    lines = paragraph.splitlines()
+    prose = not any(line.startswith((" ", "python ", "zoo ")) for line in lines)
+    return textwrap.fill(" ".join(lines), WIDTH) if prose else paragraph
+
+
 def parse_values(
     arguments: Sequence[str],
-    defaults: Mapping[str, Any],
-    rules: Mapping[str, Any],
+    options: Mapping[str, Option],
     usage: str,
     hint: str = "the checkpoint is given as ckpt",
 ) -> dict[str, Any]:
     """As :func:`parse`, of ``key=value`` words alone; ``hint`` is told to whoever leaves the key out."""
-    values, words = parse(arguments, defaults, rules, usage)
+    values, words = parse(arguments, options, usage)
     if words:
         raise ConfigError(f"{words[0]!r} is not key=value; {hint}={words[0]}")
     return values

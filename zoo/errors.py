@@ -13,19 +13,47 @@ MOST_NAMES = 50  # that an error lists
 
 
 class ZooError(ValueError):
-    """Something the caller asked for cannot be done as asked."""
+    """Something the caller asked for cannot be done as asked.
+
+    >>> import zoo
+    >>> zoo.create("cnm")
+    Traceback (most recent call last):
+        ...
+    zoo.errors.ZooError: ...
+    """
 
 
 class ConfigError(ZooError):
-    """An unknown key, a value of the wrong type or out of range, or options that exclude each other."""
+    """An unknown key, a value of the wrong type or out of range, or options that exclude each other.
+
+    >>> import zoo
+    >>> zoo.train("model=cnn", "model.chanels=[8]")
+    Traceback (most recent call last):
+        ...
+    zoo.errors.ConfigError: ...
+    """
 
 
 class DataError(ZooError):
-    """Data that is missing, incomplete, corrupt or inconsistent."""
+    """Data that is missing, incomplete, corrupt or inconsistent.
+
+    >>> import torch, zoo
+    >>> zoo.classify(zoo.create("cnn"), torch.rand(2, 1, 5, 5))
+    Traceback (most recent call last):
+        ...
+    zoo.errors.DataError: ...
+    """
 
 
 class CheckpointError(ZooError):
-    """A file that is no checkpoint of this zoo, or one that is damaged or refused."""
+    """A file that is no checkpoint of this zoo, or one that is damaged or refused.
+
+    >>> import zoo
+    >>> zoo.load("nowhere.ckpt")
+    Traceback (most recent call last):
+        ...
+    zoo.errors.CheckpointError: ...
+    """
 
 
 class DivergedError(ZooError):

@@ -40,6 +40,14 @@ _Model = TypeVar("_Model", bound="type[Model]")
 def register(name: str) -> Callable[[_Model], _Model]:
     """Class decorator that makes a model known by ``name``. The constructor takes a ``DataSpec`` and its options.
 
+    >>> import zoo
+    >>> @zoo.register("always_zero")
+    ... class AlwaysZero(zoo.Classifier):
+    ...     def forward(self, x):
+    ...         return x.new_zeros(len(x), self.spec.num_classes)
+    >>> "always_zero" in zoo.list_models()
+    True
+
     Raises ``ZooError`` where the name is taken, or the class does not extend ``zoo.Model``.
     """
 
@@ -80,7 +88,14 @@ def _files() -> dict[str, Path]:
 
 def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
     """The sorted names of all known models that match a shell-style ``pattern``, such as ``"*n"``; or of all that are
-    ``pretrained``, released with their weights, such as ``"cnn-mnist"``: :func:`load` takes them from anywhere."""
+    ``pretrained``, released with their weights, such as ``"cnn-mnist"``: :func:`load` takes them from anywhere.
+
+    >>> import zoo
+    >>> zoo.list_models("*n")
+    ['cnn', 'dcgan', 'logistic_regression', 'rnn']
+    >>> "cnn-mnist" in zoo.list_models(pretrained=True)
+    True
+    """
     known = _files().keys() | _CLASSES.keys()
     if pretrained:
         known = {name for name in released() if name.partition("-")[0] in known}
@@ -132,6 +147,11 @@ def options(name: str) -> dict[str, Any]:
 
 def create(name: str, spec: DataSpec | Mapping[str, Any] | None = None, **overrides: Any) -> Model:
     """Build a model by its registered name.
+
+    >>> import zoo
+    >>> model = zoo.create("cnn", zoo.DataSpec(shape=(3, 32, 32), num_classes=5), channels=[8, 16])
+    >>> model.num_parameters
+    2701
 
     Args:
         name: one of :func:`list_models`.
@@ -249,6 +269,10 @@ def renewed(name: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]
 
 def load(path: str | Path, ema: bool = True) -> Model:
     """Bring a model back, in eval mode, on the CPU, with neither its config nor its class given.
+
+    >>> import zoo
+    >>> zoo.load("cnn-mnist").name
+    'cnn'
 
     Args:
         path: a ``.ckpt`` file, a run directory (its ``best.ckpt``, or ``last.ckpt`` where there is none), the folder of

@@ -22,12 +22,34 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+import textwrap
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import yaml
 
 from zoo.errors import ConfigError
 from zoo.files import user_path
 
 LARGEST = 2**31 - 1
+WIDTH = 80  # columns of a line of help, at most
+WIDEST = 18  # default that has its explanation beside it, and not below
+NATURAL = "[0, inf)"  # which goes without saying
+TOLD = 8  # values that one may choose from that a line of help tells
+
+
+class Option(NamedTuple):
+    """A key of a command line.
+
+    Attributes:
+        default: its value if it is not given; ``...``: it must be.
+        said: what it is, in a phrase.
+        rule: what its values must obey.
+    """
+
+    default: Any
+    said: str = ""
+    rule: Any = None
 
 
 def check_value(where: str, value: Any, default: Any, rule: Any = None) -> None:
@@ -153,3 +175,72 @@ def _bounds(interval: str) -> tuple[float, float]:
         raise ConfigError(f"{interval!r} is no interval such as '[0, 1)'")
     low, high = (int(end) if re.fullmatch(r"-?\d+", end) else float(end) for end in match.groups())
     return low, high
+
+
+# What there is to know, for whoever types
+
+
+def table(options: Mapping[str, Option]) -> str:
+    """Lines of at most 80 characters: keys, their defaults, and what they are and take."""
+    texts = {key: typed(option.default) if _is_value(option) else "" for key, option in options.items()}
+    keys = max(map(len, texts), default=0)
+    places = max((len(text) for text in texts.values() if len(text) <= WIDEST), default=0)
+    indent = " " * (2 + keys + 2 + places + 2)
+    lines = []
+    for key, text in texts.items():
+        start = f"  {key:<{keys}}  {text:<{places}}  "
+        if len(text) > places:
+            lines.append(start.rstrip())
+            start = indent
+        words = textwrap.wrap(_sentence(options[key]), WIDTH - len(indent), break_on_hyphens=False) or [""]
+        lines += [f"{start if number == 0 else indent}{line}".rstrip() for number, line in enumerate(words)]
+    return "\n".join(line for line in lines if line).replace(JOINED, " ")
+
+
+def _is_value(option: Option) -> bool:
+    """Whether a default is a value that could have been given, and not what stands for none."""
+    if option.default in (None, ..., "", []):
+        return False
+    try:
+        check_value("", option.default, option.default, option.rule)
+    except ConfigError:
+        return False
+    return True
+
+
+JOINED = "\u00a0"  # a space at which no line ends
+
+
+def typed(value: Any) -> str:
+    """A value as it is typed."""
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True).split("\n...")[0].strip()
+
+
+def _sentence(option: Option) -> str:
+    allowed = allowed_by(option.rule)
+    if not isinstance(option.rule, list):
+        allowed = allowed.replace(" ", JOINED)
+    if not option.said or not allowed:
+        return option.said or allowed
+    return f"{option.said} ({allowed})" if isinstance(option.rule, list) else f"{option.said}; {allowed}"
+
+
+def allowed_by(rule: Any) -> str:
+    """What a rule lets through, in a few words; nothing where that goes without saying."""
+    if isinstance(rule, list):
+        return "" if len(rule) > TOLD else ", ".join(map(typed, rule))
+    if not isinstance(rule, str) or rule in ("any", "open", "file"):
+        return ""
+    return "" if rule == NATURAL else " or ".join(map(_range, rule.split(" or ")))
+
+
+def _range(rule: str) -> str:
+    """A part of a rule, with intervals without an end, or of sizes that no one asks for, said in short."""
+    words, bracket, _ = rule.partition("[" if "[" in rule else "(")
+    if not bracket:
+        return rule
+    low, high = _bounds(rule[len(words) :])
+    if high <= LARGEST and math.isfinite(low):
+        return f"{words or 'in '}{rule[len(words) :]}"
+    least = "any" if low == -math.inf else f"{'≥' if bracket == '[' else '>'} {low:g}"
+    return f"{words}{least}"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from zoo.errors import DataError, ZooError
+from zoo.errors import DataError, ZooError, some
 
 MOST = 2**20  # channels, and classes, which have a name each
 TERMS, LETTERS = 2**20, 2**23  # of a vocabulary, and of all its terms together: a file that holds more is not read
@@ -81,9 +81,13 @@ class Column:
 _NUMBER = {"location": (0.0,), "scale": (1.0,)}  # what goes without saying
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DataSpec:
     """Shape, classes and statistics of a data set. Plain data: it travels inside every checkpoint.
+
+    >>> import zoo
+    >>> zoo.DataSpec(shape=(3, 32, 32), num_classes=2, class_names=("cat", "dog"))
+    DataSpec(image, 3×32×32 in [0, 1], 2 classes: cat, dog)
 
     Attributes:
         shape: ``(C, H, W)`` of an example: of a picture, whose pixels are float32 in ``[0, 1]``; ``(1, 1, F)`` of a row
@@ -165,6 +169,13 @@ class DataSpec:
             raise ZooError(f"values are {self.values!r}: those of categories, and of them alone, are 'mixed'")
         if not all(math.isfinite(m) and math.isfinite(s) and s > 0 for m, s in zip(mean, std, strict=True)):
             raise ZooError(f"mean must be finite and std finite and positive, not {mean} and {std}")
+
+    def __repr__(self) -> str:
+        """In a line, however many classes, columns and terms there are."""
+        of = {"columns": len(self.columns), "terms": len(self.vocabulary)}
+        counts = [f"{count:,} {name}" for name, count in of.items() if count]
+        classes = f"{self.num_classes:,} class{'' if self.num_classes == 1 else 'es'}: {some(self.class_names)}"
+        return f"DataSpec({', '.join([self.kind, self.wanted, *counts, classes])})"
 
     def _check_tokens(self) -> None:
         if not self.vocabulary or len(set(self.vocabulary)) < len(self.vocabulary):
@@ -294,6 +305,10 @@ _DEFAULTS: dict[str, Any] = {
 class Likelihood:
     """What a model's ``log_prob`` is, so that numbers of different kinds are never ranked together.
 
+    >>> import zoo
+    >>> str(zoo.create("vae").density)
+    'lower bound, binarised'
+
     Attributes:
         kind: ``"exact"``, ``"lower bound"``, or ``"estimate"``, which may be too large as well as too small.
         of: ``"binary"``: the probability of the pixels thresholded at ``threshold``; ``"binarised"``: that of binary
@@ -309,6 +324,9 @@ class Likelihood:
     kind: str
     of: str
     threshold: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}, {self.of}" + ("" if self.threshold is None else f" above {self.threshold:g}")
 
 
 def _text(value: Any) -> str:

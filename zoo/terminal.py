@@ -123,6 +123,13 @@ def console(**options: Any) -> Console:
     return Plain(markup=False, emoji=False, highlight=False, **options)
 
 
+def busy(console: Console, text: str) -> contextlib.AbstractContextManager[Any]:
+    """What is being done meanwhile: a line that moves in a terminal, and is gone when it is done; nothing elsewhere."""
+    if not console.is_terminal:
+        return contextlib.nullcontext()
+    return console.status(text, spinner="dots" if console.encoding.startswith("utf") else "line", refresh_per_second=4)
+
+
 def typed(name: str) -> str:
     """How the command ``name`` is typed where this program is running: ``zoo sample``; or, where a script was started,
     ``python scripts/sample.py``, and ``python train.py``."""

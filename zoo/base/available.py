@@ -31,6 +31,7 @@ class _Available:
 def available_if(condition: Callable[[Any], bool]) -> Callable[[Method], Method]:
     """Decorator of a method that an instance has where ``condition(instance)`` is true, and lacks otherwise.
 
+    >>> from zoo import available_if
     >>> class Model:
     ...     def __init__(self, classes):
     ...         self.classes = classes

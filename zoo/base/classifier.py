@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +52,11 @@ class Normalize(nn.Module):
 class Classifier(Model):
     """Base of the discriminative models, p(y | x).
 
+    >>> import torch, zoo
+    >>> model = zoo.create("mlp", zoo.DataSpec(shape=(1, 8, 8), num_classes=3))
+    >>> isinstance(model, zoo.Classifier), model(torch.rand(2, 1, 8, 8)).shape
+    (True, torch.Size([2, 3]))
+
     A subclass sets ``self.head`` and defines ``features(x)``, examples ``(B, C, H, W)`` to their penultimate
     representation ``(B, D)``, which the head maps to logits.
 
@@ -59,12 +65,16 @@ class Classifier(Model):
     Attributes:
         normalize: examples to what the model is about: normalised values, or weighted counts.
         weighting: of counts, where the data says ``auto``: see :mod:`zoo.base.bag`.
-        asked_otherwise: whether logits are others in eval mode than in training, of a model that is calibrated.
+        margins: whether logits are margins, which a temperature makes log-probabilities of whenever it is trained.
+        asked_otherwise: whether these are others in eval mode than in training.
+        temperature: what logits are divided by to become log-probabilities, a scalar: 1 but of a calibrated model.
     """
 
     head: nn.Module
     normalize: Normalize | Bag
     weighting = "tfidf"
+    temperature: Tensor
+    margins = False
     asked_otherwise = False
     fills_gaps = True
     learns_from_gaps = True
@@ -74,6 +84,20 @@ class Classifier(Model):
         super().__init__()
         self.spec = spec
         self.normalize = Bag(spec, self.weighting) if spec.values == "counts" else Normalize(spec)
+        self.register_buffer("temperature", torch.ones(()), persistent=self.margins)
+
+    def _keep_temperature(self, kept: bool) -> None:
+        """Whether the model's file has a temperature: that of a calibrated model does, and of no other, but for
+        machines of margins."""
+        (self._non_persistent_buffers_set.discard if kept else self._non_persistent_buffers_set.add)("temperature")
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        if not self.margins and "temperature" in self._buffers:
+            kept = f"{prefix}temperature" in state_dict
+            self._keep_temperature(kept)
+            if not kept:
+                self.temperature.fill_(1)
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def fill(self, x: Tensor, observed: Tensor, how: str | None = None) -> Tensor:
         """As of any model; but nothing is behind the end of a recording, which stays missing, as it was in training."""
@@ -93,8 +117,27 @@ class Classifier(Model):
 
     def log_proba(self, logits: Tensor) -> Tensor:
         """Logits ``(B, K)`` to log p(y | x) ``(B, K)``, in nats."""
-        return logits.log_softmax(1)
+        return (logits / self.temperature).log_softmax(1)
 
     def classify(self, x: Tensor) -> Tensor:
         """Examples ``(B, C, H, W)`` to log p(y | x) ``(B, K)``, in nats."""
         return self.log_proba(self(x))
+
+    @torch.no_grad()
+    def calibrate(self, logits: Tensor, labels: Tensor) -> None:
+        """Set the temperature that minimises the negative log-likelihood of ``labels`` given ``logits``.
+
+        The labels count as right with probability 1 - 1 / (N + 1) only, else as drawn from all classes (Platt 1999):
+        without that, N labels that are all predicted right would ask for a temperature of zero. The objective is
+        convex in 1 / T; bisection on the sign of its derivative finds the minimum.
+        """
+        logits = logits.double()
+        doubt = 1 / (len(labels) + 1)
+        target = (1 - doubt) * logits.gather(1, labels[:, None])[:, 0] + doubt * logits.mean(1)
+        low, high = -6.0, 6.0  # log10 of the inverse temperature
+        for _ in range(50 if logits.any() else 0):  # equal logits say nothing
+            middle = (low + high) / 2
+            expected = (F.softmax(logits * 10**middle, 1) * logits).sum(1)
+            low, high = (low, middle) if (expected - target).mean() > 0 else (middle, high)
+        self.temperature.fill_(10 ** (-(low + high) / 2))
+        self._keep_temperature(True)

@@ -31,6 +31,10 @@ def has_classes(model: Model) -> bool:
 class Generative(Model):
     """Base of the models of p(x, y) = p(y) p(x | y), or of p(x) alone.
 
+    >>> import zoo
+    >>> isinstance(zoo.create("dcgan"), zoo.Generative), isinstance(zoo.create("cnn"), zoo.Generative)
+    (True, False)
+
     A subclass that is trained by gradient (``learner=likelihood`` of densities, else ``learner=objective``) defines
     ``losses(x, labels, epoch)``, the criterion ``loss`` and what else is to be logged, means of a batch by name; and
     ``validate(x, labels)``, values by name with a row an example, of others than densities ``loss`` among them. A
@@ -121,6 +125,10 @@ def bayes(log_joint: Tensor) -> tuple[Tensor, Tensor]:
 
 class Density(Generative):
     """Base of the generative models whose density, or a bound of it, can be computed.
+
+    >>> import zoo
+    >>> isinstance(zoo.create("gmm"), zoo.Density), isinstance(zoo.create("dcgan"), zoo.Density)
+    (True, False)
 
     A subclass defines ``log_prob_of(x, group, observed=None)``, log p(x | group) in nats, ``(B,)``, of the entries that
     ``observed`` marks, the others integrated out, for one of its ``groups`` of parameters: one a class, or a single one
@@ -287,6 +295,10 @@ class ByGroup(Density):
 
 class Latent(Generative):
     """Base of the generative models that make an example out of a latent z, ``(B, latent_dim)``, and the class if any.
+
+    >>> import zoo
+    >>> [name for name in ("vae", "dcgan", "gmm") if isinstance(zoo.create(name), zoo.Latent)]
+    ['vae', 'dcgan']
 
     A subclass sets ``latent_dim`` and defines ``decode(z, labels=None)``, latents ``(B, D)`` to (mean) examples
     ``(B, C, H, W)``; where its prior is no standard normal, :meth:`prior`; and ``encode(x, labels=None)`` if it can.

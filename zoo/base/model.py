@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,10 @@ TEXTS_AT_ONCE = 256
 
 class Model(nn.Module):
     """A module that knows its data, and how it was built. ``@register`` gives its class a name.
+
+    >>> import zoo
+    >>> isinstance(zoo.create("gmm"), zoo.Model)
+    True
 
     Attributes:
         spec: the data it was made for.
@@ -59,6 +64,21 @@ class Model(nn.Module):
     def name(self) -> str:
         """Its registered name, for messages; its class where it has none."""
         return getattr(self, "config", {}).get("name") or type(self).__name__
+
+    def __repr__(self) -> str:
+        """What it is, in a few lines; ``print(model)`` shows its layers."""
+        chosen = getattr(self, "config", {}).get("options", {})
+        # an option may be another model's config, which holds its data's vocabulary
+        told = {key: value.get("name") if isinstance(value, Mapping) else value for key, value in chosen.items()}
+        options = ", ".join(f"{key}={value!r}" for key, value in told.items())
+        rows = {"data": getattr(self, "spec", None), "log_prob": getattr(self, "density", None)}
+        rows["parameters"] = f"{self.num_parameters:,}, on {self.device}"
+        lines = textwrap.wrap(f"{self.name}({options})", 100, subsequent_indent=" " * 4)
+        lines += [f"  {key:<12}{value}" for key, value in rows.items() if value is not None]
+        return "\n".join([*lines, "  zoo.capabilities(model) is what it can be asked; print(model) its layers"])
+
+    def __str__(self) -> str:
+        return nn.Module.__repr__(self)
 
     @property
     def device(self) -> torch.device:

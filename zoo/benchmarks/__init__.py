@@ -7,7 +7,7 @@ process is set to by :func:`zoo.run.machine.prepare` serves them, too.
 
 from __future__ import annotations
 
-from typing import Any
+from zoo.schema import Option
 
 SUITES = {
     "loader": "images a second that reach a training loop, beside torchvision and DataLoader",
@@ -41,5 +41,22 @@ OPTIMIZERS = {
 }
 
 # of scripts/tables.py and scripts/texts.py: models beside scikit-learn's, by what they reach on the same folds
-FOLD_OPTIONS: dict[str, Any] = {"data": None, "models": None, "peers": None, "folds": 0, "words": "", "json": None}
-FOLD_RULES = {"folds": "0 or [2, inf)", "json": "file"}
+WORDS = Option("", 'more of the command line of each training: words="seed=1 data.root=data"')
+
+
+def fold_options(data: str, models: str, peers: str) -> dict[str, Option]:
+    """What such a script takes: what is measured where nothing is said are all of these."""
+    return {
+        "data": Option(None, f"with commas, as train.py --help lists them; if left out {_spaced(data)}"),
+        "models": Option(None, f"of the zoo, with commas, each by its recipe; none; if left out {_spaced(models)}"),
+        "peers": Option(None, f"of scikit-learn, with commas; none; if left out {_spaced(peers)}"),
+        "folds": Option(
+            0, "stratified parts, each tested on once; 0: 10, or as many as the source says", "0 or [2, inf)"
+        ),
+        "words": WORDS,
+        "json": Option(None, "a file to write the numbers to, one a measure and a fold", "file"),
+    }
+
+
+def _spaced(names: str) -> str:
+    return names.replace(",", ", ")

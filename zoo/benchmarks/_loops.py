@@ -51,7 +51,7 @@ def classification(model: Any, train: Batches, val: Batches) -> float:
     model.eval()
     with torch.no_grad():
         logits, labels = _joined([(model(x), labels) for x, labels in val])
-        if hasattr(model, "calibrate"):
+        if model.margins:
             model.calibrate(logits, labels)
         summarize(model.log_proba(logits), labels)
         float(model.loss(logits, labels))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
-from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
 from zoo.benchmarks._data import device
@@ -18,6 +17,7 @@ from zoo.inspect.progress import Progress
 from zoo.learners.adversarial import AdversarialLearner
 from zoo.learners.classification import ClassificationLearner
 from zoo.learners.likelihood import LikelihoodLearner
+from zoo.run.board import Board
 from zoo.run.checkpoints import Checkpoints, WholeFiles
 from zoo.run.trainer import quiet
 
@@ -72,7 +72,7 @@ def epoch(learner: Any, train: Batches, val: Batches | None) -> float:
             max_epochs=1,
             accelerator=accelerator(),
             devices=1,
-            logger=TensorBoardLogger(run, name="tensorboard", version="", default_hp_metric=False),
+            logger=Board(run),
             callbacks=[clock, Checkpoints(run, learner.monitor if val is not None else None, learner.mode)],
             plugins=[WholeFiles()],
             default_root_dir=run,

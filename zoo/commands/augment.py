@@ -2,16 +2,7 @@
 
 python scripts/augment.py ckpt=<file or run directory> out=<folder> [key=value …]
 
-  ckpt    a .ckpt file, a run directory or a released model, such as cnn-mnist
-  out     the folder to write, which must not exist; it appears whole or not at all
-  n       how many examples, of each class in equal numbers (50000)
-  format  of pictures png (default): <out>/<class>/00001.png, for
-          data=image_folder; or idx: MNIST's pair of gzipped files,
-          train-images-… and train-labels-…, for data=idx; of recordings wav:
-          <out>/<class>/00001.wav, for data=audio_folder; of a table csv:
-          <out>/rows.csv; of texts <out>/texts.csv, for data=labelled_text
-  seed    the same seed gives the same images (0)
-  ema     true (default): averaged weights where there are any; false: the raw ones
+{options}
 
 What a classifier learns from such a set, and no real image, is measured by
 python scripts/evaluate.py ckpt=… synthetic=true
@@ -21,17 +12,30 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import Any
 
-from zoo.command import command, parse_values
+from zoo.command import CKPT, EMA, command, parse_values
+from zoo.commands._options import SEEDS
+from zoo.schema import Option
 
-DEFAULTS: dict[str, Any] = {"ckpt": ..., "out": ..., "n": 50_000, "format": None, "seed": 0, "ema": True}
-RULES = {"n": "[1, inf)", "format": ["png", "idx", "wav", "csv"], "seed": "[0, 9223372036854775807]"}
+OPTIONS: dict[str, Option] = {
+    "ckpt": CKPT,
+    "out": Option(..., "the folder to write, which must not exist; it appears whole or not at all"),
+    "n": Option(50000, "how many examples, of each class in equal numbers", "[1, inf)"),
+    "format": Option(
+        None,
+        "of pictures png, if left out: <out>/<class>/00001.png, for data=image_folder; or idx: MNIST's pair of gzipped"
+        " files, train-images-… and train-labels-…, for data=idx; of recordings wav: <out>/<class>/00001.wav, for "
+        "data=audio_folder; of a table csv: <out>/rows.csv; of texts <out>/texts.csv, for data=labelled_text",
+        ["png", "idx", "wav", "csv"],
+    ),
+    "seed": Option(0, "the same seed gives the same images", SEEDS),
+    "ema": EMA,
+}
 
 
 @command
 def main() -> None:
-    options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    options = parse_values(sys.argv[1:], OPTIONS, __doc__ or "")
     from zoo import registry
     from zoo.files import user_path
     from zoo.tasks.augment import augment

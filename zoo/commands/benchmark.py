@@ -2,14 +2,7 @@
 
 python scripts/benchmark.py [key=value …]
 
-  suite    one or several of those below, with commas, or all ({default})
-  models   these alone, with commas; tiny is an MLP of 784-64-128-64-10 (what a suite has for default);
-           for accuracy: launch, and the recipes in configs/experiment/speed; for em: gaps, too
-  rounds   how often each way is measured; medians are reported (0: the benchmark's own number)
-  quick    a tenth of the images or less and two rounds, to see that it runs; no bar is judged, and figures
-           are written only where out says (false)
-  out      the JSON file that the results are added to (results/benchmark-<machine>.json)
-  plot     draw what the file holds, a PNG a panel beside it (true)
+{options}
 
 {suites}
 
@@ -31,11 +24,26 @@ from zoo.benchmarks import DEFAULT, SUITES
 from zoo.command import command, parse
 from zoo.errors import ConfigError, did_you_mean
 from zoo.files import CONFIGS
+from zoo.schema import Option
 
-DEFAULTS: dict[str, Any] = {
-    "suite": ",".join(DEFAULT), "models": None, "rounds": 0, "quick": False, "out": None, "plot": True,
-}  # fmt: skip
-RULES = {"rounds": "[0, inf)"}
+OPTIONS: dict[str, Option] = {
+    "suite": Option(",".join(DEFAULT), "one or several of those below, with commas, or all"),
+    "models": Option(
+        None,
+        "these alone, with commas; tiny is an MLP of 784-64-128-64-10 (by default what the suite has); for accuracy: "
+        "launch, and the recipes in configs/experiment/speed; for em: gaps, too",
+    ),
+    "rounds": Option(
+        0, "how often each way is measured; medians are reported; 0: as often as the benchmark says", "[0, inf)"
+    ),
+    "quick": Option(
+        False,
+        "a tenth of the images or less and two rounds, to see that it runs; no bar is judged, and figures are written "
+        "only where out says",
+    ),
+    "out": Option(None, "the JSON file that the results are added to (results/benchmark-<machine>.json)"),
+    "plot": Option(True, "draw what the file holds, a PNG a panel beside it"),
+}
 
 
 def names(text: str, valid: Iterable[str], what: str) -> list[str]:
@@ -55,8 +63,8 @@ def recipes() -> list[str]:
 @command
 def main() -> None:
     lines = (f"  {name:<12}{what}" for name, what in SUITES.items())
-    usage = (__doc__ or "").format(default=",".join(DEFAULT), suites="\n".join(lines))
-    values, words = parse(sys.argv[1:], DEFAULTS, RULES, usage)
+    usage = (__doc__ or "").replace("{suites}", "\n".join(lines))
+    values, words = parse(sys.argv[1:], OPTIONS, usage)
     if words:
         raise ConfigError(f"{words[0]!r} is no key=value: suites are given as suite=loader,epoch")
     suites = list(SUITES) if values["suite"] == "all" else names(values["suite"], SUITES, "suite")

@@ -4,31 +4,22 @@ python scripts/choose.py [needs=…] [key=value …]
 
 Without needs and limits: what to take for each need, as the report says.
 
-  needs   what matters, with commas (with limits alone: accuracy):
-          accuracy     test accuracy, all labels
-          labels       test accuracy, few labels
-          unlabelled   test accuracy, few labels and many images without
-          missing      test accuracy, pixels hidden
-          half         test accuracy, one half of each image hidden
-          anomalies    telling images of another data set apart
-          sampling     samples like real images
-          density      log p(x), ranked among those of the same values
-          training     few seconds of training
-          speed        many images classified a second
-          size         a small file
-          calibration  probabilities that mean what they say
-  labels  how many labels there are: the need labels (or unlabelled, if
-          named), at the nearest number that was measured
-  missing share of the pixels that are hidden: the need missing, likewise
-  seconds of training, at most
-  mib     of the file of weights, at most
-  speed   images classified a second, at least
-  data    mnist, fashion_mnist, or of the quick suite digits (the first of
-          them that the report is about)
-  can     what the model must be able to do besides, with commas: sample,
-          log_prob, impute, encode, …; see print(zoo.capabilities())
-  from    a report's folder or its models.json (results/textbook)
-  json    a file to write the answer to; - for the terminal
+{options}
+
+Needs:
+
+  accuracy     test accuracy, all labels
+  labels       test accuracy, few labels
+  unlabelled   test accuracy, few labels and many images without
+  missing      test accuracy, pixels hidden
+  half         test accuracy, one half of each image hidden
+  anomalies    telling images of another data set apart
+  sampling     samples like real images
+  density      log p(x), ranked among those of the same values
+  training     few seconds of training
+  speed        many images classified a second
+  size         a small file
+  calibration  probabilities that mean what they say
 """
 
 from __future__ import annotations
@@ -39,17 +30,31 @@ from typing import Any
 
 from zoo.command import command, parse_values
 from zoo.files import RESULTS
+from zoo.schema import Option
 
-DEFAULTS: dict[str, Any] = {
-    "needs": "", "data": None, "labels": 0, "missing": 0.0, "seconds": 0.0, "mib": 0.0, "speed": 0.0, "can": "",
-    "from": str(RESULTS / "textbook"), "json": None,
-}  # fmt: skip
 DATA = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "digits": "the digits"}
-RULES = {
-    "data": list(DATA),
-    "labels": "[1, inf)", "missing": "(0, 1]", "seconds": "(0, inf)", "mib": "(0, inf)", "speed": "(0, inf)",
-    "json": "file",
-}  # fmt: skip
+OPTIONS: dict[str, Option] = {
+    "needs": Option("", "what matters, of those below, with commas; with limits alone: accuracy"),
+    "data": Option(
+        None, "the first of them that the report is about, if left out; digits are of the quick suite", list(DATA)
+    ),
+    "labels": Option(
+        0,
+        "how many labels there are: the need labels (or unlabelled, if named), at the nearest number that was measured",
+        "[1, inf)",
+    ),
+    "missing": Option(0.0, "share of the pixels that are hidden: the need missing, likewise", "(0, 1]"),
+    "seconds": Option(0.0, "of training, at most", "(0, inf)"),
+    "mib": Option(0.0, "of the file of weights, at most", "(0, inf)"),
+    "speed": Option(0.0, "images classified a second, at least", "(0, inf)"),
+    "can": Option(
+        "",
+        "what the model must be able to do besides, with commas: sample, log_prob, impute, encode, …; see "
+        "print(zoo.capabilities())",
+    ),
+    "from": Option(str(RESULTS / "textbook"), "a report's folder or its models.json"),
+    "json": Option(None, "a file to write the answer to; - for the terminal", "file"),
+}
 
 
 def words(text: str) -> list[str]:
@@ -58,7 +63,7 @@ def words(text: str) -> list[str]:
 
 @command
 def main() -> None:
-    options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "", "needs are given as needs")
+    options = parse_values(sys.argv[1:], OPTIONS, __doc__ or "", "needs are given as needs")
     from zoo.files import json_text, user_path, write_text
     from zoo.textbook import choose
 

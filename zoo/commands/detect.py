@@ -10,29 +10,7 @@ it with probability alarm at most. The second measures every score that the
 model has on its own test images and on those of another source, with 95 %
 intervals; the third on the test images of a class and on all others.
 
-  ckpt    a .ckpt file, a run directory or a released model, such as cnn-mnist
-  score   combined, native, log_prob, typicality, likelihood_ratio, complexity,
-          reconstruction, mahalanobis, max_softmax, entropy, energy or
-          per_token, as far as the model has it; all if left out (against,
-          anomaly), or one that is to be relied on (files): likelihood_ratio
-          with a background, else log_prob of rows and per_token of texts, else
-          combined, else what there is of its two parts
-  alarm   how often a normal example may be called an anomaly (0.05)
-  background
-          checkpoint of a density of the same kind, for the likelihood ratio
-  against a source, as train.py --help lists them, whose test images are the
-          anomalies, or image_folder: all pictures in path are
-  anomaly a class, by its name: its test images are the anomalies, those of the
-          others are normal, and p(<class>) is one of the scores of a model that
-          has learnt it. data.train_classes=[…] trains one that has not
-  data    what the model was trained on, where the checkpoint does not say
-  path    the folder of against=image_folder, else of data=image_folder
-  root    where data lies; ZOO_DATA, else data/, if left out
-  images  only that many images of each kind, drawn at random, with against=… or
-          anomaly=… (0: all)
-  invert  of pictures that are named or in a folder: auto, always or never; as
-          the training pictures were treated if left out
-  json    a file to write the numbers to, and the code that complexity goes by
+{options}
 """
 
 from __future__ import annotations
@@ -41,21 +19,45 @@ import sys
 import textwrap
 from typing import Any
 
-from zoo.command import command, parse
+from zoo.command import CKPT, ROOT, command, parse
 from zoo.data import sources
 from zoo.errors import ConfigError
+from zoo.schema import Option
 
-DEFAULTS: dict[str, Any] = {
-    "ckpt": ..., "score": None, "alarm": 0.05, "background": None, "against": None, "anomaly": None, "data": None,
-    "path": None, "root": None, "images": 0, "invert": None, "json": None,
-}  # fmt: skip
-RULES = {
-    "alarm": "(0, 1)",
-    "against": sources.every(),
-    "data": sources.every(),
-    "images": "[0, inf)",
-    "invert": ["auto", "always", "never"],
-    "json": "file",
+OPTIONS: dict[str, Option] = {
+    "ckpt": CKPT,
+    "score": Option(
+        None,
+        "combined, native, log_prob, typicality, likelihood_ratio, complexity, reconstruction, mahalanobis, "
+        "max_softmax, entropy, energy or per_token, as far as the model has it; all if left out (against, anomaly), or"
+        " one that is to be relied on (files): likelihood_ratio with a background, else log_prob of rows and per_token"
+        " of texts, else combined, else what there is of its two parts",
+    ),
+    "alarm": Option(0.05, "how often a normal example may be called an anomaly", "(0, 1)"),
+    "background": Option(None, "checkpoint of a density of the same kind, for the likelihood ratio"),
+    "against": Option(
+        None,
+        "a source, as train.py --help lists them, whose test images are the anomalies, or image_folder: all pictures "
+        "in path are",
+        sources.every(),
+    ),
+    "anomaly": Option(
+        None,
+        "a class, by its name: its test images are the anomalies, those of the others are normal, and p(<class>) is "
+        "one of the scores of a model that has learnt it. data.train_classes=[…] trains one that has not",
+    ),
+    "data": Option(None, "what the model was trained on, where the checkpoint does not say", sources.every()),
+    "path": Option(None, "the folder of against=image_folder, else of data=image_folder"),
+    "root": ROOT,
+    "images": Option(
+        0, "only that many images of each kind, drawn at random, with against=… or anomaly=…; 0: all", "[0, inf)"
+    ),
+    "invert": Option(
+        None,
+        "of pictures that are named or in a folder: as the training pictures were treated if left out",
+        ["auto", "always", "never"],
+    ),
+    "json": Option(None, "a file to write the numbers to, and the code that complexity goes by", "file"),
 }
 
 
@@ -65,7 +67,7 @@ LONGEST = 36  # characters of a text that are shown
 
 @command
 def main() -> None:
-    options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    options, files = parse(sys.argv[1:], OPTIONS, __doc__ or "")
     against, path, root = options["against"], options["path"], options["root"]
     folder = against == "image_folder"
     measured = bool(against or options["anomaly"])
@@ -81,7 +83,7 @@ def main() -> None:
         ("alarm", files, "files that are named"),
         ("invert", files or folder, "pictures that are named, or in the folder of against=image_folder"),
     ):
-        if options[key] != DEFAULTS[key] and not heeded:
+        if options[key] != OPTIONS[key].default and not heeded:
             raise ConfigError(f"{key}={options[key]} is for {place}")
     if options["score"] == "likelihood_ratio" and not options["background"]:
         raise ConfigError("score=likelihood_ratio needs the checkpoint of a background density: background=…")

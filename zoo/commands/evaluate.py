@@ -2,32 +2,7 @@
 
 python scripts/evaluate.py ckpt=<file or run directory> [data=…] [key=value …]
 
-  ckpt    a .ckpt file, a run directory or a released model, such as cnn-mnist
-  data    a source, as train.py --help lists them; what it was trained on if left out
-  path    the folder of data=image_folder or data=idx, the file of data=table or data=text, either of data=labelled_text
-  root    where data lies; ZOO_DATA, else data/, if left out
-  split   test (default), val or train: those of the training run; another data= has no val
-  missing share of the pixels, of a table's cells, or of a text's words, to hide at random, the same ones for every
-          model (0): accuracy from the others
-  mask    which pixels: mcar (default): each for itself; block: a square somewhere; left, right, top or bottom: that
-          half, without missing=…; half: one of the four for each image
-  fill    what a model sees in their place: local: the mean of the seen pixels around; mean: the training mean. If left
-          out, models that can integrate them out, and others see the local mean of pictures
-  images  only that many, from the first on; 0 (default) for all
-  samples how many samples of a generative model to compare with the test images (10000); 0 for none, and none where
-          split or missing is given
-  draws   times that so many are drawn, for the mean and the standard error of the Fréchet ratio; 1 for neither;
-          0 (default): 3, where there are samples
-  synthetic
-          true: train a classifier on samples of each class, and test it on real images; takes minutes (false)
-  importance
-          samples an image for a likelihood that is a bound, which more of them raise; 0 (default): the model's number
-  estimated
-          images whose likelihood is told where it is an estimate, which takes a second each; 0 (default): none
-  costs   of two classes, what it costs to take an example of the first one, and of the second one, for the other:
-          [1,5]. The threshold is the one that costs least on the validation split. If left out, those of the training
-  ema     true (default): averaged weights where there are any; false: the raw ones
-  json    a file to write the numbers to
+{options}
 """
 
 from __future__ import annotations
@@ -35,29 +10,74 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from zoo.command import command, parse_values
-from zoo.data import sources
+from zoo.command import CKPT, EMA, ROOT, command, parse_values
+from zoo.commands._options import DATA, SPLIT
 from zoo.errors import ConfigError
+from zoo.schema import Option
 
-DEFAULTS: dict[str, Any] = {
-    "ckpt": ..., "data": None, "path": None, "root": None, "split": "test", "missing": 0.0, "mask": "mcar",
-    "fill": None, "images": 0, "samples": 10_000, "draws": 0, "synthetic": False, "importance": 0, "estimated": 0,
-    "costs": [], "ema": True, "json": None,
-}  # fmt: skip
-RULES = {
-    "split": ["test", "val", "train"],
-    "data": sources.every(),
-    "missing": "[0, 1]",
-    "mask": ["mcar", "block", "half", "left", "right", "top", "bottom"],
-    "fill": ["local", "mean"],
-    "images": "[0, inf)",
-    "samples": "[0, inf)",
-    "draws": "[0, 1000]",
-    "importance": "[0, inf)",
-    "estimated": "[0, inf)",
-    "costs": "any",
-    "json": "file",
+MASKS = ["mcar", "block", "half", "left", "right", "top", "bottom"]
+OPTIONS: dict[str, Option] = {
+    "ckpt": CKPT,
+    "data": DATA,
+    "path": Option(
+        None,
+        "the folder of data=image_folder or data=idx, the file of data=table or data=text, either of "
+        "data=labelled_text",
+    ),
+    "root": ROOT,
+    "split": SPLIT,
+    "missing": Option(
+        0.0,
+        "share of the pixels, of a table's cells, or of a text's words, to hide at random, the same ones for every "
+        "model: accuracy from the others",
+        "[0, 1]",
+    ),
+    "mask": Option(
+        "mcar",
+        "which pixels; mcar: each for itself; block: a square somewhere; left, right, top or bottom: that half, "
+        "without missing=…; half: one of the four for each image",
+        MASKS,
+    ),
+    "fill": Option(
+        None,
+        "what a model sees in their place; local: the mean of the seen pixels around; mean: the training mean. If left"
+        " out, models that can integrate them out, and others see the local mean of pictures",
+        ["local", "mean"],
+    ),
+    "images": Option(0, "only that many, from the first on; 0 for all", "[0, inf)"),
+    "samples": Option(
+        10000,
+        "how many samples of a generative model to compare with the test images; 0 for none, and none where split or "
+        "missing is given",
+        "[0, inf)",
+    ),
+    "draws": Option(
+        0,
+        "times that so many are drawn, for the mean and the standard error of the Fréchet ratio; 1 for neither; 0: 3 "
+        "times, where there are samples",
+        "[0, 1000]",
+    ),
+    "synthetic": Option(
+        False, "true: train a classifier on samples of each class, and test it on real images; takes minutes"
+    ),
+    "importance": Option(
+        0,
+        "samples an image for a likelihood that is a bound, which more of them raise; 0: the model's number",
+        "[0, inf)",
+    ),
+    "estimated": Option(
+        0, "images whose likelihood is told where it is an estimate, which takes a second each; 0: none", "[0, inf)"
+    ),
+    "costs": Option(
+        [],
+        "of two classes, what it costs to take an example of the first one, and of the second one, for the other: "
+        "[1,5]. The threshold is the one that costs least on the validation split. If left out, those of the training",
+        "any",
+    ),
+    "ema": EMA,
+    "json": Option(None, "a file to write the numbers to", "file"),
 }
+
 DRAWS = 3  # if not said
 
 
@@ -74,7 +94,7 @@ def share(mask: str, missing: float) -> float:
 
 @command
 def main() -> None:
-    options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    options = parse_values(sys.argv[1:], OPTIONS, __doc__ or "")
     mask, fill = options["mask"], options["fill"]
     missing = share(mask, options["missing"])
     import torch

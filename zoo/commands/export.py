@@ -2,23 +2,7 @@
 
 python scripts/export.py ckpt=<file or run directory> [format=onnx] [part=classify] [key=value …]
 
-  ckpt    a .ckpt file, a run directory or a released model, such as cnn-mnist
-  format  onnx (default), for onnxruntime and others; torch_export: a program that
-          torch.export.load reads, without this zoo; safetensors: a folder of
-          weights, config.json and a model card, that zoo.load reads, and that may
-          be pushed to a hub as it is
-  part    of onnx and torch_export, what the file answers, for any number at a time:
-          classify: log p(y | x) of examples x
-          encode:   codes z of examples x, of models with classes given the labels
-          decode:   examples of codes z (labels)
-          generate: examples of standard normal noise (labels)
-          log_prob: log p(x) of examples x, in nats
-          If left out, a file for each of them that the model has and the format
-          can hold; what it cannot is told
-  out     what the file is called; with several parts, or if left out, a folder:
-          the run's, or, of a released model, where you are. The folder of
-          safetensors, which must not exist yet: export, if left out
-  ema     true (default): averaged weights where there are any; false: the raw ones
+{options}
 
 x are pixels in [0, 1], float32, (batch, channels, height, width); of recordings
 their spectra; of tables the numbers and, of a category, one 1 among zeros. Each file
@@ -32,23 +16,43 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from typing import Any
 
-from zoo.command import command, parse_values
+from zoo.command import CKPT, EMA, command, parse_values
 from zoo.errors import ConfigError, ZooError
+from zoo.schema import Option
 
-DEFAULTS: dict[str, Any] = {"ckpt": ..., "format": "onnx", "part": None, "out": None, "ema": True}
-RULES = {
-    "format": ["onnx", "torch_export", "safetensors"],
-    "part": ["classify", "encode", "decode", "generate", "log_prob"],
+OPTIONS: dict[str, Option] = {
+    "ckpt": CKPT,
+    "format": Option(
+        "onnx",
+        "onnx: for onnxruntime and others; torch_export: a program that torch.export.load reads, without this zoo; "
+        "safetensors: a folder of weights, config.json and a model card, that zoo.load reads, and that may be pushed "
+        "to a hub as it is",
+        ["onnx", "torch_export", "safetensors"],
+    ),
+    "part": Option(
+        None,
+        "of onnx and torch_export, what the file answers, for any number at a time: classify: log p(y | x) of examples"
+        " x; encode: codes z of examples x, of models with classes given the labels; decode: examples of codes z "
+        "(labels); generate: examples of standard normal noise (labels); log_prob: log p(x) of examples x, in nats. If"
+        " left out, a file for each of them that the model has and the format can hold; what it cannot is told",
+        ["classify", "encode", "decode", "generate", "log_prob"],
+    ),
+    "out": Option(
+        None,
+        "what the file is called; with several parts, or if left out, a folder: the run's, or, of a released model, "
+        "where you are. The folder of safetensors, which must not exist yet: export, if left out",
+    ),
+    "ema": EMA,
 }
+
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 FOLDER = "export"  # of safetensors
 
 
 @command
 def main() -> None:
-    options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    options = parse_values(sys.argv[1:], OPTIONS, __doc__ or "")
     kind, part, out = options["format"], options["part"], options["out"]
     if kind == "safetensors" and part is not None:
         raise ConfigError(f"part={part} is of onnx and torch_export: safetensors hold all of a model")

@@ -2,22 +2,7 @@
 
 python scripts/importance.py ckpt=<file or run directory> [key=value …]
 
-  ckpt    a .ckpt file, a run directory or a released model, such as cnn-mnist
-  data    a source, as train.py --help lists them; what it was trained on if
-          left out
-  path    the file of data=table, if it has moved
-  root    where data lies; ZOO_DATA, else data/, if left out
-  split   test (default), val or train: those of the training run; another
-          data= has no val
-  repeats random orders that each column is put into, for mean ± standard
-          deviation of what the score falls by (10)
-  seed    of these orders: the same seed gives the same (0)
-  out     the picture, or the folder that it is put into: importance-<split>.png
-          there. If left out, in the run's folder, or, of a released model,
-          where you are
-  ema     true (default): averaged weights where there are any; false: the raw
-          ones
-  json    a file to write the numbers to
+{options}
 
 The score is AUROC where there are two classes, else accuracy. Beside what it
 falls by stand the model's own numbers: coefficients of logistic regression and
@@ -28,29 +13,39 @@ category to another; mean |log ratio| of the classes in naive Bayes.
 from __future__ import annotations
 
 import sys
-from typing import Any
 
-from zoo.command import command, parse_values
-from zoo.data import sources
+from zoo.command import CKPT, EMA, ROOT, command, parse_values
+from zoo.commands._options import DATA, SEEDS, SPLIT
 from zoo.files import output_file, user_path
+from zoo.schema import Option
 
-DEFAULTS: dict[str, Any] = {
-    "ckpt": ..., "data": None, "path": None, "root": None, "split": "test", "repeats": 10, "seed": 0, "out": None,
-    "ema": True, "json": None,
-}  # fmt: skip
-RULES = {
-    "data": sources.every(),
-    "split": ["test", "val", "train"],
-    "repeats": "[1, inf)",
-    "seed": "[0, 9223372036854775807]",
-    "json": "file",
+OPTIONS: dict[str, Option] = {
+    "ckpt": CKPT,
+    "data": DATA,
+    "path": Option(None, "the file of data=table, if it has moved"),
+    "root": ROOT,
+    "split": SPLIT,
+    "repeats": Option(
+        10,
+        "random orders that each column is put into, for mean ± standard deviation of what the score falls by",
+        "[1, inf)",
+    ),
+    "seed": Option(0, "of these orders: the same seed gives the same", SEEDS),
+    "out": Option(
+        None,
+        "the picture, or the folder that it is put into: importance-<split>.png there. If left out, in the run's "
+        "folder, or, of a released model, where you are",
+    ),
+    "ema": EMA,
+    "json": Option(None, "a file to write the numbers to", "file"),
 }
+
 SHOWN = 50  # columns in the table
 
 
 @command
 def main() -> None:
-    options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    options = parse_values(sys.argv[1:], OPTIONS, __doc__ or "")
     name = f"importance-{options['split']}.png"
     out = output_file(options["out"], name) if options["out"] else None
     import io

@@ -4,36 +4,7 @@ fill in the empty cells of a table.
 python scripts/impute.py ckpt=<file or run directory> [images or folders] [key=value …]
 python scripts/impute.py ckpt=<file or run directory> [<table>] [key=value …]
 
-  ckpt    a .ckpt file, a run directory or a released model, such as cnn-mnist
-  data    a source, as train.py --help lists them, of which the test images,
-          recordings or rows are taken; what it was trained on if left out.
-          Pictures or recordings that are named, or a table, take its place
-  path    the folder of data=image_folder, data=audio_folder or data=idx, the file
-          of data=table
-  root    where data lies; ZOO_DATA, else data/, if left out
-  mask    mcar (default): each pixel for itself; block: a square somewhere; left,
-          right, top or bottom: that half, of a recording the beginning, the end,
-          high or low frequencies; half: one of the four for each image
-  missing share of the pixels that mcar and block hide (0.5); of the known cells
-          of a table that are hidden, to see how well the model tells them (0.1)
-  n       completions of an image or a row, of which intervals are made (19: 90 %
-          ones). A table that is named is filled in so many times; once if left out
-  mean    true: fill a table in with expected numbers and the most probable
-          categories in the place of random ones (false)
-  classifier
-          another checkpoint, whose accuracy on completed images is told
-  images  only that many images or rows are measured, drawn at random (500); 0 for
-          all
-  seed    of masks and completions: the same seed gives the same (0)
-  invert  of pictures that are named: auto, always or never; as the training
-          pictures were treated if left out
-  out     the picture, or the folder that it is put into: imputed-<mask>-seed<seed>
-          .png there. If left out, in the run's folder, or, of a released model,
-          where you are. Of recordings there is a .wav beside it: each as it is,
-          as it was heard, and filled in. Of a table, the CSV file:
-          <table>-filled.csv beside it; with n=5 there are five, numbered
-  ema     true (default): averaged weights where there are any; false: the raw ones
-  json    a file to write the numbers to
+{options}
 
 All that a table has beside its empty cells stays as it is, columns that the
 model does not know among it.
@@ -46,39 +17,79 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.command import command, parse
+from zoo.command import CKPT, EMA, ROOT, command, parse
+from zoo.commands._options import INVERT, SEEDS
 from zoo.data import sources
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, did_you_mean
 from zoo.files import output_file, user_path
+from zoo.schema import Option
 
 if TYPE_CHECKING:
     from zoo.base.model import Model
 
-DEFAULTS: dict[str, Any] = {
-    "ckpt": ..., "data": None, "path": None, "root": None, "mask": "mcar", "missing": 0.0, "n": 0, "mean": False,
-    "classifier": None, "images": 500, "seed": 0, "invert": None, "out": None, "ema": True, "json": None,
-}  # fmt: skip
-RULES = {
-    "data": sources.every(),
-    "mask": ["mcar", "block", "half", "left", "right", "top", "bottom"],
-    "missing": "(0, 1]",
-    "n": "[2, inf)",
-    "images": "[0, inf)",
-    "seed": "[0, 9223372036854775807]",
-    "invert": ["auto", "always", "never"],
-    "json": "file",
+OPTIONS: dict[str, Option] = {
+    "ckpt": CKPT,
+    "data": Option(
+        None,
+        "a source, as train.py --help lists them, of which the test images, recordings or rows are taken; what it was "
+        "trained on if left out. Pictures or recordings that are named, or a table, take its place",
+        sources.every(),
+    ),
+    "path": Option(None, "the folder of data=image_folder, data=audio_folder or data=idx, the file of data=table"),
+    "root": ROOT,
+    "mask": Option(
+        "mcar",
+        "mcar: each pixel for itself; block: a square somewhere; left, right, top or bottom: that half, of a recording"
+        " the beginning, the end, high or low frequencies; half: one of the four for each image. Of pictures that are "
+        "named also transparent: what is so in each; or a file: what is white in it, and each picture is written "
+        "filled in",
+    ),
+    "missing": Option(
+        0.0,
+        "share of the pixels that mcar and block hide (0.5); of the known cells of a table that are hidden, to see how"
+        " well the model tells them (0.1)",
+        "(0, 1]",
+    ),
+    "n": Option(
+        0,
+        "completions of an image or a row, of which intervals are made (19: 90 % ones). A table that is named is "
+        "filled in so many times; once if left out",
+        "[2, inf)",
+    ),
+    "mean": Option(
+        False,
+        "true: fill a table in with expected numbers and the most probable categories in the place of random ones",
+    ),
+    "classifier": Option(None, "another checkpoint, whose accuracy on completed images is told"),
+    "images": Option(500, "only that many images or rows are measured, drawn at random; 0 for all", "[0, inf)"),
+    "seed": Option(0, "of masks and completions: the same seed gives the same", SEEDS),
+    "invert": INVERT,
+    "out": Option(
+        None,
+        "the picture, or the folder that it is put into: imputed-<mask>-seed<seed>.png there. If left out, in the "
+        "run's folder, or, of a released model, where you are. Of recordings there is a .wav beside it: each as it is,"
+        " as it was heard, and filled in. Of a table, the CSV file: <table>-filled.csv beside it; with n=5 there are "
+        "five, numbered",
+    ),
+    "ema": EMA,
+    "json": Option(None, "a file to write the numbers to", "file"),
 }
+
+MASKS = ("mcar", "block", "half", "left", "right", "top", "bottom")
+TRANSPARENT = "transparent"
 SHOWN = 10  # images in the picture
 N, MISSING = 19, {"image": 0.5, "sound": 0.5, "table": 0.1}  # if not said
 
 
 @command
 def main() -> None:
-    options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
-    if options["mask"] not in ("mcar", "block") and options["missing"] not in (0, 0.5):
-        raise ConfigError(
-            f"mask={options['mask']} hides half of an image: missing={options['missing']} is for mcar and block"
-        )
+    options, files = parse(sys.argv[1:], OPTIONS, __doc__ or "")
+    mask = options["mask"]
+    if mask not in MASKS and mask != TRANSPARENT and not user_path(mask).is_file():
+        known = did_you_mean(mask, (*MASKS, TRANSPARENT), "masks")
+        raise ConfigError(f"mask={mask} is no file, and no mask that is known: {known}")
+    if mask not in ("mcar", "block") and options["missing"] not in (0, 0.5):
+        raise ConfigError(f"mask={mask} says what is hidden: missing={options['missing']} is for mcar and block")
     from zoo import registry
 
     model, source = registry.load_with_source(options["ckpt"], options["ema"])
@@ -87,7 +98,45 @@ def main() -> None:
     else:
         if model.spec.kind != "sound":
             model.spec.check_kind("image", "pixels, recordings, or cells of a table, are filled in")
-        pictures(model, source, options, files)
+        (pictures if mask in MASKS else fill_in)(model, source, options, files)
+
+
+def fill_in(model: Model, source: Mapping[str, Any], options: Mapping[str, Any], files: Sequence[str]) -> None:
+    """Write pictures with what a file marks, or what is transparent in them, filled in."""
+    import torch
+
+    from zoo.data import kinds
+    from zoo.data.kinds.image import read_mask
+    from zoo.files import write_bytes
+    from zoo.inspect.grids import png
+    from zoo.questions.impute import impute
+    from zoo.terminal import printable
+
+    mask = options["mask"]
+    model.spec.check_kind("image", f"mask={mask}: pixels are filled in")
+    if not files:
+        raise ConfigError(f"mask={mask} is of pictures that are named")
+    for key in ("classifier", "json", "mean", "images"):
+        if options[key] != OPTIONS[key].default:
+            raise ConfigError(
+                f"{key}={options[key]} measures: with mask={mask} pictures are filled in, and not measured"
+            )
+    folder = user_path(options["out"] or ".")
+    if not folder.is_dir():
+        raise ConfigError(f"out={options['out']}: a folder that exists is needed for pictures that are filled in")
+    kind = kinds.find("image")
+    paths = kind.find_files(files)
+    print(kinds.left_out(files, paths), end="", file=sys.stderr)
+    settings = {"invert": options["invert"]} if options["invert"] else {}
+    x = kind.decode(kind.read(paths, model.spec, **settings)[1])
+    marked = [read_mask(path if mask == TRANSPARENT else user_path(mask), model.spec, path) for path in paths]
+    n = options["n"] or 1
+    filled = impute(model, x, ~torch.stack(marked), n, torch.Generator().manual_seed(options["seed"]))
+    for path, versions in zip(paths, kind.encode(filled).transpose(0, 1), strict=True):
+        for number, pixels in enumerate(versions, 1):
+            out = folder / f"{path.stem}-filled{f'-{number}' if n > 1 else ''}.png"
+            write_bytes(out, png(pixels.permute(1, 2, 0)))
+            print(printable(out))
 
 
 def pictures(model: Model, source: Mapping[str, Any], options: Mapping[str, Any], files: Sequence[str]) -> None:
@@ -160,7 +209,7 @@ def rows(model: Model, source: Mapping[str, Any], options: Mapping[str, Any], fi
     from zoo.tasks.impute_rows import describe, filled, measure_rows
 
     for key in ("mask", "classifier", "invert"):
-        if options[key] != DEFAULTS[key]:
+        if options[key] != OPTIONS[key].default:
             raise ConfigError(f"{key}={options[key]} is for pictures, and the model was made for the kind table")
     if options["mean"] and options["n"]:
         raise ConfigError(f"mean=true fills a table in once, and n={options['n']} as often with random completions")

@@ -2,44 +2,41 @@
 
 python scripts/label.py ckpt=<file or run directory> out=<folder> [key=value …]
 
-  ckpt    a .ckpt file or a run directory of a model that encodes images, which
-          need not have seen a label
-  out     the folder to write, which must not exist: <out>/<class>/00001.png,
-          for data=image_folder, of a table <out>/rows.csv; it appears whole or
-          not at all
-  labels  the labels of so many training images are used, equally many of each
-          class; those of all others are hidden (100)
-  images  so many images without a label come in, at random (30000)
-  certain this share of them is kept of each class, those whose class is most
-          certain (0.8)
-  path    the folder of a model that was trained on data=image_folder, if moved
-  root    where data lies; ZOO_DATA, else data/, if left out
-  seed    draws whose labels are used, and the other images (0)
-  ema     true (default): averaged weights where there are any; false: the raw ones
+{options}
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Any
 
-from zoo.command import command, parse_values
+from zoo.command import CKPT, EMA, ROOT, command, parse_values
+from zoo.commands._options import SEEDS
+from zoo.schema import Option
 
-DEFAULTS: dict[str, Any] = {
-    "ckpt": ..., "out": ..., "labels": 100, "images": 30_000, "certain": 0.8, "path": None, "root": None, "seed": 0,
-    "ema": True,
-}  # fmt: skip
-RULES = {
-    "labels": "[1, inf)",
-    "images": "[1, inf)",
-    "certain": "(0, 1]",
-    "seed": "[0, 9223372036854775807]",
+OPTIONS: dict[str, Option] = {
+    "ckpt": CKPT,
+    "out": Option(
+        ...,
+        "the folder to write, which must not exist: <out>/<class>/00001.png, for data=image_folder, of a table "
+        "<out>/rows.csv; it appears whole or not at all",
+    ),
+    "labels": Option(
+        100,
+        "the labels of so many training images are used, equally many of each class; those of all others are hidden",
+        "[1, inf)",
+    ),
+    "images": Option(30000, "so many images without a label come in, at random", "[1, inf)"),
+    "certain": Option(0.8, "this share of them is kept of each class, those whose class is most certain", "(0, 1]"),
+    "path": Option(None, "the folder of a model that was trained on data=image_folder, if moved"),
+    "root": ROOT,
+    "seed": Option(0, "draws whose labels are used, and the other images", SEEDS),
+    "ema": EMA,
 }
 
 
 @command
 def main() -> None:
-    options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    options = parse_values(sys.argv[1:], OPTIONS, __doc__ or "")
     from zoo import registry
     from zoo.data import kinds
     from zoo.data.kinds import sound

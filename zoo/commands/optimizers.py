@@ -2,13 +2,7 @@
 
 python scripts/optimizers.py [models=cnn,gpt] [seconds=40] [seeds=3] [key=value …]
 
-  models   with commas, each on its data by its recipe, but for optimiser and
-           schedule (all: {models})
-  seconds  of each training, without validation ({seconds})
-  seeds    of the trainings that are told of; the first one chose the rates
-           among six candidates of each optimiser ({seeds})
-  words    more of the command line of each training: words="data.root=data"
-  json     a file to write everything to
+{options}
 
 All figures are of validation examples. A training has as many steps as fill the seconds at the median pace of its
 optimiser, measured in turn; the rate rises for a twentieth of them, and falls to nothing.
@@ -17,20 +11,32 @@ optimiser, measured in turn; the rate rises for a twentieth of them, and falls t
 from __future__ import annotations
 
 import sys
-from typing import Any
 
+from zoo.benchmarks import OPTIMIZERS, WORDS
 from zoo.command import command, parse_values
+from zoo.schema import Option
 
-DEFAULTS: dict[str, Any] = {"models": None, "seconds": 40.0, "seeds": 3, "words": "", "json": None}
-RULES = {"seconds": "(0, inf)", "seeds": "[1, inf)", "json": "file"}
+OPTIONS: dict[str, Option] = {
+    "models": Option(
+        None,
+        "with commas, each on its data by its recipe, but for optimiser and schedule (all: "
+        + ", ".join(OPTIMIZERS)
+        + ")",
+    ),
+    "seconds": Option(40.0, "of each training, without validation", "(0, inf)"),
+    "seeds": Option(
+        3,
+        "of the trainings that are told of; the first one chose the rates among six candidates of each optimiser",
+        "[1, inf)",
+    ),
+    "words": WORDS,
+    "json": Option(None, "a file to write everything to", "file"),
+}
 
 
 @command
 def main() -> None:
-    from zoo.benchmarks import OPTIMIZERS
-
-    usage = (__doc__ or "").format(**{**DEFAULTS, "models": ", ".join(OPTIMIZERS)})
-    options = parse_values(sys.argv[1:], DEFAULTS, RULES, usage, "models are given as models")
+    options = parse_values(sys.argv[1:], OPTIONS, __doc__ or "", "models are given as models")
     from zoo.benchmarks import _optimizers
 
     _optimizers.report(options)

@@ -3,46 +3,54 @@
 python scripts/predict.py ckpt=<file or run directory> <files or folders> [key=value …]
 python scripts/predict.py ckpt=<file or run directory> text="…" [key=value …]
 
-  ckpt    a .ckpt file, a run directory or a released model, such as cnn-mnist
-  text    a text itself; files of texts have one a line, or each, as the training
-          data had them, or are tables with a column of them
-  top     how many classes to name for each picture (3)
-  invert  of pictures: auto, always or never; as the training ones were treated
-          if left out
-  csv     a file to write every picture, row or text to, with its class and the
-          probability of each class, and of texts the share of words, or
-          characters, that are known; - prints it in place of the table
-  explain true: of a row of a table, or a text, why: a score card, which tells
-          what each column, or word, adds to the log odds of the class (false)
-  row     which row or text that is, counted from 1 on over all files (1)
-  json    a file to write the answers to; - prints JSON in place of the table
+{options}
 """
 
 from __future__ import annotations
 
 import sys
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from zoo.command import command, parse
+from zoo.command import CKPT, command, parse
+from zoo.commands._options import INVERT
 from zoo.errors import ConfigError
+from zoo.schema import Option
 
 if TYPE_CHECKING:
     from zoo.tasks.predict import Answers
 
-DEFAULTS: dict[str, Any] = {
-    "ckpt": ..., "text": None, "top": 3, "invert": None, "csv": None, "explain": False, "row": 1, "json": None,
-}  # fmt: skip
-RULES = {
-    "top": "[1, inf)", "invert": ["auto", "always", "never"], "csv": "file", "row": "[1, inf)", "json": "file",
-}  # fmt: skip
+OPTIONS: dict[str, Option] = {
+    "ckpt": CKPT,
+    "text": Option(
+        None,
+        "a text itself; files of texts have one a line, or each, as the training data had them, or are tables with a "
+        "column of them",
+    ),
+    "top": Option(3, "how many classes to name for each picture", "[1, inf)"),
+    "invert": INVERT,
+    "csv": Option(
+        None,
+        "a file to write every picture, row or text to, with its class and the probability of each class, and of texts"
+        " the share of words, or characters, that are known; - prints it in place of the table",
+        "file",
+    ),
+    "explain": Option(
+        False,
+        "true: of a row of a table, or a text, why: a score card, which tells what each column, or word, adds to the "
+        "log odds of the class",
+    ),
+    "row": Option(1, "which row or text that is, counted from 1 on over all files", "[1, inf)"),
+    "json": Option(None, "a file to write the answers to; - prints JSON in place of the table", "file"),
+}
+
 SHOWN = 20  # rows of a table, or texts
 LONGEST = 36  # characters of a text that are shown
 
 
 @command
 def main() -> None:
-    options, files = parse(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    options, files = parse(sys.argv[1:], OPTIONS, __doc__ or "")
     if not files and options["text"] is None:
         raise ConfigError("no file was named; see --help")
     if files and options["text"] is not None:

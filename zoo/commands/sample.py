@@ -4,16 +4,7 @@ texts as a CSV file; or let a language model go on with a text, which is printed
 python scripts/sample.py ckpt=<file or run directory> [n=64] [label=3] [seed=0] [key=value …]
 python scripts/sample.py ckpt=<file or run directory> prompt="ROMEO:" [length=500] [key=value …]
 
-  ckpt    a .ckpt file, a run directory or a released model, such as cnn-mnist
-  n       how many images, recordings, rows or texts (64; 1 that goes on)
-  label   a class, by name or number; classes drawn from p(y), or from p(y | prompt),
-          if left out
-  seed    the same seed gives the same ones (0)
-  out     what the files are called before .png, .npz and .wav, or .csv, or the
-          folder they are put into: samples-seed<seed>, or samples-<class>-
-          seed<seed> with a label. If left out, in the run's folder, or, of a
-          released model, where you are
-  ema     true (default): averaged weights where there are any; false: the raw ones
+{options}
 
 The .npz holds images (uint8, n × channels × height × width; of recordings their
 spectra, float32), labels (int64, of a model with classes), seed and n. In the
@@ -23,12 +14,6 @@ of a model with classes, the name of the class.
 
 Of language models, with a prompt or a length:
 
-  prompt  what the text begins with; nothing if left out
-  length  how many characters follow it, if the text does not end before (500)
-  temperature
-          log-probabilities are divided by it: below 1 bolder, above 1 wilder,
-          0 the most probable character each time (1)
-  top_k   draw from so many of the most probable characters; 0: from all (0)
 
 Standard output is the text alone: the prompt and what follows, one text after
 the other, each ended by a line's end, those of running text with an empty line
@@ -41,26 +26,42 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from zoo.command import command, parse_values
+from zoo.command import CKPT, EMA, command, parse_values
+from zoo.commands._options import SEEDS
 from zoo.errors import ConfigError
+from zoo.schema import Option
 
 if TYPE_CHECKING:
     from zoo.base.model import Model
 
-DEFAULTS: dict[str, Any] = {
-    "ckpt": ..., "n": 0, "label": None, "seed": 0, "out": None, "ema": True, "prompt": None, "length": 0,
-    "temperature": 1.0, "top_k": 0,
-}  # fmt: skip
-RULES = {
-    "n": "[1, inf)", "seed": "[0, 9223372036854775807]", "length": "[1, inf)", "temperature": "[0, inf)",
-    "top_k": "[0, inf)",
-}  # fmt: skip
+OPTIONS: dict[str, Option] = {
+    "ckpt": CKPT,
+    "n": Option(0, "how many images, recordings, rows or texts (64; 1 that goes on)", "[1, inf)"),
+    "label": Option(None, "a class, by name or number; classes drawn from p(y), or from p(y | prompt), if left out"),
+    "seed": Option(0, "the same seed gives the same ones", SEEDS),
+    "out": Option(
+        None,
+        "what the files are called before .png, .npz and .wav, or .csv, or the folder they are put into: "
+        "samples-seed<seed>, or samples-<class>-seed<seed> with a label. If left out, in the run's folder, or, of a "
+        "released model, where you are",
+    ),
+    "ema": EMA,
+    "prompt": Option(None, "what the text begins with; nothing if left out"),
+    "length": Option(0, "how many characters follow it, if the text does not end before (500)", "[1, inf)"),
+    "temperature": Option(
+        1.0,
+        "log-probabilities are divided by it: below 1 bolder, above 1 wilder, 0 the most probable character each time",
+        "[0, inf)",
+    ),
+    "top_k": Option(0, "draw from so many of the most probable characters; 0: from all", "[0, inf)"),
+}
+
 IMAGES, CHARACTERS = 64, 500  # how many are drawn if nothing is said
 
 
 @command
 def main() -> None:
-    options = parse_values(sys.argv[1:], DEFAULTS, RULES, __doc__ or "")
+    options = parse_values(sys.argv[1:], OPTIONS, __doc__ or "")
     goes_on = options["prompt"] is not None or options["length"] > 0
     if not goes_on and (options["temperature"], options["top_k"]) != (1.0, 0):
         raise ConfigError("temperature and top_k are of a text that goes on: give prompt=… or length=…, too")

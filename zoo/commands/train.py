@@ -20,13 +20,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+import zoo
 from zoo import config as configuration
 from zoo import terminal
 from zoo.command import command, fail, late_help, limits
 from zoo.errors import ConfigError, ZooError
-from zoo.files import CONFIGS, user_path
+from zoo.files import CONFIGS
 from zoo.plain import read_yaml
 from zoo.run import processes, sweep
+from zoo.run.announce import announce
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="train")
@@ -47,15 +49,8 @@ def job(composed: DictConfig) -> None:
                 sweep.apart(settings, target, words)
         return
     try:
-        settings = configuration.checked(composed)
-        resume = settings.pop("resume")
-        if resume == "last":
-            resume = configuration.latest(user_path(settings["runs"]))
-            words = [word for word in words if not word.startswith("runs=")]
-        if resume:
-            resume = user_path(resume)
-            settings = configuration.resumed(resume, words)
-        _train(settings, resume or None, None)
+        settings, resume = configuration.going_on(configuration.checked(composed), words)
+        _train(settings, resume, None)
         if resume:
             (resume / sweep.FAILED).unlink(missing_ok=True)  # of a job that has now come to its end
     except ZooError as error:
@@ -67,6 +62,8 @@ def job(composed: DictConfig) -> None:
 def _train(settings: dict[str, Any], resume: Path | None, target: Path | None) -> None:
     # Lightning would start further processes through Hydra's output directory; ours read the run directory
     HydraConfig.instance().cfg = None
+    if not processes.number():  # before torch is imported, which takes seconds
+        announce(settings, resume, target)
     from zoo.run.train import take_part, train
 
     with limits():
@@ -108,6 +105,8 @@ def compose() -> None:
         notes = configuration.check_words(sys.argv[1:], CONFIGS)
         for note in [] if processes.number() else notes:
             print(terminal.as_typed(note), file=sys.stderr)
+        if "--version" in sys.argv[1:]:
+            return print(zoo.__version__)
         if {"-h", "--help"} & set(sys.argv[1:]):
             return print(terminal.as_typed(configuration.help_text(sys.argv[1:], CONFIGS)))
         if {"-m", "--multirun"} & set(sys.argv[1:]):

@@ -10,10 +10,7 @@ Words of train.py stay as they are in all trials, but for those that are searche
   data.batch_size='range(32,257,32)'                   a whole number by steps; before 257
   model.hidden_sizes='[64],[64,64]'  model=mlp,cnn     one of several values, or options of a group
 
-  trials  how many trainings there are in all (20)
-  prune   end a training that is worse, at the same epoch, than the median of those before (false)
-  out     a folder for the trials, each a run as train.py makes them; the same command with the out= of a
-          search goes on with it, more trials= make it longer (a new folder in runs)
+{options}
 
 What decides is learner.monitor, in its direction, on validation data. seed= is of the trainings and of the search.
 """
@@ -24,25 +21,32 @@ import shlex
 import signal
 import sys
 from datetime import datetime
-from typing import Any
 
 from zoo import config as configuration
 from zoo import terminal
 from zoo.command import command, parse
 from zoo.errors import ConfigError, Stopped, ZooError
 from zoo.files import CONFIGS, user_path
+from zoo.schema import Option
 
-DEFAULTS: dict[str, Any] = {"trials": 20, "prune": False, "out": None}
-RULES = {"trials": "[1, inf)"}
+OPTIONS: dict[str, Option] = {
+    "trials": Option(20, "how many trainings there are in all", "[1, inf)"),
+    "prune": Option(False, "end a training that is worse, at the same epoch, than the median of those before"),
+    "out": Option(
+        None,
+        "a folder for the trials, each a run as train.py makes them; the same command with the out= of a search goes "
+        "on with it, more trials= make it longer; a new folder in runs, if left out",
+    ),
+}
 
 
 def is_own(word: str) -> bool:
-    return word.startswith("-") or word.partition("=")[0] in DEFAULTS
+    return word.startswith("-") or word.partition("=")[0] in OPTIONS
 
 
 @command
 def main() -> None:
-    options, _ = parse([word for word in sys.argv[1:] if is_own(word)], DEFAULTS, RULES, __doc__ or "")
+    options, _ = parse([word for word in sys.argv[1:] if is_own(word)], OPTIONS, __doc__ or "")
     words = configuration.typed(word for word in sys.argv[1:] if not is_own(word))
     configuration.add_found_options(CONFIGS)
     for note in configuration.check_words(["-m", *words], CONFIGS):

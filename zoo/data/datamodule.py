@@ -25,6 +25,12 @@ EVALUATION_VALUES = 1 << 24  # but no more than so many values of them, 64 MB in
 class ImageDataModule(LightningDataModule):
     """Train, validation and test batches of a named source.
 
+    >>> import torch, zoo
+    >>> data = zoo.ImageDataModule("digits", batch_size=64, val_size=200)
+    >>> x, labels = next(iter(data.train_dataloader()))
+    >>> x.shape, labels.dtype
+    (torch.Size([62, 1, 28, 28]), torch.int64)
+
     The examples stay one tensor in memory, as they are stored: on the training GPU where they take less than half of
     its free memory, else on the host. See :class:`zoo.data.batches.Batches` for what a batch is, and
     :func:`zoo.data.splits.load_splits` for the arguments that are not listed here.
@@ -93,6 +99,9 @@ class ImageDataModule(LightningDataModule):
         if self.costs is not None:
             self._source["costs"] = list(self.costs)
         self.spec: DataSpec = self.splits.spec
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._source['name']!r}), batches of {self.batch_size:,}\n{self.splits}"
 
     def _batches(self, split: Split, batch_size: int, **options: Any) -> Batches:
         rank, world_size = 0, 1

@@ -24,7 +24,7 @@ TEST_SHARE = 0.2
 TEST_SEED = 0  # the test split of a source without an official one is the same for ever
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Split:
     """Examples as they are stored, ``(N, C, H, W)``, and their labels, int64 ``(N,)``.
 
@@ -40,6 +40,9 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"Split({len(self):,} × {tuple(self.shape)}, {self.images.dtype}, {self.kind})"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -121,7 +124,7 @@ class Loaded:
     folds: Tensor | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Splits:
     """The three splits of a source, what they look like, a fingerprint of their content (hex), and sentences for the
     user on how they were read."""
@@ -132,6 +135,18 @@ class Splits:
     spec: DataSpec
     fingerprint: str
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """On one screen: how many examples of each class there are in each split."""
+        parts = {"train": self.train, "val": self.val, "test": self.test}
+        lines = [repr(self.spec)]
+        for name, part in parts.items():
+            known = part.labels[part.labels >= 0]
+            counts = known.bincount(minlength=self.spec.num_classes).tolist()
+            told = some([f"{each} {count:,}" for each, count in zip(self.spec.class_names, counts, strict=True)], 10)
+            hidden = f", {len(part) - len(known):,} of a class that is hidden" if len(known) < len(part) else ""
+            lines.append(f"  {name:<6}{len(part):>7,}" + (f": {told}{hidden}" if len(part) else ""))
+        return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
     def with_train(self, train: Split) -> Splits:
         """Other training images of the same classes, with a shape and statistics of their own, and no validation."""

@@ -5,6 +5,7 @@ What is shown of examples themselves, and of what a model has learnt of them: :m
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.base.model import Model
+from zoo.base.model import Model, evaluating
 from zoo.data import kinds
 from zoo.data.splits import Split
+from zoo.errors import ConfigError
 from zoo.files import write_bytes, write_text
 from zoo.inspect.grids import png
 from zoo.metrics.binary import cost_curve, log_odds, precision_recall_curve, roc_curve
@@ -25,6 +27,7 @@ from zoo.questions.encode import encode
 from zoo.spec import DataSpec
 
 MOST_TERMS = 2_048  # of a bag that is shown as a code
+MOST_CURVES = 20  # of precision by recall: one a class
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,6 +76,32 @@ def write_codes(writer: SummaryWriter, step: int, model: Model, split: Split, mo
     writer.add_embedding(features, metadata=names, label_img=images, global_step=step, tag="features")
 
 
+def write_precision_recall(writer: SummaryWriter, step: int, log_proba: Tensor, labels: Tensor, spec: DataSpec) -> None:
+    """Precision by recall of each class against all others, of two classes of the second one, in TensorBoard."""
+    labels, probabilities = labels.cpu(), log_proba.exp().cpu()
+    for label in [1] if spec.num_classes == 2 else range(min(spec.num_classes, MOST_CURVES)):
+        if bool((labels == label).any()):
+            writer.add_pr_curve(f"test/{spec.class_names[label]}", labels == label, probabilities[:, label], step)
+
+
+def check_graph(model: Model) -> None:
+    """Raise ``ConfigError`` for a model that has no graph to draw."""
+    if not hasattr(model, "log_proba"):
+        raise ConfigError(f"logger.graph=true draws what makes logits of an example, and {model.name} makes none")
+
+
+def write_graph(writer: SummaryWriter, model: Model, split: Split) -> None:
+    """The operations that make logits of an example, in TensorBoard. Raises ``ConfigError`` where torch cannot follow
+    them."""
+    x = split.take(slice(1)).x().to(model.device)
+    try:
+        with evaluating(model), warnings.catch_warnings(action="ignore"):  # of values that a trace holds fixed
+            writer.add_graph(model, x)
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"logger.graph=true: torch cannot follow {model.name}: {reason}") from error
+
+
 def blank(width: float, height: float) -> Figure:
     from matplotlib import rcParams
     from matplotlib.figure import Figure  # not pyplot: no global state, no display
@@ -108,9 +137,10 @@ def show(writer: SummaryWriter, name: str, picture: Tensor | str, step: int) -> 
 
 
 def confusion_figure(log_proba: Tensor, labels: Tensor, names: tuple[str, ...]) -> Figure:
-    """Shares of each true class (rows) by predicted class (columns); counts where ≤ 20 classes."""
+    """Shares of each true class (rows) by predicted class (columns); counts where ≤ 20 classes. Colours are of the root
+    of the share: one of a hundred is seen beside a diagonal of nearly all."""
     counts = confusion_matrix(log_proba, labels)
-    share = (counts / counts.sum(1, keepdim=True).clamp_min(1)).numpy()
+    share = (counts / counts.sum(1, keepdim=True).clamp_min(1)).sqrt().numpy()
     size = 3.5 + 0.45 * min(len(names), 40)
     figure = blank(size, size)
     axes = figure.add_subplot()
@@ -121,7 +151,7 @@ def confusion_figure(log_proba: Tensor, labels: Tensor, names: tuple[str, ...]) 
         axes.set_yticks(range(len(names)), names)
     if len(names) <= 20:
         for row, column in np.argwhere(counts.numpy()):
-            color = "white" if share[row, column] > 0.5 else "black"
+            color = "white" if share[row, column] > 0.6 else "black"
             axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", fontsize=8, color=color)
     return figure
 

@@ -45,6 +45,13 @@ def grid(images: Tensor, rows: Sequence[str] = ()) -> Tensor:
     return _written(canvas, words)
 
 
+def in_rows(images: Tensor, columns: int) -> Tensor:
+    """Images ``(N, C, H, W)`` as ``(R, K, C, H, W)``, K = ``columns`` at most; what the last row lacks is white."""
+    columns = min(columns, len(images))
+    lacking = images.new_ones(-len(images) % columns, *images.shape[1:])
+    return torch.cat([images, lacking]).unflatten(0, (-1, columns))
+
+
 def mosaic(images: Tensor, gap: int, above: int, value: float) -> Tensor:
     """Images ``(R, K, C, H, W)`` as one, ``(h, w, C)``, in rows and columns: ``gap`` pixels of ``value`` are between
     columns, ``above`` pixels above each row."""

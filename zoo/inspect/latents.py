@@ -190,11 +190,11 @@ def pictures(model: Latent, codes: Codes | None) -> dict[str, Tensor]:
 
     ``samples``, a row a class with the same latent down each column where there are classes; ``interpolations`` between
     random images; ``traversal``: a row for each of the dimensions with the largest KL divergence, or the first ones,
-    which runs from −2.5 to 2.5 while the others stay; or, where latents have a way to samples, ``way``: a row a sample,
-    from noise on the left to what becomes of it. Of a model with an encoder also ``reconstructions``: rows of
-    images, each above its reconstructions; ``image_interpolations`` between two images, of one class where there are
-    classes; ``latent_map``: two principal directions of the codes, coloured by class. Rows of tables and texts have the
-    map alone. Called in eval mode.
+    which runs from −2.5 to 2.5 while the others stay at the mean code of a class, of one after the other; or, where
+    latents have a way to samples, ``way``: a row a sample, from noise on the left to what becomes of it. Of a model
+    with an encoder also ``reconstructions``: rows of images, each above its reconstructions; ``image_interpolations``
+    between two images, of one class where there are classes; ``latent_map``: two principal directions of the codes,
+    coloured by class. Rows of tables and texts have the map alone. Called in eval mode.
     """
     drawn = {} if codes is None else {"latent_map": _latent_map(model, codes)}
     if model.spec.kind not in ("image", "sound"):
@@ -232,15 +232,20 @@ def _traversal(model: Latent, codes: Codes | None) -> Tensor:
         dimensions = [*range(min(SIDE, model.latent_dim))]
         names = [f"z{number}" for number in dimensions]
     else:
-        center, labels, kl = codes.q.loc[:1], codes.labels[:1], codes.kl
+        kl = codes.kl
         dimensions = kl.argsort(descending=True, stable=True)[:SIDE].tolist()
-        names = [f"z{number}: {float(kl[number]):.2f} nats" for number in dimensions]
-    z = center.repeat(len(names), STEPS, 1)
+        present = codes.labels.unique()
+        labels = present[torch.arange(len(dimensions), device=present.device) % len(present)]
+        center = torch.stack([codes.q.loc[codes.labels == label].mean(0) for label in labels])
+        classes = [model.spec.class_names[label] for label in labels.tolist()]
+        told = [f"z{number}: {float(kl[number]):.2f} nats" for number in dimensions]
+        names = [f"{name}, {line}" if len(present) > 1 else line for name, line in zip(classes, told, strict=True)]
+    z = center[:, None].expand(len(names), STEPS, -1).clone()
     for row, number in enumerate(dimensions):
         z[row, :, number] = torch.linspace(-REACH, REACH, STEPS)
     if labels is None:
-        labels = torch.zeros(1, dtype=torch.long, device=z.device)
-    images = model.decode_all(z.flatten(0, 1), labels.expand(len(names) * STEPS))
+        labels = torch.zeros(len(names), dtype=torch.long, device=z.device)
+    images = model.decode_all(z.flatten(0, 1), labels.repeat_interleave(STEPS))
     return _shown(model, images.unflatten(0, (len(names), STEPS)), names)
 
 

@@ -100,7 +100,13 @@ class Progress(Checkpoint):
             self._bar = None
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._bar is not None:  # full, also where it came to its end early
+            done = trainer.current_epoch * float(trainer.num_training_batches) or trainer.global_step
+            self._bar.update(self._task, total=done, completed=done, description="trained")
         self._stop()
+        if trainer.is_global_zero and getattr(pl_module, "converged", False):
+            passes = trainer.current_epoch
+            self.console.print(f"converged after {passes} pass{'' if passes == 1 else 'es'}")
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._stop()

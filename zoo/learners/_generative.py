@@ -96,6 +96,8 @@ class GenerativeLearner(Learner):
             figures["log_likelihood"] = float(evidence.mean())
         if log_proba is not None:
             figures |= summarize(log_proba, labels)
+            if stage == "val":
+                self.validated = log_proba, labels
         return figures | {name: float(part.double().mean()) for name, part in named.items()}
 
 

@@ -38,14 +38,15 @@ class GradientLearner(Learner):
             batches over whose images the gradient of an optimiser step is averaged; those that are left at the end of
             an epoch make a step of their own.
 
-    Logged every N steps: ``step/loss``, ``step/lr``. Raises ``ZooError`` in a training whose loss is not finite, at the
-    next of these steps, or before anything is kept.
+    Logged every N steps: ``step/loss``, ``step/lr``, ``step/gradient_norm``, before it is clipped. Raises ``ZooError``
+    in a training whose loss is not finite, at the next of these steps, or before anything is kept.
 
     Attributes:
         steadier: what helps such a training, beside a lower rate.
     """
 
     steadier = " or set learner.clip"
+    norms: tuple[str, ...] = ("gradient_norm",)  # what those of its optimisers are called
 
     def __init__(
         self,
@@ -142,6 +143,8 @@ class GradientLearner(Learner):
         loader: Any = self.trainer.train_dataloader
         self._shared = loader if isinstance(loader, Batches) and self.trainer.world_size > 1 else None
         self._every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        self._draws = self.logger is not None
+        self._norms: dict[str, Tensor] = {}  # of the gradients of the step that is drawn next
         super().on_train_start()
 
     def begin_epoch(self) -> None:
@@ -230,11 +233,23 @@ class GradientLearner(Learner):
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         """Bring the gradient of what ``optimizer`` steps to a norm of ``clip`` at most."""
+        if not self.clip and not self.is_drawn:
+            return
+        # the gradients themselves, not their scaled copies; Lightning leaves this to the fused kernels
+        if self._scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            self._scaler.unscale_(optimizer)
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if self.clip:
-            # the gradients themselves, not their scaled copies; Lightning leaves this to the fused kernels
-            if self._scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
-                self._scaler.unscale_(optimizer)
-            nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], self.clip)
+            norm = nn.utils.clip_grad_norm_(parameters, self.clip)
+        else:
+            norm = nn.utils.get_total_norm([cast(Tensor, p.grad) for p in parameters])
+        number = next(n for n, own in enumerate(self._optimizers) if getattr(own, "optimizer", own) is optimizer)
+        self._norms[f"step/{self.norms[number]}"] = norm
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the step that is under way is a point of the curves."""
+        return self._draws and (self.global_step + 1) % self._every == 0
 
     def _draw_loss_curve(self) -> None:
         if self.logger is None:
@@ -242,7 +257,8 @@ class GradientLearner(Learner):
         values = {f"step/{name}": value for name, value in self.means.latest("loss").items()}
         if values:
             rate = self._optimizer.param_groups[0]["lr"]
-            self.logger.log_metrics({**values, "step/lr": rate}, step=self.global_step)
+            norms = {name: float(norm) for name, norm in self._norms.items()}
+            self.logger.log_metrics({**values, "step/lr": rate, **norms}, step=self.global_step)
 
     def step_plateau(self) -> None:
         """Show ``ReduceLROnPlateau`` the epoch's value of ``monitor``."""

@@ -80,6 +80,7 @@ class Learner(LightningModule):
         self.save_hyperparameters(
             {"model": checkpoint.describe(self.model)["model"], **options, **chosen}, logger=False
         )
+        self.validated: tuple[Tensor, Tensor] | None = None  # log p(y | x) and classes of the last validation pass
         self._outputs: list[tuple[Tensor, ...]] = []  # of a validation or test pass
         self._resumed: dict[str, Any] | None = None
         self._totals: dict[str, Any] = {"batches": 0}  # of the current epoch

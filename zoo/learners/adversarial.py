@@ -22,6 +22,10 @@ from zoo.learners.optimization import build_optimizer, build_schedule
 class AdversarialLearner(GradientLearner):
     """Steps the discriminator with every batch and the generator with every ``n_critic``-th.
 
+    >>> import zoo
+    >>> zoo.AdversarialLearner(zoo.create("dcgan")).monitor is None
+    True
+
     A batch is one ``global_step`` whatever ``n_critic`` is: the discriminator's optimiser is stepped through Lightning,
     which counts it, the generator's beside it. The generated images of a batch have the labels of its real ones, and
     serve both players. No logged value tells how good the images are, so the last epoch is what is kept.
@@ -53,11 +57,13 @@ class AdversarialLearner(GradientLearner):
     ``train/d_real`` and ``train/d_fake``, as probabilities where the loss makes them log odds, else
     ``train/score_real`` and ``train/score_fake``; ``images_per_second``; and for validation images ``val/d_real`` or
     ``val/score_real``, which falls below the training images' where the discriminator learns these by heart. Every N
-    steps ``step/d_loss``, ``step/g_loss``, ``step/lr`` (the generator's).
+    steps ``step/d_loss``, ``step/g_loss``, ``step/lr`` (the generator's), ``step/d_gradient_norm`` and
+    ``step/g_gradient_norm``.
     """
 
     fallback_monitor = "train/g_loss"
     parts = ("generator", "discriminator")
+    norms = ("d_gradient_norm", "g_gradient_norm")
     steadier = ", set learner.clip, or steady the discriminator with model.r1"
 
     def __init__(
@@ -140,6 +146,7 @@ class AdversarialLearner(GradientLearner):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         x, labels = batch
         model, step = self.trained, self.global_step
+        self._drawn = self._draws and (step + 1) % self._every == 0
         classes = None if model.log_prior is None else labels
         real = model.real(x)
         generates = (step + 1) % self.n_critic == 0
@@ -189,6 +196,10 @@ class AdversarialLearner(GradientLearner):
         if schedule is not None:
             schedule.step()
 
+    @property
+    def is_drawn(self) -> bool:
+        return self._drawn
+
     def _answered(self, **answers: Tensor) -> dict[str, Tensor]:
         """The discriminator's mean answers under their names, as probabilities where they are log odds."""
         name = self._answers
@@ -198,6 +209,7 @@ class AdversarialLearner(GradientLearner):
         if self.logger is None:
             return
         values = {f"step/{name}": value for name, value in self.means.latest("d_loss", "g_loss").items()}
+        values |= {name: float(norm) for name, norm in self._norms.items()}
         self.logger.log_metrics({"step/lr": self._optimizers[1].param_groups[0]["lr"], **values}, step=self.global_step)
 
     def on_train_epoch_end(self) -> None:

@@ -21,9 +21,18 @@ CALIBRATION_IMAGES = 5000  # how many recent training images calibrate a model w
 class ClassificationLearner(GradientLearner):
     """Trains a classifier by its own ``loss(logits, labels)``.
 
+    >>> import torch, zoo
+    >>> learner = zoo.ClassificationLearner(zoo.create("mlp"), optimizer={"name": "SGD", "lr": 0.1})
+    >>> learner(torch.rand(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
+
     Args:
         model: a classifier made by ``zoo.create``, or its ``config``.
         label_smoothing: mass moved from the true class to all, in [0, 1).
+        calibrate: divide logits by the temperature that makes the validation images' classes most probable (Guo et al.
+            2017, On calibration of modern neural networks): the probabilities that are asked for, ``val/nll`` and
+            ``val/ece``, are such ones. A machine of margins is calibrated in any case, on recent training images where
+            there are none to validate.
         optimizer, schedule, ema, clip, accumulate, monitor: see :class:`zoo.learners._gradient.GradientLearner`.
 
     Logged an epoch: ``train/loss``, ``train/accuracy``, ``images_per_second``, ``val/loss`` (the criterion),
@@ -40,6 +49,7 @@ class ClassificationLearner(GradientLearner):
         schedule: Mapping[str, Any] | None = None,
         ema: float = 0.0,
         label_smoothing: float = 0.0,
+        calibrate: bool = False,
         clip: float = 0.0,
         accumulate: int = 1,
         monitor: str = "val/accuracy",
@@ -48,9 +58,10 @@ class ClassificationLearner(GradientLearner):
         schedule = schedule or {"name": "OneCycleLR"}
         if not 0 <= label_smoothing < 1:
             raise ConfigError("label_smoothing must be in [0, 1)")
-        options = {"accumulate": accumulate, "label_smoothing": label_smoothing}
+        options = {"accumulate": accumulate, "label_smoothing": label_smoothing, "calibrate": calibrate}
         super().__init__(model, optimizer, schedule, ema, clip, monitor, **options)
         self.label_smoothing = label_smoothing
+        self._calibrates = calibrate or self.model.margins
         try:  # a mistake here is an error now, not after the run has begun
             self.model.loss(torch.zeros(1, self.model.spec.num_classes), torch.zeros(1).long(), label_smoothing)
         except ValueError as error:
@@ -76,14 +87,18 @@ class ClassificationLearner(GradientLearner):
     # Training
 
     def on_train_start(self) -> None:
-        self._calibrates = hasattr(self.model, "calibrate")
         super().on_train_start()
+        if self._calibrates and not self.model.margins and not any(self.trainer.num_val_batches):
+            raise ConfigError(
+                "learner.calibrate=true: a temperature is fitted to validation images, and there are none: set "
+                "data.val_size, or leave it out"
+            )
 
     def loss(self, x: Tensor, labels: Tensor) -> Tensor:
         logits = full(self.trained(x))
         loss = self.model.loss(logits, labels, self.label_smoothing)
         self.means.add_sum(len(labels), accuracy=(logits.detach().argmax(1) == labels).sum())
-        if self._calibrates:
+        if self.model.margins:
             self._remember(self._as_asked(x, logits.detach()), labels)
         return loss
 
@@ -138,7 +153,10 @@ class ClassificationLearner(GradientLearner):
 
     def measure(self, stage: str, *parts: Tensor) -> dict[str, float]:
         logits, labels = parts
-        if stage == "val" and hasattr(self.model, "calibrate"):
+        if stage == "val" and self._calibrates:
             self._calibrate(logits, labels)
-        values = summarize(self.evaluated.log_proba(logits), labels)
+        log_proba = self.evaluated.log_proba(logits)
+        if stage == "val":
+            self.validated = log_proba, labels
+        values = summarize(log_proba, labels)
         return {**values, "loss": float(self.evaluated.loss(logits, labels))}

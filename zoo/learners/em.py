@@ -18,6 +18,10 @@ from zoo.learners._generative import EXACT, GenerativeLearner, explained
 class EMLearner(GenerativeLearner):
     """A batch adds expected sufficient statistics, the last batch of an epoch replaces the parameters.
 
+    >>> import zoo
+    >>> zoo.EMLearner(zoo.create("gmm"), tolerance=1e-4).monitor
+    'val/log_likelihood'
+
     Statistics are summed in float64 over the batches of a pass and over processes, so that one epoch is one exact step
     of EM on the whole training set, whatever the batch size and the number of processes. A pass that
     ``trainer.max_steps`` cuts short changes nothing. One that is interrupted goes on with its partial sums, which the
@@ -52,7 +56,7 @@ class EMLearner(GenerativeLearner):
         self.tolerance = tolerance
         self._sums: dict[str, Tensor] = {}  # of the pass so far
         self._latest: float | None = None  # log-likelihood an image of the latest whole pass
-        self._converged = False
+        self.converged = False
 
     def check_model(self) -> None:
         if not hasattr(self.model, "statistics"):
@@ -119,7 +123,7 @@ class EMLearner(GenerativeLearner):
         self._sums = {}
         old, self._latest = self._latest, value
         near = self.model.is_counted if old is None else abs(value - old) <= self.tolerance * abs(value)
-        self._converged = bool(self.tolerance) and near
+        self.converged = bool(self.tolerance) and near
 
     def _reduced(self) -> dict[str, Tensor]:
         """The statistics of all processes together."""
@@ -135,7 +139,7 @@ class EMLearner(GenerativeLearner):
         self._sums = {}  # not empty where max_steps has cut the pass short
         assert self._latest is not None  # there is no run without a whole pass
         self.log_dict({"train/log_likelihood": self._latest, "images_per_second": speed})
-        if self._converged:
+        if self.converged:
             self.trainer.should_stop = True
 
     def on_train_end(self) -> None:
@@ -145,7 +149,7 @@ class EMLearner(GenerativeLearner):
 
     def on_save_checkpoint(self, state: dict[str, Any]) -> None:
         super().on_save_checkpoint(state)
-        state["em"] = {"log_likelihood": self._latest, "converged": self._converged, "sums": self._reduced()}
+        state["em"] = {"log_likelihood": self._latest, "converged": self.converged, "sums": self._reduced()}
 
     def on_load_checkpoint(self, state: dict[str, Any]) -> None:
         super().on_load_checkpoint(state)

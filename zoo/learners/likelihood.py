@@ -17,6 +17,10 @@ from zoo.learners._gradient import GradientLearner
 class LikelihoodLearner(GenerativeLearner, GradientLearner):
     """Minimises the model's own ``losses(x, labels, epoch)["loss"]``, from the start that EM has.
 
+    >>> import zoo
+    >>> zoo.LikelihoodLearner(zoo.create("vae")).monitor
+    'val/log_likelihood'
+
     What else ``losses`` gives, means of a batch by name, is logged. The loss of a density is −log-likelihood, the mean
     of a batch in nats per example, where it can be computed, and for a variational autoencoder the bound that its
     options choose.

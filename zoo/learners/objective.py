@@ -13,6 +13,10 @@ class ObjectiveLearner(LikelihoodLearner):
     """As :class:`zoo.learners.likelihood.LikelihoodLearner`, of a model that is no density: validation looks at the
     objective itself, ``val/loss``, the mean of what ``validate`` gives under that name; less is better.
 
+    >>> import zoo
+    >>> zoo.ObjectiveLearner(zoo.create("flow_matching")).monitor
+    'val/loss'
+
     Args:
         model: made by ``zoo.create``, or its ``config``.
         optimizer, schedule, ema, clip, accumulate, monitor: see :class:`zoo.learners._gradient.GradientLearner`.

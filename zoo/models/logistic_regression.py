@@ -38,12 +38,12 @@ class LogisticRegression(Classifier):
         return self.normalize(x).flatten(1)
 
     def coefficients(self) -> Tensor:
-        """Of the normalised pixels, or of weighted counts, ``(K, C·H·W)``."""
-        return self.head.weight
+        """Of the normalised pixels, or of weighted counts, as they are in log p(y | x), ``(K, C·H·W)``."""
+        return self.head.weight / self.temperature
 
     def offsets(self) -> Tensor:
         """The logits of the mean training example, or of a text without words, ``(K,)``."""
-        return self.head.bias
+        return self.head.bias / self.temperature
 
     def contributions(self, x: Tensor) -> Tensor:
         """What each column, or each place of a text, adds to the logits, ``(B, K, columns)``."""

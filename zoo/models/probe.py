@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 
 from zoo import registry
-from zoo.base.available import available_if
 from zoo.base.classifier import Classifier
 from zoo.base.model import Model
 from zoo.registry import register
@@ -48,7 +47,7 @@ class Probe(Classifier):
         self, spec: DataSpec, encoder: str | Mapping[str, Any] | None = None, classifier: str = "logistic_regression"
     ) -> None:
         super().__init__(spec)
-        del self.normalize  # both parts have one of their own
+        del self.normalize, self.temperature  # its parts have their own
         self.encoder = None if encoder is None else _encoder(encoder, spec)
         if self.encoder is not None:
             self.resolved = {"encoder": self.encoder.config}
@@ -59,6 +58,7 @@ class Probe(Classifier):
         self.classifier = registry.create(classifier, spec)
         if not isinstance(self.classifier, Classifier):
             raise ValueError(f"classifier={classifier} is no model of p(y | x)")
+        self.margins = self.classifier.margins
 
     @torch.no_grad()
     def codes(self, x: Tensor) -> Tensor:
@@ -85,9 +85,8 @@ class Probe(Classifier):
     def log_proba(self, logits: Tensor) -> Tensor:
         return self.classifier.log_proba(logits)
 
-    @available_if(lambda probe: hasattr(probe.classifier, "calibrate"))
     def calibrate(self, logits: Tensor, labels: Tensor) -> None:
-        """Of the classifier, see :meth:`zoo.models.svm.SVM.calibrate`."""
+        """Of the classifier, see :meth:`zoo.base.classifier.Classifier.calibrate`."""
         self.classifier.calibrate(logits, labels)
 
     def train(self, mode: bool = True) -> Probe:

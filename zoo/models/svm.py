@@ -65,7 +65,7 @@ class SVM(Classifier):
 
     head: nn.Linear
     takes = (*Classifier.takes, "counts")
-    temperature: Tensor
+    margins = True
     signs: Tensor
 
     def __init__(
@@ -104,7 +104,6 @@ class SVM(Classifier):
             frequencies, phases = random_fourier_features(dim, num_features, self.sigma, seed)
             self.register_buffer("frequencies", frequencies, persistent=False)
             self.register_buffer("phases", phases, persistent=False)
-        self.register_buffer("temperature", torch.ones(()))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.normalize.affine(self.head, x) if self.kernel == "linear" else super().forward(x)
@@ -125,9 +124,6 @@ class SVM(Classifier):
             raise ValueError("the hinge has no label smoothing: learner.label_smoothing=0")
         return multiclass_hinge(logits, labels, self.power)
 
-    def log_proba(self, logits: Tensor) -> Tensor:
-        return (logits / self.temperature).log_softmax(1)
-
     @available_if(_is_linear)
     def coefficients(self) -> Tensor:
         """Of the normalised pixels, or of weighted counts, as they are in log p(y | x), ``(K, C·H·W)``."""
@@ -142,24 +138,6 @@ class SVM(Classifier):
     def contributions(self, x: Tensor) -> Tensor:
         """What each column, or each place of a text, adds to the logits, ``(B, K, columns)``."""
         return linear_contributions(self, self.coefficients(), x)
-
-    @torch.no_grad()
-    def calibrate(self, logits: Tensor, labels: Tensor) -> None:
-        """Set the temperature that minimises the negative log-likelihood of ``labels`` given ``logits``.
-
-        The labels count as right with probability 1 - 1 / (N + 1) only, else as drawn from all classes (Platt 1999):
-        without that, N labels that are all predicted right would ask for a temperature of zero. The objective is
-        convex in 1 / T; bisection on the sign of its derivative finds the minimum.
-        """
-        logits = logits.double()
-        doubt = 1 / (len(labels) + 1)
-        target = (1 - doubt) * logits.gather(1, labels[:, None])[:, 0] + doubt * logits.mean(1)
-        low, high = -6.0, 6.0  # log10 of the inverse temperature
-        for _ in range(50 if logits.any() else 0):  # equal logits say nothing
-            middle = (low + high) / 2
-            expected = (F.softmax(logits * 10**middle, 1) * logits).sum(1)
-            low, high = (low, middle) if (expected - target).mean() > 0 else (middle, high)
-        self.temperature.fill_(10 ** (-(low + high) / 2))
 
 
 def multiclass_hinge(logits: Tensor, labels: Tensor, power: int = 1) -> Tensor:

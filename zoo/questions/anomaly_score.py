@@ -29,6 +29,11 @@ OF_CLASSES: dict[str, Callable[[Tensor], Tensor]] = {
 def anomaly_score(model: Model, x: Tensor, kind: str | None = None, batch_size: int | None = None) -> Tensor:
     """How strange each example is to the model, ``(B,)``; higher is stranger.
 
+    >>> import torch, zoo
+    >>> model = zoo.load("cnn-mnist")
+    >>> zoo.anomaly_score(model, torch.rand(2, 1, 28, 28)).shape
+    torch.Size([2])
+
     Args:
         model: the model to ask.
         x: examples ``(B, C, H, W)``; of pictures in [0, 1].

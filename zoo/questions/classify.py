@@ -23,6 +23,11 @@ def classify(
 ) -> Tensor:
     """log p(y | x) in nats, ``(B, K)``.
 
+    >>> import torch, zoo
+    >>> model = zoo.load("cnn-mnist")
+    >>> zoo.classify(model, torch.zeros(2, 1, 28, 28)).exp().sum(1).round(decimals=4)
+    tensor([1., 1.])
+
     Where entries are missing, a model that marginalises them does so; any other sees them filled in: with ``imputer``'s
     conditional mean (a single draw, where it has none), or with what is known without a model: in pictures the mean of
     the seen pixels around (see :func:`zoo.base.fill.local_mean`), elsewhere the training mean.

@@ -10,7 +10,12 @@ from zoo.capability import DERIVED, NATIVE, NO, Capability, ask, fill_gaps, give
 
 def encode(model: Model, x: Tensor, batch_size: int | None = None) -> Tensor:
     """Codes ``(B, D)``: latents or posteriors of a generative model, the penultimate features of a classifier; of what
-    is seen, where entries are missing, which are NaN, and the model ``encodes_gaps``."""
+    is seen, where entries are missing, which are NaN, and the model ``encodes_gaps``.
+
+    >>> import torch, zoo
+    >>> zoo.encode(zoo.load("cnn-mnist"), torch.zeros(3, 1, 28, 28)).shape
+    torch.Size([3, 576])
+    """
     require(model, "encode")
     method = model.encode if hasattr(model, "encode") else model.features
     x, observed = given(model, x)

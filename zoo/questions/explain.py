@@ -26,6 +26,13 @@ class Explanation(NamedTuple):
 def explain(model: Model, x: Tensor, observed: Tensor | None = None, batch_size: int | None = None) -> Explanation:
     """What each column adds to the logits, of models whose logits are sums over columns, or over the terms of a text.
 
+    >>> import torch, zoo
+    >>> model = zoo.create("logistic_regression", zoo.DataSpec((1, 1, 5), 2, values="real"))
+    >>> x = torch.rand(3, 1, 1, 5)
+    >>> told = zoo.explain(model, x)
+    >>> torch.allclose(told.contributions.sum(2) + told.offsets, model(x))
+    True
+
     Differences between classes have a meaning, and single logits none: all of them may be shifted alike. A linear model
     counts from the mean of its training examples, so that a missing value, which it takes to be the mean, adds nothing.
     Naive Bayes' contributions are log p(column | y), and its offsets log p(y); a missing value adds nothing there, too.

@@ -20,6 +20,13 @@ def forecast(
 ) -> Tensor:
     """Draws from p(end | beginning): what may come next. The end itself is never looked at.
 
+    >>> import torch, zoo
+    >>> model = zoo.create("hmm", zoo.DataSpec(shape=(1, 8, 8)), num_states=3)
+    >>> x = torch.rand(2, 1, 8, 8)
+    >>> after = zoo.forecast(model, x, steps=2)
+    >>> torch.equal(after[:, :, :6], x[:, :, :6])
+    True
+
     Of a picture, which has all its steps, the last ``steps`` of them are drawn, rows, columns or pixels as the model
     reads it: ``(B, C, H, W)``, the beginning as it was given, with NaN where it was missing. A recording goes on behind
     its last column, where there is room for so many, and else in the place of its last ones. A text goes on behind its

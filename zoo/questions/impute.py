@@ -21,6 +21,13 @@ def impute(
 ) -> Tensor:
     """``n`` completions of each example, ``(n, B, C, H, W)``. Hidden values are never read, seen ones stay as given.
 
+    >>> import torch, zoo
+    >>> model = zoo.create("gmm", zoo.DataSpec(shape=(1, 4, 4)), pca=0, num_components=2)
+    >>> x, observed = torch.rand(3, 1, 4, 4), torch.rand(3, 1, 4, 4) < 0.5
+    >>> completed = zoo.impute(model, x, observed, n=5)
+    >>> completed.shape, torch.equal(completed[0][observed], x[observed])
+    (torch.Size([5, 3, 1, 4, 4]), True)
+
     Of a text symbols are hidden where there is none, -1, and no end before: it may end where no other one is behind.
 
     Args:

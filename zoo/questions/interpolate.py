@@ -22,6 +22,10 @@ def interpolate(
 ) -> Tensor:
     """Paths from example to example through the latent space of a model, ``(n, steps, C, H, W)``.
 
+    >>> import torch, zoo
+    >>> zoo.interpolate(zoo.create("vae"), n=2, steps=5).shape
+    torch.Size([2, 5, 1, 28, 28])
+
     Args:
         model: the model to ask.
         n: how many paths; 8 if left out, or as many as there are ``ends``.

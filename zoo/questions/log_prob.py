@@ -20,6 +20,11 @@ def log_prob(
 ) -> Tensor:
     """log p(x), or log p(x | labels), in nats per example, summed over entries, ``(B,)``: see ``model.density``.
 
+    >>> import torch, zoo
+    >>> model = zoo.load("autoregressive-mnist")
+    >>> model.density.kind, zoo.log_prob(model, torch.zeros(2, 1, 28, 28)).shape
+    ('exact', torch.Size([2]))
+
     A class-conditional density without labels is the mixture over classes, log sum_y p(y) p(x | y).
 
     Args:

@@ -52,11 +52,13 @@ class Checkpoints(Checkpoint):
         run: the run directory.
         monitor: the logged value that tells the best epoch; None: no value does, and the last epoch is what is kept.
         mode: ``"max"`` or ``"min"``.
+        patience: epochs without a better value after which training ends; 0: none.
         every: optimiser steps after which ``last.ckpt`` is written within an epoch; 0: not at all.
         stop: what signals ask.
 
     Attributes:
         best: the best value of ``monitor`` so far; None where there is none yet.
+        since: epochs that have been validated since then.
         metrics: what was logged by the end of the last epoch.
         epochs, steps: how many there were by the last checkpoint.
         seconds: wall-clock time of training by then, earlier parts of the run included.
@@ -67,13 +69,21 @@ class Checkpoints(Checkpoint):
     """
 
     def __init__(
-        self, run: Path, monitor: str | None, mode: str = "max", every: int = 0, stop: Stop | None = None
+        self,
+        run: Path,
+        monitor: str | None,
+        mode: str = "max",
+        every: int = 0,
+        stop: Stop | None = None,
+        patience: int = 0,
     ) -> None:
         self.run = run
         self.monitor = monitor
         self.mode = mode
         self.every = every
         self.stop = stop or Stop()
+        self.patience = patience
+        self.since = 0
         self.best: float | None = None
         self.metrics: dict[str, float] = {}
         self.epochs = self.steps = 0
@@ -113,10 +123,25 @@ class Checkpoints(Checkpoint):
         for key, value in self.metrics.items():
             if math.isnan(value):
                 raise ZooError(f"{key} is no number in epoch {trainer.current_epoch}, at step {trainer.global_step}")
+        validated = self.monitor in self.metrics and (trainer.current_epoch + 1) % self._interval(trainer) == 0
         if self.monitor in self.metrics and self._better(trainer, self.metrics[self.monitor]):
-            self.best = self.metrics[self.monitor]
+            self.best, self.since = self.metrics[self.monitor], 0
             self._save(trainer, pl_module, "best")
+        else:
+            self.since += validated
+        if self.is_patient_no_more:
+            trainer.should_stop = True
         self._save(trainer, pl_module, "last")
+
+    @property
+    def is_patient_no_more(self) -> bool:
+        """Whether as many epochs as ``patience`` says were no better than the best one."""
+        return 0 < self.patience <= self.since
+
+    @staticmethod
+    def _interval(trainer: Trainer) -> int:
+        """Epochs from one validation to the next."""
+        return trainer.check_val_every_n_epoch or 1
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._asked(trainer):  # since the last epoch's end, whose curves are drawn after its checkpoint
@@ -176,6 +201,7 @@ class Checkpoints(Checkpoint):
             "epochs": self.epochs,
             "steps": self.steps,
             "seconds": self.seconds,
+            "since": self.since,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -183,6 +209,7 @@ class Checkpoints(Checkpoint):
         self.metrics = dict(state_dict["metrics"])
         self.epochs, self.steps = state_dict["epochs"], state_dict["steps"]
         self.seconds = state_dict["seconds"]
+        self.since = state_dict.get("since", 0)  # which a checkpoint of an earlier version has not
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self._resumed = True

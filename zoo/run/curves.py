@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from zoo.errors import CheckpointError
 from zoo.files import whole_file
 
 # drawn an epoch, at the number of the last batch
-EPOCHS = ("train/", "val/", "samples/", "latent/active_units", "images_per_second", "epoch")
+EPOCHS = re.compile(r"(train|val|samples|time)/|.*/(train|val)$|latent/active_units$|images_per_second$|epoch$")
 
 
 def join_curves(folder: Path, keep: Callable[[str, int], bool], points: Mapping[tuple[str, int], float]) -> None:
@@ -59,7 +60,8 @@ def _events(file: Path) -> Any:
     try:
         for record in RawEventFileLoader(str(file)).Load():
             event = Event.FromString(record)
-            yield record, [(value.tag, event.step) for value in event.summary.value]
+            keys = [(value.tag, event.step) for value in event.summary.value]
+            yield record, [("graph", 0)] if event.HasField("graph_def") else keys
     except (DecodeError, OverflowError, MemoryError) as error:
         raise CheckpointError(
             f"{file} is no file of TensorBoard's, or a damaged one: without it, the run goes on"

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as L
 from filelock import FileLock, Timeout
-from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
 from zoo import capability, checkpoint
@@ -24,10 +23,19 @@ from zoo.data.datamodule import ImageDataModule
 from zoo.errors import ConfigError
 from zoo.files import remove_unfinished, user_path
 from zoo.inspect import kinds
-from zoo.inspect.figures import classifier_figures, keep, rendered, show, write_codes
+from zoo.inspect.figures import (
+    classifier_figures,
+    keep,
+    rendered,
+    show,
+    write_codes,
+    write_graph,
+    write_precision_recall,
+)
 from zoo.inspect.latents import draw_latents
 from zoo.inspect.samples import each_epoch
 from zoo.run import machine
+from zoo.run.board import Board
 from zoo.run.checkpoints import Checkpoints
 from zoo.run.curves import join_curves
 from zoo.tasks import sample_quality
@@ -50,7 +58,10 @@ def run_directory(settings: Settings, resume: Path | None, target: Path | None) 
             remove_unfinished(resume)
             yield resume
         return
-    names = "-".join(re.sub(r"[^\w.]+", "_", settings[group]["name"]) for group in ("model", "data"))
+    parts = [settings["model"]["name"], settings["data"]["name"]]
+    if settings["data"].get("path"):  # which of one's own pictures, or tables
+        parts.append(Path(settings["data"]["path"]).stem)
+    names = "-".join(re.sub(r"[^\w.]+", "_", part, flags=re.ASCII).strip("_")[:40] or "data" for part in parts)
     wanted = target or user_path(settings["runs"]) / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{names}"
     made = not wanted.parent.exists()
     run = _make_unique(wanted.parent, wanted.name)
@@ -108,6 +119,11 @@ def _make_unique(parent: Path, stem: str) -> Path:
     raise ConfigError(f"{parent} is full of runs called {stem}")
 
 
+def command() -> str:
+    """What trains the same again, as it is typed."""
+    return shlex.join([*typed("train").split(), *sys.argv[1:]])
+
+
 def summarize(
     settings: Settings,
     learner: Any,
@@ -120,7 +136,7 @@ def summarize(
     """Everything needed to know what was run, on what, how long, and what came out. ``seconds`` are wall-clock."""
     return {
         "format": 1,
-        "command": shlex.join([*typed("train").split(), *sys.argv[1:]]),
+        "command": command(),
         "model": settings["model"]["name"],
         "data": settings["data"]["name"],
         "seed": settings["seed"],
@@ -144,10 +160,11 @@ def draw(
     data: ImageDataModule,
     run: Path,
     evaluation: Evaluation,
+    summary: Mapping[str, Any],
 ) -> None:
     """What a generative model has learnt, and what a classifier does on the test split, as files in ``run/figures``; in
-    TensorBoard that, single examples of the test split, recordings to be heard, and the hyperparameters beside the
-    final metrics."""
+    TensorBoard that, single examples of the test split, recordings to be heard, codes, the summary, and the
+    hyperparameters beside the figures of the test."""
     shown, log_proba, test = kinds.find(model.spec.kind), evaluation.log_proba, data.splits.test
     drawn: dict[str, Figure | str] = {}
     if isinstance(model, Latent):  # TensorBoard has had these each epoch; the files are to show what is kept
@@ -160,10 +177,11 @@ def draw(
     pictures = {name: figure if isinstance(figure, str) else rendered(figure) for name, figure in drawn.items()}
     for name, picture in pictures.items():
         keep(run / "figures", name.rpartition("/")[2], picture)
-    if not isinstance(trainer.logger, TensorBoardLogger):
+    board = trainer.logger
+    if not isinstance(board, Board):
         return
-    options, writer = settings["logger"], trainer.logger.experiment
-    for path in Path(trainer.logger.log_dir).iterdir():  # embeddings of what was kept before
+    options, writer = settings["logger"], board.experiment
+    for path in Path(board.log_dir).iterdir():  # embeddings of what was kept before
         if re.fullmatch(r"\d+", path.name):
             shutil.rmtree(path)
         elif path.name == "projector_config.pbtxt":
@@ -174,8 +192,11 @@ def draw(
             pictures["test/worst_mistakes"] = mistakes if isinstance(mistakes, str) else rendered(mistakes)
             if isinstance(mistakes, str):
                 keep(run, "mistakes", mistakes)
-        if options["embeddings"] and capability.can(model, "encode"):
-            write_codes(writer, step, model, test, options["embeddings"])
+        write_precision_recall(writer, step, log_proba, test.labels, model.spec)
+    if options["embeddings"] and capability.can(model, "encode"):
+        write_codes(writer, step, model, test, options["embeddings"])
+    if options.get("graph"):  # which a run that is older than this key has not
+        write_graph(writer, model, test)
     if each_epoch(model):  # which TensorBoard has had each epoch, too
         del pictures["model/samples"]
     if hasattr(shown, "heard"):
@@ -183,22 +204,8 @@ def draw(
             writer.add_audio(name, recording, step, model.spec.settings["rate"])
     for name, picture in pictures.items():
         show(writer, name, picture, step)
-    metrics = {f"test/{key}": value for key, value in evaluation.metrics.items() if isinstance(value, float)}
-    for key, value in metrics.items():
-        writer.add_scalar(key, value, step)
-    trainer.logger.log_hyperparams(_flat(settings), metrics, step=step)
-    trainer.logger.finalize("success")
-    join_curves(Path(trainer.logger.log_dir), keep=lambda tag, at: True, points={})
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif prefix or key == "seed":  # the run directory is no hyperparameter
-            flat[f"{prefix}{key}"] = value if isinstance(value, (int, float, bool)) else printable(value)
-    return flat
+    board.end(summary, step)
+    join_curves(Path(board.log_dir), keep=lambda tag, at: True, points={})
 
 
 def report(console: Console, run: Path, summary: Mapping[str, Any], model: Model, commands: bool) -> None:

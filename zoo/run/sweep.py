@@ -27,6 +27,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import read_write
+from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
 from zoo.command import command, limits
@@ -38,7 +39,7 @@ from zoo.terminal import console, printable, quoted
 
 FAILED = "failed.txt"  # in a job's directory
 TABLE = "table.json"  # in a sweep's directory: its numbers
-FOLD = "data.fold"
+REPLICATES = ("data.fold", "seed")  # jobs that differ in one of them alone have a mean
 STOPPED = "stopped"  # in a sweep's directory: no further job begins
 BASIC = "basic"  # the launcher that runs one job after the other in this process
 
@@ -234,8 +235,9 @@ def _end_with_parent() -> None:
 
 
 def print_table(directory: Path, choices: Mapping[str, Sequence[str]] | None = None) -> tuple[int, int]:
-    """A row a job: its figures on validation and test data, its seconds, and why it failed; and a row for the mean of
-    jobs that differ in their fold alone. ``table.json`` in the directory has the numbers.
+    """A row a job: its number, what it is told that others are not, its figures on validation and test data, its
+    seconds, and why it failed; and a row for the mean of jobs that differ in their fold, or in their seed, alone.
+    ``table.json`` in the directory has the numbers.
 
     Args:
         directory: of the multirun.
@@ -252,17 +254,27 @@ def print_table(directory: Path, choices: Mapping[str, Sequence[str]] | None = N
     means = _means(choices or {}, {_number(run)[0]: values for run, values, reason in done if not reason})
     # jobs that do not classify, or are no densities, leave columns empty; those that all leave so are not shown
     figures = [figure for figure in FIGURES if figure.form and any(values[figure.key] is not None for values in found)]
-    heads = [Column(name, overflow="fold") for name in ("run", *(figure.name for figure in figures))]
+    swept = {key: words for key, words in (choices or {}).items() if len(words) > 1}
+    heads = [Column(name, overflow="fold") for name in ("run", *(key.rpartition(".")[2] for key in swept))]
+    heads += [Column(figure.name, justify="right", overflow="fold") for figure in figures]
     if any(reasons):
         heads.append(Column("failed", overflow="fold", min_width=20))
-    table = Table(*heads, title=printable(directory))
+    table = Table(*heads, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    told = list(itertools.product(*swept.values()))
     for run, values, reason in zip(runs, found, reasons, strict=True):
+        number, name = _number(run)
+        if swept and 0 <= number < len(told):
+            first = [f"{number:03}", *(printable(word.partition("=")[2]) for word in told[number])]
+        else:
+            first = [printable(name), *("" for _ in swept)]
         cells = ["" if (value := values[figure.key]) is None else format(value, figure.form) for figure in figures]
-        table.add_row(printable(run.name), *cells, *([printable(reason)] if any(reasons) else []))
+        table.add_row(*first, *cells, *([printable(reason)] if any(reasons) else []))
     table.add_section()
     for mean in means:
         if not mean.lacking:
-            table.add_row(*mean.cells(figures))
+            of = dict(word.split("=", 1) for word in mean.words)
+            table.add_row("mean\n± s.e.", *(printable(of.get(key, "")) for key in swept), *mean.cells(figures))
+    console().print(printable(directory), soft_wrap=True)
     console().print(table)
     for mean in means:
         if mean.lacking:
@@ -341,12 +353,12 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class Mean:
-    """Of jobs that differ in their fold alone.
+    """Of jobs that differ in their fold, or in their seed, alone.
 
     Attributes:
         words: what they are told that others are not.
-        lacking: the words of folds without a result; if there are any, there is no mean.
-        values: by a figure's key its mean and the standard error of that, std / √K of K folds, where all have it.
+        lacking: the words of folds, or seeds, without a result; if there are any, there is no mean.
+        values: by a figure's key its mean and the standard error of that, std / √K of K of them, where all have it.
     """
 
     words: tuple[str, ...]
@@ -358,11 +370,11 @@ class Mean:
         return f"of {' '.join(self.words)}" if self.words else ""
 
     def cells(self, figures: Sequence[Figure]) -> list[str]:
-        """Of its row in the table: the mean above its error."""
-        cells = ["\n".join(filter(None, ["mean", "± s.e.", self.of]))]
+        """Of its row in the table: the means above their errors."""
+        cells = []
         for figure in figures:
             mean = self.values.get(figure.key)
-            cells.append("" if mean is None else "\n± ".join(format(value, figure.form) for value in mean))
+            cells.append("" if mean is None else "\n".join(format(value, figure.form) for value in mean))
         return cells
 
     def to_dict(self) -> dict[str, Any]:
@@ -371,13 +383,15 @@ class Mean:
 
 
 def _means(choices: Mapping[str, Sequence[str]], done: Mapping[int, Mapping[str, float | None]]) -> list[Mean]:
-    """The means of jobs that differ in their fold alone, of which any is ``done``: its figures by its number."""
-    if len(choices.get(FOLD, ())) < 2:
+    """The means of jobs that differ in their fold alone, or, where there is one, in their seed, of which any is
+    ``done``: its figures by its number."""
+    replicate = next((key for key in REPLICATES if len(choices.get(key, ())) > 1), None)
+    if replicate is None:
         return []
     groups: dict[tuple[str, ...], dict[str, int]] = {}
     for number, words in enumerate(itertools.product(*choices.values())):
         told = {key: word for key, word in zip(choices, words, strict=True) if len(choices[key]) > 1}
-        fold = told.pop(FOLD)
+        fold = told.pop(replicate)
         groups.setdefault(tuple(told.values()), {})[fold] = number
     means = []
     for words, folds in groups.items():

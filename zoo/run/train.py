@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning.pytorch as L
 import torch
@@ -21,13 +21,16 @@ from zoo.data.datamodule import ImageDataModule
 from zoo.data.splits import Split
 from zoo.errors import CheckpointError, ConfigError, DataError, Stopped, ZooError
 from zoo.files import user_path, write_bytes, write_json, write_yaml
+from zoo.inspect.figures import check_graph
 from zoo.inspect.latents import LatentPictures
 from zoo.inspect.progress import Progress
 from zoo.inspect.samples import Samples, each_epoch
+from zoo.inspect.training import TrainingPictures
 from zoo.learners import learner_class
 from zoo.learners._learner import check_processes
 from zoo.plain import read_json, read_yaml
 from zoo.run import machine, processes, record
+from zoo.run.board import OLD_FOLDER, Board, tag_of
 from zoo.run.checkpoints import Checkpoints, newest, processed
 from zoo.run.curves import EPOCHS, join_curves
 from zoo.run.record import Settings, run_directory
@@ -37,9 +40,22 @@ from zoo.tasks import reference, sample_quality
 from zoo.tasks.evaluate import Evaluation, evaluate, remarks, tells
 
 
+class Done(NamedTuple):
+    """What a training came to.
+
+    Attributes:
+        value: the best one of the learner's monitor; that of its ``fallback_monitor``, in the last epoch, where nothing
+            was validated.
+        run: its directory.
+    """
+
+    value: float
+    run: Path
+
+
 def train(
     settings: Settings, resume: Path | None = None, target: Path | None = None, more: Sequence[L.Callback] = ()
-) -> float:
+) -> Done:
     """Run a checked configuration from data to summary.
 
     Args:
@@ -49,17 +65,13 @@ def train(
         target: where the run directory shall be; in ``runs`` under a name of its own if left out.
         more: callbacks, beside those of every training.
 
-    Returns:
-        The best value of the learner's monitor; that of its ``fallback_monitor``, in the last epoch, where nothing was
-        validated.
-
     Raises:
         ZooError: the configuration cannot be carried out, for a reason the message gives. What fails before the first
             batch leaves no run directory.
     """
     with quiet(), stoppable() as stop, run_directory(settings, resume, target) as run:
         try:
-            return _train(settings, run, resume is not None, stop, more, commands=target is None)
+            return Done(_train(settings, run, resume is not None, stop, more, commands=target is None), run)
         except Stopped as stopped:
             stopped.advice = _how_to_go_on(run)
             raise
@@ -76,6 +88,8 @@ def _train(
     started = time.perf_counter()
     dry = bool(settings["trainer"]["fast_dev_run"])
     ckpt, state, note = newest(run) if resume else (None, None, "")
+    if note:
+        console.print(terminal.printable(note), soft_wrap=True)
     learner, data, trainer = build(settings, run, console, stop=stop, more=more)
     if state is not None:
         _check_columns(state, data)
@@ -84,12 +98,8 @@ def _train(
     before = (run / "config.yaml").read_bytes() if resume else b""
     if (not dry or trainer.world_size > 1) and trainer.is_global_zero:  # which further processes read
         write_yaml(run / "config.yaml", settings)
-    names = f"{settings['model']['name']} on {settings['data']['name']}"
-    size = learner.model.num_parameters
-    noun = "window" if data.spec.is_running else kinds.find(data.spec.kind).NOUN
-    console.print(f"{names}: {len(data.splits.train):,} training {noun}s" + (f", {size:,} parameters" if size else ""))
-    for line in filter(None, [note, *data.splits.notes, *learner.model.notes]):
-        console.print(terminal.printable(line), soft_wrap=True)
+    if isinstance(trainer.logger, Board) and trainer.is_global_zero and not resume:
+        trainer.logger.begin(settings, record.command())
     setup = time.perf_counter() - started
     if trained is not None:  # and was ended before what follows
         _rewind_curves(run, trained, kept)
@@ -100,6 +110,8 @@ def _train(
             if before and trainer.is_global_zero:
                 write_bytes(run / "config.yaml", before)
             raise
+    if kept.is_patient_no_more:
+        console.print(f"{learner.monitor} was no better for {kept.since} epochs: training has ended")
     if not {learner.monitor, learner.fallback_monitor} & {*kept.metrics}:
         raise ConfigError("training came to its end before its first epoch did: no step was made")
     value = kept.metrics[learner.monitor if learner.monitor in kept.metrics else learner.fallback_monitor]
@@ -129,14 +141,17 @@ def _conclude(
     model = registry.load(run)
     evaluation = Evaluation({}, None)
     if tells(model):
-        evaluation = evaluate(model, data.splits.test, costs=data.costs, validation=data.splits.val)
+        with terminal.busy(console, f"testing, {len(data.splits.test):,} examples"):
+            evaluation = evaluate(model, data.splits.test, costs=data.costs, validation=data.splits.val)
     if isinstance(model, Latent):
-        evaluation.metrics.update(sample_quality.sample_metrics(model, data.splits, settings["data"]["name"]))
+        with terminal.busy(console, "comparing samples with test examples"):
+            evaluation.metrics.update(sample_quality.sample_metrics(model, data.splits, settings["data"]["name"]))
     seconds = {"setup": setup, "fit": kept.seconds, "test": time.perf_counter() - started}
     summary = record.summarize(settings, learner, data, trainer, kept, evaluation, seconds)
     summary["remarks"] = remarks(evaluation.metrics, model.spec, data.splits.train, kept.metrics)
     try:
-        record.draw(settings, trainer, kept.steps, model, data, run, evaluation)
+        with terminal.busy(console, "drawing what was learnt"):
+            record.draw(settings, trainer, kept.steps, model, data, run, evaluation, summary)
     finally:  # a run that has its summary is complete; the numbers are there whatever becomes of the pictures
         if not isinstance(sys.exc_info()[1], Stopped):
             write_json(run / "summary.json", summary)
@@ -185,6 +200,8 @@ def build(
     options = dict(settings["model"])
     name, options = registry.renewed(options.pop("name"), options)  # a run that is resumed may be an older one
     model = registry.create(name, data.spec, **options)
+    if settings["logger"].get("graph"):
+        check_graph(model)
     options = dict(settings["learner"])
     learner = learner_class(options.pop("name"))(model, **options)
     callbacks: list[L.Callback] = [*more, Progress(run / "metrics.csv", console)]
@@ -192,6 +209,8 @@ def build(
         callbacks.insert(0, latent_pictures(settings, data, run, console))  # before Progress, which writes what it logs
     if not settings["trainer"]["fast_dev_run"] and pictures and each_epoch(model):
         callbacks.insert(0, Samples(run / "figures"))
+    if pictures and settings["logger"]["name"] == "tensorboard":
+        callbacks.insert(0, TrainingPictures(data.spec))
     callbacks.append(
         Checkpoints(
             run,
@@ -199,14 +218,25 @@ def build(
             learner.mode,
             every=settings.get("save_every", 0),  # which a run that is older than this key has not
             stop=stop,
+            patience=settings.get("patience", 0),
         )
     )
+    if settings.get("patience") and not len(data.splits.val):
+        raise ConfigError(
+            f"patience={settings['patience']} waits for a better validation, and there is none: data.val_size"
+        )
     trainer = build_trainer(settings, run, callbacks)
     processes.check(trainer)
     if settings.get("compile"):
         learner.compile_training()
     learner.check_trainer(trainer)
-    console.print(machine.prepare(trainer.strategy.root_device) + ("; compiled" if settings.get("compile") else ""))
+    size = learner.model.num_parameters
+    noun = "window" if data.spec.is_running else kinds.find(data.spec.kind).NOUN
+    lines = [f"{len(data.splits.train):,} training {noun}s" + (f", {size:,} parameters" if size else "")]
+    lines += [*data.splits.notes, *learner.model.notes]
+    lines += [machine.prepare(trainer.strategy.root_device) + ("; compiled" if settings.get("compile") else "")]
+    for line in lines:
+        console.print(terminal.printable(line), soft_wrap=True)
     return learner, data, trainer
 
 
@@ -293,11 +323,12 @@ def _rewind_curves(run: Path, state: Mapping[str, Any], kept: Checkpoints) -> No
     steps, batches = state["global_step"], state["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"]
 
     def holds(tag: str, step: int) -> bool:
-        return step < batches if tag.startswith(EPOCHS) else step <= steps
+        return step < batches if EPOCHS.match(tag) else step <= steps
 
     metrics = {} if state.get("so_far") or not kept.metrics else {**kept.metrics, "epoch": processed(state) - 1}
-    points = {(tag, batches - 1): value for tag, value in metrics.items()}
-    join_curves(run / "tensorboard", holds, points)
+    points = {(tag_of(name), batches - 1): value for name, value in metrics.items() if name != "epoch"}
+    for folder in (run, run / OLD_FOLDER):
+        join_curves(folder, holds, points)
 
 
 def _is_trained(

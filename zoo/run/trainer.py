@@ -15,10 +15,11 @@ from typing import Any
 import lightning.pytorch as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, WandbLogger
 
 from zoo.errors import ConfigError, did_you_mean
 from zoo.learners.batchnorm import SynchronizedBatchNorm
+from zoo.run.board import Board
 from zoo.run.checkpoints import WholeFiles
 
 # Trainer arguments that this module sets
@@ -52,12 +53,7 @@ def build_trainer(settings: dict[str, Any], run: Path, callbacks: list[L.Callbac
     plugins: list[Any] = [WholeFiles()]
     if options.pop("sync_batchnorm", False):
         plugins.append(SynchronizedBatchNorm())
-    logger = None
-    if settings["logger"]["name"] == "tensorboard":
-        try:
-            logger = TensorBoardLogger(run, name="tensorboard", version="", default_hp_metric=False)
-        except ImportError as error:
-            raise ConfigError("logger=tensorboard needs a package: pip install tensorboard, or logger=none") from error
+    logger = _logger(dict(settings["logger"]), run)
     try:
         trainer = L.Trainer(
             **{"num_sanity_val_steps": 0, **options},
@@ -78,6 +74,24 @@ def build_trainer(settings: dict[str, Any], run: Path, callbacks: list[L.Callbac
         wanted = f"trainer.precision={options['precision']}"
         raise ConfigError(f"{wanted} needs a GPU; on this device trainer.precision={trainer.precision}")
     return trainer
+
+
+def _logger(options: dict[str, Any], run: Path) -> Any:
+    """What curves are drawn by; None for nothing. Raises ``ConfigError`` where a package is missing, or refuses."""
+    name = options.pop("name")
+    try:
+        if name == "tensorboard":
+            return Board(run)
+        if name == "csv":
+            return CSVLogger(run, name="csv", version="")
+        if name == "wandb":
+            return WandbLogger(name=run.name, save_dir=run, **options)
+        if name == "mlflow":
+            where = options.pop("tracking_uri") or f"sqlite:///{(run.parent / 'mlruns.db').resolve()}"
+            return MLFlowLogger(run_name=run.name, tracking_uri=where, **options)
+    except ImportError as error:
+        raise ConfigError(f"logger={name} needs a package: pip install {name}, or logger=none") from error
+    return None
 
 
 def _check_devices(options: Mapping[str, Any]) -> None:

@@ -202,7 +202,7 @@ def search(
                 settings = configuration.settings(words, configs)
                 del settings["resume"]
                 more = [Prune(trial, settings["learner"]["monitor"])] if prune else []
-                value = train(settings, None, out / f"{trial.number:03}", more)
+                value = train(settings, None, out / f"{trial.number:03}", more).value
             if not math.isfinite(value):
                 raise ZooError(f"{settings['learner']['monitor']} is {value}")
             state, why = TrialState.COMPLETE, ""

@@ -1,14 +1,13 @@
-"""Which class the examples in a user's own files belong to."""
+"""Which class a user's own examples belong to, in files or in memory."""
 
 from __future__ import annotations
 
 import csv
+import html
 import io
 import math
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,13 +15,18 @@ from torch import Tensor
 
 from zoo.base.model import Model
 from zoo.data import kinds
+from zoo.errors import DataError
 from zoo.questions.classify import classify
 from zoo.spec import DataSpec
+from zoo.terminal import printable
+
+SHOWN = 20  # examples in what a notebook shows
+TOP = 3  # classes of each
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Answers:
-    """What a model says of the examples in files.
+    """What a model says of examples. Printed, or shown by a notebook, it is a table of the first ones.
 
     Attributes:
         names: what to call each example: its file, and the line of a table, or of a text; "" where it is of no file.
@@ -37,6 +41,40 @@ class Answers:
     spec: DataSpec
     texts: list[str] = field(default_factory=list)
     known: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def classes(self) -> list[str]:
+        """The name of the most probable class of each example."""
+        return [self.spec.class_names[label] for label in self.probabilities.argmax(1).tolist()]
+
+    def __repr__(self) -> str:
+        rows = self._rows()
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([*lines, *self._more()])
+
+    def _repr_html_(self) -> str:
+        head, *rows = [[html.escape(cell) for cell in row] for row in self._rows()]
+        body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+        first = "".join(f"<th>{cell}</th>" for cell in head)
+        more = "".join(f"<p>{line}</p>" for line in self._more())
+        return f"<table><thead><tr>{first}</tr></thead><tbody>{body}</tbody></table>{more}"
+
+    def _rows(self) -> list[list[str]]:
+        """A head, and the first examples: what they are called, their most probable classes, and how probable these
+        are."""
+        rows = [["example", "class", *([] if self.spec.num_classes < 2 else ["then"])]]
+        for place, answer in enumerate(self.ranked(TOP, SHOWN)):
+            words = [f"{printable(entry['name'])} {entry['probability']:.1%}" for entry in answer["classes"]]
+            then = [", ".join(words[1:])] if words[1:] else []
+            rows.append([printable(answer.get("file", place)), words[0], *then])
+        return rows
+
+    def _more(self) -> list[str]:
+        return [f"… of {len(self):,}"] if len(self) > SHOWN else []
 
     def ranked(self, top: int = 3, first: int | None = None) -> list[dict[str, Any]]:
         """A dict an example, or one each of the ``first`` ones: ``file``, if any, and ``classes``: ``name`` and
@@ -89,19 +127,35 @@ class Answers:
         return (["file", "row"], places) if len(counts) > 1 else (["row"], [[row] for _, row in places])
 
 
-def predict(model: Model, paths: Sequence[Path], batch_size: int = 256, **settings: Any) -> Answers:
-    """The probabilities of the classes of each example.
+def predict(model: Model, examples: Any, batch_size: int = 256, **settings: Any) -> Answers:
+    """The names and the probabilities of the classes of each example.
+
+    >>> import zoo
+    >>> model = zoo.load("cnn-mnist")
+    >>> zoo.predict(model, zoo.sample(zoo.load("flow_matching-mnist"), 2, labels=7)).classes
+    ['7', '7']
 
     Args:
         model: a classifier; its ``spec`` says what examples it knows.
-        paths: files of the model's kind of data, see :mod:`zoo.data.kinds`.
+        examples: files or folders of the model's kind of data, see :mod:`zoo.data.kinds`, one or a list; or examples
+            as any question takes them: arrays, tensors ``(N, C, H, W)``, pictures of PIL, a DataFrame, texts. Of a
+            model of texts a string is a text, and a file is a ``pathlib.Path``.
         batch_size: files at a time.
-        **settings: of the kind, in place of the spec's, such as ``invert="never"`` of pictures.
+        **settings: of the kind, in place of the spec's, such as ``invert="never"`` of pictures in files.
 
     Raises:
-        DataError: a file cannot be read; it is named.
+        DataError: a file cannot be read; it is named. Or examples are none that the model knows.
+        ZooError: the model does not classify.
     """
     kind, parts = kinds.find(model.spec.kind), []
+    paths = kinds.files_in(examples, model.spec)
+    if paths is None:
+        if settings:
+            raise DataError(f"{', '.join(settings)} are settings of how files are read, and there are none")
+        stored = kind.encode(kind.convert(examples, model.spec)) if model.spec.kind == "tokens" else None
+        x = examples if stored is None else kind.decode(stored)
+        probabilities = classify(model, x).exp()
+        return _told(model, [""] * len(probabilities), probabilities, stored)
     for start in range(0, len(paths), batch_size):
         found, examples = kind.read(paths[start : start + batch_size], model.spec, **settings)
         parts.append(answers(model, found, examples))
@@ -119,9 +173,14 @@ def answers(model: Model, names: list[str], examples: Tensor) -> Answers:
     """As :func:`predict`, of examples as they are stored, and what to call them."""
     spec = model.spec
     probabilities = classify(model, kinds.find(spec.kind).decode(examples)).exp()
-    if spec.kind != "tokens":
+    return _told(model, names, probabilities, examples)
+
+
+def _told(model: Model, names: list[str], probabilities: Tensor, stored: Tensor | None) -> Answers:
+    """With what a model of texts sees of them, as they are ``stored``."""
+    spec = model.spec
+    if spec.kind != "tokens" or stored is None:
         return Answers(names, probabilities, spec)
     from zoo.data.kinds import tokens  # slow to import
 
-    known = tokens.known_share(examples, spec)
-    return Answers(names, probabilities, spec, tokens.text_of(examples, spec), known)
+    return Answers(names, probabilities, spec, tokens.text_of(stored, spec), tokens.known_share(stored, spec))

@@ -123,12 +123,21 @@ def examples(values: Any, spec: DataSpec) -> Tensor:
 
     Raises ``DataError`` for what is none, or may mean one thing or another; values are not looked at.
     """
+    kind, paths = find(spec.kind), files_in(values, spec)
+    return kind.convert(values, spec) if paths is None else kind.decode(kind.read(paths, spec)[1])
+
+
+def files_in(values: Any, spec: DataSpec) -> list[Path] | None:
+    """The files that are meant where somebody hands over paths, one or a list; None where it is something else.
+
+    Raises ``DataError`` for a path that does not exist, or a folder that holds no such file.
+    """
     kind = find(spec.kind)
     named = (os.PathLike,) if kind.STRINGS else (str, os.PathLike)
     paths = [values] if isinstance(values, named) else values
     if isinstance(paths, (list, tuple)) and paths and all(isinstance(path, named) for path in paths):
-        return kind.decode(kind.read(kind.find_files([os.fspath(path) for path in paths]), spec)[1])
-    return kind.convert(values, spec)
+        return kind.find_files([os.fspath(path) for path in paths])
+    return None
 
 
 def tensor(values: Any, spec: DataSpec) -> Tensor:

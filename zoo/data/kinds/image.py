@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from zoo.data import kinds, pictures
@@ -160,6 +160,32 @@ def read_picture(
         return prepare(picture, size, color, invert, frame, str(path))
 
 
+def read_mask(path: Path, spec: DataSpec, like: Path) -> Tensor:
+    """Which pixels a picture marks, bool ``(1, H, W)``: those that are light in the file ``path``, or, where that is
+    the picture ``like`` itself, those that are transparent. They lie where :func:`read` puts the pixels of ``like``.
+
+    Raises ``DataError`` for a file that is no picture or has another size than ``like``, one that marks nothing, and
+    where what is drawn is what is framed, so that a picture of another size than the spec's is moved.
+    """
+    with pictures.opened(path) as picture, pictures.opened(like) as other:
+        if picture.size != other.size:
+            sizes = ["×".join(map(str, each.size)) for each in (picture, other)]
+            raise DataError(f"{path} is {sizes[0]}, and {like} {sizes[1]} pixels: a mask has the size of its picture")
+        size = spec.shape[1:]
+        if kinds.complete(SETTINGS, spec.settings)["frame"] == "ink" and picture.size != size[::-1]:
+            wanted = "×".join(map(str, size[::-1]))
+            raise DataError(f"{like} is framed by what is drawn in it: a picture of {wanted} pixels stays as it is")
+        if path == like:
+            marked = ImageOps.invert(ImageOps.exif_transpose(picture).convert("RGBA").getchannel("A"))
+        else:
+            marked = pictures.eight_bit(picture, False, str(path))
+    found = torch.from_numpy(np.array(_fit(marked, size, 0))) > WHITE // 2
+    if not bool(found.any()):
+        what = "no pixel is transparent" if path == like else "no pixel is light"
+        raise DataError(f"{path}: {what}, so that nothing is to be filled in")
+    return found[None]
+
+
 def prepare(
     picture: Image.Image,
     size: tuple[int, int],
@@ -211,8 +237,8 @@ def _drawn(picture: Image.Image, size: tuple[int, int], invert: str) -> tuple[np
     return None if found is None else (found[0][None], found[1])
 
 
-def _fit(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Resized to ``(H, W)`` in its own aspect, the rest filled with the median of its border."""
+def _fit(picture: Image.Image, size: tuple[int, int], around: int | None = None) -> Image.Image:
+    """Resized to ``(H, W)`` in its own aspect, the rest filled with ``around``, or the median of its border."""
     height, width = size
     if picture.size == (width, height):
         return picture
@@ -225,7 +251,7 @@ def _fit(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     if resized.size == (width, height):
         return resized
     border = _border(np.asarray(picture).reshape(picture.height, picture.width, -1))
-    fill = tuple(int(value) for value in np.median(border, axis=0))
+    fill = tuple(int(value) for value in np.median(border, axis=0)) if around is None else (around,)
     whole = Image.new(picture.mode, (width, height), fill if len(fill) > 1 else fill[0])
     whole.paste(resized, (round((width - inner[0]) * 0.5), round((height - inner[1]) * 0.5)))
     return whole

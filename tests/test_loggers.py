@@ -1,0 +1,55 @@
+"""Other places where curves are drawn, by Lightning's own loggers."""
+
+import csv
+import json
+import sys
+from unittest import mock
+
+import pytest
+from conftest import run_train
+
+TINY = ("model=mlp", "model.hidden_sizes=[8]", "data=digits", "experiment=debug", "data.train_size=100")
+
+
+def test_csv_has_every_point(tmp_path):
+    run = run_train(tmp_path, *TINY, "logger=csv", "trainer.log_every_n_steps=1")
+    with (run / "csv" / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len([row for row in rows if row["step/loss"]]) == json.loads((run / "summary.json").read_text())["steps"]
+    assert {"val/accuracy", "train/loss", "step/lr", "step/gradient_norm"} <= rows[0].keys()
+    with (run / "metrics.csv").open(newline="") as file:
+        own = list(csv.DictReader(file))
+    validated = [float(row["val/accuracy"]) for row in rows if row["val/accuracy"]]
+    assert validated == pytest.approx([float(row["val/accuracy"]) for row in own], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "expected"),
+    [
+        ("wandb", ("logger.project=mine", "logger.offline=true"), {"project": "mine", "offline": True}),
+        ("mlflow", ("logger.experiment_name=mine",), {"experiment_name": "mine"}),
+        ("mlflow", ("logger.tracking_uri=http://there",), {"experiment_name": "zoo", "tracking_uri": "http://there"}),
+    ],
+)
+def test_a_package_that_is_there_is_told_the_options_and_the_runs_name(name, words, expected, tmp_path):
+    """The package itself is a stub: what is handed to Lightning's logger, and that the training logs to it."""
+    made = {"wandb": "WandbLogger", "mlflow": "MLFlowLogger"}[name]
+    with mock.patch(f"zoo.run.trainer.{made}") as logger:
+        logger.return_value = mock.MagicMock(spec=__import__("lightning.pytorch.loggers", fromlist=["x"]).CSVLogger)
+        run = run_train(tmp_path, *TINY, f"logger={name}", *words)
+    told = logger.call_args.kwargs
+    assert expected.items() <= told.items()
+    assert run.name in (told.get("name"), told.get("run_name"))
+    if name == "mlflow" and not words[0].startswith("logger.tracking"):
+        assert told["tracking_uri"] == f"sqlite:///{(tmp_path / 'mlruns.db').resolve()}"
+    logged = [key for call in logger.return_value.log_metrics.call_args_list for key in call.kwargs["metrics"]]
+    assert {"val/accuracy", "train/loss"} <= set(logged)
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_a_package_that_is_missing_is_named(name, tmp_path, capsys):
+    with mock.patch.dict(sys.modules, {name: None}), pytest.raises(SystemExit) as end:
+        run_train(tmp_path / "runs", *TINY, f"logger={name}")
+    assert end.value.code == 2
+    assert f"pip install {name}, or logger=none" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

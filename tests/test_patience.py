@@ -1,0 +1,74 @@
+"""A training that ends where nothing gets better, and one that says where its seconds went."""
+
+import csv
+import json
+from unittest import mock
+
+import pytest
+from conftest import command, run_train
+
+import zoo
+from zoo.learners.classification import ClassificationLearner
+
+TINY = ("model=mlp", "model.hidden_sizes=[8]", "data=digits", "trainer=cpu", "logger=none", "data.train_size=100")
+
+
+def figures(values):
+    """A learner whose validation accuracies are these, one after the other."""
+    left = iter(values)
+    measure = ClassificationLearner.measure
+
+    def measured(self, stage, *parts):
+        found = measure(self, stage, *parts)
+        return {**found, "accuracy": next(left)} if stage == "val" else found
+
+    return mock.patch.object(ClassificationLearner, "measure", measured)
+
+
+def epochs(run) -> int:
+    with (run / "metrics.csv").open(newline="") as file:
+        return len(list(csv.DictReader(file)))
+
+
+def test_training_ends_where_nothing_gets_better(tmp_path, capsys):
+    """After so many epochs that are no better than the best one, which is kept."""
+    with figures([0.5, 0.6, 0.6, 0.7, 0.65, 0.7, 0.8]):
+        run = run_train(tmp_path, *TINY, "patience=2", "trainer.max_epochs=7")
+    assert epochs(run) == 6
+    assert zoo.checkpoint.read(run / "best.ckpt")["epoch"] == 3
+    assert "val/accuracy was no better for 2 epochs: training has ended" in capsys.readouterr().out
+    assert json.loads((run / "summary.json").read_text())["epochs"] == 6
+
+
+def test_without_patience_it_goes_on(tmp_path):
+    with figures([0.5] * 4):
+        assert epochs(run_train(tmp_path, *TINY, "trainer.max_epochs=4")) == 4
+
+
+def test_patience_counts_validations(tmp_path):
+    """Every second epoch has one."""
+    with figures([0.5, 0.4, 0.4, 0.4]):
+        run = run_train(tmp_path, *TINY, "patience=2", "trainer.max_epochs=20", "trainer.check_val_every_n_epoch=2")
+    assert epochs(run) == 6
+
+
+def test_patience_outlives_an_interruption(tmp_path):
+    with figures([0.5, 0.4]):
+        run = run_train(tmp_path, *TINY, "patience=3", "trainer.max_epochs=2")
+    with figures([0.4, 0.4, 0.9]):
+        run_train(None, f"resume={run}", "trainer.max_epochs=9")
+    assert epochs(run) == 4
+
+
+def test_patience_needs_validation(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run_train(tmp_path, *TINY, "patience=2", "data.val_size=0")
+    assert "data.val_size" in capsys.readouterr().err
+
+
+def test_a_profile_is_told(tmp_path):
+    done = command("train.py", *TINY, "trainer.profiler=simple", "trainer.max_epochs=1", f"runs={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    said = done.stdout + done.stderr
+    assert "Profiler Report" in said
+    assert "training_step" in said

@@ -1,0 +1,70 @@
+"""The examples that a command is about: those of files that are named, or of a split of a source."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from zoo.base.model import Model
+from zoo.data import kinds
+from zoo.data.splits import Split
+from zoo.errors import ConfigError
+from zoo.tasks.evaluate import splits_for
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Examples as they are stored, ``(N, C, H, W)``.
+
+    Attributes:
+        stored: them.
+        names: what to call each: its file, and the line of a table or a text; or its number in the split.
+        labels: their classes, of a split; None of files.
+        notes: sentences on how they were read.
+    """
+
+    stored: Tensor
+    names: list[str]
+    labels: Tensor | None = None
+    notes: tuple[str, ...] = ()
+
+    def split(self, kind: str) -> Split:
+        """With hidden classes where they are of files."""
+        labels = self.stored.new_full((len(self.stored),), -1).long() if self.labels is None else self.labels
+        return Split(self.stored, labels, kind)
+
+
+def examples_of(
+    model: Model, source: Mapping[str, Any], options: Mapping[str, Any], files: Sequence[str], most: int | None = None
+) -> Examples:
+    """What ``files`` hold; where none is named, the first examples of the split that ``options`` tell by ``data``,
+    ``path``, ``root`` and ``split``.
+
+    Args:
+        model: whose examples they are to be.
+        source: what it was trained on, see :func:`zoo.registry.load_with_source`.
+        options: of a command; ``invert`` of pictures in files.
+        files: and folders.
+        most: how many; None for all.
+
+    Raises:
+        ConfigError: a split that is empty, or an option that is of the other way.
+        DataError: a file that cannot be read.
+    """
+    kind, invert = kinds.find(model.spec.kind), options.get("invert")
+    if invert and (model.spec.kind != "image" or not files):
+        raise ConfigError(f"invert={invert} is for pictures that are named")
+    if not files:
+        splits = splits_for(model.spec, source, options["data"], options["root"], options["path"], whole=True)
+        split = getattr(splits, options["split"]).take(slice(most))
+        if not len(split):
+            raise ConfigError(f"split={options['split']} has no examples")
+        return Examples(split.images, [str(number) for number in range(len(split))], split.labels, splits.notes)
+    paths = kind.find_files(files)
+    print(kinds.left_out(files, paths), end="", file=sys.stderr)
+    names, stored = kind.read(paths[:most], model.spec, **({"invert": invert} if invert else {}))
+    return Examples(stored[:most], names[:most])
