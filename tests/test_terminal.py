@@ -500,6 +500,13 @@ def test_a_script_refuses_what_is_no_count(text):
         command.parse([f"n={text}"], {"n": zoo.schema.Option(3, "", "[1, inf)")}, "")
 
 
+def test_a_number_may_have_an_exponent():
+    """Which YAML takes for a word where there is no point before it."""
+    assert command.parse(["low=1e-4"], {"low": zoo.schema.Option(0.5)}, "")[0] == {"low": 1e-4}
+    with pytest.raises(zoo.ConfigError, match="low=many: a number is needed"):
+        command.parse(["low=many"], {"low": zoo.schema.Option(0.5)}, "")
+
+
 @pytest.mark.parametrize("group", ["model", "learner", "data", "logger", "trainer"])
 def test_every_open_end_has_one(group):
     """No whole number of any option is taken that no memory holds, and none that is no number."""

@@ -137,7 +137,9 @@ def parse(arguments: Sequence[str], options: Mapping[str, Option], usage: str) -
             check_value(key, text, "", rule)
         else:
             try:
-                values[key] = float(text) if isinstance(default, float) else yaml.safe_load(text)
+                values[key] = yaml.safe_load(text)
+                if isinstance(default, float) and isinstance(values[key], str):  # YAML takes 1e-4 for a word
+                    values[key] = float(text)
             except (yaml.YAMLError, ValueError):  # no value at all, or a number of thousands of digits
                 values[key] = text
             check_value(key, values[key], default, rule)
