@@ -20,7 +20,7 @@ TIMES = 5  # that the confusion is drawn in a training, about
 
 
 class TrainingPictures(Checkpoint):
-    """In TensorBoard ``data/training_batch``, the first training examples as the model sees them, augmented; and, of a
+    """In TensorBoard ``training/first_batch``, the first training examples as the model sees them, augmented; and, of a
     classifier, ``validation/confusion``, every few epochs.
 
     The augmentation is drawn from a stream of its own: training is the same bit for bit without it. It is a
@@ -45,7 +45,7 @@ class TrainingPictures(Checkpoint):
         pictures = kind.show(kind.decode(images), self.spec)
         columns = min(COLUMNS, len(pictures))
         rows = pictures[: len(pictures) // columns * columns].unflatten(0, (-1, columns))
-        show(trainer.logger.experiment, "data/training_batch", grid(rows), 0)
+        show(trainer.logger.experiment, "training/first_batch", grid(rows), 0)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         learner: Any = pl_module

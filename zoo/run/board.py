@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from zoo.config.options import options_of, read_option
+from zoo.files import CONFIGS
 from zoo.inspect import markdown
 from zoo.terminal import printable
 
 # of training and validation: these are drawn side by side, before all others
 FIRST = ("accuracy", "loss", "log_likelihood", "nats_per_token")
 MOVED = {"images_per_second": "time/images_per_second", "latent/active_units": "val/active_units"}
+PLACES = ("data.root", "trainer.accelerator", "trainer.devices")  # which change nothing of what comes out
 OLD_FOLDER = "tensorboard"  # of earlier versions, within the run's
 
 
@@ -39,9 +42,10 @@ class Board(TensorBoardLogger):
     def save(self) -> None:
         """The run has its configuration already: no ``hparams.yaml``."""
 
-    def begin(self, settings: Mapping[str, Any], command: str) -> None:
-        """Write what is known before the training: its command and configuration, and how curves are laid out."""
-        pairs = {name: ["Multiline", [f"{name}/(train|val)$"]] for name in FIRST}
+    def begin(self, settings: Mapping[str, Any], command: str, tokens: bool) -> None:
+        """Write what is known before the training: its command and configuration, and how curves are laid out; the
+        last of :data:`FIRST` is of ``tokens``."""
+        pairs = {name: ["Multiline", [f"{name}/(train|val)$"]] for name in (FIRST if tokens else FIRST[:-1])}
         self.experiment.add_custom_scalars({"training and validation": pairs})
         self.experiment.add_text("run/command", markdown.block(command), 0)
         text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
@@ -65,19 +69,22 @@ def tag_of(name: str) -> str:
 
 
 def hyperparameters(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What runs may differ in: the model and the data first, and not where data lies or pictures are kept."""
-    names = {"model": settings["model"]["name"], "data": settings["data"]["name"], "seed": settings["seed"]}
-    trainer = {key: settings["trainer"][key] for key in ("max_epochs", "max_steps", "precision")}
-    groups = {**{key: settings[key] for key in ("model", "learner", "data")}, "trainer": trainer}
-    flat = {key: value for key, value in _flat(groups, "") if key not in ("model.name", "data.name", "data.root")}
-    return {**names, **flat}
+    """What runs differ in: model and data, which TensorBoard shows first, since it sorts by name, the seed, and, as
+    ``option/<key>``, what is not what the option's own file says."""
+    found = {key: settings[key]["name"] for key in ("data", "model")}
+    for group in ("data", "model", "learner", "trainer"):
+        name = settings[group].get("name", "auto")
+        files = options_of(group, CONFIGS)
+        usual = dict(_flat(read_option(files, name) if name in files else {}, f"{group}."))
+        for key, value in _flat(settings[group], f"{group}."):
+            if key not in (*PLACES, f"{group}.name") and value != usual.get(key):
+                found[f"option/{key}"] = value if isinstance(value, (int, float, bool)) else printable(value)
+    return {**found, "seed": settings["seed"]}
 
 
-def _flat(values: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, Mapping):
-            found += _flat(value, f"{prefix}{key}.")
+            yield from _flat(value, f"{prefix}{key}.")
         else:
-            found.append((f"{prefix}{key}", value if isinstance(value, (int, float, bool)) else printable(value)))
-    return found
+            yield f"{prefix}{key}", value

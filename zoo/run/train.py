@@ -99,7 +99,7 @@ def _train(
     if (not dry or trainer.world_size > 1) and trainer.is_global_zero:  # which further processes read
         write_yaml(run / "config.yaml", settings)
     if isinstance(trainer.logger, Board) and trainer.is_global_zero and not resume:
-        trainer.logger.begin(settings, record.command())
+        trainer.logger.begin(settings, record.command(), data.spec.values == "tokens")
     setup = time.perf_counter() - started
     if trained is not None:  # and was ended before what follows
         _rewind_curves(run, trained, kept)
