@@ -60,10 +60,18 @@ def test_patience_outlives_an_interruption(tmp_path):
     assert epochs(run) == 4
 
 
-def test_patience_needs_validation(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("data.val_size=0",), "data.val_size"), (("trainer.limit_val_batches=0",), "trainer.limit_val_batches"),
+        (("model=dcgan",), "how good a dcgan is"),
+    ],
+)  # fmt: skip
+def test_patience_needs_validation(words, reason, tmp_path, capsys):
+    tiny = TINY if "model=dcgan" not in words else [word for word in TINY if "model" not in word]
     with pytest.raises(SystemExit):
-        run_train(tmp_path, *TINY, "patience=2", "data.val_size=0")
-    assert "data.val_size" in capsys.readouterr().err
+        run_train(tmp_path, *tiny, "patience=2", *words)
+    assert reason in capsys.readouterr().err
 
 
 def test_a_profile_is_told(tmp_path):

@@ -221,10 +221,12 @@ def build(
             patience=settings.get("patience", 0),
         )
     )
-    if settings.get("patience") and not len(data.splits.val):
-        raise ConfigError(
-            f"patience={settings['patience']} waits for a better validation, and there is none: data.val_size"
-        )
+    if settings.get("patience"):
+        waits = f"patience={settings['patience']} waits for a better validation"
+        if learner.monitor is None:
+            raise ConfigError(f"{waits}, and nothing tells how good a {model.name} is")
+        if not len(data.splits.val) or settings["trainer"]["limit_val_batches"] == 0:
+            raise ConfigError(f"{waits}, and there is none: data.val_size, trainer.limit_val_batches")
     trainer = build_trainer(settings, run, callbacks)
     processes.check(trainer)
     if settings.get("compile"):
