@@ -229,7 +229,7 @@ def test_tensorboard(run):
     } <= scalars  # fmt: skip
     assert [event.step for event in shown.Scalars("log_likelihood/train")][:2] == [9, 19]
     assert set(shown.Tags()["images"]) == {
-        "training/first_batch", "validation/confusion", "model/samples", "model/components", "test/confusion",
+        "training/examples", "validation/confusion", "model/samples", "model/components", "test/confusion",
         "test/reliability", "test/worst_mistakes",
     }  # fmt: skip
     tags = {tag.partition("/")[2]: tag for tag in shown.Tags()["images"]}

@@ -13,7 +13,7 @@ TINY = ("model=mlp", "model.hidden_sizes=[8]", "data=digits", "experiment=debug"
 
 def test_csv_has_every_point(tmp_path):
     run = run_train(tmp_path, *TINY, "logger=csv", "trainer.log_every_n_steps=1")
-    with (run / "csv" / "metrics.csv").open(newline="") as file:
+    with (run / "csv" / "part1" / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len([row for row in rows if row["step/loss"]]) == json.loads((run / "summary.json").read_text())["steps"]
     assert {"val/accuracy", "train/loss", "step/lr", "step/gradient_norm"} <= rows[0].keys()
@@ -21,6 +21,14 @@ def test_csv_has_every_point(tmp_path):
         own = list(csv.DictReader(file))
     validated = [float(row["val/accuracy"]) for row in rows if row["val/accuracy"]]
     assert validated == pytest.approx([float(row["val/accuracy"]) for row in own], rel=1e-5)
+
+
+def test_csv_of_a_run_that_goes_on_is_a_part_of_its_own(tmp_path):
+    run = run_train(tmp_path, *TINY, "logger=csv")
+    before = (run / "csv" / "part1" / "metrics.csv").read_bytes()
+    run_train(None, f"resume={run}", "trainer.max_epochs=3")
+    assert (run / "csv" / "part1" / "metrics.csv").read_bytes() == before
+    assert (run / "csv" / "part2" / "metrics.csv").is_file()
 
 
 @pytest.mark.parametrize(

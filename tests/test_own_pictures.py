@@ -76,6 +76,37 @@ def test_a_mask_lies_where_the_picture_does(tmp_path):
     assert torch.equal(found, expected)
 
 
+def test_a_mask_turns_with_its_picture(tmp_path):
+    """A camera that was held upright says so beside the pixels."""
+    band = np.zeros((40, 20), np.uint8)
+    band[:10] = 255
+    Image.fromarray(band).save(tmp_path / "mask.png")
+    picture, exif = Image.fromarray(np.full((20, 40), 200, np.uint8)), Image.Exif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "photo.jpg", exif=exif)
+    found = read_mask(tmp_path / "mask.png", zoo.DataSpec((1, 28, 28)), tmp_path / "photo.jpg")
+    expected = torch.zeros(1, 28, 28, dtype=torch.bool)
+    expected[:, :7, 7:21] = True
+    assert torch.equal(found, expected)
+    Image.fromarray(band.T.copy()).save(tmp_path / "lying.png")
+    with pytest.raises(zoo.DataError, match="a mask has the size of its picture"):
+        read_mask(tmp_path / "lying.png", zoo.DataSpec((1, 28, 28)), tmp_path / "photo.jpg")
+
+
+def test_what_was_inverted_is_written_as_it_was(run, pictures, tmp_path):
+    dark = 255 - pixels(pictures / "0.png")[..., 0]
+    Image.fromarray(dark.numpy()).save(tmp_path / "ink.png")
+    run_script(
+        "impute.py",
+        f"ckpt={run}",
+        str(tmp_path / "ink.png"),
+        f"mask={pictures / 'mask.png'}",
+        f"out={tmp_path}",
+        "invert=always",
+    )
+    assert torch.equal(pixels(tmp_path / "ink-filled.png")[:, 14:], dark[:, 14:])
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -86,6 +117,7 @@ def test_a_mask_lies_where_the_picture_does(tmp_path):
         (("0.png", "mask=black.png"), "no pixel is light"),
         (("0.png", "mask=large.png"), "a mask has the size of its picture"),
         (("0.png", "mask=mask.png", "json=a.json"), "and not measured"),
+        (("0.png", "sub/0.png", "mask=mask.png"), "would both be written"),
         (("0.png", "mask=mask.png", "missing=0.3"), "is for mcar and block"),
         (("0.png", "mask=mask.png", "out=nowhere"), "a folder that exists"),
     ],
@@ -94,6 +126,8 @@ def test_what_cannot_be_filled_in(words, reason, run, pictures, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     for name in ("0.png", "mask.png"):
         (tmp_path / name).write_bytes((pictures / name).read_bytes())
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "0.png").write_bytes((pictures / "0.png").read_bytes())
     Image.new("L", (28, 28)).save("black.png")
     Image.new("L", (56, 28), 255).save("large.png")
     with pytest.raises(SystemExit) as end:
@@ -154,6 +188,8 @@ def test_a_path_runs_from_one_picture_to_the_other(run, pictures, tmp_path):
         ("encode.py", ("out=codes.txt",), "ends with .npz or .csv"),
         ("encode.py", ("images=-1",), "images=-1"),
         ("encode.py", ("invert=never",), "pictures that are named"),
+        ("reconstruct.py", ("a.png", "split=train"), "split=train is for examples of a source"),
+        ("interpolate.py", ("a.png", "b.png", "n=3"), "n=3 is of ends that are drawn"),
         ("interpolate.py", ("a.png",), "a path has two ends, and 1 file is named"),
         ("reconstruct.py", ("nowhere.png",), "nowhere.png"),
     ],

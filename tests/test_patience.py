@@ -60,6 +60,20 @@ def test_patience_outlives_an_interruption(tmp_path):
     assert epochs(run) == 4
 
 
+def test_a_run_that_has_lost_its_patience_is_complete(tmp_path, capsys):
+    with figures([0.5, 0.4, 0.4]):
+        run = run_train(tmp_path, *TINY, "patience=2", "trainer.max_epochs=9")
+    assert epochs(run) == 3
+    with pytest.raises(SystemExit):
+        run_train(None, f"resume={run}")
+    assert "2 epochs were no better" in capsys.readouterr().err
+    assert epochs(run) == 3
+    (run / "summary.json").unlink()  # as if it had been killed before its test
+    run_train(None, f"resume={run}")
+    assert epochs(run) == 3
+    assert json.loads((run / "summary.json").read_text())["epochs"] == 3
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [

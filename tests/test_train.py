@@ -105,7 +105,7 @@ def test_tensorboard_shows_the_run(run):
     } == scalars  # fmt: skip
     assert [event.step for event in shown.Scalars("accuracy/val")] == [4, 9]
     assert set(shown.Tags()["images"]) == {
-        "test/confusion", "test/reliability", "test/worst_mistakes", "training/first_batch", "validation/confusion",
+        "test/confusion", "test/reliability", "test/worst_mistakes", "training/examples", "validation/confusion",
     }  # fmt: skip
     for tag in shown.Tags()["images"]:
         picture = np.asarray(Image.open(_bytes(shown.Images(tag)[0].encoded_image_string)))
@@ -190,7 +190,7 @@ def test_what_is_drawn_changes_nothing(tmp_path):
     assert all(torch.equal(value, second["state_dict"][key]) for key, value in first["state_dict"].items())
     shown = events(run)
     plain = events(run_train(tmp_path / "plain", *TINY))
-    batch, whole = (each.Images("training/first_batch")[0].encoded_image_string for each in (shown, plain))
+    batch, whole = (each.Images("training/examples")[0].encoded_image_string for each in (shown, plain))
     assert batch != whole
     assert len(shown.Images("validation/confusion")) == 2
 

@@ -73,6 +73,8 @@ def main() -> None:
             of = [] if labels is None else [known[labels[place]] if labels[place] >= 0 else ""]
             writer.writerow([name, *of, *(f"{value:.9g}" for value in row)])
         write_text(out, text.getvalue())
+    for note in examples.notes:
+        print(printable(note), file=sys.stderr)
     print(printable(f"{out}: {len(codes):,} codes of {codes.shape[1]:,} numbers"))
 
 

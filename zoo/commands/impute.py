@@ -69,7 +69,8 @@ OPTIONS: dict[str, Option] = {
         "the picture, or the folder that it is put into: imputed-<mask>-seed<seed>.png there. If left out, in the "
         "run's folder, or, of a released model, where you are. Of recordings there is a .wav beside it: each as it is,"
         " as it was heard, and filled in. Of a table, the CSV file: <table>-filled.csv beside it; with n=5 there are "
-        "five, numbered",
+        "five, numbered. Of pictures with a mask of your own, the folder that they are put into, where you are if left "
+        "out",
     ),
     "ema": EMA,
     "json": Option(None, "a file to write the numbers to", "file"),
@@ -106,7 +107,8 @@ def fill_in(model: Model, source: Mapping[str, Any], options: Mapping[str, Any],
     import torch
 
     from zoo.data import kinds
-    from zoo.data.kinds.image import read_mask
+    from zoo.data.kinds import complete
+    from zoo.data.kinds.image import SETTINGS, read_mask, read_picture
     from zoo.files import write_bytes
     from zoo.inspect.grids import png
     from zoo.questions.impute import impute
@@ -116,10 +118,10 @@ def fill_in(model: Model, source: Mapping[str, Any], options: Mapping[str, Any],
     model.spec.check_kind("image", f"mask={mask}: pixels are filled in")
     if not files:
         raise ConfigError(f"mask={mask} is of pictures that are named")
-    for key in ("classifier", "json", "mean", "images"):
+    for key in ("classifier", "json", "mean", "images", "data", "path", "root"):
         if options[key] != OPTIONS[key].default:
             raise ConfigError(
-                f"{key}={options[key]} measures: with mask={mask} pictures are filled in, and not measured"
+                f"{key}={options[key]} is for measuring: with mask={mask} pictures are filled in, and not measured"
             )
     folder = user_path(options["out"] or ".")
     if not folder.is_dir():
@@ -127,13 +129,19 @@ def fill_in(model: Model, source: Mapping[str, Any], options: Mapping[str, Any],
     kind = kinds.find("image")
     paths = kind.find_files(files)
     print(kinds.left_out(files, paths), end="", file=sys.stderr)
-    settings = {"invert": options["invert"]} if options["invert"] else {}
-    x = kind.decode(kind.read(paths, model.spec, **settings)[1])
+    twice = [path for path in paths if [each.stem for each in paths].count(path.stem) > 1]
+    if twice:
+        raise ConfigError(
+            f"{twice[0]} and {twice[1]} would both be written as {twice[0].stem}-filled.png: one at a time"
+        )
+    settings = complete(SETTINGS, model.spec.settings, {"invert": options["invert"]} if options["invert"] else {})
+    read = [read_picture(path, model.spec.shape[1:], model.spec.shape[0] == 3, **settings) for path in paths]
+    x = kind.decode(torch.stack([torch.from_numpy(pixels) for pixels, _ in read]))
     marked = [read_mask(path if mask == TRANSPARENT else user_path(mask), model.spec, path) for path in paths]
     n = options["n"] or 1
     filled = impute(model, x, ~torch.stack(marked), n, torch.Generator().manual_seed(options["seed"]))
-    for path, versions in zip(paths, kind.encode(filled).transpose(0, 1), strict=True):
-        for number, pixels in enumerate(versions, 1):
+    for path, (_, inverted), versions in zip(paths, read, kind.encode(filled).transpose(0, 1), strict=True):
+        for number, pixels in enumerate(255 - versions if inverted else versions, 1):
             out = folder / f"{path.stem}-filled{f'-{number}' if n > 1 else ''}.png"
             write_bytes(out, png(pixels.permute(1, 2, 0)))
             print(printable(out))

@@ -61,6 +61,9 @@ def main() -> None:
     out = output_file(options["out"], name) if options["out"] else checkpoint.folder(options["ckpt"]) / name
     ends = None
     if files:
+        for key in ("n", "seed"):
+            if options[key] != OPTIONS[key].default:
+                raise ConfigError(f"{key}={options[key]} is of ends that are drawn, and two are named")
         found = kind.decode(examples_of(model, source, options, files).stored)
         if len(found) != 2:
             raise ConfigError(f"a path has two ends, and {len(found)} {kind.NOUN}s are named")

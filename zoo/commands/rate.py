@@ -16,8 +16,10 @@ import sys
 
 from zoo import config as configuration
 from zoo.command import command, parse
+from zoo.errors import ConfigError
 from zoo.files import CONFIGS, output_file
 from zoo.schema import Option
+from zoo.terminal import as_typed
 
 OPTIONS: dict[str, Option] = {
     "low": Option(1e-5, "the first rate", "(0, inf)"),
@@ -32,9 +34,12 @@ ROWS = 12  # of the table
 def main() -> None:
     own = [word for word in sys.argv[1:] if word.startswith("-") or word.partition("=")[0] in OPTIONS]
     options, _ = parse(own, OPTIONS, __doc__ or "")
-    words = [word for word in sys.argv[1:] if word not in own]
+    words = configuration.typed(word for word in sys.argv[1:] if word not in own)
+    if any(word.startswith("resume=") for word in words):
+        raise ConfigError("a rate is looked for in a training that begins: without resume=…")
     out = output_file(options["out"], "rates.png") if options["out"] else None
-    configuration.check_words(words, CONFIGS)
+    for note in configuration.check_words(words, CONFIGS):
+        print(as_typed(note), file=sys.stderr)
     settings = configuration.settings(words, CONFIGS)
     from rich.table import Column, Table
 

@@ -58,10 +58,12 @@ def main() -> None:
     kind = kinds.find(model.spec.kind)
     x = kind.decode(examples.stored)
     back = reconstruct(model, x)
-    error = float((back - x).nan_to_num(0).square().mean()) ** 0.5
+    error = float((back - x)[~x.isnan()].square().mean()) ** 0.5
     first, second = (in_rows(kind.show(images, model.spec), COLUMNS) for images in (x, back))
     rows = torch.stack([first, second], 1).flatten(0, 1)
     write_bytes(out, png(grid(rows, [kind.NOUN, "reconstruction"] * len(first))))
+    for note in examples.notes:
+        print(printable(note), file=sys.stderr)
     print(printable(f"{out}: {len(x):,} {kind.NOUN}s, root mean squared error {error:.4f}"))
 
 

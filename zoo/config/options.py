@@ -157,6 +157,7 @@ def _comments(node: yaml.MappingNode, lines: Sequence[str], prefix: str) -> Iter
             rest = lines[key.end_mark.line][key.end_mark.column + 1 :]
             name = f"{name}.{value.value[0][0].value}"  # of all that follows: it stands at the first
         else:
-            rest = lines[value.end_mark.line][value.end_mark.column :]
+            line = value.end_mark.line  # of a list with a line an entry, that after it
+            rest = lines[line][value.end_mark.column :] if line < len(lines) else ""
         if rest.strip().startswith("#"):
             yield name, rest.strip().lstrip("# ")

@@ -91,15 +91,13 @@ def check_graph(model: Model) -> None:
 
 
 def write_graph(writer: SummaryWriter, model: Model, split: Split) -> None:
-    """The operations that make logits of an example, in TensorBoard. Raises ``ConfigError`` where torch cannot follow
-    them."""
+    """The operations that make logits of an example, in TensorBoard; or, as text, why torch cannot follow them."""
     x = split.take(slice(1)).x().to(model.device)
     try:
         with evaluating(model), warnings.catch_warnings(action="ignore"):  # of values that a trace holds fixed
             writer.add_graph(model, x)
     except (RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"logger.graph=true: torch cannot follow {model.name}: {reason}") from error
+        writer.add_text("run/graph", f"torch cannot follow {model.name}: {str(error).strip().splitlines()[0]}")
 
 
 def blank(width: float, height: float) -> Figure:

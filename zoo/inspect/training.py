@@ -20,8 +20,8 @@ TIMES = 5  # that the confusion is drawn in a training, about
 
 
 class TrainingPictures(Checkpoint):
-    """In TensorBoard ``training/first_batch``, the first training examples as the model sees them, augmented; and, of a
-    classifier, ``validation/confusion``, every few epochs.
+    """In TensorBoard ``training/examples``, some of them as the model sees them, augmented; and, of a classifier,
+    ``validation/confusion``, every few epochs.
 
     The augmentation is drawn from a stream of its own: training is the same bit for bit without it. It is a
     ``Checkpoint`` for the reason that :class:`zoo.inspect.latents.LatentPictures` is one.
@@ -45,14 +45,21 @@ class TrainingPictures(Checkpoint):
         pictures = kind.show(kind.decode(images), self.spec)
         columns = min(COLUMNS, len(pictures))
         rows = pictures[: len(pictures) // columns * columns].unflatten(0, (-1, columns))
-        show(trainer.logger.experiment, "training/first_batch", grid(rows), 0)
+        show(trainer.logger.experiment, "training/examples", grid(rows), 0)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        learner: Any = pl_module
         epoch, last = trainer.current_epoch + 1, max(trainer.max_epochs or 1, 1)
+        if epoch % max(1, last // TIMES) == 0:
+            self._confusion(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._confusion(trainer, pl_module)
+
+    def _confusion(self, trainer: Trainer, learner: Any) -> None:
+        """Of the last validation pass, unless it has been drawn."""
         if not trainer.is_global_zero or learner.validated is None or not isinstance(trainer.logger, TensorBoardLogger):
             return
-        if epoch % max(1, last // TIMES) == 0 or epoch == last or trainer.should_stop:
-            log_proba, labels = learner.validated
-            figure = confusion_figure(log_proba, labels, self.spec.class_names)
-            show(trainer.logger.experiment, "validation/confusion", rendered(figure), trainer.global_step)
+        log_proba, labels = learner.validated
+        learner.validated = None
+        figure = confusion_figure(log_proba, labels, self.spec.class_names)
+        show(trainer.logger.experiment, "validation/confusion", rendered(figure), trainer.global_step)

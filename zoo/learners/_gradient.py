@@ -258,6 +258,7 @@ class GradientLearner(Learner):
         if values:
             rate = self._optimizer.param_groups[0]["lr"]
             norms = {name: float(norm) for name, norm in self._norms.items()}
+            self._norms.clear()
             self.logger.log_metrics({**values, "step/lr": rate, **norms}, step=self.global_step)
 
     def step_plateau(self) -> None:

@@ -210,6 +210,7 @@ class AdversarialLearner(GradientLearner):
             return
         values = {f"step/{name}": value for name, value in self.means.latest("d_loss", "g_loss").items()}
         values |= {name: float(norm) for name, norm in self._norms.items()}
+        self._norms.clear()
         self.logger.log_metrics({"step/lr": self._optimizers[1].param_groups[0]["lr"], **values}, step=self.global_step)
 
     def on_train_epoch_end(self) -> None:

@@ -61,7 +61,10 @@ class ClassificationLearner(GradientLearner):
         options = {"accumulate": accumulate, "label_smoothing": label_smoothing, "calibrate": calibrate}
         super().__init__(model, optimizer, schedule, ema, clip, monitor, **options)
         self.label_smoothing = label_smoothing
-        self._calibrates = calibrate or self.model.margins
+        self._margins = getattr(self.model, "margins", False)
+        self._calibrates = calibrate or self._margins
+        if self._calibrates and not hasattr(self.model, "calibrate"):
+            raise ConfigError(f"learner.calibrate=true: {self.model.name} has no temperature")
         try:  # a mistake here is an error now, not after the run has begun
             self.model.loss(torch.zeros(1, self.model.spec.num_classes), torch.zeros(1).long(), label_smoothing)
         except ValueError as error:
@@ -88,17 +91,20 @@ class ClassificationLearner(GradientLearner):
 
     def on_train_start(self) -> None:
         super().on_train_start()
-        if self._calibrates and not self.model.margins and not any(self.trainer.num_val_batches):
+        validates = any(self.trainer.num_val_batches) and (
+            not 0 < (self.trainer.max_epochs or 0) < (self.trainer.check_val_every_n_epoch or 1)
+        )
+        if self._calibrates and not self._margins and not validates:
             raise ConfigError(
-                "learner.calibrate=true: a temperature is fitted to validation images, and there are none: set "
-                "data.val_size, or leave it out"
+                "learner.calibrate=true: a temperature is fitted to validation images, and none are validated: set "
+                "data.val_size, trainer.check_val_every_n_epoch, or leave it out"
             )
 
     def loss(self, x: Tensor, labels: Tensor) -> Tensor:
         logits = full(self.trained(x))
         loss = self.model.loss(logits, labels, self.label_smoothing)
         self.means.add_sum(len(labels), accuracy=(logits.detach().argmax(1) == labels).sum())
-        if self.model.margins:
+        if self._margins:
             self._remember(self._as_asked(x, logits.detach()), labels)
         return loss
 

@@ -24,7 +24,8 @@ class Explanation(NamedTuple):
 
 
 def explain(model: Model, x: Tensor, observed: Tensor | None = None, batch_size: int | None = None) -> Explanation:
-    """What each column adds to the logits, of models whose logits are sums over columns, or over the terms of a text.
+    """What each column adds to the logits, of models whose logits are sums over columns, or over the terms of a text;
+    of a calibrated model, to the logits divided by its temperature.
 
     >>> import torch, zoo
     >>> model = zoo.create("logistic_regression", zoo.DataSpec((1, 1, 5), 2, values="real"))

@@ -46,9 +46,10 @@ def train(*words: str) -> Trained:
     flags = [word for word in words if word.startswith("-")]
     if flags:
         raise ConfigError(f"{flags[0]} is for the command line: {terminal.typed('train')} {flags[0]} …")
-    for note in configuration.check_words(words, CONFIGS):
+    told = configuration.typed(words)
+    for note in configuration.check_words(told, CONFIGS):
         print(note, file=sys.stderr)
-    settings, resume = configuration.checked_words(words, CONFIGS)
+    settings, resume = configuration.checked_words(told, CONFIGS)
     _check_alone(settings["trainer"])
     announce(settings, resume)
     try:
@@ -56,6 +57,7 @@ def train(*words: str) -> Trained:
             done = run(settings, resume)
     except Stopped as stop:
         raise KeyboardInterrupt(str(stop)) from stop
+    (done.run / sweep.FAILED).unlink(missing_ok=True)  # of a job of a multirun that has now come to its end
     return Trained(registry.load(done.run), done.run)
 
 

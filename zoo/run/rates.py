@@ -82,6 +82,8 @@ def tried(settings: Mapping[str, Any], low: float, high: float, steps: int) -> R
     learner = dict(settings["learner"])
     if "optimizer" not in learner or learner["name"] == "adversarial":
         raise ConfigError(f"learner={learner['name']} has no rate that one loss would tell of")
+    if "calibrate" in learner:  # by validation images, which are not looked at
+        learner["calibrate"] = False
     learner["optimizer"] = {**learner["optimizer"], "lr": low}
     learner["schedule"] = {"name": "ExponentialLR", "gamma": (high / low) ** (1 / max(steps - 1, 1))}
     trainer = {

@@ -272,7 +272,7 @@ def print_table(directory: Path, choices: Mapping[str, Sequence[str]] | None = N
     table.add_section()
     for mean in means:
         if not mean.lacking:
-            of = dict(word.split("=", 1) for word in mean.words)
+            of = dict(word.lstrip("+~").split("=", 1) for word in mean.words)
             table.add_row("mean\n± s.e.", *(printable(of.get(key, "")) for key in swept), *mean.cells(figures))
     console().print(printable(directory), soft_wrap=True)
     console().print(table)
@@ -406,6 +406,6 @@ def _means(choices: Mapping[str, Sequence[str]], done: Mapping[int, Mapping[str,
 def _mean(values: Sequence[float | None]) -> tuple[float, float] | None:
     """Of two numbers or more, and its standard error; None where one of them is missing."""
     numbers = [value for value in values if value is not None]
-    if len(numbers) < len(values):
+    if len(numbers) < max(len(values), 2):
         return None
     return statistics.mean(numbers), statistics.stdev(numbers) / math.sqrt(len(numbers))

@@ -346,7 +346,7 @@ def _is_trained(
     kept.restore(state)
     epochs, steps = settings["trainer"]["max_epochs"], settings["trainer"]["max_steps"]
     done, converged = processed(state), bool(state.get("em", {}).get("converged"))
-    if not converged and done < epochs and not 0 <= steps <= state["global_step"]:
+    if not (converged or kept.is_patient_no_more) and done < epochs and not 0 <= steps <= state["global_step"]:
         check_processes(state, trainer.world_size)
         _check_epoch(state, trainer, data)
         return False
@@ -354,6 +354,10 @@ def _is_trained(
         return True
     if converged:
         raise ConfigError("the run has converged; a new one with a smaller learner.tolerance would go on for longer")
+    if kept.is_patient_no_more:
+        raise ConfigError(
+            f"the run has ended: {kept.since} epochs were no better; a new one with more patience goes on"
+        )
     if done >= epochs:
         raise ConfigError(f"the run is complete with {done} epochs; to go on, add trainer.max_epochs={2 * done}")
     raise ConfigError(f"the run is complete with {steps} steps; to go on, add trainer.max_steps={2 * steps}")

@@ -77,13 +77,14 @@ def build_trainer(settings: dict[str, Any], run: Path, callbacks: list[L.Callbac
 
 
 def _logger(options: dict[str, Any], run: Path) -> Any:
-    """What curves are drawn by; None for nothing. Raises ``ConfigError`` where a package is missing, or refuses."""
+    """What curves are drawn by; None for nothing. Raises ``ConfigError`` where a package is missing."""
     name = options.pop("name")
     try:
         if name == "tensorboard":
             return Board(run)
         if name == "csv":
-            return CSVLogger(run, name="csv", version="")
+            parts = len([*(run / "csv").glob("*/metrics.csv")])  # a run that goes on keeps what it has drawn before
+            return CSVLogger(run, name="csv", version=f"part{parts + 1}")
         if name == "wandb":
             return WandbLogger(name=run.name, save_dir=run, **options)
         if name == "mlflow":

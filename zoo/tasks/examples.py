@@ -11,7 +11,6 @@ from torch import Tensor
 
 from zoo.base.model import Model
 from zoo.data import kinds
-from zoo.data.splits import Split
 from zoo.errors import ConfigError
 from zoo.tasks.evaluate import splits_for
 
@@ -31,11 +30,6 @@ class Examples:
     names: list[str]
     labels: Tensor | None = None
     notes: tuple[str, ...] = ()
-
-    def split(self, kind: str) -> Split:
-        """With hidden classes where they are of files."""
-        labels = self.stored.new_full((len(self.stored),), -1).long() if self.labels is None else self.labels
-        return Split(self.stored, labels, kind)
 
 
 def examples_of(
@@ -64,6 +58,9 @@ def examples_of(
         if not len(split):
             raise ConfigError(f"split={options['split']} has no examples")
         return Examples(split.images, [str(number) for number in range(len(split))], split.labels, splits.notes)
+    for key, usual in (("data", None), ("path", None), ("root", None), ("split", "test")):
+        if options.get(key, usual) != usual:
+            raise ConfigError(f"{key}={options[key]} is for examples of a source, and {files[0]} is named")
     paths = kind.find_files(files)
     print(kinds.left_out(files, paths), end="", file=sys.stderr)
     names, stored = kind.read(paths[:most], model.spec, **({"invert": invert} if invert else {}))

@@ -168,17 +168,21 @@ def read_mask(path: Path, spec: DataSpec, like: Path) -> Tensor:
     where what is drawn is what is framed, so that a picture of another size than the spec's is moved.
     """
     with pictures.opened(path) as picture, pictures.opened(like) as other:
-        if picture.size != other.size:
-            sizes = ["×".join(map(str, each.size)) for each in (picture, other)]
-            raise DataError(f"{path} is {sizes[0]}, and {like} {sizes[1]} pixels: a mask has the size of its picture")
-        size = spec.shape[1:]
-        if kinds.complete(SETTINGS, spec.settings)["frame"] == "ink" and picture.size != size[::-1]:
-            wanted = "×".join(map(str, size[::-1]))
-            raise DataError(f"{like} is framed by what is drawn in it: a picture of {wanted} pixels stays as it is")
+        upright = pictures.eight_bit(other, True, str(like))
         if path == like:
             marked = ImageOps.invert(ImageOps.exif_transpose(picture).convert("RGBA").getchannel("A"))
         else:
             marked = pictures.eight_bit(picture, False, str(path))
+    if marked.size != upright.size:
+        sizes = ["×".join(map(str, each.size)) for each in (marked, upright)]
+        raise DataError(f"{path} is {sizes[0]}, and {like} {sizes[1]} pixels: a mask has the size of its picture")
+    size = spec.shape[1:]
+    ink = kinds.complete(SETTINGS, spec.settings)["frame"] == "ink"
+    if ink and (upright.size != size[::-1] or _drawn(upright, size, "auto") is not None):
+        wanted = "×".join(map(str, size[::-1]))
+        raise DataError(
+            f"{like} is framed by what is drawn in it: one of {wanted} pixels, light on black, stays as it is"
+        )
     found = torch.from_numpy(np.array(_fit(marked, size, 0))) > WHITE // 2
     if not bool(found.any()):
         what = "no pixel is transparent" if path == like else "no pixel is light"
