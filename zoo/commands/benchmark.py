@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import sys
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,7 +25,7 @@ from zoo.benchmarks import DEFAULT, SUITES
 from zoo.command import command, parse
 from zoo.errors import ConfigError, did_you_mean
 from zoo.files import CONFIGS
-from zoo.schema import Option
+from zoo.schema import WIDTH, Option
 
 OPTIONS: dict[str, Option] = {
     "suite": Option(",".join(DEFAULT), "one or several of those below, with commas, or all"),
@@ -62,7 +63,10 @@ def recipes() -> list[str]:
 
 @command
 def main() -> None:
-    lines = (f"  {name:<12}{what}" for name, what in SUITES.items())
+    lines = (
+        textwrap.fill(what, WIDTH, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14)
+        for name, what in SUITES.items()
+    )
     usage = (__doc__ or "").replace("{suites}", "\n".join(lines))
     values, words = parse(sys.argv[1:], OPTIONS, usage)
     if words:

@@ -1,17 +1,18 @@
-"""Measure the textbook's claims about generative and discriminative models, and write a report.
+"""Measure what textbooks claim of generative and discriminative models: a report.
 
 python scripts/compare.py [suite=textbook|quick] [claims=…] [out=report] [jobs=1]
 
   suite   textbook (default): MNIST, Fashion-MNIST and spoken digits, 3½ hours
           on two cores; quick, a small run: the embedded digits, less than 5
           minutes
-  claims  all (default), one of those below, or a list: claims=[anomalies,gating]
-  out     where index.html, figures/, numbers.csv, claims.json and models.json are
-          written; out/work keeps every measurement and every trained model, so that
-          the same command goes on after it was stopped
-  jobs    1 (default); more: processes that share the cores, for what measures no
-          time. Small models gain by it; sums in another order may differ in the
-          last digits
+  claims  all (default), one of those below, or a list:
+          claims=[anomalies,gating]
+  out     where index.html, figures/, numbers.csv, claims.json and models.json
+          are written; out/work keeps every measurement and every trained model,
+          so that the same command goes on after it was stopped
+  jobs    1 (default); more: processes that share the cores, for what measures
+          no time. Small models gain by it; sums in another order may differ in
+          the last digits
 
 With -m each claim is a job of a Hydra multirun, which any launcher fans out:
 

@@ -4,11 +4,16 @@ python scripts/tune.py [trials=20] [prune=false] [out=…] <words of train.py>
 
 Words of train.py stay as they are in all trials, but for those that are searched over:
 
-  learner.optimizer.lr='tag(log,interval(1e-4,1e-1))'  a real number, on a logarithmic scale
-  model.dropout='interval(0,0.5)'                      a real number
-  model.hidden_size='int(interval(16,256))'            a whole number
-  data.batch_size='range(32,257,32)'                   a whole number by steps; before 257
-  model.hidden_sizes='[64],[64,64]'  model=mlp,cnn     one of several values, or options of a group
+  learner.optimizer.lr='tag(log,interval(1e-4,1e-1))'
+                                a real number, on a logarithmic scale
+  model.dropout='interval(0,0.5)'
+                                a real number
+  model.hidden_size='int(interval(16,256))'
+                                a whole number
+  data.batch_size='range(32,257,32)'
+                                a whole number by steps; before 257
+  model.hidden_sizes='[64],[64,64]'  model=mlp,cnn
+                                one of several values, or options of a group
 
 {options}
 
