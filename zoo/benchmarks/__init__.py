@@ -47,16 +47,12 @@ WORDS = Option("", 'more of the command line of each training: words="seed=1 dat
 def fold_options(data: str, models: str, peers: str) -> dict[str, Option]:
     """What such a script takes: what is measured where nothing is said are all of these."""
     return {
-        "data": Option(None, f"with commas, as train.py --help lists them; if left out {_spaced(data)}"),
-        "models": Option(None, f"of the zoo, with commas, each by its recipe; none; if left out {_spaced(models)}"),
-        "peers": Option(None, f"of scikit-learn, with commas; none; if left out {_spaced(peers)}"),
+        "data": Option(None, f"with commas, as train.py --help lists them; if left out {data}"),
+        "models": Option(None, f"of the zoo, with commas, each by its recipe; none; if left out {models}"),
+        "peers": Option(None, f"of scikit-learn, with commas; none; if left out {peers}"),
         "folds": Option(
             0, "stratified parts, each tested on once; 0: 10, or as many as the source says", "0 or [2, inf)"
         ),
         "words": WORDS,
         "json": Option(None, "a file to write the numbers to, one a measure and a fold", "file"),
     }
-
-
-def _spaced(names: str) -> str:
-    return names.replace(",", ", ")

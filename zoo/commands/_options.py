@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zoo.command import CKPT, ROOT
 from zoo.data import sources
 from zoo.schema import Option
 
@@ -11,4 +12,5 @@ SPLIT = Option("test", "of the training run; another data= has no val", ["test",
 INVERT = Option(
     None, "of pictures that are named: as the training pictures were treated if left out", ["auto", "always", "never"]
 )
+EXAMPLES = {"ckpt": CKPT, "data": DATA, "path": PATH, "root": ROOT, "split": SPLIT}  # see zoo.tasks.examples
 SEEDS = "[0, 9223372036854775807]"  # that torch's generators take

@@ -15,18 +15,14 @@ import csv
 import io
 import sys
 
-from zoo.command import CKPT, EMA, ROOT, command, parse
-from zoo.commands._options import DATA, INVERT, PATH, SPLIT
+from zoo.command import EMA, command, parse
+from zoo.commands._options import EXAMPLES, INVERT
 from zoo.errors import ConfigError
 from zoo.files import user_path, write_bytes, write_text
 from zoo.schema import Option
 
 OPTIONS: dict[str, Option] = {
-    "ckpt": CKPT,
-    "data": DATA,
-    "path": PATH,
-    "root": ROOT,
-    "split": SPLIT,
+    **EXAMPLES,
     "images": Option(0, "only that many, from the first on; 0 for all", "[0, inf)"),
     "invert": INVERT,
     "out": Option(

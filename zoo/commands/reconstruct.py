@@ -11,17 +11,13 @@ from __future__ import annotations
 
 import sys
 
-from zoo.command import CKPT, EMA, ROOT, command, parse
-from zoo.commands._options import DATA, INVERT, PATH, SPLIT
+from zoo.command import EMA, command, parse
+from zoo.commands._options import EXAMPLES, INVERT
 from zoo.files import output_file
 from zoo.schema import Option
 
 OPTIONS: dict[str, Option] = {
-    "ckpt": CKPT,
-    "data": DATA,
-    "path": PATH,
-    "root": ROOT,
-    "split": SPLIT,
+    **EXAMPLES,
     "images": Option(32, "that many, from the first on", "[1, 1024]"),
     "invert": INVERT,
     "out": Option(
@@ -59,7 +55,7 @@ def main() -> None:
     x = kind.decode(examples.stored)
     back = reconstruct(model, x)
     error = float((back - x)[~x.isnan()].square().mean()) ** 0.5
-    first, second = (in_rows(kind.show(images, model.spec), COLUMNS) for images in (x, back))
+    first, second = (in_rows(kind.show(images, model.spec), min(COLUMNS, len(x))) for images in (x, back))
     rows = torch.stack([first, second], 1).flatten(0, 1)
     write_bytes(out, png(grid(rows, [kind.NOUN, "reconstruction"] * len(first))))
     for note in examples.notes:

@@ -13,9 +13,9 @@ from zoo.benchmarks import fold_options
 from zoo.command import command, parse_values
 
 OPTIONS = fold_options(
-    "breast_cancer,german_credit,heart_disease,taiwan_default",
-    "logistic_regression,svm,mlp,naive_bayes,gmm,vae",
-    "logistic_regression,svm,naive_bayes,boosted trees",
+    "breast_cancer, german_credit, heart_disease, taiwan_default",
+    "logistic_regression, svm, mlp, naive_bayes, gmm, vae",
+    "logistic_regression, svm, naive_bayes, boosted trees",
 )
 
 

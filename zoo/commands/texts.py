@@ -16,9 +16,9 @@ from zoo.benchmarks import fold_options
 from zoo.command import command, parse_values
 
 OPTIONS = fold_options(
-    "sms_spam,sentence_polarity,movie_reviews",
-    "naive_bayes,logistic_regression,svm,nbsvm,mlp",
-    "naive_bayes,logistic_regression,svm,nbsvm,plain naive_bayes,plain svm",
+    "sms_spam, sentence_polarity, movie_reviews",
+    "naive_bayes, logistic_regression, svm, nbsvm, mlp",
+    "naive_bayes, logistic_regression, svm, nbsvm, plain naive_bayes, plain svm",
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from zoo.config.options import GROUPS, OVERLAYS, RULES, add_found_options, comments_of, options_of, rules_of
+from zoo.config.options import GROUPS, OVERLAYS, add_found_options, comments_of, flat, options_of, rules_of
 from zoo.schema import WIDTH, Option, table
 
 HELP = """\
@@ -68,17 +68,7 @@ def _blocks(values: Mapping[str, Any], configs: Path) -> Iterator[str]:
         said = {f"{group}.{key}": text for key, text in comments_of(chosen).items()}
         found = {
             key: Option(value, said.get(key, ""), rules.get(key))
-            for key, value in _flat(values[group], f"{group}.")
+            for key, value in flat(values[group], f"{group}.")
             if key != f"{group}.name"
         }
         yield "\n".join(filter(None, [f"{group}={name}" if name else group, table(found)]))
-
-
-def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if key == RULES:
-            continue
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -132,6 +132,17 @@ def rules_of(defaults: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[st
             yield from rules_of(value, f"{prefix}{key}.")
 
 
+def flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Each value below ``prefix`` with its whole key; rules are none."""
+    for key, value in values.items():
+        if key == RULES:
+            continue
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
 def comments_of(path: Path) -> dict[str, str]:
     """What a file of options says of its keys, in the comments behind their values, by the keys as they are typed; of
     the keys of the files that it extends, too."""

@@ -46,8 +46,7 @@ def grid(images: Tensor, rows: Sequence[str] = ()) -> Tensor:
 
 
 def in_rows(images: Tensor, columns: int) -> Tensor:
-    """Images ``(N, C, H, W)`` as ``(R, K, C, H, W)``, K = ``columns`` at most; what the last row lacks is white."""
-    columns = min(columns, len(images))
+    """Images ``(N, C, H, W)`` as ``(R, columns, C, H, W)``; what the last row lacks is white."""
     lacking = images.new_ones(-len(images) % columns, *images.shape[1:])
     return torch.cat([images, lacking]).unflatten(0, (-1, columns))
 

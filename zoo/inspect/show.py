@@ -41,7 +41,7 @@ def show(images: Any, columns: int | None = None) -> Image.Image:
     if x.dim() == 4:
         if columns is not None and columns < 1:
             raise DataError(f"columns={columns}: there is one at least")
-        x = in_rows(x, columns or math.ceil(math.sqrt(len(x))))
+        x = in_rows(x, min(columns or math.ceil(math.sqrt(len(x))), len(x)))
     elif columns is not None:
         raise DataError("columns= is for images without rows of their own")
     picture = grid(x).numpy()

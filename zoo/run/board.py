@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from zoo.config.options import options_of, read_option
+from zoo.config.options import flat, options_of, read_option
 from zoo.files import CONFIGS
 from zoo.inspect import markdown
 from zoo.terminal import printable
@@ -75,16 +75,8 @@ def hyperparameters(settings: Mapping[str, Any]) -> dict[str, Any]:
     for group in ("data", "model", "learner", "trainer"):
         name = settings[group].get("name", "auto")
         files = options_of(group, CONFIGS)
-        usual = dict(_flat(read_option(files, name) if name in files else {}, f"{group}."))
-        for key, value in _flat(settings[group], f"{group}."):
+        usual = dict(flat(read_option(files, name) if name in files else {}, f"{group}."))
+        for key, value in flat(settings[group], f"{group}."):
             if key not in (*PLACES, f"{group}.name") and value != usual.get(key):
                 found[f"option/{key}"] = value if isinstance(value, (int, float, bool)) else printable(value)
     return {**found, "seed": settings["seed"]}
-
-
-def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

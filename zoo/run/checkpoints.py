@@ -123,7 +123,9 @@ class Checkpoints(Checkpoint):
         for key, value in self.metrics.items():
             if math.isnan(value):
                 raise ZooError(f"{key} is no number in epoch {trainer.current_epoch}, at step {trainer.global_step}")
-        validated = self.monitor in self.metrics and (trainer.current_epoch + 1) % self._interval(trainer) == 0
+        validated = (
+            self.monitor in self.metrics and (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
+        )
         if self.monitor in self.metrics and self._better(trainer, self.metrics[self.monitor]):
             self.best, self.since = self.metrics[self.monitor], 0
             self._save(trainer, pl_module, "best")
@@ -137,11 +139,6 @@ class Checkpoints(Checkpoint):
     def is_patient_no_more(self) -> bool:
         """Whether as many epochs as ``patience`` says were no better than the best one."""
         return 0 < self.patience <= self.since
-
-    @staticmethod
-    def _interval(trainer: Trainer) -> int:
-        """Epochs from one validation to the next."""
-        return trainer.check_val_every_n_epoch or 1
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._asked(trainer):  # since the last epoch's end, whose curves are drawn after its checkpoint

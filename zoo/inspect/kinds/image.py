@@ -14,7 +14,7 @@ from zoo.base.model import Model, evaluating
 from zoo.data import kinds
 from zoo.data.splits import Split
 from zoo.inspect.figures import blank
-from zoo.inspect.grids import mosaic
+from zoo.inspect.grids import in_rows, mosaic
 from zoo.inspect.kinds import worst
 from zoo.questions.sample import sample
 
@@ -180,10 +180,8 @@ def _one_a_class(split: Split) -> Tensor:
 
 def _in_rows(images: Tensor, titles: list[str], columns: int) -> tuple[Tensor, list[list[str]]]:
     """Images ``(N, C, H, W)`` as ``(R, K, C, H, W)``, the last row filled up with white ones, and their titles."""
-    missing = -len(images) % columns
-    images = torch.cat([images, torch.ones_like(images[:1]).expand(missing, -1, -1, -1)])
-    titles = titles + [""] * missing
-    return images.unflatten(0, (-1, columns)), [titles[at : at + columns] for at in range(0, len(titles), columns)]
+    titles = titles + [""] * (-len(images) % columns)
+    return in_rows(images, columns), [titles[at : at + columns] for at in range(0, len(titles), columns)]
 
 
 def _grid(
