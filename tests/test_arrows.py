@@ -13,6 +13,7 @@ ALLOWED = {
     "errors": "",
     "found": "errors",  # modules by their names, among them questions, which capability knows in no other way
     "terminal": "",
+    "notebook": "",
     "plain": "errors",
     "archive": "errors plain",
     "files": "errors terminal",
@@ -20,18 +21,19 @@ ALLOWED = {
     "schema": "errors files",
     "command": "errors schema terminal",
     "spec": "errors",
-    "base": "errors spec",
+    "base": "errors notebook spec",
     "checkpoint": "errors plain archive download files base",
     "registry": "errors plain files spec base checkpoint",
     "config": "errors plain terminal files schema found registry",
     "models": "errors spec base registry",
     "metrics": "errors",
-    "data": "errors plain download files found spec base",
-    "capability": "errors found spec base registry data",
+    "data": "errors notebook plain download files found spec base",
+    "capability": "errors found notebook spec base registry data",
     "questions": "errors base capability",
     "learners": "errors base registry checkpoint data metrics",
-    "inspect": "errors plain files found spec base capability questions data metrics",
-    "tasks": "errors plain terminal files spec base registry capability questions data metrics learners inspect",
+    "inspect": "errors terminal plain files found spec base capability questions data metrics",
+    "tasks": "errors notebook plain terminal files spec base registry capability questions data metrics learners "
+    "inspect",
     "run": "errors plain terminal files command config base registry checkpoint capability data learners inspect tasks",
 }
 # of the library: they may import from everywhere but from each other

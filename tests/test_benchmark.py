@@ -11,17 +11,19 @@ import subprocess
 import sys
 import types
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 import torch
 from conftest import ROOT
 
 import zoo
-from zoo.benchmarks import DEFAULT, SUITES, _data, _results
+from zoo.benchmarks import DEFAULT, SUITES, _data, _results, accuracy, gpu
 from zoo.benchmarks._benchmark import Benchmark, Options, measure
 from zoo.data.batches import Batches
 from zoo.data.splits import Split
 from zoo.errors import ConfigError, ZooError
+from zoo.learners import _compile
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -35,7 +37,7 @@ HERE = {
 @pytest.fixture(autouse=True)
 def _nothing_to_collect(monkeypatch):
     """What is measured here leaves little behind, and to look through all that has been imported takes its time."""
-    monkeypatch.setattr("gc.collect", lambda: 0)
+    monkeypatch.setattr("gc.collect", lambda *_: 0)
 
 
 def fixed(**values: float) -> dict:
@@ -298,22 +300,39 @@ def without_torch(word: str):
     ("suite", "models", "expected"),
     [
         ("loader", None, {"loader": "≥ 100"}),
-        ("epoch", ("tiny",), {"epoch-tiny": "≤ 1.25"}),
+        ("epoch", ("tiny",), {"epoch-tiny": "≤ 1.2"}),
         ("template", ("tiny",), {"template": "≥ 8"}),
         ("examples", ("vae", "dcgan"), {"examples-vae": "≥ 3", "examples-dcgan": "≥ 1.3"}),
         ("em", ("gmm", "hmm"), {"em-gmm": None, "em-hmm": None}),
+        ("compile", ("tiny",), {"compile-tiny": None}),
+        ("gpu", ("tiny", "dcgan"), {"template": "≥ 8", "sampling": None}),
     ],
 )
 def test_the_suites_run(suite, models, expected, real_data, monkeypatch):
     monkeypatch.setenv("ZOO_DATA", str(real_data))
+    monkeypatch.setattr(_compile, "COMPILER", {"backend": "aot_eager", "fullgraph": True})  # needs no compiler of C++
     bars = {}
     for benchmark in importlib.import_module(f"zoo.benchmarks.{suite}").benchmarks(Options(models, quick=True)):
         bars[benchmark.name] = benchmark.bar
         result = measure(replace(benchmark, warmup=False), 1)
         assert all(0 < way["median"] < math.inf for way in result["ways"].values())
-        assert next(iter(result["ways"].values()))["ratio"] == 1
+        assert next(iter(result["ways"].values()))["ratio"] == (None if benchmark.compare == "none" else 1)
         assert set(benchmark.of_ours) <= {*benchmark.ways} - {next(iter(benchmark.ways))}
     assert bars == expected
+
+
+def test_a_gpu_is_not_measured_where_there_is_none(monkeypatch):
+    monkeypatch.setattr(gpu, "device", lambda: torch.device("cpu"))
+    with pytest.raises(ConfigError, match="suite=gpu measures a GPU, and there is none"):
+        next(gpu.benchmarks(Options()))
+
+
+def test_the_recipes_of_the_gpu_are_there(monkeypatch):
+    monkeypatch.setattr(accuracy, "run_recipe", mock.Mock())
+    names = [benchmark.name for benchmark in gpu.benchmarks(Options(tuple(gpu.RECIPES), quick=True))]
+    assert names == [f"accuracy-{name}" for name in gpu.RECIPES]
+    for name in gpu.RECIPES:
+        accuracy.check(f"speed/{name}")
 
 
 def test_models_that_a_suite_does_not_know_are_left_out():
@@ -366,17 +385,22 @@ def images(count: int) -> Split:
 )
 def test_both_sides_of_an_epoch_do_the_same_work(name, options):
     """The hand-written loop and the learner bring the same weights to the same place."""
-    from zoo.benchmarks import _loops, _trainer
+    from zoo.benchmarks import _loops, _trainer, epoch
 
     train, val = Batches(images(160), 32, shuffle=True, seed=1), Batches(images(20), 16)
     torch.manual_seed(0)
     by_hand = zoo.create(name, zoo.DataSpec(mean=(0.5,), std=(0.3,)), **options)
-    by_learner, before = copy.deepcopy(by_hand), copy.deepcopy(by_hand.state_dict())
+    by_learner, under_trainer = copy.deepcopy(by_hand), copy.deepcopy(by_hand)
+    before = copy.deepcopy(by_hand.state_dict())
     torch.manual_seed(2)
     assert _loops.loop_for(by_hand)(by_hand, train, val) > 0
     torch.manual_seed(2)
     assert _trainer.epoch(_trainer.learner_for(by_learner), train, val) > 0
     after, others = by_hand.state_dict(), by_learner.state_dict()
     torch.testing.assert_close(after, others, rtol=1e-5, atol=1e-6)
+    if name == "mlp":
+        torch.manual_seed(2)
+        assert epoch.floor(under_trainer, train, val) > 0
+        torch.testing.assert_close(after, under_trainer.state_dict(), rtol=1e-5, atol=1e-6)
     trained = [key for key, _ in by_hand.named_parameters()]
     assert any(not torch.equal(after[key], before[key]) for key in trained)

@@ -8,7 +8,7 @@ import torch
 from sklearn import metrics as sklearn
 
 from zoo.metrics import binary, calibration
-from zoo.metrics.classification import confusion_matrix, macro_f1, per_class_accuracy, summarize
+from zoo.metrics.classification import confusion_matrix, macro_f1, per_class, summarize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -134,7 +134,7 @@ def test_honest_probabilities_are_cheapest_at_the_fair_threshold():
 # All classifiers
 
 
-def test_recall_and_macro_f1_are_those_of_scikit_learn():
+def test_figures_of_each_class_are_those_of_scikit_learn():
     """Also where a class is never predicted, or is not there."""
     generator = torch.Generator().manual_seed(0)
     log_proba = torch.randn(100, 5, generator=generator).log_softmax(1)
@@ -142,8 +142,15 @@ def test_recall_and_macro_f1_are_those_of_scikit_learn():
     labels = torch.randint(3, (100,), generator=generator)  # 3 is predicted alone, 4 neither
     predicted, confusion = log_proba.argmax(1), confusion_matrix(log_proba, labels)
     assert macro_f1(confusion) == pytest.approx(sklearn.f1_score(labels, predicted, average="macro"))
-    recall = sklearn.recall_score(labels, predicted, average=None, labels=[0, 1, 2])
-    np.testing.assert_allclose(per_class_accuracy(confusion)[:3], recall)
+    precision, recall, f1, _ = sklearn.precision_recall_fscore_support(
+        labels, predicted, labels=range(4), zero_division=0
+    )
+    found = per_class(confusion)
+    np.testing.assert_allclose(found["precision"][:4], precision)
+    np.testing.assert_allclose(found["recall"][:3], recall[:3])
+    np.testing.assert_allclose(found["f1"][:4], f1)
+    undefined = {name: values.isnan().nonzero().flatten().tolist() for name, values in found.items()}
+    assert undefined == {"precision": [4], "recall": [3, 4], "f1": [4]}
     labels = torch.randint(5, (100,), generator=generator)
     expected = sklearn.f1_score(labels, predicted, average="macro")
     assert macro_f1(confusion_matrix(log_proba, labels)) == pytest.approx(expected)

@@ -61,3 +61,15 @@ def test_a_package_that_is_missing_is_named(name, tmp_path, capsys):
     assert end.value.code == 2
     assert f"pip install {name}, or logger=none" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_a_server_that_does_not_answer_is_an_error_in_a_line(name, tmp_path, capsys):
+    made = {"wandb": "WandbLogger", "mlflow": "MLFlowLogger"}[name]
+    unreachable = mock.PropertyMock(side_effect=RuntimeError("connection refused\nand much more"))
+    logger = type("Logger", (), {"experiment": unreachable})
+    with mock.patch(f"zoo.run.trainer.{made}", return_value=logger()), pytest.raises(SystemExit) as end:
+        run_train(tmp_path / "runs", *TINY, f"logger={name}")
+    assert end.value.code == 2
+    assert f"logger={name} cannot begin: connection refused\n" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

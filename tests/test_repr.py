@@ -60,3 +60,24 @@ def test_capabilities_of_one_model_are_its_own():
     page = zoo.capabilities(conditional)._repr_html_()
     assert page.count("<tr>") == 2
     assert repr(zoo.capabilities("cnn")).startswith("| model")
+
+
+def test_a_notebook_shows_the_same():
+    """What holds whatever a user calls classes is text there, and no markup."""
+    names = ["<b>", *"abcdefghi"]
+    model = zoo.create("gmm", zoo.DataSpec((1, 4, 4), 10, class_names=names), num_components=3)
+    page = model._repr_html_()
+    for said in (
+        "num_components=3",
+        "exact, dequantised",
+        f"{model.num_parameters:,}, on cpu",
+        "zoo.capabilities(model)",
+    ):
+        assert said in page
+    assert "<b>" not in page
+    assert "&lt;b&gt;" in page
+    data = zoo.ImageDataModule("digits", val_size=200)
+    page = data._repr_html_()
+    assert "batches of" in page
+    for part in ("train", "val", "test"):
+        assert f"<td>{part}</td><td>{len(getattr(data.splits, part)):,}</td>" in page

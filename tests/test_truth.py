@@ -15,7 +15,7 @@ import zoo
 from zoo.base.classifier import Normalize
 from zoo.learners.optimization import AveragedWeights
 from zoo.metrics.calibration import CALIBRATION_BINS, reliability
-from zoo.metrics.classification import confusion_matrix, per_class_accuracy, summarize
+from zoo.metrics.classification import confusion_matrix, per_class, summarize
 from zoo.models.svm import multiclass_hinge, random_fourier_features
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -511,11 +511,11 @@ def test_rows_of_the_confusion_are_true_classes():
     confusion = confusion_matrix(log_proba, labels)
     assert confusion.tolist() == [[1, 0, 3], [0, 1, 0], [0, 1, 1]]
     assert confusion.dtype == torch.int64
-    torch.testing.assert_close(per_class_accuracy(confusion), torch.tensor([1 / 4, 1, 1 / 2], dtype=torch.float64))
+    torch.testing.assert_close(per_class(confusion)["recall"], torch.tensor([1 / 4, 1, 1 / 2], dtype=torch.float64))
 
 
 def test_a_class_without_images_has_no_accuracy():
     log_proba = torch.tensor([[0.9, 0.05, 0.05], [0.2, 0.5, 0.3]]).log()
-    recall = per_class_accuracy(confusion_matrix(log_proba, torch.tensor([0, 0])))
+    recall = per_class(confusion_matrix(log_proba, torch.tensor([0, 0])))["recall"]
     assert recall.tolist()[0] == 0.5
     assert torch.isnan(recall[1:]).all()

@@ -55,7 +55,11 @@ def test_figures_are_those_of_scikit_learn(splits, model):
     assert found["brier"] == pytest.approx(sklearn.brier_score_loss(y, p), abs=1e-6)
     assert found["f1"] == pytest.approx(sklearn.f1_score(y, p > 0.5))
     assert found["macro_f1"] == pytest.approx(sklearn.f1_score(y, p > 0.5, average="macro"))
-    assert list(found["per_class"].values()) == pytest.approx(sklearn.recall_score(y, p > 0.5, average=None))
+    for key, scores in zip(
+        ("precision", "recall", "f1"), sklearn.precision_recall_fscore_support(y, p > 0.5), strict=False
+    ):
+        assert [row[key] for row in found["per_class"].values()] == pytest.approx(scores)
+    assert [row["examples"] for row in found["per_class"].values()] == np.bincount(y).tolist()
     assert found["cost"] == pytest.approx(1 - found["accuracy"])
     assert (found["threshold"], found["threshold_from"], found["costs"]) == (0.5, "costs", [1, 1])
     assert found["positive"] == splits.spec.class_names[-1]

@@ -42,6 +42,13 @@ from .learners.objective import ObjectiveLearner as ObjectiveLearner
 from .learners.em import EMLearner as EMLearner
 from .learners.adversarial import AdversarialLearner as AdversarialLearner
 
+# What a run keeps and shows, for a Trainer of your own
+from .run.checkpoints import Checkpoints as Checkpoints
+from .inspect.progress import Progress as Progress
+from .inspect.samples import Samples as Samples
+from .inspect.latents import LatentPictures as LatentPictures
+from .inspect.training import TrainingPictures as TrainingPictures
+
 # What can go wrong
 from .errors import CheckpointError as CheckpointError, ConfigError as ConfigError
 from .errors import DataError as DataError, ZooError as ZooError

@@ -11,7 +11,6 @@ where it was, works through long inputs in chunks, and returns tensors on the de
 from __future__ import annotations
 
 import functools
-import html
 import math
 import operator
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo import found, registry
+from zoo import found, notebook, registry
 from zoo.base.categories import whole
 from zoo.base.language import has_holes
 from zoo.base.model import Model, evaluating
@@ -102,12 +101,8 @@ class CapabilityTable(dict[str, dict[str, str]]):
 
     def _repr_html_(self) -> str:
         """For a notebook."""
-        head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in ("model", *known()))
-        rows = (
-            f"<tr><th>{html.escape(model)}</th>{''.join(f'<td>{cell}</td>' for cell in row.values())}</tr>"
-            for model, row in self.items()
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        head = [name.replace("_", " ") for name in ("model", *known())]
+        return notebook.table(([model, *row.values()] for model, row in self.items()), head)
 
 
 def capabilities(model: str | Model = "*") -> CapabilityTable:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from zoo import notebook
 from zoo.base.fill import filling, local_mean
 from zoo.spec import DataSpec
 
 # values of a batch that is asked about; layers that make more of them outgrow a CPU's caches, and are slower for it
 AT_ONCE, AT_ONCE_ON_CPU = 2**22, 2**19
 TEXTS_AT_ONCE = 256
+MORE = "zoo.capabilities(model) is what it can be asked; print(model) its layers"
 
 
 class Model(nn.Module):
@@ -67,15 +69,24 @@ class Model(nn.Module):
 
     def __repr__(self) -> str:
         """What it is, in a few lines; ``print(model)`` shows its layers."""
+        lines = textwrap.wrap(f"{self.name}({self._options()})", 100, subsequent_indent=" " * 4)
+        return "\n".join([*lines, *(f"  {key:<12}{value}" for key, value in self._facts().items()), f"  {MORE}"])
+
+    def _repr_html_(self) -> str:
+        """For a notebook."""
+        facts = {"model": self.name, "options": self._options(), **self._facts()}
+        return notebook.table(facts.items(), more=[MORE])
+
+    def _options(self) -> str:
         chosen = getattr(self, "config", {}).get("options", {})
         # an option may be another model's config, which holds its data's vocabulary
         told = {key: value.get("name") if isinstance(value, Mapping) else value for key, value in chosen.items()}
-        options = ", ".join(f"{key}={value!r}" for key, value in told.items())
-        rows = {"data": getattr(self, "spec", None), "log_prob": getattr(self, "density", None)}
-        rows["parameters"] = f"{self.num_parameters:,}, on {self.device}"
-        lines = textwrap.wrap(f"{self.name}({options})", 100, subsequent_indent=" " * 4)
-        lines += [f"  {key:<12}{value}" for key, value in rows.items() if value is not None]
-        return "\n".join([*lines, "  zoo.capabilities(model) is what it can be asked; print(model) its layers"])
+        return ", ".join(f"{key}={value!r}" for key, value in told.items())
+
+    def _facts(self) -> dict[str, object]:
+        facts = {"data": getattr(self, "spec", None), "log_prob": getattr(self, "density", None)}
+        facts["parameters"] = f"{self.num_parameters:,}, on {self.device}"
+        return {name: value for name, value in facts.items() if value is not None}
 
     def __str__(self) -> str:
         return nn.Module.__repr__(self)

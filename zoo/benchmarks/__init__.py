@@ -21,6 +21,8 @@ SUITES = {
     "start": "seconds from the command to the answer, beside import torch",
     "memory": "the largest memory that a process holds",
     "accuracy": "seconds from launch to a given accuracy",
+    "compile": "an epoch by torch.compile, beside one without",
+    "gpu": "of a GPU, in ten minutes: the template, accuracies of recipes that are long without one, sampling",
 }
 DEFAULT = ("loader", "template", "em", "start", "memory")  # what takes some ten minutes together
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import tempfile
 import time
 from pathlib import Path
@@ -40,21 +41,37 @@ def terminal() -> Console:
 
 
 class Clock(L.Callback):
-    """Seconds from the first batch to the end of the run."""
+    """Seconds of each epoch, from its first batch to that of the next one, or to the end of the run."""
+
+    def __init__(self) -> None:
+        self.starts: list[float] = []
 
     def on_train_epoch_start(self, *_: Any) -> None:
-        self.start = time.perf_counter()
+        self.starts.append(time.perf_counter())
 
     def on_fit_end(self, *_: Any) -> None:
-        self.seconds = time.perf_counter() - self.start
+        self.starts.append(time.perf_counter())
+
+    @property
+    def seconds(self) -> list[float]:
+        return [end - start for start, end in itertools.pairwise(self.starts)]
 
 
 class Clocked(Clock, Progress):
-    """``train.py``'s progress bar and table, which times the epoch besides: each callback more would cost."""
+    """``train.py``'s progress bar and table, which times epochs besides: each callback more would cost."""
+
+    def __init__(self, path: Path, console: Console) -> None:
+        Clock.__init__(self)
+        Progress.__init__(self, path, console)
 
 
 def epoch(learner: Any, train: Batches, val: Batches | None) -> float:
-    """Seconds of one epoch of ``learner``, from its first batch to the end of the run.
+    """Seconds of one epoch of ``learner``, see :func:`epochs`."""
+    return epochs(learner, train, val, 1)[0]
+
+
+def epochs(learner: Any, train: Batches, val: Batches | None, count: int) -> list[float]:
+    """Seconds of each of so many epochs of ``learner``, from its first batch to the next one's, or the end of the run.
 
     That includes validation, TensorBoard's loss curve, ``metrics.csv``, the progress bar, and ``last.ckpt`` and, where
     the learner has a monitor, ``best.ckpt``. The pictures that latent models show each epoch are left out: they are no
@@ -69,7 +86,7 @@ def epoch(learner: Any, train: Batches, val: Batches | None) -> float:
         run = Path(directory)
         clock = Clocked(run / "metrics.csv", terminal())
         trainer = L.Trainer(
-            max_epochs=1,
+            max_epochs=count,
             accelerator=accelerator(),
             devices=1,
             logger=Board(run),

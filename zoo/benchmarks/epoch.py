@@ -3,6 +3,7 @@
 Both sides train the same network from the same weights on the same batches with the same fused optimiser, schedule and
 average, count the same values and validate on 5,000 images. The learner also draws the loss curve and the progress bar,
 and writes metrics.csv and its checkpoints: everything that train.py switches on, but for the pictures of latent models.
+Between them, for the tiny network, stands the loop's own step called by a Trainer that does nothing else.
 
 ``models=`` takes any registered model, which a learner then trains by gradient; ``tiny`` is an MLP of 784-64-128-64-10.
 """
@@ -12,7 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import lightning.pytorch as L
 import torch
+from torch import Tensor
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import OneCycleLR
 
 import zoo
 from zoo.benchmarks import _trainer
@@ -21,6 +26,8 @@ from zoo.benchmarks._data import device, mnist, resident
 from zoo.benchmarks._loops import loop_for
 from zoo.data.batches import Batches
 from zoo.data.datamodule import EVALUATION_BATCH
+from zoo.metrics.classification import summarize
+from zoo.run.trainer import quiet
 from zoo.spec import DataSpec
 
 BATCH = 128
@@ -34,6 +41,60 @@ def create(name: str, spec: DataSpec, seed: int) -> Any:
     """A registered model with its default options, or the tiny MLP, from the weights that ``seed`` draws."""
     torch.manual_seed(seed)
     return zoo.create("mlp", spec, **TINY) if name == "tiny" else zoo.create(name, spec)
+
+
+class Bare(L.LightningModule):
+    """The step of :func:`zoo.benchmarks._loops.classification`, called by Lightning: nothing is logged, and no hook of
+    its own is used. What an epoch of it takes longer than the loop is what Lightning's Trainer takes at least."""
+
+    def __init__(self, model: Any, steps: int) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.model = model
+        self.optimizer = AdamW(model.parameters(), lr=3e-3, weight_decay=0.01, fused=True)
+        self.schedule = OneCycleLR(self.optimizer, 3e-3, total_steps=steps)
+        self.total, self.right = torch.zeros(2, device=model.device).unbind()
+        self.validated: list[tuple[Tensor, Tensor]] = []
+
+    def configure_optimizers(self) -> None:
+        """None that Lightning would wrap, which costs each step."""
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        x, labels = batch
+        logits = self.model(x)
+        loss = self.model.loss(logits, labels)
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.schedule.step()
+        self.total.add_(loss.detach(), alpha=len(labels))
+        self.right.add_((logits.detach().argmax(1) == labels).sum())
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self.validated.append((self.model(batch[0]), batch[1]))
+
+    def on_validation_epoch_end(self) -> None:
+        logits, labels = (torch.cat(parts) for parts in zip(*self.validated, strict=True))
+        summarize(self.model.log_proba(logits), labels)
+
+
+def floor(model: Any, train: Batches, val: Batches) -> float:
+    """Seconds of an epoch of :class:`Bare` under a Trainer that does nothing else."""
+    clock = _trainer.Clock()
+    with quiet():
+        trainer = L.Trainer(
+            max_epochs=1,
+            accelerator=_trainer.accelerator(),
+            devices=1,
+            logger=False,
+            callbacks=[clock],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+        trainer.fit(Bare(model, len(train)), train, val)
+    return clock.seconds[0]
 
 
 def benchmarks(options: Options) -> Iterator[Benchmark]:
@@ -50,13 +111,14 @@ def _benchmark(name: str, quick: bool) -> Benchmark:
         model = create(name, spec, number).to(device())
         return loop_for(model)(model, train, val)
 
-    ways = {
-        "hand-written loop": by_hand,
-        "learner under Trainer": lambda number: _trainer.epoch(
-            _trainer.learner_for(create(name, spec, number)), train, val
-        ),
-    }
-    bar = "≤ 1.25" if name == "tiny" else "≤ 1.05"
+    def ours_under_trainer(number: int) -> float:
+        return _trainer.epoch(_trainer.learner_for(create(name, spec, number)), train, val)
+
+    ways = {"hand-written loop": by_hand}
+    if name == "tiny":  # where what is done beside the network counts
+        ways["the loop under Trainer"] = lambda number: floor(create(name, spec, number).to(device()), train, val)
+    ways["learner under Trainer"] = ours_under_trainer
+    bar = {"tiny": "≤ 1.2", "cnn": "≤ 1.03"}.get(name, "≤ 1.05")
     what = "784-64-128-64-10 MLP" if name == "tiny" else name
     title = f"{what}, {len(train_split):,} images in batches of {BATCH}"
     ours = "learner under Trainer"

@@ -121,7 +121,7 @@ def usual_epoch(net: nn.Module, train: Any, val: Any) -> float:
             default_root_dir=run,
         )
         trainer.fit(Usual(net), train, val)
-    return clock.seconds
+    return clock.seconds[0]
 
 
 def benchmarks(options: Options) -> Iterator[Benchmark]:

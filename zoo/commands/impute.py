@@ -153,11 +153,11 @@ def pictures(model: Model, source: Mapping[str, Any], options: Mapping[str, Any]
     from rich.table import Table
 
     from zoo import checkpoint, registry, terminal
-    from zoo.data import kinds
     from zoo.data.splits import draw
     from zoo.files import write_bytes, write_json
     from zoo.inspect.grids import png
     from zoo.tasks.evaluate import splits_for
+    from zoo.tasks.examples import named
     from zoo.tasks.impute import NOUNS, describe, mask_of, measure, picture, said
 
     of = model.spec.kind
@@ -171,10 +171,7 @@ def pictures(model: Model, source: Mapping[str, Any], options: Mapping[str, Any]
     classifier = registry.load(options["classifier"], options["ema"]) if options["classifier"] else None
     count, notes = options["images"] or None, tuple[str, ...]()
     if files:
-        settings, kind = {"invert": options["invert"]} if options["invert"] else {}, kinds.find(of)
-        paths = kind.find_files(files)
-        print(kinds.left_out(files, paths), end="", file=sys.stderr)
-        (_, images), labels = kind.read(paths[:count], model.spec, **settings), None
+        images, labels = named(model, files, options["invert"], count).stored, None
     else:
         splits = splits_for(model.spec, source, options["data"], options["root"], options["path"], whole=True)
         notes, split = splits.notes, draw(splits.test, count or 0)

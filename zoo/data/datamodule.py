@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -101,7 +102,14 @@ class ImageDataModule(LightningDataModule):
         self.spec: DataSpec = self.splits.spec
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._source['name']!r}), batches of {self.batch_size:,}\n{self.splits}"
+        return f"{self._title()}\n{self.splits}"
+
+    def _repr_html_(self) -> str:
+        """For a notebook."""
+        return f"<p>{html.escape(self._title())}</p>{self.splits._repr_html_()}"
+
+    def _title(self) -> str:
+        return f"{type(self).__name__}({self._source['name']!r}), batches of {self.batch_size:,}"
 
     def _batches(self, split: Split, batch_size: int, **options: Any) -> Batches:
         rank, world_size = 0, 1

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo import notebook
 from zoo.data import kinds, sources
 from zoo.data.folds import check_fold, in_fold, of_groups
 from zoo.errors import ConfigError, DataError, did_you_mean, some
@@ -138,15 +139,25 @@ class Splits:
 
     def __repr__(self) -> str:
         """On one screen: how many examples of each class there are in each split."""
-        parts = {"train": self.train, "val": self.val, "test": self.test}
-        lines = [repr(self.spec)]
-        for name, part in parts.items():
+        rows = [f"  {name:<6}{count:>7}{': ' * bool(told)}{told}" for name, count, told in self._counts()]
+        return "\n".join([repr(self.spec), *rows, *(f"  {note}" for note in self.notes)])
+
+    def _repr_html_(self) -> str:
+        """For a notebook."""
+        return notebook.table(
+            self._counts(),
+            ("split", f"{kinds.find(self.spec.kind).NOUN}s", "of each class"),
+            [repr(self.spec), *self.notes],
+        )
+
+    def _counts(self) -> Iterator[tuple[str, str, str]]:
+        """Of each split its name, how many examples there are, and of each class."""
+        for name, part in {"train": self.train, "val": self.val, "test": self.test}.items():
             known = part.labels[part.labels >= 0]
             counts = known.bincount(minlength=self.spec.num_classes).tolist()
             told = some([f"{each} {count:,}" for each, count in zip(self.spec.class_names, counts, strict=True)], 10)
             hidden = f", {len(part) - len(known):,} of a class that is hidden" if len(known) < len(part) else ""
-            lines.append(f"  {name:<6}{len(part):>7,}" + (f": {told}{hidden}" if len(part) else ""))
-        return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
+            yield name, f"{len(part):,}", f"{told}{hidden}" if len(part) else ""
 
     def with_train(self, train: Split) -> Splits:
         """Other training images of the same classes, with a shape and statistics of their own, and no validation."""

@@ -17,7 +17,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from zoo import capability
+from zoo import capability, terminal
 from zoo.base.generative import Latent
 from zoo.base.memory import at_once
 from zoo.base.model import evaluating
@@ -53,24 +53,35 @@ class LatentPictures(Checkpoint):
     bit for bit without it. It is a ``Checkpoint``, because those are called after the learner's own end of epoch, when
     its values are known and its clock has stopped.
 
+    >>> import pathlib
+    >>> import lightning as L, zoo
+    >>> learner = zoo.LikelihoodLearner(zoo.create("vae"))
+    >>> data = zoo.ImageDataModule("digits", val_size=200)
+    >>> quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    >>> shown = zoo.LatentPictures("figures", data.splits.val)
+    >>> trainer = L.Trainer(max_epochs=1, accelerator="cpu", callbacks=[shown], **quiet)
+    >>> trainer.fit(learner, data)
+    >>> sorted(path.stem for path in pathlib.Path("figures").iterdir())
+    [...]
+
     Args:
         folder: where the PNG files go.
         split: images and labels that the model is shown: never those of the test.
-        console: where warnings go.
+        console: where warnings go; the standard output if left out.
         classify: images ``(B, C, H, W)`` in [0, 1] to classes ``(B,)`` int64, on the CPU; None where nobody knows.
         settled: steps after which a collapse is one, and no longer a beginning.
     """
 
     def __init__(
         self,
-        folder: Path,
+        folder: str | Path,
         split: Split,
-        console: Console,
+        console: Console | None = None,
         classify: Callable[[Tensor], Tensor] | None = None,
         settled: int = 1000,
     ) -> None:
-        self.folder = folder
-        self.console = console
+        self.folder = Path(folder)
+        self.console = console or terminal.console()
         self.classify = classify
         self.settled = settled
         self.shown = split.take(evenly(CODED, len(split)))

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Progress_
 
+from zoo import terminal
 from zoo.errors import DataError
 from zoo.files import write_text
 from zoo.plain import read_rows
@@ -39,14 +40,25 @@ class Progress(Checkpoint):
     because Lightning walks through all of them five times a step; and a ``Checkpoint``, because those are called after
     the learner's own end of epoch, other callbacks before.
 
+    >>> import lightning as L, zoo
+    >>> learner = zoo.ClassificationLearner(zoo.create("mlp"))
+    >>> data = zoo.ImageDataModule("digits", val_size=200)
+    >>> quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    >>> shown = zoo.Progress("metrics.csv")
+    >>> trainer = L.Trainer(max_epochs=1, accelerator="cpu", callbacks=[shown], **quiet)
+    >>> trainer.fit(learner, data)  # doctest: +ELLIPSIS
+    epoch   1  loss ...
+    >>> open("metrics.csv").readline()
+    'epoch,step,images_per_second,train/accuracy,train/loss,val/accuracy,val/ece,val/loss,val/nll\\n'
+
     Args:
         path: the table.
-        console: where bar and lines go.
+        console: where bar and lines go; the standard output if left out.
     """
 
-    def __init__(self, path: Path, console: Console) -> None:
-        self.path = path
-        self.console = console
+    def __init__(self, path: str | Path, console: Console | None = None) -> None:
+        self.path = Path(path)
+        self.console = console or terminal.console()
         self._bar: Progress_ | None = None
         self._clock = 0.0
         self._rows: list[dict[str, str]] = []

@@ -24,12 +24,23 @@ class Samples(Checkpoint):
     They are of the weights that are validated, in eval mode, from random numbers of their own: training is the same bit
     for bit without them. It is a ``Checkpoint`` for the reason that :class:`zoo.inspect.latents.LatentPictures` is one.
 
+    >>> import pathlib
+    >>> import lightning as L, zoo
+    >>> learner = zoo.LikelihoodLearner(zoo.create("autoregressive", channels=8, blocks=1))
+    >>> data = zoo.ImageDataModule("digits", val_size=200)
+    >>> quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    >>> shown = zoo.Samples("figures")
+    >>> trainer = L.Trainer(max_steps=2, accelerator="cpu", callbacks=[shown], **quiet)
+    >>> trainer.fit(learner, data)
+    >>> sorted(path.name for path in pathlib.Path("figures").iterdir())
+    ['samples.png']
+
     Args:
         folder: where the file goes.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero:

@@ -26,6 +26,18 @@ class TrainingPictures(Checkpoint):
     The augmentation is drawn from a stream of its own: training is the same bit for bit without it. It is a
     ``Checkpoint`` for the reason that :class:`zoo.inspect.latents.LatentPictures` is one.
 
+    >>> import pathlib
+    >>> import lightning as L, zoo
+    >>> learner = zoo.ClassificationLearner(zoo.create("mlp"))
+    >>> data = zoo.ImageDataModule("digits", val_size=200)
+    >>> board = L.pytorch.loggers.TensorBoardLogger("tensorboard")
+    >>> quiet = {"logger": board, "enable_progress_bar": False, "enable_model_summary": False}
+    >>> shown = zoo.TrainingPictures(data.spec)
+    >>> trainer = L.Trainer(max_epochs=1, accelerator="cpu", callbacks=[shown], **quiet)
+    >>> trainer.fit(learner, data)
+    >>> any(pathlib.Path("tensorboard").rglob("events.*"))
+    True
+
     Args:
         spec: of the data.
     """

@@ -45,11 +45,21 @@ class WholeFiles(CheckpointIO):
 class Checkpoints(Checkpoint):
     """Writes ``last.ckpt`` at each epoch's end, and ``best.ckpt`` where the epoch's value of ``monitor`` is the best.
 
+    >>> import lightning as L, zoo
+    >>> learner = zoo.ClassificationLearner(zoo.create("mlp"))
+    >>> data = zoo.ImageDataModule("digits", val_size=200)
+    >>> quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    >>> shown = zoo.Checkpoints("run", "val/accuracy")
+    >>> trainer = L.Trainer(max_epochs=1, accelerator="cpu", callbacks=[shown], **quiet)
+    >>> trainer.fit(learner, data)
+    >>> zoo.load("run").name
+    'mlp'
+
     Where a signal asks for an end, the step that is under way is the last one: ``last.ckpt`` is written, and
     ``Stopped`` raised. What a checkpoint says of the run is numbers; where it lies is where the run is.
 
     Args:
-        run: the run directory.
+        run: the run directory, which is made where it is not there.
         monitor: the logged value that tells the best epoch; None: no value does, and the last epoch is what is kept.
         mode: ``"max"`` or ``"min"``.
         patience: epochs without a better value after which training ends; 0: none.
@@ -70,14 +80,14 @@ class Checkpoints(Checkpoint):
 
     def __init__(
         self,
-        run: Path,
+        run: str | Path,
         monitor: str | None,
         mode: str = "max",
         every: int = 0,
         stop: Stop | None = None,
         patience: int = 0,
     ) -> None:
-        self.run = run
+        self.run = Path(run)
         self.monitor = monitor
         self.mode = mode
         self.every = every
@@ -98,6 +108,7 @@ class Checkpoints(Checkpoint):
     # Training
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.run.mkdir(parents=True, exist_ok=True)
         _check_moments(trainer, self.run)
         self.stop.listen()  # Lightning has put a handler of its own in the place of ours
         self._started, self._before = time.perf_counter(), self.seconds

@@ -17,6 +17,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, WandbLogger
 
+from zoo import terminal
 from zoo.errors import ConfigError, did_you_mean
 from zoo.learners.batchnorm import SynchronizedBatchNorm
 from zoo.run.board import Board
@@ -86,13 +87,26 @@ def _logger(options: dict[str, Any], run: Path) -> Any:
             parts = len([*(run / "csv").glob("*/metrics.csv")])  # a run that goes on keeps what it has drawn before
             return CSVLogger(run, name="csv", version=f"part{parts + 1}")
         if name == "wandb":
-            return WandbLogger(name=run.name, save_dir=run, **options)
+            return _reached(WandbLogger(name=run.name, save_dir=run, **options), name)
         if name == "mlflow":
             where = options.pop("tracking_uri") or f"sqlite:///{(run.parent / 'mlruns.db').resolve()}"
-            return MLFlowLogger(run_name=run.name, tracking_uri=where, **options)
+            return _reached(MLFlowLogger(run_name=run.name, tracking_uri=where, **options), name)
     except ImportError as error:
         raise ConfigError(f"logger={name} needs a package: pip install {name}, or logger=none") from error
     return None
+
+
+def _reached(logger: Any, name: str) -> Any:
+    """A logger that has begun: whatever it reaches out to has answered. Raises ``ConfigError`` where it has not."""
+    try:
+        with terminal.busy(terminal.console(), f"reaching {name}"):
+            _ = logger.experiment
+    except ImportError:
+        raise
+    except Exception as error:  # of a package that is not ours: the network's, the server's, a login that is missing
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"logger={name} cannot begin: {reason[:300]}") from error
+    return logger
 
 
 def _check_devices(options: Mapping[str, Any]) -> None:

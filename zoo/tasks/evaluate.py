@@ -20,7 +20,7 @@ from zoo.errors import ConfigError, DataError, ZooError
 from zoo.files import user_path
 from zoo.inspect.figures import short
 from zoo.metrics import binary
-from zoo.metrics.classification import confusion_matrix, macro_f1, per_class_accuracy, summarize
+from zoo.metrics.classification import confusion_matrix, macro_f1, per_class, summarize
 from zoo.metrics.likelihood import dequantise, summarize_likelihood
 from zoo.questions.classify import classify
 from zoo.questions.log_prob import log_prob
@@ -38,15 +38,17 @@ class Evaluation:
     """What a model says of a split, and what that amounts to.
 
     Attributes:
-        metrics: of a model that classifies: accuracy, nll (nats), ece, ``macro_f1``, and ``per_class``: recall by class
-            name. Of two classes, where both are there, ``auroc``, ``average_precision`` and ``f1``; ``brier``,
-            ``cost``: what mistakes cost an example, ``costs``: what one costs, by true class, and ``positive``: the
-            class that is looked for, which is the last one. ``f1`` and ``cost`` are those of taking examples for it
-            that are so with a probability above ``threshold``; ``threshold_from`` says what chose that: ``"costs"`` or
-            ``"validation"``. Of a density: ``log_prob`` (mean log p(x), nats an example), its standard error over
-            examples ``log_prob_se``, ``bits_per_dim`` where the likelihood has them, of tokens ``nats_per_token`` and
-            ``bits_per_token``, ``density``: of what they are, in words, ``log_prob_n``: of how many examples, and, of
-            p(x) that is a sum over classes, which training was told of, ``log_prob_classes``: of how many.
+        metrics: of a model that classifies: accuracy, nll (nats), ece, ``macro_f1``, and ``per_class``: by name of a
+            class that is there, how many ``examples`` it has, their ``recall``, ``precision``, null where nothing was
+            taken for it, and ``f1``. Of two classes, where both are there, ``auroc``, ``average_precision`` and ``f1``;
+            ``brier``, ``cost``: what mistakes cost an example, ``costs``: what one costs, by true class, and
+            ``positive``: the class that is looked for, which is the last one. ``f1`` and ``cost`` are those of taking
+            examples for it that are so with a probability above ``threshold``; ``threshold_from`` says what chose that:
+            ``"costs"`` or ``"validation"``. Of a density: ``log_prob`` (mean log p(x), nats an example), its standard
+            error over examples ``log_prob_se``, ``bits_per_dim`` where the likelihood has them, of tokens
+            ``nats_per_token`` and ``bits_per_token``, ``density``: of what they are, in words, ``log_prob_n``: of how
+            many examples, and, of p(x) that is a sum over classes, which training was told of, ``log_prob_classes``:
+            of how many.
         log_proba: log p(y | x), ``(N, K)``, in the order of the split; None where the model does not classify.
     """
 
@@ -145,9 +147,8 @@ def evaluate(
             log_proba = _log_proba(model, split, batch_size, *hidden)
         metrics |= summarize(log_proba, split.labels)
         confusion = confusion_matrix(log_proba, split.labels)
-        named = zip(spec.class_names, per_class_accuracy(confusion).tolist(), strict=True)
         metrics["macro_f1"] = macro_f1(confusion)
-        metrics["per_class"] = {name: value for name, value in named if value == value}
+        metrics["per_class"] = _by_class(confusion, spec.class_names)
         if spec.num_classes == 2:
             validated = None
             if checked is not None and validation is not None and len(validation.labelled()):
@@ -172,6 +173,19 @@ def evaluate(
         if has_classes(model):
             metrics["log_prob_classes"] = len(spec.class_names)
     return Evaluation(metrics, log_proba)
+
+
+def _by_class(confusion: Tensor, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The figures of each class that is there, by its name."""
+    found = {"examples": confusion.sum(1), **per_class(confusion)}
+    rows = [
+        dict(zip(found, row, strict=True)) for row in zip(*(values.tolist() for values in found.values()), strict=True)
+    ]
+    return {
+        name: {key: None if value != value else value for key, value in row.items()}
+        for name, row in zip(names, rows, strict=True)
+        if row["examples"]
+    }
 
 
 def _estimated(model: Model, split: Split, batch_size: int) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def examples_of(
         ConfigError: a split that is empty, or an option that is of the other way.
         DataError: a file that cannot be read.
     """
-    kind, invert = kinds.find(model.spec.kind), options.get("invert")
+    invert = options.get("invert")
     if invert and (model.spec.kind != "image" or not files):
         raise ConfigError(f"invert={invert} is for pictures that are named")
     if not files:
@@ -61,6 +61,15 @@ def examples_of(
     for key, usual in (("data", None), ("path", None), ("root", None), ("split", "test")):
         if options.get(key, usual) != usual:
             raise ConfigError(f"{key}={options[key]} is for examples of a source, and {files[0]} is named")
+    return named(model, files, invert, most)
+
+
+def named(model: Model, files: Sequence[str], invert: str | None = None, most: int | None = None) -> Examples:
+    """What ``files`` and folders hold, at most so many; files that are no such examples are told of.
+
+    Raises ``DataError`` for a file that cannot be read.
+    """
+    kind = kinds.find(model.spec.kind)
     paths = kind.find_files(files)
     print(kinds.left_out(files, paths), end="", file=sys.stderr)
     names, stored = kind.read(paths[:most], model.spec, **({"invert": invert} if invert else {}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 import math
 from collections import Counter
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo import notebook
 from zoo.base.model import Model
 from zoo.data import kinds
 from zoo.errors import DataError
@@ -57,11 +57,8 @@ class Answers:
         return "\n".join([*lines, *self._more()])
 
     def _repr_html_(self) -> str:
-        head, *rows = [[html.escape(cell) for cell in row] for row in self._rows()]
-        body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-        first = "".join(f"<th>{cell}</th>" for cell in head)
-        more = "".join(f"<p>{line}</p>" for line in self._more())
-        return f"<table><thead><tr>{first}</tr></thead><tbody>{body}</tbody></table>{more}"
+        head, *rows = self._rows()
+        return notebook.table(rows, head, self._more())
 
     def _rows(self) -> list[list[str]]:
         """A head, and the first examples: what they are called, their most probable classes, and how probable these
