@@ -43,7 +43,7 @@ def samples() -> dict[str, dict[str, Tensor]]:
 
     found: dict[str, dict[str, Tensor]] = {}
     for name in zoo.list_models(pretrained=True):
-        model, data = name.split("-")
+        model, _, data = name.partition("-")
         if data in DATA and capability.can(loaded := zoo.load(name), "sample"):
             labels = torch.arange(10).repeat(ROWS) if has_classes(loaded) else None
             drawn = zoo.sample(loaded, 10 * ROWS, labels, torch.Generator().manual_seed(0))
