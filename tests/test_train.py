@@ -467,7 +467,7 @@ def test_model_from_outside_the_package(tmp_path):
 @pytest.mark.parametrize("page", ["README.md", "docs/use.md", "docs/train.md"])
 def test_python_that_is_told_runs(page, tmp_path):
     """And prints nothing but what a training says."""
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
+    code = "".join(re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S))
     without_hydra = "import sys; sys.modules['hydra'] = None\n" if "zoo.train(" not in code else ""
     result = command("-c", without_hydra + code, cwd=tmp_path, PYTHONPATH=str(ROOT))
     assert result.returncode == 0, result.stderr

@@ -58,7 +58,8 @@ def checked_recipe(summary: Mapping[str, Any], recipe: str | None = None) -> lis
 def machine_of(summary: Mapping[str, Any]) -> str:
     """What a run was trained on, in words."""
     machine = summary["machine"]
-    of = machine["gpu"] or f"{machine['threads']} threads of {machine['cpu']}"
+    threads = f"{machine['threads']} thread{'' if machine['threads'] == 1 else 's'}"
+    of = machine["gpu"] or f"{threads} of {machine['cpu']}"
     return f"{of}, torch {summary['versions']['torch']}"
 
 
