@@ -39,7 +39,7 @@ model = zoo.load("{name}")  # {parameters:,} parameters, {size}
 
 {figures}
 
-- trained by `python train.py {recipe}`, {seconds:,.0f} seconds of training on {machine}
+- trained by `python train.py {recipe}`, {seconds:,.0f} seconds of training on {machine}{beside}
 - measured by `python scripts/evaluate.py ckpt={name}` on all {tested:,} test {noun}s{held}
 """
 
@@ -50,13 +50,16 @@ QUESTIONS = {  # a line of the card, of the first of them that a model can be as
 }
 
 
-def release(run: str | Path, to: str | Path | None = None, half: bool = False, recipe: str | None = None) -> Path:
+def release(
+    run: str | Path, to: str | Path | None = None, half: bool = False, recipe: str | None = None, alone: bool = False
+) -> Path:
     """Put the weights of a run that has ended on the shelf; the card is made by :func:`make_card`.
 
     Args:
         run: its directory.
         to: the folder to make; ``pretrained/<model>-<data>`` if left out.
         half: keep weights in half precision, which are as many numbers of half the size.
+        alone: whether the machine did nothing else meanwhile, so that the seconds are what the training takes.
         recipe: the words by which whoever reads the card trains the same; those of the run's command if left out.
 
     Raises:
@@ -68,7 +71,7 @@ def release(run: str | Path, to: str | Path | None = None, half: bool = False, r
     training = {
         "recipe": checked_recipe(summary, recipe),
         "seconds": summary["seconds"]["fit"],
-        "alone": True,
+        "alone": alone,
         "machine": machine_of(summary),
     }
     to = to or PRETRAINED / f"{model.name}-{source['name']}"
@@ -117,6 +120,7 @@ def make_card(folder: Path, root: str | None = None) -> dict[str, Any]:
         recipe=" ".join(training["recipe"]),
         seconds=training["seconds"],
         machine=training["machine"],
+        beside="" if training.get("alone") else ", with other work beside it",
         tested=len(splits.test),
         noun=noun,
         held=f"; {len(splits.val):,} training {noun}s were held out to choose the epoch" if len(splits.val) else "",
