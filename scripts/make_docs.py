@@ -17,6 +17,7 @@ import json
 import re
 import statistics
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,12 @@ def index(readme: str) -> str:
 def markdown(text: str) -> str:
     """A docstring as Markdown: its indented blocks are code there, too."""
     text = re.sub(r":\w+:`~?([\w.]+)`", r"`\1`", text).replace("``", "`")
-    said, title, references = text.partition("References:\n")
+    said, title, references = text.partition("\nReferences:")
     if not title:
         return said.rstrip()
-    each = re.split(r"(?<=\.)(?<!al\.)\s{2,}", references.strip())  # entries end with a period, and a wider space
+    # on lines of their own entries end with a period and a wider space, in a sentence with a semicolon
+    between = r"(?<=\.)(?<!al\.)\s{2,}" if references.startswith("\n") else r";\s+"
+    each = re.split(between, references.strip())
     return f"{said.rstrip()}\n\n**References**\n\n" + "\n".join(f"- {' '.join(entry.split())}" for entry in each)
 
 
@@ -112,15 +115,17 @@ def trainings(name: str) -> str:
         groups = read_yaml(path).get("defaults", [])
         if {"override /model": name} in groups:
             lines.append((f"experiment={path.relative_to(CONFIGS / 'experiment').with_suffix('')}", path))
-    said = [f"zoo train {words}{comment(path)}" for words, path in lines]
+    said = [line for words, path in lines for line in (*comment(path), f"zoo train {words}")]
     return "## Trained by\n\n```bash\n" + "\n".join(said) + "\n```" if said else ""
 
 
-def comment(path: Path) -> str:
-    """What a recipe's file says of itself, in its first line of its own."""
+def comment(path: Path) -> list[str]:
+    """What a recipe's file says of itself, in its first line of its own, as comments of 80 columns at most."""
     lines = path.read_text("utf-8").splitlines()
-    said = [line for line in lines if line.startswith("# ") and "@package" not in line]
-    return f"  {said[0].partition(': python')[0]}" if said else ""
+    said = [line.removeprefix("# ") for line in lines if line.startswith("# ") and "@package" not in line]
+    return (
+        textwrap.wrap(said[0].partition(": python")[0], 80, initial_indent="# ", subsequent_indent="# ") if said else []
+    )
 
 
 def weights(name: str) -> str:

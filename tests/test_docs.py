@@ -70,9 +70,7 @@ def test_readme_is_a_page_and_names_all():
     assert sorted(re.findall(r"`(\w+)`", " ".join(told))) == sorted(sources.every())
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if page.parent != ROOT / "docs" / "models"], ids=lambda page: page.stem
-)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_comments_fit_eighty_columns(page):
     """A command may be longer, what is said of it beside it is not."""
     for block in re.findall(r"```(?:bash|python)\n(.*?)```", page.read_text(), re.S):
@@ -86,6 +84,10 @@ def test_a_docstring_becomes_markdown():
         "One, ``x``, see :mod:`zoo.a`.\n\n    y = 2 x\n\nReferences:\n    A 2000, B.  C 2001,\n    D."
     )
     assert said == "One, `x`, see `zoo.a`.\n\n    y = 2 x\n\n**References**\n\n- A 2000, B.\n- C 2001, D."
+    assert (
+        make_docs.markdown("One.\n\nReferences: A 2000,\nB; C 2001.")
+        == "One.\n\n**References**\n\n- A 2000, B\n- C 2001."
+    )
 
 
 def test_options_are_told_with_what_they_may_be(tmp_path):
