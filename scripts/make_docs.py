@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import json
 import re
 import statistics
@@ -33,6 +34,7 @@ from zoo.schema import Option, allowed_by, typed
 DOCS = REPOSITORY / "docs"
 MADE = "<!-- made by scripts/make_docs.py -->\n"
 TABLE = re.compile(r"<!-- table: (\w+)(?: (.*?))? -->\n(\|.*\n\|.*\n)((?:\|.*\n)*)")
+WIDTH, COLUMNS = 120, 80  # of a line of prose, and of a comment beside commands
 OPTIONS = {
     "check": Option(False, "true: write nothing, and fail where a page is not what it should be"),
 }
@@ -63,13 +65,18 @@ def index(readme: str) -> str:
 def markdown(text: str) -> str:
     """A docstring as Markdown: its indented blocks are code there, too."""
     text = re.sub(r":\w+:`~?([\w.]+)`", r"`\1`", text).replace("``", "`")
-    said, title, references = text.partition("\nReferences:")
-    if not title:
+    said, *references = re.split(r"\nReferences?:", text, maxsplit=1)
+    if not references:
         return said.rstrip()
     # on lines of their own entries end with a period and a wider space, in a sentence with a semicolon
-    between = r"(?<=\.)(?<!al\.)\s{2,}" if references.startswith("\n") else r";\s+"
-    each = re.split(between, references.strip())
-    return f"{said.rstrip()}\n\n**References**\n\n" + "\n".join(f"- {' '.join(entry.split())}" for entry in each)
+    between = r"(?<=\.)(?<!al\.)\s{2,}" if references[0].startswith("\n") else r";\s+"
+    each = re.split(between, references[0].strip())
+    return f"{said.rstrip()}\n\n**References**\n\n" + "\n".join(map(bullet, each))
+
+
+def bullet(text: str) -> str:
+    """An entry of a list, in lines that are read without wrapping."""
+    return textwrap.fill(" ".join(text.split()), WIDTH, initial_indent="- ", subsequent_indent="  ")
 
 
 def model_page(name: str) -> str:
@@ -112,20 +119,29 @@ def trainings(name: str) -> str:
         own = " data.path=pictures" if data == "image_folder" else ""
         lines.append((f"model={name} data={data}{own}", path))
     for path in sorted((CONFIGS / "experiment").rglob("*.yaml")):
-        groups = read_yaml(path).get("defaults", [])
-        if {"override /model": name} in groups:
+        if {"override /model": name} in defaults(path):
             lines.append((f"experiment={path.relative_to(CONFIGS / 'experiment').with_suffix('')}", path))
     said = [line for words, path in lines for line in (*comment(path), f"zoo train {words}")]
     return "## Trained by\n\n```bash\n" + "\n".join(said) + "\n```" if said else ""
 
 
+def defaults(path: Path) -> list[Any]:
+    """The groups that an experiment chooses, and those of the experiments that it builds on."""
+    chosen: list[Any] = list(read_yaml(path).get("defaults", []))
+    for entry in [entry for entry in chosen if isinstance(entry, str) and entry != "_self_"]:
+        for other in (path.parent / entry, CONFIGS / "experiment" / entry.removeprefix("/experiment/")):
+            if (file := other.with_suffix(".yaml")).is_file():
+                chosen += defaults(file)
+                break
+    return chosen
+
+
 def comment(path: Path) -> list[str]:
-    """What a recipe's file says of itself, in its first line of its own, as comments of 80 columns at most."""
-    lines = path.read_text("utf-8").splitlines()
-    said = [line.removeprefix("# ") for line in lines if line.startswith("# ") and "@package" not in line]
-    return (
-        textwrap.wrap(said[0].partition(": python")[0], 80, initial_indent="# ", subsequent_indent="# ") if said else []
-    )
+    """What a recipe's file says of itself, in its first lines, as comments of 80 columns at most."""
+    lines = [line for line in path.read_text("utf-8").splitlines() if "@package" not in line]
+    said = " ".join(line.removeprefix("# ") for line in itertools.takewhile(lambda line: line.startswith("# "), lines))
+    said = said.partition(": python")[0]
+    return textwrap.wrap(said, COLUMNS, initial_indent="# ", subsequent_indent="# ")
 
 
 def weights(name: str) -> str:

@@ -21,7 +21,7 @@ OPTIONS = {
         "the words that train the same, where the run's own command does not, as that of a run that was ended and "
         'went on: "model=cnn data=mnist"',
     ),
-    "alone": Option(False, "true: the machine did nothing else meanwhile; the card tells of other work if left out"),
+    "alone": Option(None, "whether the machine did nothing else meanwhile; false: the card says so", [True, False]),
     "root": ROOT,
 }
 

@@ -305,7 +305,7 @@ def without_torch(word: str):
         ("examples", ("vae", "dcgan"), {"examples-vae": "≥ 3", "examples-dcgan": "≥ 1.3"}),
         ("em", ("gmm", "hmm"), {"em-gmm": None, "em-hmm": None}),
         ("compile", ("tiny",), {"compile-tiny": None}),
-        ("gpu", ("tiny", "dcgan"), {"template": "≥ 8", "sampling": None}),
+        ("gpu", ("tiny", "dcgan"), {"gpu-template": "≥ 8", "gpu-sampling": None}),
     ],
 )
 def test_the_suites_run(suite, models, expected, real_data, monkeypatch):
@@ -330,7 +330,7 @@ def test_a_gpu_is_not_measured_where_there_is_none(monkeypatch):
 def test_the_recipes_of_the_gpu_are_there(monkeypatch):
     monkeypatch.setattr(accuracy, "run_recipe", mock.Mock())
     names = [benchmark.name for benchmark in gpu.benchmarks(Options(tuple(gpu.RECIPES), quick=True))]
-    assert names == [f"accuracy-{name}" for name in gpu.RECIPES]
+    assert names == [f"gpu-accuracy-{name}" for name in gpu.RECIPES]
     for name in gpu.RECIPES:
         accuracy.check(f"speed/{name}")
 

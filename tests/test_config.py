@@ -762,3 +762,10 @@ def test_trainer_argument(key, value, tmp_path, monkeypatch):
     seen = {"num_nodes": trainer.num_nodes, "deterministic": torch.are_deterministic_algorithms_enabled()}
     torch.use_deterministic_algorithms(False)
     assert seen[key] == value
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "experiment").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_composes_and_is_allowed(path):
+    name = path.relative_to(ROOT / "configs" / "experiment").with_suffix("")
+    settings = configuration.settings([f"experiment={name}"], CONFIGS)
+    assert settings["model"]["name"]

@@ -1269,3 +1269,20 @@ def test_impossible_augmentation_is_refused(options):
     with pytest.raises(ConfigError) as error:
         Augment(**options)
     short(error, f"data.augment.{next(iter(options))}", next(iter(options.values())))
+
+
+@pytest.mark.parametrize("shape", [(9, 1, 6, 9), (12, 3, 9, 4)])
+def test_mirror_and_shift_together_are_those_of_each_image(shape):
+    """With the same random numbers, an image at a time: mirrored first, then moved, black moving in."""
+    x = torch.randint(256, shape, dtype=torch.uint8)
+    found = Augment(shift=2, flip=True)(
+        x.transpose(2, 3).contiguous().transpose(2, 3), torch.Generator().manual_seed(3)
+    )
+    generator = torch.Generator().manual_seed(3)
+    mirrored = torch.rand(len(x), 1, 1, 1, generator=generator).flatten() < 0.5
+    rows, columns = torch.randint(5, (2, len(x)), generator=generator)
+    assert 0 < int(mirrored.sum()) < len(x)
+    for picture, moved, mirror, row, column in zip(x, found, mirrored, rows.tolist(), columns.tolist(), strict=True):
+        padded = torch.nn.functional.pad(picture.flip(2) if mirror else picture, (2, 2, 2, 2))
+        height, width = shape[2:]
+        assert torch.equal(moved, padded[:, row : row + height, column : column + width])

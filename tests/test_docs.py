@@ -84,10 +84,12 @@ def test_a_docstring_becomes_markdown():
         "One, ``x``, see :mod:`zoo.a`.\n\n    y = 2 x\n\nReferences:\n    A 2000, B.  C 2001,\n    D."
     )
     assert said == "One, `x`, see `zoo.a`.\n\n    y = 2 x\n\n**References**\n\n- A 2000, B.\n- C 2001, D."
-    assert (
-        make_docs.markdown("One.\n\nReferences: A 2000,\nB; C 2001.")
-        == "One.\n\n**References**\n\n- A 2000, B\n- C 2001."
-    )
+
+
+def test_references_of_a_sentence_are_a_list():
+    for title in ("Reference", "References"):
+        said = make_docs.markdown(f"One.\n\n{title}: A (2000),\nB; C (2001).")
+        assert said == "One.\n\n**References**\n\n- A (2000), B\n- C (2001)."
 
 
 def test_options_are_told_with_what_they_may_be(tmp_path):

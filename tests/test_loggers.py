@@ -7,6 +7,7 @@ from unittest import mock
 
 import pytest
 from conftest import run_train
+from lightning.pytorch.loggers import CSVLogger
 
 TINY = ("model=mlp", "model.hidden_sizes=[8]", "data=digits", "experiment=debug", "data.train_size=100")
 
@@ -67,9 +68,28 @@ def test_a_package_that_is_missing_is_named(name, tmp_path, capsys):
 def test_a_server_that_does_not_answer_is_an_error_in_a_line(name, tmp_path, capsys):
     made = {"wandb": "WandbLogger", "mlflow": "MLFlowLogger"}[name]
     unreachable = mock.PropertyMock(side_effect=RuntimeError("connection refused\nand much more"))
-    logger = type("Logger", (), {"experiment": unreachable})
-    with mock.patch(f"zoo.run.trainer.{made}", return_value=logger()), pytest.raises(SystemExit) as end:
+    logger = type("Unreachable", (CSVLogger,), {"experiment": unreachable})(tmp_path)
+    with mock.patch(f"zoo.run.trainer.{made}", return_value=logger), pytest.raises(SystemExit) as end:
         run_train(tmp_path / "runs", *TINY, f"logger={name}")
     assert end.value.code == 2
     assert f"logger={name} cannot begin: connection refused\n" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_a_logger_that_cannot_be_made_is_an_error_in_a_line(name, tmp_path, capsys):
+    made = {"wandb": "WandbLogger", "mlflow": "MLFlowLogger"}[name]
+    refused = mock.patch(f"zoo.run.trainer.{made}", side_effect=ValueError("no such store"))
+    with refused, pytest.raises(SystemExit) as end:
+        run_train(tmp_path / "runs", *TINY, f"logger={name}")
+    assert end.value.code == 2
+    assert f"logger={name} cannot begin: no such store" in capsys.readouterr().err
+
+
+def test_nothing_begins_where_the_configuration_is_refused(tmp_path):
+    """No server has a run of a training that could not be."""
+    began = mock.PropertyMock()
+    logger = type("Untouched", (CSVLogger,), {"experiment": began})(tmp_path)
+    with mock.patch("zoo.run.trainer.WandbLogger", return_value=logger), pytest.raises(SystemExit):
+        run_train(tmp_path / "runs", *TINY, "logger=wandb", "trainer.precision=16-mixed", "trainer.accelerator=cpu")
+    assert not began.called

@@ -33,7 +33,8 @@ def shipped(name: str) -> Path:
 
 
 def released() -> list[str]:
-    """The names of the released models, ``<model>-<data>``, each a folder of ``PRETRAINED``."""
+    """The names of the released models, ``<model>-<data>`` or ``<model>-<data>-<kind>``, each a folder of
+    ``PRETRAINED``."""
     return sorted(path.parent.name for path in PRETRAINED.glob("*/config.json"))
 
 

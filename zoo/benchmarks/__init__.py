@@ -22,7 +22,7 @@ SUITES = {
     "memory": "the largest memory that a process holds",
     "accuracy": "seconds from launch to a given accuracy",
     "compile": "an epoch by torch.compile, beside one without",
-    "gpu": "of a GPU, in ten minutes: the template, accuracies of recipes that are long without one, sampling",
+    "gpu": "of a GPU: the template, seconds to accuracies, sampling; not among all",
 }
 DEFAULT = ("loader", "template", "em", "start", "memory")  # what takes some ten minutes together
 

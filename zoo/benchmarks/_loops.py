@@ -32,29 +32,44 @@ def loop_for(model: Any) -> Loop:
     return likelihood if hasattr(model, "log_joint") else classification
 
 
+class Classification:
+    """What a classifier's loop does, step by step: as :class:`zoo.ClassificationLearner` trains it."""
+
+    def __init__(self, model: Any, steps: int) -> None:
+        self.model = model
+        self.optimizer = AdamW(model.parameters(), lr=3e-3, weight_decay=0.01, fused=True)
+        self.schedule = OneCycleLR(self.optimizer, 3e-3, total_steps=steps)
+        self.total, self.right = torch.zeros(2, device=model.device).unbind()
+
+    def step(self, x: Tensor, labels: Tensor) -> None:
+        logits = self.model(x)
+        loss = self.model.loss(logits, labels)
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.schedule.step()
+        self.total.add_(loss.detach(), alpha=len(labels))
+        self.right.add_((logits.detach().argmax(1) == labels).sum())
+
+    def summarize(self, rows: list[tuple[Tensor, ...]]) -> None:
+        """Of logits and labels of the batches of validation."""
+        float(self.total), float(self.right)
+        logits, labels = _joined(rows)
+        if self.model.margins:
+            self.model.calibrate(logits, labels)
+        summarize(self.model.log_proba(logits), labels)
+        float(self.model.loss(logits, labels))
+
+
 def classification(model: Any, train: Batches, val: Batches) -> float:
     """A classifier, as :class:`zoo.ClassificationLearner` trains it."""
-    optimizer = AdamW(model.parameters(), lr=3e-3, weight_decay=0.01, fused=True)
-    schedule = OneCycleLR(optimizer, 3e-3, total_steps=len(train))
-    total, right = torch.zeros(2, device=train.split.images.device).unbind()
+    loop = Classification(model, len(train))
     start = time.perf_counter()
     for x, labels in train:
-        logits = model(x)
-        loss = model.loss(logits, labels)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        schedule.step()
-        total.add_(loss.detach(), alpha=len(labels))
-        right.add_((logits.detach().argmax(1) == labels).sum())
-    float(total), float(right)
+        loop.step(x, labels)
     model.eval()
     with torch.no_grad():
-        logits, labels = _joined([(model(x), labels) for x, labels in val])
-        if model.margins:
-            model.calibrate(logits, labels)
-        summarize(model.log_proba(logits), labels)
-        float(model.loss(logits, labels))
+        loop.summarize([(model(x), labels) for x, labels in val])
     return time.perf_counter() - start
 
 

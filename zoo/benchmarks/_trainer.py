@@ -90,7 +90,7 @@ def epochs(learner: Any, train: Batches, val: Batches | None, count: int) -> lis
             accelerator=accelerator(),
             devices=1,
             logger=Board(run),
-            callbacks=[clock, Checkpoints(run, learner.monitor if val is not None else None, learner.mode)],
+            callbacks=[clock, Checkpoints(run, learner.monitor if val is not None else None)],
             plugins=[WholeFiles()],
             default_root_dir=run,
             enable_progress_bar=False,

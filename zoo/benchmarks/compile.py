@@ -34,11 +34,16 @@ def _benchmark(name: str, quick: bool) -> Benchmark:
 
     def epochs(number: int, compiled: bool) -> list[float]:
         """Seconds of the first and of the second epoch."""
-        torch._dynamo.reset()  # what an earlier round has compiled is compiled again
         learner = _trainer.learner_for(create(name, spec, number).to(device()))
         if compiled:
             learner.compile_training()
-        return _trainer.epochs(learner, train, None, 2)
+        torch._dynamo.reset()
+        before = torch.compiler.config.force_disable_caches
+        torch.compiler.config.force_disable_caches = True  # each round compiles anew, as the first training does
+        try:
+            return _trainer.epochs(learner, train, None, 2)
+        finally:
+            torch.compiler.config.force_disable_caches = before
 
     def eager(number: int) -> float:
         return epochs(number, compiled=False)[1]

@@ -16,17 +16,14 @@ from typing import Any
 import lightning.pytorch as L
 import torch
 from torch import Tensor
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import OneCycleLR
 
 import zoo
 from zoo.benchmarks import _trainer
 from zoo.benchmarks._benchmark import Benchmark, Options
 from zoo.benchmarks._data import device, mnist, resident
-from zoo.benchmarks._loops import loop_for
+from zoo.benchmarks._loops import Classification, loop_for
 from zoo.data.batches import Batches
 from zoo.data.datamodule import EVALUATION_BATCH
-from zoo.metrics.classification import summarize
 from zoo.run.trainer import quiet
 from zoo.spec import DataSpec
 
@@ -44,38 +41,27 @@ def create(name: str, spec: DataSpec, seed: int) -> Any:
 
 
 class Bare(L.LightningModule):
-    """The step of :func:`zoo.benchmarks._loops.classification`, called by Lightning: nothing is logged, and no hook of
-    its own is used. What an epoch of it takes longer than the loop is what Lightning's Trainer takes at least."""
+    """The step of a hand-written loop, called by Lightning, and nothing besides: what an epoch of it takes longer than
+    the loop is what Lightning's Trainer takes at least."""
 
     def __init__(self, model: Any, steps: int) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model = model
-        self.optimizer = AdamW(model.parameters(), lr=3e-3, weight_decay=0.01, fused=True)
-        self.schedule = OneCycleLR(self.optimizer, 3e-3, total_steps=steps)
-        self.total, self.right = torch.zeros(2, device=model.device).unbind()
-        self.validated: list[tuple[Tensor, Tensor]] = []
+        self.loop = Classification(model, steps)
+        self.rows: list[tuple[Tensor, ...]] = []
 
     def configure_optimizers(self) -> None:
         """None that Lightning would wrap, which costs each step."""
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        x, labels = batch
-        logits = self.model(x)
-        loss = self.model.loss(logits, labels)
-        loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.schedule.step()
-        self.total.add_(loss.detach(), alpha=len(labels))
-        self.right.add_((logits.detach().argmax(1) == labels).sum())
+        self.loop.step(*batch)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        self.validated.append((self.model(batch[0]), batch[1]))
+        self.rows.append((self.model(batch[0]), batch[1]))
 
     def on_validation_epoch_end(self) -> None:
-        logits, labels = (torch.cat(parts) for parts in zip(*self.validated, strict=True))
-        summarize(self.model.log_proba(logits), labels)
+        self.loop.summarize(self.rows)
 
 
 def floor(model: Any, train: Batches, val: Batches) -> float:

@@ -31,8 +31,8 @@ OPTIONS: dict[str, Option] = {
     "suite": Option(",".join(DEFAULT), "one or several of those below, with commas, or all"),
     "models": Option(
         None,
-        "these alone, with commas; tiny is an MLP of 784-64-128-64-10 (by default what the suite has); for accuracy: "
-        "launch, and the recipes in configs/experiment/speed; for em: gaps, too",
+        "these alone, with commas; tiny is an MLP of 784-64-128-64-10 (by default what the suite has); for accuracy "
+        "and gpu: launch, and the recipes of theirs in configs/experiment/speed; for em: gaps, too",
     ),
     "rounds": Option(
         0, "how often each way is measured; medians are reported; 0: as often as the benchmark says", "[0, inf)"
@@ -71,7 +71,11 @@ def main() -> None:
     values, words = parse(sys.argv[1:], OPTIONS, usage)
     if words:
         raise ConfigError(f"{words[0]!r} is no key=value: suites are given as suite=loader,epoch")
-    suites = list(SUITES) if values["suite"] == "all" else names(values["suite"], SUITES, "suite")
+    suites = (
+        [name for name in SUITES if name != "gpu"]
+        if values["suite"] == "all"
+        else names(values["suite"], SUITES, "suite")
+    )
     models = values["models"]
     if models is not None:
         models = tuple(names(models, ["tiny", "launch", "gaps", *recipes(), *registry.list_models()], "model"))

@@ -149,12 +149,12 @@ def main() -> None:
         parts = {"image": "pixels", "tokens": of_texts}.get(model.spec.kind, "cells")
         title += f", {missing:.0%} of the {parts} missing ({mask}{', fill=' * bool(fill)}{fill or ''})"
     if "per_class" in metrics:
-        table = Table("class", f"{noun}s", "precision", "recall", "f1", title=title)
+        table = Table("class", f"{noun}s", "precision", "recall", "F1", title=title)
         for name, row in metrics["per_class"].items():
             shares = ("–" if row[key] is None else f"{row[key]:.2%}" for key in ("precision", "recall"))
             table.add_row(terminal.printable(name), f"{row['examples']:,}", *shares, f"{row['f1']:.4f}")
         table.add_section()
-        table.add_row("mean", "", "", "", f"{metrics['macro_f1']:.4f}")
+        table.add_row("macro F1", "", "", "", f"{metrics['macro_f1']:.4f}")
         console.print(table)
     else:
         console.print(title)

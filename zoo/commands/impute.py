@@ -157,7 +157,7 @@ def pictures(model: Model, source: Mapping[str, Any], options: Mapping[str, Any]
     from zoo.files import write_bytes, write_json
     from zoo.inspect.grids import png
     from zoo.tasks.evaluate import splits_for
-    from zoo.tasks.examples import named
+    from zoo.tasks.examples import of_files
     from zoo.tasks.impute import NOUNS, describe, mask_of, measure, picture, said
 
     of = model.spec.kind
@@ -171,7 +171,7 @@ def pictures(model: Model, source: Mapping[str, Any], options: Mapping[str, Any]
     classifier = registry.load(options["classifier"], options["ema"]) if options["classifier"] else None
     count, notes = options["images"] or None, tuple[str, ...]()
     if files:
-        images, labels = named(model, files, options["invert"], count).stored, None
+        images, labels = of_files(model, files, options["invert"], count).stored, None
     else:
         splits = splits_for(model.spec, source, options["data"], options["root"], options["path"], whole=True)
         notes, split = splits.notes, draw(splits.test, count or 0)

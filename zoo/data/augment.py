@@ -126,7 +126,7 @@ class Augment:
 
     def _moved(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Mirror and shift together: each row of pixels is a piece of the row that it comes from, in a padded image or
-        in its mirror image. To name the rows takes less memory than to name the pixels, and a third of the time."""
+        in its mirror image. To name rows takes less memory than to name pixels, and less time."""
         batch, channels, height, width = x.shape
         reach, device = self.shift, x.device
         tall, wide = height + 2 * reach, width + 2 * reach

@@ -119,7 +119,7 @@ def rendered(figure: Figure) -> Tensor:
 
 def keep(folder: Path, name: str, picture: Tensor | str) -> None:
     """Write ``<name>.png``, or ``<name>.md`` of Markdown."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     if isinstance(picture, str):
         write_text(folder / f"{name}.md", f"{picture}\n")
         return

@@ -46,7 +46,7 @@ class Progress(Checkpoint):
     >>> quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     >>> shown = zoo.Progress("metrics.csv")
     >>> trainer = L.Trainer(max_epochs=1, accelerator="cpu", callbacks=[shown], **quiet)
-    >>> trainer.fit(learner, data)  # doctest: +ELLIPSIS
+    >>> trainer.fit(learner, data)
     epoch   1  loss ...
     >>> open("metrics.csv").readline()
     'epoch,step,images_per_second,train/accuracy,train/loss,val/accuracy,val/ece,val/loss,val/nll\\n'
@@ -66,6 +66,7 @@ class Progress(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero:
             return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.is_file():
             rows = read_rows(self.path, DataError)
             if not all(row.get("epoch", "").isdecimal() for row in rows):

@@ -28,6 +28,11 @@ START_BATCH = 4096  # images at a time while the start is looked for, at most
 LARGER_IS_BETTER = ("accuracy", "auroc", "log_likelihood")
 
 
+def larger_is_better(monitor: str | None) -> bool:
+    """Whether a larger value of what is logged by that name is better."""
+    return monitor is not None and monitor.endswith(LARGER_IS_BETTER)
+
+
 class Learner(LightningModule):
     """Lightning's view of a model.
 
@@ -115,7 +120,7 @@ class Learner(LightningModule):
     @property
     def mode(self) -> str:
         """Whether a larger (``"max"``) or a smaller (``"min"``) value of ``monitor`` is better."""
-        return "max" if self.monitor is not None and self.monitor.endswith(LARGER_IS_BETTER) else "min"
+        return "max" if larger_is_better(self.monitor) else "min"
 
     @property
     def evaluated(self) -> Model:

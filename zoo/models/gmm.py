@@ -21,11 +21,12 @@ counts in the share in which a value is seen, so that what never is keeps the va
 Columns of categories are independent of each other and of the numbers, given the component, see
 :mod:`zoo.base.categories`.
 
+The updates are those of scikit-learn's ``GaussianMixture``.
+
 References: Dempster, Laird & Rubin (1977); Nigam, McCallum, Thrun & Mitchell (2000), Text classification from labeled
 and unlabeled documents using EM; Ghahramani & Jordan (1994), Supervised learning from incomplete data via an EM
 approach; Ghahramani & Hinton (1996), The EM algorithm for mixtures of factor analyzers; Tipping & Bishop (1999),
-Mixtures of probabilistic principal component analyzers; Arthur & Vassilvitskii (2007), k-means++. The updates are those
-of scikit-learn's ``GaussianMixture``.
+Mixtures of probabilistic principal component analyzers; Arthur & Vassilvitskii (2007), k-means++.
 """
 
 from __future__ import annotations

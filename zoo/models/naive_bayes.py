@@ -7,9 +7,10 @@ Gaussian (``gaussian``); of a table, columns of numbers are Gaussian and those o
 its first pass. Where the classes of some images are hidden, EM begins with the estimates from the others and goes on:
 an image without a label belongs to each class in the share p(y | x).
 
+The estimates are scikit-learn's ``BernoulliNB``, ``GaussianNB``, ``CategoricalNB`` and ``MultinomialNB``.
+
 References: Maron (1961), Automatic indexing; Ng & Jordan (2001); Nigam, McCallum, Thrun & Mitchell (2000), Text
-classification from labeled and unlabeled documents using EM. The estimates are scikit-learn's ``BernoulliNB``,
-``GaussianNB``, ``CategoricalNB`` and ``MultinomialNB``.
+classification from labeled and unlabeled documents using EM.
 """
 
 from __future__ import annotations

@@ -51,7 +51,11 @@ QUESTIONS = {  # a line of the card, of the first of them that a model can be as
 
 
 def release(
-    run: str | Path, to: str | Path | None = None, half: bool = False, recipe: str | None = None, alone: bool = False
+    run: str | Path,
+    to: str | Path | None = None,
+    half: bool = False,
+    recipe: str | None = None,
+    alone: bool | None = None,
 ) -> Path:
     """Put the weights of a run that has ended on the shelf; the card is made by :func:`make_card`.
 
@@ -59,8 +63,8 @@ def release(
         run: its directory.
         to: the folder to make; ``pretrained/<model>-<data>`` if left out.
         half: keep weights in half precision, which are as many numbers of half the size.
-        alone: whether the machine did nothing else meanwhile, so that the seconds are what the training takes.
         recipe: the words by which whoever reads the card trains the same; those of the run's command if left out.
+        alone: whether the machine did nothing else meanwhile; None where nobody knows.
 
     Raises:
         ConfigError: no run that has ended, or a recipe that trains something else than this run did.
@@ -71,7 +75,7 @@ def release(
     training = {
         "recipe": checked_recipe(summary, recipe),
         "seconds": summary["seconds"]["fit"],
-        "alone": alone,
+        **({} if alone is None else {"alone": alone}),
         "machine": machine_of(summary),
     }
     to = to or PRETRAINED / f"{model.name}-{source['name']}"
@@ -108,7 +112,7 @@ def make_card(folder: Path, root: str | None = None) -> dict[str, Any]:
     noun = kinds.find(model.spec.kind).NOUN
     size = (folder / "model.safetensors").stat().st_size
     card = CARD.format(
-        header=yaml_text(header(model, source["name"], metrics), default_flow_style=False),
+        header=yaml_text(header(model, folder.name, source["name"], metrics), default_flow_style=False),
         model=model.name,
         data=source["name"],
         name=folder.name,
@@ -120,7 +124,7 @@ def make_card(folder: Path, root: str | None = None) -> dict[str, Any]:
         recipe=" ".join(training["recipe"]),
         seconds=training["seconds"],
         machine=training["machine"],
-        beside="" if training.get("alone") else ", with other work beside it",
+        beside=", with other work beside it" if training.get("alone") is False else "",
         tested=len(splits.test),
         noun=noun,
         held=f"; {len(splits.val):,} training {noun}s were held out to choose the epoch" if len(splits.val) else "",
@@ -143,7 +147,7 @@ def answers(model: Model) -> dict[str, Tensor]:
     return told
 
 
-def header(model: Model, data: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def header(model: Model, name: str, data: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """What a hub reads of a card, as YAML: https://huggingface.co/docs/hub/model-cards."""
     kind = model.spec.kind
     names = {"accuracy": "accuracy", "f1": "f1", "auroc": "roc_auc", "frechet_ratio": "frechet_ratio"}
@@ -155,5 +159,5 @@ def header(model: Model, data: str, metrics: Mapping[str, Any]) -> dict[str, Any
         found["pipeline_tag"] = task
     if values:
         result = {"task": {"type": task}, "dataset": {"type": data, "name": data}, "metrics": values}
-        found["model-index"] = [{"name": f"{model.name}-{data}", "results": [result]}]
+        found["model-index"] = [{"name": name, "results": [result]}]
     return found

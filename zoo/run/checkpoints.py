@@ -16,8 +16,9 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from lightning_utilities.core.apply_func import apply_to_collection
 
 from zoo import checkpoint
-from zoo.errors import CheckpointError, Stopped, ZooError
+from zoo.errors import CheckpointError, ConfigError, Stopped, ZooError, did_you_mean
 from zoo.files import whole_file
+from zoo.learners._learner import larger_is_better
 from zoo.run.stop import Stop
 
 MOMENTS = {
@@ -61,7 +62,6 @@ class Checkpoints(Checkpoint):
     Args:
         run: the run directory, which is made where it is not there.
         monitor: the logged value that tells the best epoch; None: no value does, and the last epoch is what is kept.
-        mode: ``"max"`` or ``"min"``.
         patience: epochs without a better value after which training ends; 0: none.
         every: optimiser steps after which ``last.ckpt`` is written within an epoch; 0: not at all.
         stop: what signals ask.
@@ -74,22 +74,23 @@ class Checkpoints(Checkpoint):
         seconds: wall-clock time of training by then, earlier parts of the run included.
         began: whether a step was done: what was restored fits.
 
+    Lightning's own ``ModelCheckpoint`` is not used beside it. Of several callbacks of the zoo, those that log,
+    :class:`zoo.LatentPictures`, come before those that write what was logged, ``Progress`` and this one.
+
     Raises ``ZooError`` where a loss or a trained weight is not finite, or a value that was logged is no number: it is
-    not kept.
+    not kept; ``ConfigError`` where validation logs no value called ``monitor``.
     """
 
     def __init__(
         self,
         run: str | Path,
         monitor: str | None,
-        mode: str = "max",
         every: int = 0,
         stop: Stop | None = None,
         patience: int = 0,
     ) -> None:
         self.run = Path(run)
         self.monitor = monitor
-        self.mode = mode
         self.every = every
         self.stop = stop or Stop()
         self.patience = patience
@@ -137,6 +138,9 @@ class Checkpoints(Checkpoint):
         validated = (
             self.monitor in self.metrics and (trainer.current_epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
         )
+        if self.monitor not in (None, *self.metrics) and any(key.startswith("val/") for key in self.metrics):
+            known = did_you_mean(str(self.monitor), [key for key in self.metrics if key.startswith("val/")], "logged")
+            raise ConfigError(f"{self.monitor} tells the best epoch, and nothing of that name is logged: {known}")
         if self.monitor in self.metrics and self._better(trainer, self.metrics[self.monitor]):
             self.best, self.since = self.metrics[self.monitor], 0
             self._save(trainer, pl_module, "best")
@@ -178,7 +182,7 @@ class Checkpoints(Checkpoint):
         return self.stop.asked is not None
 
     def _better(self, trainer: Trainer, value: float) -> bool:
-        better = self.best is None or (value > self.best if self.mode == "max" else value < self.best)
+        better = self.best is None or (value > self.best if larger_is_better(self.monitor) else value < self.best)
         return better if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(better)
 
     def _save(self, trainer: Trainer, pl_module: Any, name: str) -> None:

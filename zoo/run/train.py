@@ -35,7 +35,7 @@ from zoo.run.checkpoints import Checkpoints, newest, processed
 from zoo.run.curves import EPOCHS, join_curves
 from zoo.run.record import Settings, run_directory
 from zoo.run.stop import Stop, stoppable
-from zoo.run.trainer import build_trainer, quiet
+from zoo.run.trainer import build_trainer, quiet, reach_logger
 from zoo.tasks import reference, sample_quality
 from zoo.tasks.evaluate import Evaluation, evaluate, remarks, tells
 
@@ -215,7 +215,6 @@ def build(
         Checkpoints(
             run,
             learner.monitor if len(data.splits.val) else None,
-            learner.mode,
             every=settings.get("save_every", 0),  # which a run that is older than this key has not
             stop=stop,
             patience=settings.get("patience", 0),
@@ -232,6 +231,7 @@ def build(
     if settings.get("compile"):
         learner.compile_training()
     learner.check_trainer(trainer)
+    reach_logger(trainer, settings, console)
     size = learner.model.num_parameters
     noun = "window" if data.spec.is_running else kinds.find(data.spec.kind).NOUN
     lines = [f"{len(data.splits.train):,} training {noun}s" + (f", {size:,} parameters" if size else "")]

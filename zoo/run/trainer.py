@@ -16,8 +16,8 @@ import lightning.pytorch as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, WandbLogger
+from rich.console import Console
 
-from zoo import terminal
 from zoo.errors import ConfigError, did_you_mean
 from zoo.learners.batchnorm import SynchronizedBatchNorm
 from zoo.run.board import Board
@@ -78,35 +78,43 @@ def build_trainer(settings: dict[str, Any], run: Path, callbacks: list[L.Callbac
 
 
 def _logger(options: dict[str, Any], run: Path) -> Any:
-    """What curves are drawn by; None for nothing. Raises ``ConfigError`` where a package is missing."""
+    """What curves are drawn by; None for nothing. Raises ``ConfigError`` where it cannot be made."""
     name = options.pop("name")
-    try:
-        if name == "tensorboard":
-            return Board(run)
-        if name == "csv":
-            parts = len([*(run / "csv").glob("*/metrics.csv")])  # a run that goes on keeps what it has drawn before
-            return CSVLogger(run, name="csv", version=f"part{parts + 1}")
+    if name == "tensorboard":
+        return Board(run)
+    if name == "csv":
+        parts = len([*(run / "csv").glob("*/metrics.csv")])  # a run that goes on keeps what it has drawn before
+        return CSVLogger(run, name="csv", version=f"part{parts + 1}")
+    with _reaching(name):
         if name == "wandb":
-            return _reached(WandbLogger(name=run.name, save_dir=run, **options), name)
+            return WandbLogger(name=run.name, save_dir=run, **options)
         if name == "mlflow":
             where = options.pop("tracking_uri") or f"sqlite:///{(run.parent / 'mlruns.db').resolve()}"
-            return _reached(MLFlowLogger(run_name=run.name, tracking_uri=where, **options), name)
-    except ImportError as error:
-        raise ConfigError(f"logger={name} needs a package: pip install {name}, or logger=none") from error
+            return MLFlowLogger(run_name=run.name, tracking_uri=where, **options)
     return None
 
 
-def _reached(logger: Any, name: str) -> Any:
-    """A logger that has begun: whatever it reaches out to has answered. Raises ``ConfigError`` where it has not."""
+def reach_logger(trainer: L.Trainer, settings: Mapping[str, Any], console: Console) -> None:
+    """Begin with a logger that reaches out to a server, once all else is known to fit: a run is there before the first
+    step. Raises ``ConfigError`` where it does not answer."""
+    name = settings["logger"]["name"]
+    if name in ("wandb", "mlflow") and trainer.is_global_zero:
+        if settings["logger"].get("tracking_uri"):
+            console.print(f"waiting for {settings['logger']['tracking_uri']}", soft_wrap=True)
+        with _reaching(name):
+            _ = trainer.logger.experiment  # type: ignore[union-attr]
+
+
+@contextlib.contextmanager
+def _reaching(name: str) -> Iterator[None]:
+    """What goes wrong with a logger, in a line."""
     try:
-        with terminal.busy(terminal.console(), f"reaching {name}"):
-            _ = logger.experiment
-    except ImportError:
-        raise
+        yield
+    except ImportError as error:
+        raise ConfigError(f"logger={name} needs a package: pip install {name}, or logger=none") from error
     except Exception as error:  # of a package that is not ours: the network's, the server's, a login that is missing
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"logger={name} cannot begin: {reason[:300]}") from error
-    return logger
 
 
 def _check_devices(options: Mapping[str, Any]) -> None:

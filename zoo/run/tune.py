@@ -30,7 +30,7 @@ from rich.table import Table
 from zoo import config as configuration
 from zoo.command import limits
 from zoo.errors import ConfigError, DataError, ZooError
-from zoo.learners._learner import LARGER_IS_BETTER
+from zoo.learners._learner import larger_is_better
 from zoo.run.record import locked
 from zoo.run.sweep import arguments, shortened
 from zoo.run.train import train
@@ -157,7 +157,7 @@ def opened(out: Path, words: Sequence[str], monitor: str, prune: bool) -> Iterat
             study = optuna.create_study(
                 storage=JournalStorage(JournalFileBackend(str(out / JOURNAL))),
                 study_name="search",
-                direction="maximize" if monitor.endswith(LARGER_IS_BETTER) else "minimize",
+                direction="maximize" if larger_is_better(monitor) else "minimize",
                 pruner=optuna.pruners.MedianPruner() if prune else optuna.pruners.NopPruner(),
                 load_if_exists=True,
             )

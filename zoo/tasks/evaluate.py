@@ -40,15 +40,15 @@ class Evaluation:
     Attributes:
         metrics: of a model that classifies: accuracy, nll (nats), ece, ``macro_f1``, and ``per_class``: by name of a
             class that is there, how many ``examples`` it has, their ``recall``, ``precision``, null where nothing was
-            taken for it, and ``f1``. Of two classes, where both are there, ``auroc``, ``average_precision`` and ``f1``;
-            ``brier``, ``cost``: what mistakes cost an example, ``costs``: what one costs, by true class, and
-            ``positive``: the class that is looked for, which is the last one. ``f1`` and ``cost`` are those of taking
-            examples for it that are so with a probability above ``threshold``; ``threshold_from`` says what chose that:
-            ``"costs"`` or ``"validation"``. Of a density: ``log_prob`` (mean log p(x), nats an example), its standard
-            error over examples ``log_prob_se``, ``bits_per_dim`` where the likelihood has them, of tokens
-            ``nats_per_token`` and ``bits_per_token``, ``density``: of what they are, in words, ``log_prob_n``: of how
-            many examples, and, of p(x) that is a sum over classes, which training was told of, ``log_prob_classes``:
-            of how many.
+            taken for it, and ``f1``, of the most probable class, whatever the costs. Of two classes, where both are
+            there, ``auroc``, ``average_precision`` and ``f1``; ``brier``, ``cost``: what mistakes cost an example,
+            ``costs``: what one costs, by true class, and ``positive``: the class that is looked for, which is the last
+            one. ``f1`` and ``cost`` are those of taking examples for it that are so with a probability above
+            ``threshold``; ``threshold_from`` says what chose that: ``"costs"`` or ``"validation"``. Of a density:
+            ``log_prob`` (mean log p(x), nats an example), its standard error over examples ``log_prob_se``,
+            ``bits_per_dim`` where the likelihood has them, of tokens ``nats_per_token`` and ``bits_per_token``,
+            ``density``: of what they are, in words, ``log_prob_n``: of how many examples, and, of p(x) that is a sum
+            over classes, which training was told of, ``log_prob_classes``: of how many.
         log_proba: log p(y | x), ``(N, K)``, in the order of the split; None where the model does not classify.
     """
 

@@ -61,13 +61,20 @@ def examples_of(
     for key, usual in (("data", None), ("path", None), ("root", None), ("split", "test")):
         if options.get(key, usual) != usual:
             raise ConfigError(f"{key}={options[key]} is for examples of a source, and {files[0]} is named")
-    return named(model, files, invert, most)
+    return of_files(model, files, invert, most)
 
 
-def named(model: Model, files: Sequence[str], invert: str | None = None, most: int | None = None) -> Examples:
-    """What ``files`` and folders hold, at most so many; files that are no such examples are told of.
+def of_files(model: Model, files: Sequence[str], invert: str | None = None, most: int | None = None) -> Examples:
+    """What ``files`` hold; files that are no such examples are told of.
 
-    Raises ``DataError`` for a file that cannot be read.
+    Args:
+        model: whose examples they are to be.
+        files: and folders.
+        invert: of pictures alone, see ``data.invert``; the model's own way if left out.
+        most: how many; None for all.
+
+    Raises:
+        DataError: a file that cannot be read.
     """
     kind = kinds.find(model.spec.kind)
     paths = kind.find_files(files)
