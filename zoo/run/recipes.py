@@ -29,9 +29,8 @@ def ended(run: str | Path) -> dict[str, Any]:
 def recipe_of(command: str) -> list[str]:
     """The words after ``train`` that the result depends on, ``seed`` among them, sorted."""
     words = [word for word in shlex.split(command) if "=" in word]
-    words = [
-        word for word in words if not word.startswith(tuple(f"{key}{end}" for key in OF_ONE_MACHINE for end in "=./"))
-    ]
+    others = ("trainer=", *(f"{key}{end}" for key in OF_ONE_MACHINE for end in "=./"))  # trainer=cpu, trainer=gpu
+    words = [word for word in words if not word.startswith(others)]
     return sorted([*words, *([] if any(word.startswith("seed=") for word in words) else ["seed=0"])])
 
 
