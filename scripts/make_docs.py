@@ -163,8 +163,7 @@ def figures(metrics: Mapping[str, Any]) -> str:
     if "accuracy" in metrics:
         said.append(f"accuracy {metrics['accuracy']:.2%}")
     if "log_prob" in metrics:
-        sign = {"lower bound": "≥ ", "estimate": "≈ "}.get(metrics["density"].partition(",")[0], "")
-        said.append(f"log p(x) {sign}{metrics['log_prob']:.2f} nats")
+        said.append(f"log p(x) {bound(metrics)}{metrics['log_prob']:.2f} nats")
     if "frechet_ratio" in metrics:
         said.append(f"Fréchet ratio {metrics['frechet_ratio']:.2f} of {metrics['samples']:,} samples")
     return ", ".join(said)
@@ -203,6 +202,62 @@ def capability_table() -> str:
     from zoo import capability
 
     return f"{capability.capabilities()}\n"
+
+
+def shelf_table() -> str:
+    """All released models, with what their cards measured."""
+    head = ("`zoo.load(…)`", "accuracy, %", "log p(x), nats", "Fréchet ratio", "MB", "seconds of training")
+    rows = []
+    for folder in sorted(path.parent for path in PRETRAINED.glob("*/metrics.json")):
+        found, training = read_json(folder / "metrics.json", ConfigError), training_of(folder)
+        cells = [
+            figure(name, [found[name]]) if name in found else "–" for name in ("accuracy", "log_prob", "frechet_ratio")
+        ]
+        if "log_prob" in found:
+            cells[1] = f"{bound(found)}{cells[1]}"
+        size = (folder / "model.safetensors").stat().st_size
+        rows.append([f"`{folder.name}`", *cells, f"{size / 1e6:.2f}", figure("seconds", [training["seconds"]])])
+    return f"| {' | '.join(head)} |\n| --- |{' ---: |' * (len(head) - 1)}\n{lines(rows)}"
+
+
+def optimizer_table() -> str:
+    """What ``scripts/optimizers.py`` has measured: means of the seeds, with the least and the most."""
+    from zoo.benchmarks import OPTIMIZERS
+
+    units = {
+        "nll": "nll, nats",
+        "nats_per_token": "nats per character",
+        "log_likelihood": "log p(x, y), nats per image",
+    }
+    found = read_json(RESULTS / "optimizers.json", ConfigError)["results"]
+    names = list(next(iter(found.values())))
+    rows = []
+    for model, ways in found.items():
+        words, measure = OPTIMIZERS[model]
+        name = measure.rpartition("/")[2]
+        form = "{:.1f}" if name == "log_likelihood" else "{:.3f}"
+        typed = " ".join(word for word in words if word.startswith(("model=", "data=")))
+        cells = [ranged(ways[way]["values"], form) for way in names]
+        rows.append([f"`{typed}`", units[name], *cells])
+    return f"| `python scripts/optimizers.py` | | {' | '.join(names)} |\n| --- | --- | ---: | ---: |\n{lines(rows)}"
+
+
+def ranged(values: list[float], form: str) -> str:
+    """The mean of values, and the least and the most of them."""
+    mean, low, high = (
+        form.format(value).replace("-", "−") for value in (statistics.mean(values), min(values), max(values))
+    )
+    return f"{mean} ({low} to {high})"
+
+
+def training_of(folder: Path) -> Mapping[str, Any]:
+    """How a released model came about."""
+    return read_json(folder / "config.json", ConfigError)["training"]
+
+
+def bound(metrics: Mapping[str, Any]) -> str:
+    """What stands before a likelihood that is none, or not quite."""
+    return {"lower bound": "≥ ", "estimate": "≈ "}.get(metrics["density"].partition(",")[0], "")
 
 
 def claim_table() -> str:
@@ -305,7 +360,8 @@ def runs(words: str, row: list[str]) -> list[str]:
             elif len(known) < len(values):
                 raise ConfigError(f"{path.relative_to(REPOSITORY)} has no {column}: – where there is none")
             else:
-                cells.append(figure(column, known))
+                errors = [value_of(entry, f"{column}_se") for entry in seeds.values()]
+                cells.append(figure(column, known, errors[0] if len(errors) == 1 else None))
     return cells
 
 
@@ -316,14 +372,17 @@ def value_of(entry: Mapping[str, Any], column: str) -> float | None:
     return found[ends[0]] if len(ends) == 1 else None
 
 
-def figure(column: str, values: list[float]) -> str:
-    """The mean of some seeds as a table shows it, and the least and the most of three or more."""
+def figure(column: str, values: list[float], error: float | None = None) -> str:
+    """The mean of some seeds as a table shows it, and the least and the most of three or more; the standard error of
+    one, where it has any."""
     name = column.rpartition("/")[2]
     form = FORMS.get(name, "{:,.3g}")
     scale = 100 if name in SHARES else 1
     told = [
         form.format(scale * value).replace("-", "−") for value in (statistics.mean(values), min(values), max(values))
     ]
+    if error is not None:
+        return f"{told[0]} ± {form.format(scale * error)}"
     return f"{told[0]} ({told[1]}–{told[2]})" if len(values) > 2 and name in SPREAD else told[0]
 
 
@@ -334,7 +393,13 @@ FORMS = {
     "seconds": "{:,.0f}", "parameters": "{:,.0f}", "log_prob": "{:,.2f}", "bits_per_dim": "{:.3f}", "modes": "{:.0f}",
     "frechet_ratio": "{:.2f}", "precision": "{:.3f}", "recall": "{:.3f}",
 }  # fmt: skip
-WHOLE: dict[str, Callable[[], str]] = {"capabilities": capability_table, "claims": claim_table, "choices": choice_table}
+WHOLE: dict[str, Callable[[], str]] = {
+    "capabilities": capability_table,
+    "claims": claim_table,
+    "choices": choice_table,
+    "shelf": shelf_table,
+    "optimizers": optimizer_table,
+}
 FILLED: dict[str, Callable[[str, list[str]], list[str]]] = {
     "findings": finding, "voices": voices, "benchmarks": benchmark, "quick_recipes": quick_recipe, "runs": runs,
 }  # fmt: skip
