@@ -1,5 +1,6 @@
 """The documentation: its pages are what the code says, its links lead somewhere, its lists are complete."""
 
+import json
 import re
 import sys
 from pathlib import Path
