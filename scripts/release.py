@@ -21,7 +21,7 @@ OPTIONS = {
         "the words that train the same, where the run's own command does not, as that of a run that was ended and "
         'went on: "model=cnn data=mnist"',
     ),
-    "alone": Option(None, "whether the machine did nothing else meanwhile; false: the card says so", [True, False]),
+    "busy": Option(False, "true: the machine did other work besides, which makes seconds longer; the card says so"),
     "root": ROOT,
 }
 
@@ -32,7 +32,7 @@ def main() -> None:
     from zoo.run.cards import make_card, release
     from zoo.terminal import printable
 
-    folder = release(options["run"], options["to"], options["half"], options["recipe"], options["alone"])
+    folder = release(options["run"], options["to"], options["half"], options["recipe"], not options["busy"])
     make_card(folder, options["root"])
     print(f"{printable(folder)}\n\n{printable((folder / 'README.md').read_text('utf-8'), keep=chr(10))}")
 
