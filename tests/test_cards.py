@@ -47,8 +47,15 @@ def test_a_release_says_how_it_came_about(run, released):
     assert f"accuracy {metrics['accuracy']:.2%}" in card
     assert "torch 2" in card.partition("seconds of training on ")[2]
     assert "other work" not in card
-    assert "alone" not in entry["training"]
+    assert entry["training"]["alone"] is True
     assert str(released.parent) not in card + (released / "config.json").read_text()
+
+
+def test_a_card_tells_of_other_work_beside_the_training(run, tmp_path):
+    folder = tmp_path / "naive_bayes-digits"
+    run_script("release.py", f"run={run}", f"to={folder}", "busy=true")
+    assert checkpoint.released_config(folder)["training"]["alone"] is False
+    assert ", with other work beside it\n" in (folder / "README.md").read_text()
 
 
 def test_a_card_has_what_a_hub_reads(released):

@@ -55,7 +55,7 @@ def release(
     to: str | Path | None = None,
     half: bool = False,
     recipe: str | None = None,
-    alone: bool | None = None,
+    alone: bool = True,
 ) -> Path:
     """Put the weights of a run that has ended on the shelf; the card is made by :func:`make_card`.
 
@@ -64,7 +64,7 @@ def release(
         to: the folder to make; ``pretrained/<model>-<data>`` if left out.
         half: keep weights in half precision, which are as many numbers of half the size.
         recipe: the words by which whoever reads the card trains the same; those of the run's command if left out.
-        alone: whether the machine did nothing else meanwhile; None where nobody knows.
+        alone: whether the machine did nothing else meanwhile, as far as whoever releases it knows.
 
     Raises:
         ConfigError: no run that has ended, or a recipe that trains something else than this run did.
@@ -75,7 +75,7 @@ def release(
     training = {
         "recipe": checked_recipe(summary, recipe),
         "seconds": summary["seconds"]["fit"],
-        **({} if alone is None else {"alone": alone}),
+        "alone": alone,
         "machine": machine_of(summary),
     }
     to = to or PRETRAINED / f"{model.name}-{source['name']}"
@@ -124,7 +124,7 @@ def make_card(folder: Path, root: str | None = None) -> dict[str, Any]:
         recipe=" ".join(training["recipe"]),
         seconds=training["seconds"],
         machine=training["machine"],
-        beside=", with other work beside it" if training.get("alone") is False else "",
+        beside=", with other work beside it" if not training.get("alone", True) else "",
         tested=len(splits.test),
         noun=noun,
         held=f"; {len(splits.val):,} training {noun}s were held out to choose the epoch" if len(splits.val) else "",
