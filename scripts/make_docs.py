@@ -316,6 +316,14 @@ def benchmark(words: str, row: list[str]) -> list[str]:
     return [row[0], row[1], found["unit"], shown(peer["median"]), shown(ours["median"]), f"{ours['ratio']:.3g}"]
 
 
+def profile(words: str, row: list[str]) -> list[str]:
+    """A model that is asked for classes, by the name of its benchmark in the first cell: images a second, the share of
+    the roofline, what bounds it, and what the time goes into."""
+    way = read_json(REPOSITORY / words, ConfigError)["benchmarks"][row[0].strip("`")]["ways"]["classify"]
+    parts = (f"{name.removeprefix('aten::')} {share:.0%}" for name, share in way["facts"]["operators"].items())
+    return [row[0], shown(way["median"]), f"{way['facts']['roofline']:.0%}", way["facts"]["bound"], ", ".join(parts)]
+
+
 def quick_recipe(words: str, row: list[str]) -> list[str]:
     """A recipe for a number of seconds: accuracies of its seeds and their seconds."""
     name = f"accuracy-{row[0].strip('`').rpartition('/')[2]}"
@@ -425,7 +433,7 @@ WHOLE: dict[str, Callable[[], str]] = {
 }
 FILLED: dict[str, Callable[[str, list[str]], list[str]]] = {
     "findings": finding, "voices": voices, "benchmarks": benchmark, "quick_recipes": quick_recipe, "runs": runs,
-    "folds": folds,
+    "folds": folds, "profile": profile,
 }  # fmt: skip
 
 

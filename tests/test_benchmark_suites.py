@@ -142,7 +142,18 @@ def test_throughput(name):
         assert (facts["bound"] == "compute") == (
             facts["flop"] / facts["peak_flop"] > facts["bytes"] / facts["peak_bytes"]
         )
+        shares = list(facts.get("operators", {}).values())
+        assert shares == sorted(shares, reverse=True)
+        assert bool(shares) == (way in native)
+        assert sum(shares) <= 1.005
     json.dumps(benchmark.facts)
+
+
+def test_the_dearest_operator_is_told():
+    a, b = torch.rand(400, 400), torch.rand(3)
+    found = throughput.operators(lambda: len((a @ a @ a) + (b + b).sum()), torch.device("cpu"))
+    assert next(iter(found)) == "aten::mm"
+    assert next(iter(found.values())) > 0.5
 
 
 def test_a_question_is_asked_in_chunks_of_the_given_size(monkeypatch):

@@ -14,6 +14,8 @@ Facts of a way are ``flop`` and ``bytes`` an image, ``peak_flop`` and ``peak_byt
 - Bytes an image are what each operator that is called reads and writes: its tensors, but for views. They are those of
   the program as it is written, with no operator's result staying in a cache until the next one reads it: small batches
   can be faster than that, and reach more than 1.
+- ``operators``, of what is asked at the package's own chunk size: the share of the time that each of the dearest ones
+  takes, see :func:`operators`.
 - Peak and bandwidth are measured: the product of two large float32 matrices, and a copy of a large tensor.
 """
 
@@ -51,6 +53,7 @@ SECONDS, QUICK_SECONDS = 0.5, 0.02  # a measurement takes at least that long
 IMAGES, QUICK_IMAGES = 8192, 256  # that are asked about
 CHUNKS = (128, 8192)
 COUNTED_BATCHES = 4  # R1 is one batch's in four
+SHOWN = 5  # operators of a profile
 CAPABILITIES = ("classify", "log_prob", "encode", "sample")
 
 
@@ -93,6 +96,8 @@ def of_model(name: str, peaks: Peaks, quick: bool = False) -> Benchmark:
             question = asking(model, asked, x, chunk)
             way = asked if chunk is None else f"{asked}, {chunk} at a time"
             add(way, functools.partial(repeated, question, least, training.device), count_work(question))
+            if chunk is None:
+                facts[way]["operators"] = operators(question, training.device)
     return Benchmark(
         name=f"throughput-{name}",
         title=f"{name}, {training.title}; asked about {count:,} images",
@@ -125,6 +130,24 @@ def repeated(question: Callable[[], int], seconds: float, where: torch.device) -
         images += question()
         synchronize(where)
     return images / (time.perf_counter() - start)
+
+
+def operators(question: Callable[[], int], where: torch.device) -> dict[str, float]:
+    """What a question's time goes into, by torch's profiler: the share of each of the :data:`SHOWN` dearest operators,
+    the dearest first."""
+    from torch.profiler import ProfilerActivity, profile
+
+    on_gpu = where.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    with profile(activities=activities) as profiled:
+        question()
+        synchronize(where)
+    seconds = {
+        event.key: event.self_device_time_total if on_gpu else event.self_cpu_time_total
+        for event in profiled.key_averages()
+    }
+    dearest = sorted(seconds, key=lambda name: -seconds[name])[:SHOWN]
+    return {name: round(seconds[name] / sum(seconds.values()), 3) for name in dearest}
 
 
 def synchronize(where: torch.device) -> None:
