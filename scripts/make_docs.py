@@ -206,7 +206,7 @@ def capability_table() -> str:
 
 def shelf_table() -> str:
     """All released models, with what their cards measured."""
-    head = ("`zoo.load(…)`", "accuracy, %", "log p(x), nats", "Fréchet ratio", "MB", "seconds of training")
+    head = ("`zoo.load(…)`", "accuracy, %", "log p(x), nats", "Fréchet ratio", "kB", "seconds of training")
     rows = []
     for folder in sorted(path.parent for path in PRETRAINED.glob("*/metrics.json")):
         found, training = read_json(folder / "metrics.json", ConfigError), training_of(folder)
@@ -215,8 +215,10 @@ def shelf_table() -> str:
         ]
         if "log_prob" in found:
             cells[1] = f"{bound(found)}{cells[1]}"
+        if "nats_per_token" in found:  # texts are of different lengths
+            cells[1] = f"−{found['nats_per_token']:.3f} a token"
         size = (folder / "model.safetensors").stat().st_size
-        rows.append([f"`{folder.name}`", *cells, f"{size / 1e6:.2f}", figure("seconds", [training["seconds"]])])
+        rows.append([f"`{folder.name}`", *cells, f"{size / 1e3:,.0f}", figure("seconds", [training["seconds"]])])
     return f"| {' | '.join(head)} |\n| --- |{' ---: |' * (len(head) - 1)}\n{lines(rows)}"
 
 
