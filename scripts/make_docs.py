@@ -335,29 +335,6 @@ def quick_recipe(words: str, row: list[str]) -> list[str]:
     return [row[0], row[1], f"{statistics.mean(accuracy):.2f}", seeds, shown(way["median"])]
 
 
-def folds(words: str, row: list[str]) -> list[str]:
-    """A model, by its name in the first cell, beside scikit-learn's in brackets: means over folds, of what
-    ``scripts/tables.py json=…`` or ``texts.py`` has written. ``words``: that file, and a column's measure and data,
-    ``AUROC:german_credit``; a cell is empty where neither was measured."""
-    file, *columns = words.split()
-    found = read_json(REPOSITORY / file, ConfigError)["results"]
-    cells = [row[0]]
-    for column in columns:
-        measure, _, data = column.partition(":")
-        of = {
-            entry["whose"]: statistics.mean(entry["values"][measure])
-            for entry in found
-            if (entry["data"], entry["model"]) == (data, row[0].strip("`"))
-        }
-        told = {
-            whose: f"{mean:.4f}".removeprefix("0") if measure == "AUROC" else f"{100 * mean:.2f}"
-            for whose, mean in of.items()
-        }
-        both = [told.get("zoo"), f"({told['scikit-learn']})" if "scikit-learn" in told else None]
-        cells.append(" ".join(filter(None, both)))
-    return cells
-
-
 def shown(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
@@ -435,7 +412,7 @@ WHOLE: dict[str, Callable[[], str]] = {
 }
 FILLED: dict[str, Callable[[str, list[str]], list[str]]] = {
     "findings": finding, "voices": voices, "benchmarks": benchmark, "quick_recipes": quick_recipe, "runs": runs,
-    "folds": folds, "profile": profile,
+    "profile": profile,
 }  # fmt: skip
 
 

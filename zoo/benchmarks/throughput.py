@@ -24,6 +24,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
+import os
 import statistics
 import time
 import warnings
@@ -137,6 +138,7 @@ def operators(question: Callable[[], int], where: torch.device) -> dict[str, flo
     the dearest first."""
     from torch.profiler import ProfilerActivity, profile
 
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # says that it starts and stops
     on_gpu = where.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     with profile(activities=activities) as profiled:
