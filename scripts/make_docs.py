@@ -209,7 +209,8 @@ def shelf_table() -> str:
     head = ("`zoo.load(…)`", "accuracy, %", "log p(x), nats", "Fréchet ratio", "kB", "seconds of training")
     rows = []
     for folder in sorted(path.parent for path in PRETRAINED.glob("*/metrics.json")):
-        found, training = read_json(folder / "metrics.json", ConfigError), training_of(folder)
+        found = read_json(folder / "metrics.json", ConfigError)
+        training = read_json(folder / "config.json", ConfigError)["training"]
         cells = [
             figure(name, [found[name]]) if name in found else "–" for name in ("accuracy", "log_prob", "frechet_ratio")
         ]
@@ -246,15 +247,13 @@ def optimizer_table() -> str:
 
 def ranged(values: list[float], form: str) -> str:
     """The mean of values, and the least and the most of them."""
-    mean, low, high = (
-        form.format(value).replace("-", "−") for value in (statistics.mean(values), min(values), max(values))
-    )
+    mean, low, high = spread(values, form)
     return f"{mean} ({low} to {high})"
 
 
-def training_of(folder: Path) -> Mapping[str, Any]:
-    """How a released model came about."""
-    return read_json(folder / "config.json", ConfigError)["training"]
+def spread(values: list[float], form: str) -> list[str]:
+    """The mean, the least and the most of values, with a minus sign that is one."""
+    return [form.format(value).replace("-", "−") for value in (statistics.mean(values), min(values), max(values))]
 
 
 def bound(metrics: Mapping[str, Any]) -> str:
@@ -388,9 +387,7 @@ def figure(column: str, values: list[float], error: float | None = None) -> str:
     name = column.rpartition("/")[2]
     form = FORMS.get(name, "{:,.3g}")
     scale = 100 if name in SHARES else 1
-    told = [
-        form.format(scale * value).replace("-", "−") for value in (statistics.mean(values), min(values), max(values))
-    ]
+    told = spread([scale * value for value in values], form)
     if error is not None:
         return f"{told[0]} ± {form.format(scale * error)}"
     return f"{told[0]} ({told[1]}–{told[2]})" if len(values) > 2 and name in SPREAD else told[0]

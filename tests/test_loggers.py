@@ -10,6 +10,7 @@ from conftest import run_train
 from lightning.pytorch.loggers import CSVLogger
 
 TINY = ("model=mlp", "model.hidden_sizes=[8]", "data=digits", "experiment=debug", "data.train_size=100")
+MADE = {"wandb": "WandbLogger", "mlflow": "MLFlowLogger"}
 
 
 def test_csv_has_every_point(tmp_path):
@@ -42,8 +43,7 @@ def test_csv_of_a_run_that_goes_on_is_a_part_of_its_own(tmp_path):
 )
 def test_a_package_that_is_there_is_told_the_options_and_the_runs_name(name, words, expected, tmp_path):
     """The package itself is a stub: what is handed to Lightning's logger, and that the training logs to it."""
-    made = {"wandb": "WandbLogger", "mlflow": "MLFlowLogger"}[name]
-    with mock.patch(f"zoo.run.trainer.{made}") as logger:
+    with mock.patch(f"zoo.run.trainer.{MADE[name]}") as logger:
         logger.return_value = mock.MagicMock(spec=__import__("lightning.pytorch.loggers", fromlist=["x"]).CSVLogger)
         run = run_train(tmp_path, *TINY, f"logger={name}", *words)
     told = logger.call_args.kwargs
@@ -66,10 +66,9 @@ def test_a_package_that_is_missing_is_named(name, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
 def test_a_server_that_does_not_answer_is_an_error_in_a_line(name, tmp_path, capsys):
-    made = {"wandb": "WandbLogger", "mlflow": "MLFlowLogger"}[name]
     unreachable = mock.PropertyMock(side_effect=RuntimeError("connection refused\nand much more"))
     logger = type("Unreachable", (CSVLogger,), {"experiment": unreachable})(tmp_path)
-    with mock.patch(f"zoo.run.trainer.{made}", return_value=logger), pytest.raises(SystemExit) as end:
+    with mock.patch(f"zoo.run.trainer.{MADE[name]}", return_value=logger), pytest.raises(SystemExit) as end:
         run_train(tmp_path / "runs", *TINY, f"logger={name}")
     assert end.value.code == 2
     assert f"logger={name} cannot begin: connection refused\n" in capsys.readouterr().err
@@ -78,8 +77,7 @@ def test_a_server_that_does_not_answer_is_an_error_in_a_line(name, tmp_path, cap
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
 def test_a_logger_that_cannot_be_made_is_an_error_in_a_line(name, tmp_path, capsys):
-    made = {"wandb": "WandbLogger", "mlflow": "MLFlowLogger"}[name]
-    refused = mock.patch(f"zoo.run.trainer.{made}", side_effect=ValueError("no such store"))
+    refused = mock.patch(f"zoo.run.trainer.{MADE[name]}", side_effect=ValueError("no such store"))
     with refused, pytest.raises(SystemExit) as end:
         run_train(tmp_path / "runs", *TINY, f"logger={name}")
     assert end.value.code == 2

@@ -14,7 +14,7 @@ import zoo
 from zoo.benchmarks import _trainer
 from zoo.benchmarks._benchmark import Benchmark, Options
 from zoo.benchmarks._data import device, mnist, resident
-from zoo.benchmarks.epoch import BATCH, create
+from zoo.benchmarks.epoch import BATCH, create, title
 from zoo.data.batches import Batches
 
 IMAGES = {"tiny": 55000, "mlp": 27500}
@@ -38,12 +38,9 @@ def _benchmark(name: str, quick: bool) -> Benchmark:
         if compiled:
             learner.compile_training()
         torch._dynamo.reset()
-        before = torch.compiler.config.force_disable_caches
-        torch.compiler.config.force_disable_caches = True  # each round compiles anew, as the first training does
-        try:
+        uncached = torch.compiler.config.patch(force_disable_caches=True)  # type: ignore[attr-defined]
+        with uncached:  # each round compiles anew, as a first training does
             return _trainer.epochs(learner, train, None, 2)
-        finally:
-            torch.compiler.config.force_disable_caches = before
 
     def eager(number: int) -> float:
         return epochs(number, compiled=False)[1]
@@ -53,10 +50,9 @@ def _benchmark(name: str, quick: bool) -> Benchmark:
         first.append(seconds[0])
         return seconds[1]
 
-    what = "784-64-128-64-10 MLP" if name == "tiny" else name
     return Benchmark(
         name=f"compile-{name}",
-        title=f"{what}, {len(split):,} images in batches of {BATCH}",
+        title=title(name, split),
         unit="s/epoch",
         ways={"eager": eager, "compiled": compiled, "compiled, the first epoch": lambda _: first[-1]},
         ours="compiled",

@@ -24,6 +24,7 @@ from zoo.benchmarks._data import device, mnist, resident
 from zoo.benchmarks._loops import Classification, loop_for
 from zoo.data.batches import Batches
 from zoo.data.datamodule import EVALUATION_BATCH
+from zoo.data.splits import Split
 from zoo.run.trainer import quiet
 from zoo.spec import DataSpec
 
@@ -83,6 +84,12 @@ def floor(model: Any, train: Batches, val: Batches) -> float:
     return clock.seconds[0]
 
 
+def title(name: str, split: Split) -> str:
+    """What an epoch is of."""
+    what = "784-64-128-64-10 MLP" if name == "tiny" else name
+    return f"{what}, {len(split):,} images in batches of {BATCH}"
+
+
 def benchmarks(options: Options) -> Iterator[Benchmark]:
     for name in options.chosen(DEFAULT, ("tiny", *zoo.list_models())):
         yield _benchmark(name, options.quick)
@@ -105,7 +112,5 @@ def _benchmark(name: str, quick: bool) -> Benchmark:
         ways["the loop under Trainer"] = lambda number: floor(create(name, spec, number).to(device()), train, val)
     ways["learner under Trainer"] = ours_under_trainer
     bar = {"tiny": "≤ 1.2", "cnn": "≤ 1.03"}.get(name, "≤ 1.05")
-    what = "784-64-128-64-10 MLP" if name == "tiny" else name
-    title = f"{what}, {len(train_split):,} images in batches of {BATCH}"
     ours = "learner under Trainer"
-    return Benchmark(f"epoch-{name}", title, "s/epoch", ways, compare="overhead", bar=bar, ours=ours)
+    return Benchmark(f"epoch-{name}", title(name, train_split), "s/epoch", ways, compare="overhead", bar=bar, ours=ours)

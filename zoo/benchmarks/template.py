@@ -29,7 +29,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from zoo.benchmarks import _trainer
 from zoo.benchmarks._benchmark import Benchmark, Options
 from zoo.benchmarks._data import device, mnist, resident, torchvision_loader
-from zoo.benchmarks.epoch import BATCH, create
+from zoo.benchmarks.epoch import BATCH, create, title
 from zoo.data.batches import Batches
 from zoo.data.datamodule import EVALUATION_BATCH
 from zoo.run.trainer import quiet
@@ -143,5 +143,4 @@ def _benchmark(quick: bool) -> Benchmark:
 
     ways = {"the template's way": usual, "learner under Trainer": ours}
     bar = "≥ 20" if device().type == "cuda" else "≥ 8"
-    title = f"784-64-128-64-10 MLP, {len(train):,} images in batches of {BATCH}"
-    return Benchmark("template", title, "s/epoch", ways, bar=bar, ours="learner under Trainer")
+    return Benchmark("template", title("tiny", train), "s/epoch", ways, bar=bar, ours="learner under Trainer")
