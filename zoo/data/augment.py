@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, fields
 
@@ -131,22 +132,21 @@ class Augment:
         reach, device = self.shift, x.device
         tall, wide = height + 2 * reach, width + 2 * reach
         images = batch * channels * tall * wide  # values of all of them, padded
-        start = torch.arange(0, images, channels * tall * wide, device=device)
+        rows_of = _rows(batch, channels, height, width, reach, device)
         if self.flip:
-            start += images * (torch.rand(batch, 1, 1, 1, generator=generator, device=device) < 0.5).flatten()
+            mirrored = torch.rand(batch, 1, 1, 1, generator=generator, device=device) < 0.5
+            rows_of = rows_of + images * mirrored.view(-1, 1)
         if reach:
-            rows, columns = torch.randint(2 * reach + 1, (2, batch), generator=generator, device=device)
-            start += rows * wide + columns
+            rows, columns = torch.randint(2 * reach + 1, (2, batch, 1), generator=generator, device=device)
+            rows_of = rows_of + rows.mul_(wide).add_(columns)
         padded = x.new_zeros((1 + self.flip) * images)
         inner = (batch, channels, height, width), (channels * tall * wide, tall * wide, wide, 1)
         corner = reach * wide + reach
         padded.as_strided(*inner, corner).copy_(x)
         if self.flip:
             padded.as_strided(*inner, images + corner).copy_(x.flip(3))
-        first = torch.arange(0, channels * tall * wide, tall * wide, device=device)[:, None]
-        first = first + torch.arange(0, height * wide, wide, device=device)  # of each row of an image
         pieces = padded.as_strided((len(padded) - width + 1, width), (1, 1))
-        return pieces.index_select(0, (start[:, None, None] + first).flatten()).view(x.shape)
+        return pieces.index_select(0, rows_of.flatten()).view(x.shape)
 
     def _erased(self, x: Tensor, generator: torch.Generator) -> Tensor:
         batch, _, height, width = x.shape
@@ -174,6 +174,15 @@ class Augment:
         sides = torch.stack([rows, rows.flip(0), columns, columns.flip(1)])
         order = torch.where(kind[:, None, None] < 4, sides[kind % 4], order)
         return (order >= torch.minimum(share, order.amax((1, 2), keepdim=True)))[:, None]
+
+
+@functools.lru_cache(maxsize=8)  # batches are of two sizes, and to count takes as long as to move
+def _rows(batch: int, channels: int, height: int, width: int, reach: int, device: torch.device) -> Tensor:
+    """Where each row of pixels begins that is neither moved nor mirrored, of padded images in one row of memory with
+    their upper left corner as the origin: int64 ``(B, C H)``."""
+    tall, wide = height + 2 * reach, width + 2 * reach
+    planes = torch.arange(0, batch * channels * tall * wide, tall * wide, device=device)
+    return (planes[:, None] + torch.arange(0, height * wide, wide, device=device)).view(batch, -1)
 
 
 def _between(places: Tensor, size: int) -> Tensor:
