@@ -119,12 +119,16 @@ def test_own_options_stand_beside_those_of_the_zoo(tmp_path):
     mine = tmp_path / "configs" / "experiment" / "of" / "mine.yaml"
     mine.write_text(
         "# @package _global_\ndefaults: [{override /model: little}]\ntrainer: {max_epochs: 77}\nmodel: {blocks: 2}\n"
+        "seed: 7\npatience: 5\n"
     )
     (tmp_path / "configs" / "model" / "little.yaml").write_text("defaults: [cnn, _self_]\nchannels: [4, 6]\n")
     run = typed("train", "experiment=of/mine", "--cfg", "job", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert "max_epochs: 77" in run.stdout
     assert "blocks: 2" in run.stdout
+    assert "\nseed: 7\n" in run.stdout
+    assert "\npatience: 5\n" in run.stdout
+    assert "\nseed: 8\n" in typed("train", "experiment=of/mine", "seed=8", "--cfg", "job", cwd=tmp_path).stdout
     assert "  - 4\n  - 6" in run.stdout
     assert " little," in typed("train", "--help", cwd=tmp_path).stdout
     wrong = typed("train", "model=littel", cwd=tmp_path)
