@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import subprocess
 import sys
 
 import numpy as np
@@ -15,7 +16,6 @@ import zoo
 from zoo.data.splits import load_splits
 from zoo.errors import Stopped
 from zoo.inspect.grids import SIDE
-from zoo.run import call
 
 WORDS = ("model=logistic_regression", "data=digits", "trainer.max_epochs=2", "trainer=cpu", "logger=none")
 
@@ -56,6 +56,7 @@ def test_a_training_from_python_goes_on(tmp_path):
         (("model=cnn", "model.chanels=[4]"), "did you mean 'model.channels'"),
         (("model=cnn,mlp",), "several values"),
         (("-m", "model=cnn"), "-m is for the command line"),
+        ((["model=cnn"],), "words are strings"),
         ((*WORDS, "trainer.fast_dev_run=true"), "keeps no model"),
         ((*WORDS, "trainer.devices=2"), "several processes"),
         (("resume=nowhere",), "no run directory"),
@@ -67,11 +68,17 @@ def test_a_mistake_is_an_error_in_python(words, reason, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_the_first_word_comes_before_torch():
+    code = "import sys; from zoo.run import call; call.announce = lambda *_: sys.exit('torch' in sys.modules)"
+    code += "; call.train('model=mlp', 'data=digits')"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=100).returncode == 0
+
+
 def test_an_interrupt_is_one_in_python(monkeypatch, tmp_path):
-    def stopped(*_):
+    def stopped(*_, **__):
         raise Stopped(2, "to go on: …")
 
-    monkeypatch.setattr(call, "run", stopped)
+    monkeypatch.setattr("zoo.run.train.train", stopped)
     with pytest.raises(KeyboardInterrupt, match="interrupted; to go on"):
         zoo.train(*WORDS, f"runs={tmp_path}")
 
@@ -171,13 +178,39 @@ def test_what_show_refuses(shape, columns, reason):
         zoo.show(torch.rand(shape), columns=columns)
 
 
+@pytest.mark.parametrize(
+    ("images", "reason"),
+    [
+        (torch.rand(2, 1, 8, 8) * 255, "not in [0, 1]; levels to 255 are uint8"),
+        (torch.full((1, 1, 8, 8), torch.nan), "missing"),
+        ("picture.png", "not a str"),
+        ([torch.rand(1, 8, 8), torch.rand(1, 9, 9)], "of one size, not a list"),
+        (zoo.create("naive_bayes"), "not a NaiveBayes"),
+    ],
+    ids=str,
+)
+def test_what_show_takes_for_no_images(images, reason):
+    with pytest.raises(zoo.DataError, match=re.escape(reason)):
+        zoo.show(images)
+
+
+def test_lists_and_pictures_are_shown(digits):
+    x = digits.x()[:4]
+    shown = zoo.show(x)
+    assert zoo.show(list(x)) == shown
+    pictures = [Image.fromarray(image[0].numpy()) for image in digits.images[:4]]
+    assert zoo.show(pictures) == shown.convert("RGB")
+    assert zoo.show(pictures[0]) == zoo.show(x[0]).convert("RGB")
+
+
 # What is public
 
 
 def test_the_names_of_the_zoo_are_those_that_it_lists():
     from zoo.found import names
 
-    assert set(dir(zoo)) == {*zoo.__all__, "__version__", *names("zoo.questions")}
+    assert dir(zoo) == zoo.__all__
+    assert set(names("zoo.questions")) < set(dir(zoo))
 
 
 def test_a_notebook_needs_no_checkout(tmp_path):

@@ -29,7 +29,7 @@ def _public() -> tuple[Any, Any, Any]:
 def __getattr__(name: str) -> Any:
     attribute, _, public = _public()
     if name == "__all__":
-        return public
+        return __dir__()
     if name in public:
         return attribute(name)
     from zoo.found import find, names
@@ -42,4 +42,4 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     from zoo.found import names
 
-    return sorted({"__version__", *_public()[2], *names("zoo.questions")})
+    return sorted({*_public()[2], *names("zoo.questions")})

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo import config as configuration
-from zoo import registry, terminal
-from zoo.base.model import Model
+from zoo import terminal
 from zoo.command import limits
 from zoo.errors import ConfigError, Stopped
 from zoo.files import CONFIGS
 from zoo.run import sweep
 from zoo.run.announce import announce
-from zoo.run.train import train as run
+
+if TYPE_CHECKING:
+    from zoo.base.model import Model
 
 
 class Trained(NamedTuple):
@@ -43,6 +44,9 @@ def train(*words: str) -> Trained:
         ZooError: the training cannot be carried out.
         KeyboardInterrupt: it was interrupted; how to go on is told.
     """
+    for word in words:
+        if not isinstance(word, str):
+            raise ConfigError(f'words are strings, as in zoo.train("model=cnn", "data=mnist"), not {word!r}')
     flags = [word for word in words if word.startswith("-")]
     if flags:
         raise ConfigError(f"{flags[0]} is for the command line: {terminal.typed('train')} {flags[0]} …")
@@ -52,9 +56,12 @@ def train(*words: str) -> Trained:
     settings, resume = configuration.checked_words(told, CONFIGS)
     _check_alone(settings["trainer"])
     announce(settings, resume)
+    from zoo import registry  # torch, seconds after the first word
+    from zoo.run.train import train as run
+
     try:
         with limits(), sweep.arguments(words):
-            done = run(settings, resume)
+            done = run(settings, resume, commands=False)
     except Stopped as stop:
         raise KeyboardInterrupt(str(stop)) from stop
     (done.run / sweep.FAILED).unlink(missing_ok=True)  # of a job of a multirun that has now come to its end

@@ -54,7 +54,11 @@ class Done(NamedTuple):
 
 
 def train(
-    settings: Settings, resume: Path | None = None, target: Path | None = None, more: Sequence[L.Callback] = ()
+    settings: Settings,
+    resume: Path | None = None,
+    target: Path | None = None,
+    more: Sequence[L.Callback] = (),
+    commands: bool = True,
 ) -> Done:
     """Run a checked configuration from data to summary.
 
@@ -64,6 +68,7 @@ def train(
         resume: a run directory to go on in.
         target: where the run directory shall be; in ``runs`` under a name of its own if left out.
         more: callbacks, beside those of every training.
+        commands: whether the commands that use what was trained are told at the end, but for a ``target``.
 
     Raises:
         ZooError: the configuration cannot be carried out, for a reason the message gives. What fails before the first
@@ -71,7 +76,7 @@ def train(
     """
     with quiet(), stoppable() as stop, run_directory(settings, resume, target) as run:
         try:
-            return Done(_train(settings, run, resume is not None, stop, more, commands=target is None), run)
+            return Done(_train(settings, run, resume is not None, stop, more, commands and target is None), run)
         except Stopped as stopped:
             stopped.advice = _how_to_go_on(run)
             raise
