@@ -1,6 +1,6 @@
 """Measure released models again, and write their cards anew.
 
-python scripts/make_cards.py [name …] [root=…]
+python scripts/make_cards.py [name …] [key=value …]
 
 {options}
 """
@@ -10,8 +10,10 @@ from __future__ import annotations
 import sys
 
 from zoo.command import ROOT, command, parse
+from zoo.schema import Option
 
 OPTIONS = {
+    "again": Option(True, "false: write the cards alone, of the figures that were measured before"),
     "root": ROOT,
 }
 
@@ -27,7 +29,7 @@ def main() -> None:
     for name in names or released():
         folder = PRETRAINED / name
         if names or "machine" in checkpoint.released_config(folder).get("training", {}):
-            make_card(folder, options["root"])
+            make_card(folder, options["root"], options["again"])
             print(printable(folder))
 
 

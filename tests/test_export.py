@@ -1,14 +1,20 @@
 """Models as files of other programs: they answer as the model does, for any number at a time."""
 
+import json
+
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from conftest import run_script
+import yaml
+from conftest import run_script, run_train
 from test_contract import MODELS, VARIANTS, build, started
 
 import zoo
+from zoo import checkpoint
 from zoo.errors import ZooError
+from zoo.files import PRETRAINED
+from zoo.run import cards
 from zoo.tasks import export as exports
 
 CASES = [(name, {}) for name in MODELS] + VARIANTS
@@ -56,6 +62,30 @@ def test_safetensors_are_a_release(tmp_path, capsys):
     assert capsys.readouterr().out == f"{tmp_path / 'mine'}\n"
     x = torch.rand(5, 1, 28, 28)
     assert torch.equal(zoo.classify(zoo.load(tmp_path / "mine"), x), zoo.classify(zoo.load("cnn-mnist"), x))
+
+
+def test_a_folder_for_the_hub(tmp_path, monkeypatch, capsys):
+    """Of a release, with its figures, in its precision; of a run, with its command; the card is what the hub reads."""
+    run_script("export.py", "ckpt=m2-mnist", "format=hf", f"out={tmp_path / 'digits'}")
+    assert capsys.readouterr().out == f"{tmp_path / 'digits'}\n"
+    _, head, text = (tmp_path / "digits" / "README.md").read_text().split("---\n")
+    card = yaml.safe_load(head)
+    assert (card["library_name"], card["license"], card["datasets"]) == (cards.LIBRARY, "mit", ["mnist"])
+    assert card["model-index"][0]["name"] == "digits"
+    metrics = json.loads((PRETRAINED / "m2-mnist" / "metrics.json").read_text())
+    assert card["model-index"][0]["results"][0]["metrics"][0]["value"] == pytest.approx(metrics["accuracy"], abs=1e-5)
+    assert 'zoo.load("hf-hub:<user>/digits")' in text
+    assert f"accuracy {metrics['accuracy']:.2%}" in text
+    released, made = (checkpoint.released_config(folder) for folder in (PRETRAINED / "m2-mnist", tmp_path / "digits"))
+    assert made == released
+    run = run_train(tmp_path / "runs", "model=naive_bayes", "data=digits", "logger=none")
+    monkeypatch.chdir(tmp_path)
+    run_script("export.py", f"ckpt={run}", "format=hf", "out=mine")
+    text = (tmp_path / "mine" / "README.md").read_text()
+    assert "trained by `zoo train data=digits model=naive_bayes seed=0`" in text
+    assert str(tmp_path) not in text + (tmp_path / "mine" / "config.json").read_text()
+    x = torch.rand(5, 1, 28, 28)
+    assert torch.equal(zoo.classify(zoo.load("mine"), x), zoo.classify(zoo.load(run), x))
 
 
 @pytest.mark.parametrize(

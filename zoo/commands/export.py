@@ -1,6 +1,7 @@
-"""Write a trained model for other programs: ONNX, torch.export, or a folder of safetensors.
+"""Write a trained model for other programs: ONNX, torch.export, safetensors, or a folder for the Hugging Face Hub.
 
-python scripts/export.py ckpt=<file or run directory> [format=onnx] [part=classify] [key=value …]
+python scripts/export.py ckpt=<file or run directory> [format=onnx]
+    [part=classify] [key=value …]
 
 {options}
 
@@ -26,9 +27,9 @@ OPTIONS: dict[str, Option] = {
     "format": Option(
         "onnx",
         "onnx: for onnxruntime and others; torch_export: a program that torch.export.load reads, without this zoo; "
-        "safetensors: a folder of weights, config.json and a model card, that zoo.load reads, and that may be pushed "
-        "to a hub as it is",
-        ["onnx", "torch_export", "safetensors"],
+        "safetensors: a folder of weights and config.json, that zoo.load reads; hf: the same with a model card that "
+        "the Hugging Face Hub reads, to be pushed there as it is and loaded as hf-hub:<user>/<its name>",
+        ["onnx", "torch_export", "safetensors", "hf"],
     ),
     "part": Option(
         None,
@@ -41,12 +42,13 @@ OPTIONS: dict[str, Option] = {
     "out": Option(
         None,
         "what the file is called; with several parts, or if left out, a folder: the run's, or, of a released model, "
-        "where you are. The folder of safetensors, which must not exist yet: export, if left out",
+        "where you are. The folder of safetensors and hf, which must not exist yet: export, or <model>-<data>, there",
     ),
     "ema": EMA,
 }
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+FOLDERS = ("safetensors", "hf")  # formats that are a folder
 FOLDER = "export"  # of safetensors
 
 
@@ -54,8 +56,8 @@ FOLDER = "export"  # of safetensors
 def main() -> None:
     options = parse_values(sys.argv[1:], OPTIONS, __doc__ or "")
     kind, part, out = options["format"], options["part"], options["out"]
-    if kind == "safetensors" and part is not None:
-        raise ConfigError(f"part={part} is of onnx and torch_export: safetensors hold all of a model")
+    if kind in FOLDERS and part is not None:
+        raise ConfigError(f"part={part} is of onnx and torch_export: format={kind} holds all of a model")
     lacking = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if kind == "onnx" and lacking:
         raise ConfigError(
@@ -70,6 +72,12 @@ def main() -> None:
     folder = checkpoint.folder(options["ckpt"])
     if kind == "safetensors":
         print(printable(checkpoint.save(model, out or folder / FOLDER, data=source)))
+        return
+    if kind == "hf":
+        from zoo.run.cards import for_hub
+
+        name = "-".join(filter(None, (model.name, source.get("name"))))
+        print(printable(for_hub(options["ckpt"], user_path(out) if out else folder / name, options["ema"])))
         return
     require_numbers(model)
     located = checkpoint.locate(options["ckpt"])

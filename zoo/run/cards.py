@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from zoo import checkpoint, registry
+from zoo.checkpoint import WEIGHTS
 from zoo.base.model import Model, evaluating
 from zoo.data import kinds
 from zoo.errors import ConfigError
 from zoo.files import PRETRAINED, json_text, whole_file, write_text, yaml_text
-from zoo.run.recipes import checked_recipe, ended, machine_of
+from zoo.plain import read_json
+from zoo.run.recipes import checked_recipe, ended, machine_of, recipe_of
 from zoo.tasks.evaluate import describe, evaluate, splits_for, tells
 from zoo.tasks.export import Question, inputs_of, parts_of
 from zoo.tasks.sample_quality import describe as describe_samples
@@ -39,12 +42,28 @@ model = zoo.load("{name}")  # {parameters:,} parameters, {size}
 
 {figures}
 
-- trained by `python train.py {recipe}`, {seconds:,.0f} seconds of training on {machine}{beside}
-- measured by `python scripts/evaluate.py ckpt={name}` on all {tested:,} test {noun}s{held}
+- trained by `zoo train {recipe}`, {seconds} of training on {machine}{beside}
+- measured by `zoo evaluate ckpt={name}` on all {tested:,} test {noun}s{held}
+"""
+
+HUB_CARD = """---
+{header}---
+
+# {name}
+
+{about}
+
+```python
+import zoo
+
+model = zoo.load("hf-hub:<user>/{name}")  # {parameters:,} parameters
+```
+
+{figures}
 """
 
 QUESTIONS = {  # a line of the card, of the first of them that a model can be asked
-    "classify": "log_proba = zoo.classify(model, x)  # (N, K) in nats",
+    "classify": "log_proba = zoo.classify(model, x)  # x: (N, {shape}), log_proba: (N, {classes}) in nats",
     "sample": "x = zoo.sample(model, 16)",
     "log_prob": "log_prob = zoo.log_prob(model, x)  # (N,) in nats",
 }
@@ -82,13 +101,14 @@ def release(
     return checkpoint.save(model, to, training=training, data=source, half=half)
 
 
-def make_card(folder: Path, root: str | None = None) -> dict[str, Any]:
+def make_card(folder: Path, root: str | None = None, again: bool = True) -> dict[str, Any]:
     """Measure a released model again, and write ``README.md``, ``metrics.json`` and ``reference.safetensors``, its
     answers to :data:`ASKED` made-up examples, by which whoever has the weights can tell that they are the same.
 
     Args:
         folder: of a released model that says which data it is of.
         root: where data lies, if not in the default place.
+        again: False: ``README.md`` alone is written, of the figures that are there.
 
     Returns:
         The metrics.
@@ -104,33 +124,83 @@ def make_card(folder: Path, root: str | None = None) -> dict[str, Any]:
     if not {"recipe", "seconds", "machine"} <= set(training) or "name" not in source:
         raise ConfigError(f"{folder} does not say how it was trained: release the run again")
     splits = splits_for(model.spec, source, root=root)
-    metrics = evaluate(model, splits.test, validation=splits.val).metrics if tells(model) else {}
-    metrics |= sample_metrics(model, splits, source["name"])
-    write_text(folder / METRICS, json_text(metrics))
-    with whole_file(folder / REFERENCE) as file:
-        file.write(save(answers(model)))
+    if again:
+        metrics = evaluate(model, splits.test, validation=splits.val).metrics if tells(model) else {}
+        metrics |= sample_metrics(model, splits, source["name"])
+        write_text(folder / METRICS, json_text(metrics))
+        with whole_file(folder / REFERENCE) as file:
+            file.write(save(answers(model)))
+    else:
+        metrics = read_json(folder / METRICS, ConfigError)
     noun = kinds.find(model.spec.kind).NOUN
+    seconds = round(training["seconds"])
     size = (folder / "model.safetensors").stat().st_size
     card = CARD.format(
         header=yaml_text(header(model, folder.name, source["name"], metrics), default_flow_style=False),
         model=model.name,
         data=source["name"],
         name=folder.name,
-        about=" ".join((type(model).__doc__ or "").partition("\n\n")[0].split()),
+        about=_about(model),
         parameters=model.num_parameters,
         size=f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB",
-        question=QUESTIONS[next(part for part in QUESTIONS if hasattr(model, part))],
+        question=QUESTIONS[next(part for part in QUESTIONS if hasattr(model, part))].format(
+            shape=", ".join(map(str, model.spec.shape)), classes=model.spec.num_classes
+        ),
         figures="\n".join(f"- {line}" for line in lines_of(metrics)),
         recipe=" ".join(training["recipe"]),
-        seconds=training["seconds"],
+        seconds="a second" if seconds <= 1 else f"{seconds:,} seconds",
         machine=training["machine"],
         beside=", with other work beside it" if not training.get("alone", True) else "",
         tested=len(splits.test),
         noun=noun,
-        held=f"; {len(splits.val):,} training {noun}s were held out to choose the epoch" if len(splits.val) else "",
+        held=f"; {len(splits.val):,} training {noun}s were held out to validate on" if len(splits.val) else "",
     )
     write_text(folder / "README.md", card)
     return metrics
+
+
+def for_hub(ckpt: str | Path, to: Path, ema: bool = True) -> Path:
+    """Put a model into a folder that may be pushed to the Hugging Face Hub as it is: weights as they are kept,
+    ``config.json``, and a card with what the hub reads of it, the figures that were measured, and how it was trained.
+
+    Args:
+        ckpt: what ``zoo.load`` reads.
+        to: the folder to make, whose name the card takes for the repository's.
+        ema: see :func:`zoo.registry.load`.
+
+    Raises:
+        CheckpointError: see :func:`zoo.checkpoint.save`.
+    """
+    model, source = registry.load_with_source(ckpt, ema)
+    located, training, half = checkpoint.locate(ckpt), None, False
+    data = source.get("name", "")
+    run = located.parent / "summary.json"
+    if located.is_dir():
+        training = checkpoint.released_config(located).get("training")
+        half = any(value.dtype == torch.float16 for value in checkpoint.read_tensors(located / WEIGHTS).values())
+        metrics = read_json(located / METRICS, ConfigError) if (located / METRICS).is_file() else {}
+    else:
+        summary = read_json(run, ConfigError) if run.is_file() else {}
+        metrics = summary.get("test", {})
+        if summary:
+            training = {"recipe": recipe_of(summary["command"]), "seconds": summary["seconds"]["fit"]}
+            training["machine"] = machine_of(summary)
+    told = [*lines_of(metrics)]
+    if training:
+        told.append(f"trained by `zoo train {' '.join(training['recipe'])}` on {training['machine']}")
+    card = HUB_CARD.format(
+        header=yaml_text(header(model, to.name, data, metrics), default_flow_style=False),
+        name=to.name,
+        about=_about(model),
+        parameters=model.num_parameters,
+        figures="\n".join(f"- {line}" for line in told),
+    )
+    return checkpoint.save(model, to, card=card, training=training, data=source, half=half)
+
+
+def _about(model: Model) -> str:
+    """The first sentence of a model's docstring."""
+    return " ".join((type(model).__doc__ or "").partition("\n\n")[0].split())
 
 
 def lines_of(metrics: dict[str, Any]) -> list[str]:
@@ -154,7 +224,9 @@ def header(model: Model, name: str, data: str, metrics: Mapping[str, Any]) -> di
     values = [{"type": name, "value": round(float(metrics[key]), 5)} for key, name in names.items() if key in metrics]
     classifies = "accuracy" in metrics
     task = TASKS.get(kind, "text-classification") if classifies else f"unconditional-{kind}-generation"
-    found: dict[str, Any] = {"library_name": LIBRARY, "tags": ["pytorch", model.name], "datasets": [data]}
+    found: dict[str, Any] = {"library_name": LIBRARY, "license": "mit", "tags": ["pytorch", model.name]}
+    if data:
+        found["datasets"] = [data]
     if classifies or kind == "image":
         found["pipeline_tag"] = task
     if values:
