@@ -510,7 +510,7 @@ class Failing(QuietHandler):
 
 
 @pytest.mark.parametrize(
-    ("way", "times"), [("0-broken", 1), ("2-broken", 3), ("1-503", 2), ("3-broken", None), ("1-404", None)]
+    ("way", "times"), [("0-broken", 1), ("2-broken", 3), ("1-503", 2), ("1-429", 2), ("3-broken", None), ("1-404", None)]
 )
 def test_an_answer_that_breaks_off_is_asked_for_again(way, times, tmp_path, monkeypatch):
     (tmp_path / "served").mkdir()

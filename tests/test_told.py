@@ -85,6 +85,11 @@ def place(tmp_path_factory, real_data):
     for number, name in enumerate(["photo.jpg", "scans/a.png", *pictures]):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(255 - digits.images[number % len(digits), 0].numpy()).resize((64, 64)).save(place / name)
+    (place / "configs" / "experiment").mkdir(parents=True)
+    own = re.search(
+        r"```yaml\n# configs/experiment/mine.yaml\n(.*?)```", (ROOT / "docs" / "extend.md").read_text(), re.S
+    )
+    (place / "configs" / "experiment" / "mine.yaml").write_text(own[1])
     mask = np.zeros((64, 64), np.uint8)
     mask[20:40, 20:40] = 255
     Image.fromarray(mask).save(place / "mask.png")
@@ -174,12 +179,12 @@ def test_a_command_does_what_it_says(page, line, place, trained, real_data, monk
         words += ["trainer.fast_dev_run=true", "trainer.accelerator=cpu"]
     words = [str(ROOT / word) if word.endswith(".py") else word for word in words]
     if words[0] == "torchrun" or "trainer=ddp" in words:  # processes that start others
-        main = ["from torch.distributed.run import main; main()"] if words[0] == "torchrun" else []
-        result = command(*(["-c", *main] if main else []), *words[1:], cwd=place, ZOO_DATA=str(real_data))
+        program = str(Path(sys.executable).with_name(words[0]))
+        result = command(program, *words[1:], cwd=place, ZOO_DATA=str(real_data))
         assert result.returncode == 0, result.stderr
         return
     program, argv = words[0], words if words[0] == "zoo" else words[1:]
-    hours = Path(argv[0]).stem in HOURS
+    hours = (argv[1] if program == "zoo" else Path(argv[0]).stem) in HOURS
     with mock.patch.object(sys, "argv", [*argv, *(["nonsense=1"] if hours else [])]):
         if hours:  # all words before this one are taken
             with pytest.raises(SystemExit):

@@ -16,6 +16,7 @@ from zoo.terminal import console, printable
 LIMIT = 2**30  # bytes; no published file is larger, and no answer of a server is read further
 TRIES, PAUSE = 3, 1.0  # of each address whose answer breaks off; seconds before the second, twice as many each time
 PART = 2**16  # bytes
+TOO_MANY = 429  # requests, says a server
 
 
 def first_right(urls: Sequence[str], right: Callable[[bytes], bool], size: str | None = None) -> bytes:
@@ -53,8 +54,9 @@ def _answer(url: str) -> bytes:
             with urllib.request.urlopen(url, timeout=30) as response:
                 return _whole(response, url.rpartition("/")[2])
         except urllib.error.URLError as error:
-            if getattr(error, "code", 0) < 500:  # nobody is there, or will say anything else
-                raise
+            busy = getattr(error, "code", 0) >= 500 or getattr(error, "code", 0) == TOO_MANY
+            if not (busy or isinstance(error.reason, TimeoutError | ConnectionResetError)):
+                raise  # nobody is there, or will say anything else
             problem: Exception = error
         except (OSError, http.client.HTTPException) as error:
             problem = error
