@@ -627,6 +627,9 @@ class TestCommand:
         assert (found["data"], found["needs"]) == ("mnist", ["labels"])
         assert [choice["model"] for choice in found["ranking"]] == ["cnn", "naive_bayes"]
         assert found["excluded"]["hmm"] == "needs: labels not measured"
+        assert {"autoregressive", "flow_matching"} < {*found["not_measured"]}
+        assert not {"cnn", "hmm"} & {*found["not_measured"]}
+        assert "\nnot measured there: autoregressive, " in command("scripts/choose.py", f"from={path}").stdout
 
     @pytest.mark.parametrize(
         ("words", "message"),

@@ -26,10 +26,12 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from zoo.command import command, parse_values
 from zoo.files import RESULTS
+from zoo.found import names
 from zoo.schema import Option
 
 DATA = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "digits": "the digits"}
@@ -61,6 +63,11 @@ def words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
+def unmeasured(table: Mapping[str, Any]) -> list[str]:
+    """Models of the zoo that a report's table has no figures of."""
+    return [name for name in names("zoo.models") if name not in table["models"]]
+
+
 @command
 def main() -> None:
     options = parse_values(sys.argv[1:], OPTIONS, __doc__ or "", "needs are given as needs")
@@ -85,6 +92,7 @@ def main() -> None:
             "needs": needs,
             "ranking": [dataclasses.asdict(choice) for choice in choices],
             "excluded": {model: f"{limit}: {why}" for model, (limit, why) in excluded.items()},
+            "not_measured": unmeasured(table),
         }
     else:
         answer = choose.answers(table)
@@ -111,6 +119,12 @@ def _print_answers(console: Any, table: Any, answers: list[dict[str, Any]]) -> N
         need = "\n".join(filter(None, (answer["label"], answer["at"])))
         shown.add_row(need, answer["name"] or "–", "\n".join(filter(None, (answer["because"], answer["by"]))))
     console.print(shown)
+    _print_unmeasured(console, table)
+
+
+def _print_unmeasured(console: Any, table: Any) -> None:
+    if others := unmeasured(table):
+        console.print(f"not measured there: {', '.join(others)}")
 
 
 def _print_ranking(console: Any, table: Any, choices: Any, excluded: Any, levels: dict[str, float]) -> None:
@@ -132,6 +146,7 @@ def _print_ranking(console: Any, table: Any, choices: Any, excluded: Any, levels
                 console.print(f"{need['label']}: {levels[need['key']]:g} was not measured; nearest is {level:g}")
     for line in exclusions(excluded):
         console.print(line)
+    _print_unmeasured(console, table)
     for line in choices[0].commands:
         console.print(as_typed(line), soft_wrap=True)
 
