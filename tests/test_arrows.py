@@ -21,7 +21,7 @@ ALLOWED = {
     "schema": "errors files",
     "command": "errors schema terminal",
     "spec": "errors",
-    "base": "errors notebook spec",
+    "base": "errors found notebook spec",
     "checkpoint": "errors plain archive download files base",
     "registry": "errors plain files spec base checkpoint",
     "config": "errors plain terminal files schema found registry",

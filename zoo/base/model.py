@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from zoo import notebook
+from zoo import found, notebook
 from zoo.base.fill import filling, local_mean
 from zoo.spec import DataSpec
 
 # values of a batch that is asked about; layers that make more of them outgrow a CPU's caches, and are slower for it
 AT_ONCE, AT_ONCE_ON_CPU = 2**22, 2**19
 TEXTS_AT_ONCE = 256
-MORE = "zoo.capabilities(model) is what it can be asked; print(model) its layers"
+COLUMNS = 80  # of what is told of a model
+MORE = "print(model) shows its layers"
 
 
 class Model(nn.Module):
@@ -69,8 +70,10 @@ class Model(nn.Module):
 
     def __repr__(self) -> str:
         """What it is, in a few lines; ``print(model)`` shows its layers."""
-        lines = textwrap.wrap(f"{self.name}({self._options()})", 100, subsequent_indent=" " * 4)
-        return "\n".join([*lines, *(f"  {key:<12}{value}" for key, value in self._facts().items()), f"  {MORE}"])
+        told = textwrap.wrap(f"{self.name}({self._options()})", COLUMNS, subsequent_indent=" " * 4)
+        for key, value in self._facts().items():
+            told += textwrap.wrap(str(value), COLUMNS, initial_indent=f"  {key:<12}", subsequent_indent=" " * 14)
+        return "\n".join([*told, f"  {MORE}"])
 
     def _repr_html_(self) -> str:
         """For a notebook."""
@@ -86,6 +89,10 @@ class Model(nn.Module):
     def _facts(self) -> dict[str, object]:
         facts = {"data": getattr(self, "spec", None), "log_prob": getattr(self, "density", None)}
         facts["parameters"] = f"{self.num_parameters:,}, on {self.device}"
+        # questions know models, and not the other way round
+        answers: dict[str, str] = found.find("zoo", "capability", "module", "modules").capabilities(self)[self.name]
+        asked = [name if how == "native" else f"{name} ({how})" for name, how in answers.items() if how != "no"]
+        facts["answers"] = ", ".join(asked)
         return {name: value for name, value in facts.items() if value is not None}
 
     def __str__(self) -> str:
