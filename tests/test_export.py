@@ -116,3 +116,12 @@ def test_what_a_format_cannot_hold_is_told(tmp_path):
     with pytest.raises(ZooError, match="has no decode"):
         exports.export(model, "decode", "torch_export", tmp_path / "a.pt2")
     assert not [*tmp_path.iterdir()]
+
+
+def test_an_operator_that_a_format_lacks_is_named(tmp_path):
+    model = started(build("gmm", shape=(1, 4, 4)))
+    with pytest.raises(
+        ZooError, match="onnx cannot hold log_prob of gmm: there is no such operator for torch's linalg_"
+    ):
+        exports.export(model, "log_prob", "onnx", tmp_path / "none")
+    assert not [*tmp_path.iterdir()]

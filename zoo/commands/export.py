@@ -66,7 +66,7 @@ def main() -> None:
     from zoo import checkpoint, registry
     from zoo.files import output_file, user_path
     from zoo.tasks.export import PARTS, SUFFIXES, export, inputs_of, parts_of, require_numbers
-    from zoo.terminal import printable
+    from zoo.terminal import busy, console, printable
 
     model, source = registry.load_with_source(options["ckpt"], options["ema"])
     folder = checkpoint.folder(options["ckpt"])
@@ -89,7 +89,8 @@ def main() -> None:
     for name in wanted:
         path = output_file(str(out or folder), f"{stem}-{name}{SUFFIXES[kind]}")
         try:
-            farthest = export(model, name, kind, path)
+            with busy(console(stderr=True), f"writing {path.name}"):
+                farthest = export(model, name, kind, path)
         except ZooError as error:
             if part is not None:
                 raise

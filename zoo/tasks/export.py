@@ -11,6 +11,7 @@ import contextlib
 import io
 import logging
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ TOLERANCE = 1e-5  # absolute, and relative to the largest answer
 SIZES = (3, 1, 8)  # of batches: the one that is recorded, and those it has to answer for, too
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}
 SEED = 0
+MISSING = re.compile(r"No ONNX function found for <OpOverload\(op='(?:aten\.)?(\w+)")
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,8 @@ def _reason(error: Exception) -> str:
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
+    if missing := MISSING.search(str(cause)):
+        return f"there is no such operator for torch's {missing[1]}"
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     return (lines or [type(cause).__name__])[0][:200]
 
