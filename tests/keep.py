@@ -31,7 +31,7 @@ from zoo.tasks.evaluate import evaluate
 KEPT = Path(__file__).parent / "kept"
 SIDE, CLASSES, EACH = 12, ("a", "b", "c"), 24
 TEXTS = "texts.csv"
-VAE = ("model=vae", "model.latent_dim=3", "model.hidden_sizes=[16]", "~recipe")  # kept before folders had one
+VAE = ("model=vae", "model.latent_dim=3", "model.hidden_sizes=[16]")
 CASES: dict[str, tuple[str, ...]] = {
     "logistic_regression": ("model=logistic_regression",),
     "svm": ("model=svm", "model.num_features=64"),
@@ -115,6 +115,7 @@ def words(case: str, pictures: Path, encoder: Path) -> list[str]:
     return [
         "data=image_folder", f"data.path={pictures}", f"data.root={pictures.parent}", f"data.image_size={SIDE}",
         "data.invert=never", "data.augment={shift: 1, erase: 0.2}", *common, *own,
+        "~recipe",  # they were kept before folders had one
     ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from itertools import pairwise, product
+from itertools import chain, pairwise, product
 from typing import ClassVar
 
 import numpy as np
@@ -510,7 +510,8 @@ class Failing(QuietHandler):
 
 
 @pytest.mark.parametrize(
-    ("way", "times"), [("0-broken", 1), ("2-broken", 3), ("1-503", 2), ("1-429", 2), ("3-broken", None), ("1-404", None)]
+    ("way", "times"),
+    [("0-broken", 1), ("2-broken", 3), ("1-503", 2), ("1-429", 2), ("3-broken", None), ("1-404", None)],
 )
 def test_an_answer_that_breaks_off_is_asked_for_again(way, times, tmp_path, monkeypatch):
     (tmp_path / "served").mkdir()
@@ -1006,6 +1007,22 @@ def test_an_epoch_visits_each_image_once(shuffle, batch_size):
             assert torch.equal(images, (labels.float() / 255)[:, None, None, None].expand_as(images))
 
 
+@pytest.mark.parametrize(("batch_size", "least"), [(4, 8), (4, 3), (10, 5), (3, 4)])
+def test_an_epoch_of_few_images_has_as_many_batches_as_are_asked_for(batch_size, least):
+    """One pass after the other, also from one epoch to the next."""
+    batches = Batches(numbered(10), batch_size, shuffle=True, least=least)
+    once = -(-10 // batch_size)
+    assert len(batches) == max(once, least)
+    found = []
+    for epoch in range(once):
+        batches.set_epoch(epoch)
+        found += [labels.tolist() for _, labels in batches]
+        assert [batches.whole(number) for number in range(len(batches))] == list(map(len, found[-len(batches) :]))
+    passes = [list(chain(*found[start : start + once])) for start in range(0, len(found), once)]
+    assert all(sorted(one) == list(range(10)) for one in passes)
+    assert len({tuple(one) for one in passes}) == len(passes)
+
+
 def test_values_span_zero_to_one():
     (images, _), *_ = Batches(Split(torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16), torch.zeros(1).long()), 1)
     assert images.min() == 0
@@ -1078,10 +1095,11 @@ def test_no_image_is_no_batch():
     assert list(batches) == []
 
 
-@pytest.mark.parametrize("stop", [1, 3, 6])
-def test_an_interrupted_epoch_goes_on_with_the_same_batches(stop):
+@pytest.mark.parametrize(("stop", "least"), [(1, 0), (3, 0), (6, 0), (5, 16), (7, 16), (15, 16)])
+def test_an_interrupted_epoch_goes_on_with_the_same_batches(stop, least):
     def make():
-        batches = Batches(noise(61), 10, shuffle=True, augment=Augment(shift=2, flip=True, erase=0.5, hide=0.9), seed=5)
+        augment = Augment(shift=2, flip=True, erase=0.5, hide=0.9)
+        batches = Batches(noise(61), 10, shuffle=True, least=least, augment=augment, seed=5)
         batches.set_epoch(4)
         return batches
 
@@ -1097,7 +1115,7 @@ def test_an_interrupted_epoch_goes_on_with_the_same_batches(stop):
     straight = make()
     straight.set_epoch(5)
     assert equal(list(resumed), list(straight))  # the next epoch is whole again
-    assert len(whole) == 7
+    assert len(whole) == max(7, least)
 
 
 @pytest.mark.parametrize("exhausted", [True, False])

@@ -286,8 +286,8 @@ def test_nothing_is_trained_on_a_test_split(split, tmp_path):
         (["train/train/a", "train/train/b", "test/test/a", "test/test/b"], ["splits stand above"]),
         (["train/a", "train/b", "test/a", "test/dog"], ["different classes", "learn dog from; train/ alone has b"]),
         (["train/a", "train/b", "val/dog", "test/a"], ["different classes", "val/", "dog"]),
-        (["train/a", "test/a"], ["1 class folders", "at least two"]),
-        (["a"], ["1 class folders", "at least two"]),
+        (["train/a", "test/a"], ["1 class folder;", "at least two", "two folders of any names"]),
+        (["a"], ["1 class folder;", "at least two", "two folders of any names"]),
     ],
     ids=lambda value: " ".join(value),
 )

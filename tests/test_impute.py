@@ -369,7 +369,10 @@ def test_command_refuses(runs, tmp_path, capsys):
     for words, reason in (
         ((f"ckpt={runs[1]}",), "logistic_regression cannot impute; models that can: "),
         ((f"ckpt={runs[0]}", "mask=half", "missing=0.2"), "missing=0.2 is for mcar and block"),
-        ((f"ckpt={runs[0]}", "n=1"), "must be in [2"),
+        ((f"ckpt={runs[1]}", "mask=nowhere.png"), "logistic_regression cannot impute; models that can: "),
+        ((f"ckpt={runs[0]}", "n=0"), "must be in [1"),
+        ((f"ckpt={runs[0]}", "n=1"), "an interval needs 2 completions of each image at least, not 1"),
+        ((f"ckpt={runs[0]}", "mean=true"), "the expected one is measured beside completions"),
         ((f"ckpt={runs[0]}", "missing=0.0"), "must be in (0"),
         ((f"ckpt={runs[0]}", f"out={tmp_path / 'nowhere' / 'x.png'}"), "does not exist"),
         ((f"ckpt={runs[0]}", f"out={tmp_path / 'nowhere'}/"), "does not exist"),

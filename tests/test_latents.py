@@ -1,5 +1,6 @@
 """What a model with a latent space shows during training, when it warns, and the paths through that space."""
 
+import csv
 import io
 import math
 import re
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import run_train
+from lightning.pytorch.callbacks import Checkpoint
 from PIL import Image
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -147,6 +149,49 @@ def test_without_logger_and_validation(tmp_path):
     latents.draw_latents(zoo.load(run), split, tmp_path / "again")
     for name in PICTURES:
         assert (tmp_path / "again" / f"{name}.png").read_bytes() == (run / "figures" / f"{name}.png").read_bytes()
+
+
+class Ending(Checkpoint):
+    """Ends a training after an epoch, when its pictures are due or not."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_train_epoch_end(self, trainer, _) -> None:
+        trainer.should_stop = trainer.current_epoch + 1 == self.epoch
+
+
+@pytest.mark.parametrize(
+    ("limits", "drawn", "logged"),
+    [
+        ({"max_epochs": 45}, [*range(3, 46, 3)], [*range(3, 46, 3)]),
+        ({"max_epochs": 41}, [*range(3, 42, 3), 41], [*range(3, 42, 3), 41]),
+        ({"max_epochs": 20}, [*range(1, 21)], [*range(1, 21)]),
+        ({"max_epochs": 100, "max_steps": 7}, [5, 7], [5, 7]),
+        ({"max_epochs": 100, "callbacks": [Ending(8)]}, [5, 8], [5]),  # which nobody knew when it was logged
+    ],
+    ids=str,
+)
+def test_a_long_training_is_drawn_some_times_and_at_its_end(limits, drawn, logged, tmp_path, monkeypatch):
+    data = zoo.ImageDataModule("digits", val_size=0.1, train_size=20, batch_size=50)
+    torch.manual_seed(0)
+    model = zoo.create("vae", data.spec, latent_dim=2, hidden_sizes=[4])
+    learner = zoo.LikelihoodLearner(model)
+    shown = LatentPictures(tmp_path / "figures", data.splits.val, Console(quiet=True))
+    limits = {**limits, "callbacks": [shown, *limits.get("callbacks", []), zoo.Progress(tmp_path / "metrics.csv")]}
+    trainer = L.Trainer(
+        logger=False, default_root_dir=tmp_path, accelerator="cpu", enable_progress_bar=False, num_sanity_val_steps=0,
+        enable_model_summary=False, **limits,
+    )  # fmt: skip
+    steps = []
+    monkeypatch.setattr(latents, "write_files", lambda *_: steps.append(trainer.global_step))
+    monkeypatch.setattr(latents, "pictures", lambda *_: {})
+    trainer.fit(learner, data)
+    assert steps == drawn
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["samples/diversity"]]
+    assert [int(row["step"]) for row in rows] == logged
+    assert all(row["latent/active_units"] for row in rows)
 
 
 def test_training_is_the_same_without(tmp_path, monkeypatch):
@@ -349,6 +394,8 @@ def test_warnings_come_once(tmp_path):
     # until then the penalty is not that of the end
     assert "posterior collapse" not in warned(tmp_path, settled=14, warmup=8.0, **collapse)
     assert warned(tmp_path, settled=17, **collapse) == []  # sixteen steps are but a beginning
+    # of many epochs a few are looked at, the last one in any case
+    assert warned(tmp_path, settled=46, beta=1000.0, epochs=23) == ["posterior collapse"]
 
 
 def test_no_warning_without_a_reason(tmp_path):

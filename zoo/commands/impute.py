@@ -1,7 +1,8 @@
 """Hide pixels, or parts of recordings, and have a model fill them in: how near it comes, a picture, and a recording. Or
 fill in the empty cells of a table.
 
-python scripts/impute.py ckpt=<file or run directory> [images or folders] [key=value …]
+python scripts/impute.py ckpt=<file or run directory> [images or folders]
+    [key=value …]
 python scripts/impute.py ckpt=<file or run directory> [<table>] [key=value …]
 
 {options}
@@ -41,8 +42,9 @@ OPTIONS: dict[str, Option] = {
         "mcar",
         "mcar: each pixel for itself; block: a square somewhere; left, right, top or bottom: that half, of a recording"
         " the beginning, the end, high or low frequencies; half: one of the four for each image. Of pictures that are "
-        "named also transparent: what is so in each; or a file: what is white in it, and each picture is written "
-        "filled in",
+        "named also transparent: what is so in each; or a file of the picture's size: what is white in it. Each picture"
+        " is then written in its own size, as it was but for what is marked: there is what the model, in its own size, "
+        "makes of it, scaled up, grey of a grey model",
     ),
     "missing": Option(
         0.0,
@@ -52,13 +54,14 @@ OPTIONS: dict[str, Option] = {
     ),
     "n": Option(
         0,
-        "completions of an image or a row, of which intervals are made (19: 90 % ones). A table that is named is "
-        "filled in so many times; once if left out",
-        "[2, inf)",
+        "completions of an image or a row, of which intervals are made, 2 at least (19: 90 % ones). A table that is "
+        "named, or pictures with a mask of your own, are filled in so many times; once if left out",
+        "[1, inf)",
     ),
     "mean": Option(
         False,
-        "true: fill a table in with expected numbers and the most probable categories in the place of random ones",
+        "true: fill a table in with expected numbers and the most probable categories in the place of random ones; "
+        "pictures with a mask of your own with expected pixels, where a model can compute them",
     ),
     "classifier": Option(None, "another checkpoint, whose accuracy on completed images is told"),
     "images": Option(500, "only that many images or rows are measured, drawn at random; 0 for all", "[0, inf)"),
@@ -85,44 +88,46 @@ N, MISSING = 19, {"image": 0.5, "sound": 0.5, "table": 0.1}  # if not said
 @command
 def main() -> None:
     options, files = parse(sys.argv[1:], OPTIONS, __doc__ or "")
+    from zoo import capability, registry
+
+    model, source = registry.load_with_source(options["ckpt"], options["ema"])
+    capability.require(model, "impute")
+    if model.spec.kind == "table":
+        return rows(model, source, options, files)
+    if model.spec.kind != "sound":
+        model.spec.check_kind("image", "pixels, recordings, or cells of a table, are filled in")
     mask = options["mask"]
     if mask not in MASKS and mask != TRANSPARENT and not user_path(mask).is_file():
         known = did_you_mean(mask, (*MASKS, TRANSPARENT), "masks")
         raise ConfigError(f"mask={mask} is no file, and no mask that is known: {known}")
     if mask not in ("mcar", "block") and options["missing"] not in (0, 0.5):
         raise ConfigError(f"mask={mask} says what is hidden: missing={options['missing']} is for mcar and block")
-    from zoo import registry
-
-    model, source = registry.load_with_source(options["ckpt"], options["ema"])
-    if model.spec.kind == "table":
-        rows(model, source, options, files)
-    else:
-        if model.spec.kind != "sound":
-            model.spec.check_kind("image", "pixels, recordings, or cells of a table, are filled in")
-        (pictures if mask in MASKS else fill_in)(model, source, options, files)
+    (pictures if mask in MASKS else fill_in)(model, source, options, files)
 
 
 def fill_in(model: Model, source: Mapping[str, Any], options: Mapping[str, Any], files: Sequence[str]) -> None:
     """Write pictures with what a file marks, or what is transparent in them, filled in."""
+    import numpy as np
     import torch
 
     from zoo.data import kinds
-    from zoo.data.kinds import complete
-    from zoo.data.kinds.image import SETTINGS, read_mask, read_picture
+    from zoo.data.kinds.image import Gap, read_gap
     from zoo.files import write_bytes
     from zoo.inspect.grids import png
     from zoo.questions.impute import impute
     from zoo.terminal import printable
 
-    mask = options["mask"]
+    mask, n = options["mask"], options["n"] or 1
     model.spec.check_kind("image", f"mask={mask}: pixels are filled in")
     if not files:
         raise ConfigError(f"mask={mask} is of pictures that are named")
-    for key in ("classifier", "json", "mean", "images", "data", "path", "root"):
+    for key in ("classifier", "json", "images", "data", "path", "root"):
         if options[key] != OPTIONS[key].default:
             raise ConfigError(
                 f"{key}={options[key]} is for measuring: with mask={mask} pictures are filled in, and not measured"
             )
+    if options["mean"] and options["n"]:
+        raise ConfigError(f"mean=true fills a picture in once, and n={n} as often with random completions")
     folder = user_path(options["out"] or ".")
     if not folder.is_dir():
         raise ConfigError(f"out={options['out']}: a folder that exists is needed for pictures that are filled in")
@@ -134,17 +139,23 @@ def fill_in(model: Model, source: Mapping[str, Any], options: Mapping[str, Any],
         raise ConfigError(
             f"{twice[0]} and {twice[1]} would both be written as {twice[0].stem}-filled.png: one at a time"
         )
-    settings = complete(SETTINGS, model.spec.settings, {"invert": options["invert"]} if options["invert"] else {})
-    read = [read_picture(path, model.spec.shape[1:], model.spec.shape[0] == 3, **settings) for path in paths]
-    x = kind.decode(torch.stack([torch.from_numpy(pixels) for pixels, _ in read]))
-    marked = [read_mask(path if mask == TRANSPARENT else user_path(mask), model.spec, path) for path in paths]
-    n = options["n"] or 1
-    filled = impute(model, x, ~torch.stack(marked), n, torch.Generator().manual_seed(options["seed"]))
-    for path, (_, inverted), versions in zip(paths, read, kind.encode(filled).transpose(0, 1), strict=True):
-        for number, pixels in enumerate(255 - versions if inverted else versions, 1):
+
+    def gap(path: Path) -> Gap:
+        settings = {"invert": options["invert"]} if options["invert"] else {}
+        return read_gap(path, path if mask == TRANSPARENT else user_path(mask), model.spec, **settings)
+
+    views, hidden = zip(*((each.view, each.hidden) for each in map(gap, paths)), strict=True)
+    x, observed = kind.decode(torch.tensor(np.stack(views))), ~torch.tensor(np.stack(hidden))
+    filled = impute(model, x, observed, n, torch.Generator().manual_seed(options["seed"]), options["mean"])
+    seen = "×".join(map(str, model.spec.shape[:0:-1]))
+    for path, versions in zip(paths, kind.encode(filled).transpose(0, 1), strict=True):
+        whole = gap(path)  # read again: many large pictures would take a lot of memory
+        for number, view in enumerate(versions, 1):
             out = folder / f"{path.stem}-filled{f'-{number}' if n > 1 else ''}.png"
-            write_bytes(out, png(pixels.permute(1, 2, 0)))
-            print(printable(out))
+            picture = whole.filled(view.numpy())
+            write_bytes(out, png(torch.from_numpy(picture)))
+            size = "×".join(map(str, whole.marked.shape[::-1]))
+            print(printable(f"{out}  {size} pixels, filled in from the {seen} that the model sees"))
 
 
 def pictures(model: Model, source: Mapping[str, Any], options: Mapping[str, Any], files: Sequence[str]) -> None:
@@ -165,7 +176,10 @@ def pictures(model: Model, source: Mapping[str, Any], options: Mapping[str, Any]
         raise ConfigError(f"invert={options['invert']} is for pictures, and the model was made for {NOUNS[of][0]}s")
     mask, seed, n = options["mask"], options["seed"], options["n"] or N
     if options["mean"]:
-        raise ConfigError("mean=true fills in a table; of pictures the expected one is measured beside completions")
+        raise ConfigError(
+            "mean=true fills in a table, or what a mask of your own marks: of other pictures the expected one is "
+            "measured beside completions"
+        )
     name = f"imputed-{mask}-seed{seed}.png"
     out = output_file(options["out"], name) if options["out"] else checkpoint.folder(options["ckpt"]) / name
     classifier = registry.load(options["classifier"], options["ema"]) if options["classifier"] else None

@@ -64,6 +64,11 @@ class Augment:
     def __bool__(self) -> bool:
         return any(getattr(self, field.name) for field in fields(self))
 
+    def __str__(self) -> str:
+        """What is asked for: ``shift=2, flip=true``."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return ", ".join(f"{name}={str(value).lower()}" for name, value in values.items() if value)
+
     def check(self, kind: str, channels: int) -> None:
         """Raise ``ConfigError`` where examples of a kind are to be changed in a way that is not for them."""
         asked = [field.name for field in fields(self) if getattr(self, field.name)]

@@ -44,6 +44,7 @@ class ImageDataModule(LightningDataModule):
         costs: of two classes, what it costs to take an example of the first one, and of the second one, for the other.
         seed: of data order and augmentation; the splits depend on ``split_seed`` alone.
         train: images to train on in place of the source's; nothing is validated then.
+        min_batches: batches that an epoch of training has at least: few images come several times in it.
 
     Attributes:
         spec: the ``DataSpec`` that a model needs.
@@ -67,12 +68,15 @@ class ImageDataModule(LightningDataModule):
         augment: Mapping[str, Any] | None = None,
         seed: int = 0,
         train: Split | None = None,
+        min_batches: int = 0,
         **source_options: Any,
     ) -> None:
         super().__init__()
         if batch_size < 1:
             raise ConfigError(f"data.batch_size must be at least 1, not {batch_size}")
-        self.batch_size = batch_size
+        if min_batches < 0:
+            raise ConfigError(f"data.min_batches must be at least 0, not {min_batches}")
+        self.batch_size, self.min_batches = batch_size, min_batches
         try:
             self.augment = Augment(**(augment or {}))
         except TypeError as error:
@@ -120,10 +124,11 @@ class ImageDataModule(LightningDataModule):
 
     def batches(self, processes: int) -> int:
         """How many batches an epoch of training has in each of some processes."""
-        return len(Batches(self.splits.train, self.batch_size, world_size=processes))
+        return len(Batches(self.splits.train, self.batch_size, least=self.min_batches, world_size=processes))
 
     def train_dataloader(self) -> Batches:
-        return self._batches(self.splits.train, self.batch_size, shuffle=True, augment=self.augment)
+        own = {"shuffle": True, "least": self.min_batches, "augment": self.augment}
+        return self._batches(self.splits.train, self.batch_size, **own)
 
     def val_dataloader(self) -> Batches | list[Batches]:
         return self._evaluation(self.splits.val) if len(self.splits.val) else []

@@ -252,7 +252,11 @@ def _class_names(
             )
     if len(names) < (2 if "train" in classes else 1):
         place = splits.get("train", path)
-        raise DataError(f"{place} holds {len(names)} class folders; it must hold one folder a class, at least two")
+        folders = f"{len(names)} class folder{'' if len(names) == 1 else 's'}"
+        raise DataError(
+            f"{place} holds {folders}; it must hold one folder a class, at least two:\n{noun}s without classes go into "
+            "two folders of any names, for a model that looks at no class, such as vae"
+        )
     return tuple(sorted(names))
 
 

@@ -467,6 +467,12 @@ def draw(split: Split, count: int, generator: torch.Generator | None = None) -> 
     return parted(split, count, generator or torch.Generator().manual_seed(0))[1]
 
 
+def evenly(count: int, of: int) -> Tensor:
+    """``count`` of the numbers below ``of``, or all if there are fewer, at even distances: images of all classes, even
+    where they lie class by class."""
+    return torch.linspace(0, of - 1, min(count, of)).round().long()
+
+
 def _hide(train: Split, known: Tensor, repeat: int) -> Split:
     """Hide the classes of all images but ``known``, which occur ``repeat`` times: behind the others from the second."""
     labels = torch.full_like(train.labels, UNLABELLED)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from zoo.base.model import Model, evaluating
 from zoo.data import kinds
-from zoo.data.splits import Split
+from zoo.data.splits import Split, evenly
 from zoo.errors import ConfigError
 from zoo.files import write_bytes, write_text
 from zoo.inspect.grids import png
@@ -28,6 +28,7 @@ from zoo.spec import DataSpec
 
 MOST_TERMS = 2_048  # of a bag that is shown as a code
 MOST_CURVES = 20  # of precision by recall: one a class
+PROJECTOR = "projector"  # the folder of codes, beside the file by which TensorBoard finds them
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,20 +61,20 @@ def classifier_figures(
     return figures
 
 
-def write_codes(writer: SummaryWriter, step: int, model: Model, split: Split, most: int) -> None:
-    """Codes of the first ``most`` examples of a split in TensorBoard's projector, coloured by class.
+def write_codes(writer: SummaryWriter, model: Model, split: Split, most: int) -> None:
+    """Codes of ``most`` examples of a split, of all its classes, in TensorBoard's projector, coloured by class.
 
     A bag of many terms is no code of a text, and the projector takes numbers as text: it gets none.
     """
-    spec, part = model.spec, split.take(slice(most))
+    spec, part = model.spec, split.take(evenly(most, len(split)))
     x = part.x()
     if spec.values == "counts" and encode(model, x[:1]).shape[1] > MOST_TERMS:
         return
     features = encode(model, x)
     images = kinds.find(spec.kind).show(x, spec)
     names = [spec.class_names[label] for label in part.labels.tolist()]
-    # the projector shows the pictures themselves as points
-    writer.add_embedding(features, metadata=names, label_img=images, global_step=step, tag="features")
+    # the projector shows the pictures themselves as points; the step is only a name here, which the folder has
+    writer.add_embedding(features, metadata=names, label_img=images, global_step=PROJECTOR, tag="features")
 
 
 def write_precision_recall(writer: SummaryWriter, step: int, log_proba: Tensor, labels: Tensor, spec: DataSpec) -> None:

@@ -1,4 +1,4 @@
-"""What a model with a latent space shows while it is trained: pictures each epoch, and a warning where it collapses."""
+"""What a model with a latent space shows while it is trained: pictures, and a warning where it collapses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from zoo.base.generative import Latent
 from zoo.base.memory import at_once
 from zoo.base.model import evaluating
 from zoo.data import kinds
-from zoo.data.splits import Split
+from zoo.data.splits import Split, evenly
 from zoo.files import write_bytes
 from zoo.inspect.grids import grid, png, scatter
 from zoo.metrics.modes import class_shares, modes_covered
@@ -34,17 +34,19 @@ CODED = 1000  # images whose codes are looked at
 SAMPLED = 256  # images that are counted by class, at most: fewer where they are large
 COMPARED = 200  # images whose distances are measured
 ACTIVE = 0.01  # variance of a latent's posterior mean from which on it is in use (Burda et al. 2016, section 5.2)
-SEED = 0  # of the latents that are shown: the same ones each epoch
+SEED = 0  # of the latents that are shown: the same ones each time
+TIMES = 20  # that they are drawn in a training, about
 
 
 class LatentPictures(Checkpoint):
-    """Draws :func:`pictures` at the end of each epoch, measures how much of the latent space is in use, and warns.
+    """Draws :func:`pictures`, measures how much of the latent space is in use, and warns: at the end of each epoch, or,
+    of many, about :data:`TIMES` times in a training, and of the last one in any case.
 
-    The pictures are files in ``folder``, those of the last epoch, and in TensorBoard ``model/<name>``, those of every
-    epoch. Logged an epoch: ``samples/diversity``, the mean distance of two samples (of the same class where there are
-    classes) over that of two real images; with ``classify`` ``samples/modes_covered``, how many classes samples fall
-    into; of a model with an encoder ``latent/active_units``, and in TensorBoard a histogram ``latent/kl`` of the KL
-    divergence of each dimension from a standard normal, in nats.
+    The pictures are files in ``folder``, the latest ones, and in TensorBoard ``model/<name>``, all of them. Logged
+    with them: ``samples/diversity``, the mean distance of two samples (of the same class where there are classes) over
+    that of two real images; with ``classify`` ``samples/modes_covered``, how many classes samples fall into; of a model
+    with an encoder ``latent/active_units``, and in TensorBoard a histogram ``latent/kl`` of the KL divergence of each
+    dimension from a standard normal, in nats.
 
     Warnings, each once in a run, are lines on the console and texts in TensorBoard: :func:`posterior_collapse`,
     :func:`mode_collapse`, :func:`saturation`.
@@ -86,6 +88,7 @@ class LatentPictures(Checkpoint):
         self.settled = settled
         self.shown = split.take(evenly(CODED, len(split)))
         self.warned: list[str] = []
+        self._drawn = -1  # the step of the latest pictures
 
     def state_dict(self) -> dict[str, Any]:
         """Which warnings a resumed run need not repeat."""
@@ -94,10 +97,26 @@ class LatentPictures(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.warned = list(state_dict["warned"])
 
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        metrics = trainer.callback_metrics  # which Lightning keeps from epoch to epoch
+        for key in [key for key in metrics if key.startswith(("samples/", "latent/"))]:
+            del metrics[key]
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        epoch, last = trainer.current_epoch + 1, max(trainer.max_epochs or 1, 1)
+        if epoch % math.ceil(last / TIMES) == 0 or epoch == last or 0 <= trainer.max_steps <= trainer.global_step:
+            pl_module.log_dict(self._draw(trainer, pl_module), rank_zero_only=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Of the last epoch of a training that nobody knew it would be, when it was over: nothing more is logged."""
+        if self._drawn != trainer.global_step:
+            self._draw(trainer, pl_module)
+
+    def _draw(self, trainer: Trainer, learner: Any) -> dict[str, float]:
+        """Draw, and warn; what is to be logged."""
         if not trainer.is_global_zero:
-            return
-        learner: Any = pl_module
+            return {}
+        self._drawn = trainer.global_step
         model: Latent = learner.evaluated
         device = next(model.parameters()).device
         forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
@@ -115,7 +134,6 @@ class LatentPictures(Checkpoint):
         if {"train/d_real", "train/d_fake"} <= set(logged):
             scores = float(logged["train/d_real"]), float(logged["train/d_fake"])
             complaints["discriminator saturated"] = saturation(*scores)
-        learner.log_dict(values, rank_zero_only=True)
         files = {name: png(picture) for name, picture in drawn.items()}
         write_files(self.folder, files)
         writer: Any = trainer.logger.experiment if isinstance(trainer.logger, TensorBoardLogger) else None
@@ -127,6 +145,7 @@ class LatentPictures(Checkpoint):
                 writer.add_histogram("latent/kl", codes.kl.float().cpu().numpy(), trainer.global_step)
         if trainer.global_step >= self.settled:
             self._warn(complaints, writer, trainer.global_step)
+        return values
 
     def _samples(self, model: Latent) -> tuple[dict[str, float], dict[str, str | None]]:
         """What is logged and what is wrong of samples, as many of each class where there are classes."""
@@ -157,12 +176,6 @@ class LatentPictures(Checkpoint):
 
 
 # What is looked at
-
-
-def evenly(count: int, of: int) -> Tensor:
-    """``count`` of the numbers below ``of``, or all if there are fewer, at even distances: images of all classes, even
-    where they lie class by class."""
-    return torch.linspace(0, of - 1, min(count, of)).round().long()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from zoo.data import kinds
 from zoo.data.batches import Batches
+from zoo.data.splits import evenly
 from zoo.inspect.figures import confusion_figure, rendered, show
 from zoo.inspect.grids import grid
 from zoo.spec import DataSpec
@@ -50,7 +51,7 @@ class TrainingPictures(Checkpoint):
         shown = isinstance(loader, Batches) and self.spec.kind in ("image", "sound") and trainer.global_step == 0
         if not shown or not trainer.is_global_zero or not isinstance(trainer.logger, TensorBoardLogger):
             return
-        images = loader.split.take(slice(ROWS * COLUMNS)).images
+        images = loader.split.images[evenly(ROWS * COLUMNS, len(loader.split))]
         if loader.augment:
             images = loader.augment(images, torch.Generator(images.device).manual_seed(0))
         kind = kinds.find(self.spec.kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -35,7 +36,7 @@ from zoo.run.checkpoints import Checkpoints, newest, processed
 from zoo.run.curves import EPOCHS, join_curves
 from zoo.run.record import Settings, run_directory
 from zoo.run.stop import Stop, stoppable
-from zoo.run.trainer import build_trainer, quiet, reach_logger
+from zoo.run.trainer import build_trainer, quiet, reach_logger, tell_profile
 from zoo.tasks import reference, sample_quality
 from zoo.tasks.evaluate import Evaluation, evaluate, remarks, tells
 
@@ -100,6 +101,8 @@ def _train(
         _check_columns(state, data)
     kept = _kept(trainer)
     trained = state if state is not None and _is_trained(state, run, settings, trainer, data) else None
+    if trainer.is_global_zero:
+        reach_logger(trainer, settings, console)
     before = (run / "config.yaml").read_bytes() if resume else b""
     if (not dry or trainer.world_size > 1) and trainer.is_global_zero:  # which further processes read
         write_yaml(run / "config.yaml", settings)
@@ -115,8 +118,10 @@ def _train(
             if before and trainer.is_global_zero:
                 write_bytes(run / "config.yaml", before)
             raise
+        tell_profile(trainer, console)
     if kept.is_patient_no_more:
-        console.print(f"{learner.monitor} was no better for {kept.since} epochs: training has ended")
+        waited = f"{kept.since} epoch{'' if kept.since == 1 else 's'}"
+        console.print(f"{learner.monitor} was no better for {waited}: training has ended")
     if not {learner.monitor, learner.fallback_monitor} & {*kept.metrics}:
         raise ConfigError("training came to its end before its first epoch did: no step was made")
     value = kept.metrics[learner.monitor if learner.monitor in kept.metrics else learner.fallback_monitor]
@@ -236,15 +241,34 @@ def build(
     if settings.get("compile"):
         learner.compile_training()
     learner.check_trainer(trainer)
-    reach_logger(trainer, settings, console)
+    accumulate = settings["learner"].get("accumulate", 1)
+    steps = _steps(data, trainer, accumulate)
+    if settings["trainer"]["log_every_n_steps"] == "auto":
+        trainer.log_every_n_steps = _points_every(steps)  # type: ignore
     size = learner.model.num_parameters
     noun = "window" if data.spec.is_running else kinds.find(data.spec.kind).NOUN
-    lines = [f"{len(data.splits.train):,} training {noun}s" + (f", {size:,} parameters" if size else "")]
+    count = f"{len(data.splits.train):,} training {noun}{'' if len(data.splits.train) == 1 else 's'}"
+    lines = [count + (f", {size:,} parameters" if size else "")]
     lines += [*data.splits.notes, *learner.model.notes]
+    if data.min_batches:
+        times = steps * accumulate / math.ceil(len(data.splits.train) / (data.batch_size * trainer.world_size))
+        changed = str(data.augment) or "none"
+        lines.append(f"{steps:,} steps, in which each {noun} comes {times:,.0f} times; data.augment: {changed}")
     lines += [machine.prepare(trainer.strategy.root_device) + ("; compiled" if settings.get("compile") else "")]
     for line in lines:
         console.print(terminal.printable(line), soft_wrap=True)
     return learner, data, trainer
+
+
+def _steps(data: ImageDataModule, trainer: L.Trainer, accumulate: int) -> int:
+    """Optimiser steps of a training, from its beginning on."""
+    steps = math.ceil(_batches(data, trainer) / accumulate) * (trainer.max_epochs or 1)
+    return min(steps, trainer.max_steps) if trainer.max_steps >= 0 else steps
+
+
+def _points_every(steps: int) -> int:
+    """Steps from one point of the loss curve to the next: 50, or fewer, for 20 points in all."""
+    return max(1, min(50, steps // 20))
 
 
 def latent_pictures(settings: Settings, data: ImageDataModule, run: Path, console: Console) -> LatentPictures:
@@ -361,7 +385,8 @@ def _is_trained(
         raise ConfigError("the run has converged; a new one with a smaller learner.tolerance would go on for longer")
     if kept.is_patient_no_more:
         raise ConfigError(
-            f"the run has ended: {kept.since} epochs were no better; a new one with more patience goes on"
+            f"the run has ended: {kept.since} epoch{' was' if kept.since == 1 else 's were'} no better; a new one with "
+            "more patience goes on"
         )
     if done >= epochs:
         raise ConfigError(f"the run is complete with {done} epochs; to go on, add trainer.max_epochs={2 * done}")
@@ -376,13 +401,18 @@ def _summarized_steps(run: Path) -> int | None:
         return None
 
 
+def _batches(data: ImageDataModule, trainer: L.Trainer) -> int:
+    """How many batches an epoch of training has in each process."""
+    limit, count = trainer.limit_train_batches, data.batches(trainer.world_size)
+    return int(limit * count) if isinstance(limit, float) else min(limit, count)
+
+
 def _check_epoch(state: Mapping[str, Any], trainer: L.Trainer, data: ImageDataModule) -> None:
     """Raise ``ConfigError`` where a run stopped within an epoch that is to be another one now."""
     begun = state.get("so_far")
     if not begun:
         return
-    limit, count = trainer.limit_train_batches, data.batches(trainer.world_size)
-    batches = int(limit * count) if isinstance(limit, float) else min(limit, count)
+    batches = _batches(data, trainer)
     if (begun["batches"], begun["processes"]) != (batches, trainer.world_size):
         raise ConfigError(
             f"the run stopped within an epoch of {begun['batches']} batches on {begun['processes']} processes, and "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ NOUN = "image"
 STRINGS = False
 FORMAT = "png"
 WHITE = 255  # the level
+FAINT = 32  # of 255: less contrast is nothing that is drawn
 _STILL = (  # a picture, not a film, a drawing or an array: where Pillow knows the format, as it may have been built
     ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".jfif", ".jpe", ".pgm", ".ppm", ".pbm",
     ".pnm", ".pfm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".tga", ".icb", ".vda", ".vst", ".apng", ".avifs",
@@ -160,34 +162,89 @@ def read_picture(
         return prepare(picture, size, color, invert, frame, str(path))
 
 
-def read_mask(path: Path, spec: DataSpec, like: Path) -> Tensor:
-    """Which pixels a picture marks, bool ``(1, H, W)``: those that are light in the file ``path``, or, where that is
-    the picture ``like`` itself, those that are transparent. They lie where :func:`read` puts the pixels of ``like``.
+@dataclass(frozen=True)
+class Gap:
+    """A picture of which a part is to be filled in, as it is and as a model sees it.
 
-    Raises ``DataError`` for a file that is no picture or has another size than ``like``, one that marks nothing, and
-    where what is drawn is what is framed, so that a picture of another size than the spec's is moved.
+    Attributes:
+        picture: upright, uint8 ``(H, W, 3)``, or ``(H, W, 1)`` of a grey one.
+        marked: which of its pixels are to be filled in, bool ``(H, W)``.
+        view: all of it in the size and the channels of a model, uint8 ``(C, h, w)``.
+        hidden: which pixels of the view show any that is marked, bool ``(1, h, w)``.
+        place: left, top, right and bottom of the picture in the view, which is padded around.
+        levels: those of the picture that are black and white in the view.
     """
-    with pictures.opened(path) as picture, pictures.opened(like) as other:
-        upright = pictures.eight_bit(other, True, str(like))
-        if path == like:
-            marked = ImageOps.invert(ImageOps.exif_transpose(picture).convert("RGBA").getchannel("A"))
+
+    picture: np.ndarray
+    marked: np.ndarray
+    view: np.ndarray
+    hidden: np.ndarray
+    place: tuple[int, int, int, int]
+    levels: tuple[int, int]
+
+    def filled(self, view: np.ndarray) -> np.ndarray:
+        """The picture with what is marked as the completed ``view``, uint8 ``(C, h, w)``, has it, scaled up; all else
+        is as it was. It is of colour, ``(H, W, 3)``, where either is."""
+        black, white = self.levels
+        values = (black + view * ((white - black) / 255)).round().astype(np.uint8).transpose(1, 2, 0)
+        small = Image.fromarray(values if len(view) == 3 else values[..., 0]).crop(self.place)
+        height, width = self.marked.shape
+        part = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC)).reshape(height, width, -1)
+        return np.where(self.marked[..., None], part, self.picture)
+
+
+def read_gap(path: Path, mask: Path, spec: DataSpec, **settings: Any) -> Gap:
+    """A picture, and what the file ``mask`` marks in it: what is light there, or, where that is the picture itself,
+    what is transparent. A model of ``frame=ink`` sees all of it, too, as if it stood in its frame already: the ground
+    is black for it, and the ink that is seen white.
+
+    Raises ``DataError`` for a file that is no picture, a mask of another size, and one that marks nothing.
+    """
+    how = kinds.complete(SETTINGS, spec.settings, settings)
+    with pictures.opened(path) as file, pictures.opened(mask) as other:
+        grey = spec.shape[0] != 3 and Image.getmodebase(file.mode) == "L"
+        if mask == path:
+            alpha = ImageOps.exif_transpose(other).convert("RGBA").getchannel("A")
+            marked, what = np.asarray(alpha) <= WHITE // 2, "no pixel is transparent"
         else:
-            marked = pictures.eight_bit(picture, False, str(path))
-    if marked.size != upright.size:
-        sizes = ["×".join(map(str, each.size)) for each in (marked, upright)]
-        raise DataError(f"{path} is {sizes[0]}, and {like} {sizes[1]} pixels: a mask has the size of its picture")
+            marked = np.asarray(pictures.eight_bit(other, False, str(mask))) > WHITE // 2
+            what = "no pixel is light"
+        picture = pictures.eight_bit(file, not grey, str(path))
+    if marked.shape != (picture.height, picture.width):
+        sizes = [f"{width}×{height}" for width, height in (marked.shape[::-1], picture.size)]
+        raise DataError(f"{mask} is {sizes[0]}, and {path} {sizes[1]} pixels: a mask has the size of its picture")
+    if not marked.any():
+        raise DataError(f"{mask}: {what}, so that nothing is to be filled in")
     size = spec.shape[1:]
-    ink = kinds.complete(SETTINGS, spec.settings)["frame"] == "ink"
-    if ink and (upright.size != size[::-1] or _drawn(upright, size, "auto") is not None):
-        wanted = "×".join(map(str, size[::-1]))
-        raise DataError(
-            f"{like} is framed by what is drawn in it: one of {wanted} pixels, light on black, stays as it is"
-        )
-    found = torch.from_numpy(np.array(_fit(marked, size, 0))) > WHITE // 2
-    if not bool(found.any()):
-        what = "no pixel is transparent" if path == like else "no pixel is light"
-        raise DataError(f"{path}: {what}, so that nothing is to be filled in")
-    return found[None]
+    shares = _fit(Image.fromarray(marked.astype(np.float32)), size, 0, Image.Resampling.BOX)
+    hidden = np.asarray(shares) > 0
+    view = np.asarray(_fit(picture if spec.shape[0] == 3 else picture.convert("L"), size)).reshape(*size, -1)
+    place = _place(picture.size, size)
+    levels = _levels(view, hidden, place, **how)
+    black, white = levels
+    view = ((view.astype(np.float32) - black) * (255 / (white - black))).round().clip(0, 255).astype(np.uint8)
+    pixels = np.asarray(picture).reshape(*marked.shape, -1)
+    return Gap(pixels, marked, view.transpose(2, 0, 1), hidden[None], place, levels)
+
+
+def _levels(
+    view: np.ndarray, hidden: np.ndarray, place: tuple[int, int, int, int], invert: str, frame: str
+) -> tuple[int, int]:
+    """Which levels of ``view`` ``(H, W, C)`` a model is to see as black and white, where pixels are ``hidden``."""
+    if frame == "picture":
+        auto = invert == "auto" and view.shape[2] == 1
+        dark = invert == "always" or (auto and is_dark_on_light(view.transpose(2, 0, 1)))
+        return (255, 0) if dark else (0, 255)
+    left, top, right, bottom = place
+    inside, seen = view[top:bottom, left:right, :1], ~hidden[top:bottom, left:right, None]
+    known, ground = inside[seen], _border(inside)[_border(seen)]
+    low, high = int(known.min(initial=WHITE)), int(known.max(initial=0))
+    black = int(np.median(ground if len(ground) else known)) if len(known) else 0
+    dark = invert == "always"
+    if invert == "auto":
+        dark = black - low > high - black if high - low >= FAINT else black > WHITE // 2
+    white = low if dark else high
+    return (black, white) if abs(white - black) >= FAINT else ((255, 0) if dark else (0, 255))
 
 
 def prepare(
@@ -241,24 +298,37 @@ def _drawn(picture: Image.Image, size: tuple[int, int], invert: str) -> tuple[np
     return None if found is None else (found[0][None], found[1])
 
 
-def _fit(picture: Image.Image, size: tuple[int, int], around: int | None = None) -> Image.Image:
+def _fit(
+    picture: Image.Image,
+    size: tuple[int, int],
+    around: int | None = None,
+    how: Image.Resampling = Image.Resampling.BICUBIC,
+) -> Image.Image:
     """Resized to ``(H, W)`` in its own aspect, the rest filled with ``around``, or the median of its border."""
     height, width = size
     if picture.size == (width, height):
         return picture
-    tall = picture.height * width > height * picture.width
-    inner = (
-        max(round(picture.width / picture.height * height), 1) if tall else width,
-        height if tall else max(round(picture.height / picture.width * width), 1),
-    )
-    resized = picture.resize(inner, Image.Resampling.BICUBIC)
+    left, top, right, bottom = _place(picture.size, size)
+    resized = picture.resize((right - left, bottom - top), how)
     if resized.size == (width, height):
         return resized
     border = _border(np.asarray(picture).reshape(picture.height, picture.width, -1))
     fill = tuple(int(value) for value in np.median(border, axis=0)) if around is None else (around,)
     whole = Image.new(picture.mode, (width, height), fill if len(fill) > 1 else fill[0])
-    whole.paste(resized, (round((width - inner[0]) * 0.5), round((height - inner[1]) * 0.5)))
+    whole.paste(resized, (left, top))
     return whole
+
+
+def _place(own: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what is ``own`` wide and high, as large as ``(H, W)`` takes it, in its middle."""
+    height, width = size
+    tall = own[1] * width > height * own[0]
+    inner = (
+        max(round(own[0] / own[1] * height), 1) if tall else width,
+        height if tall else max(round(own[1] / own[0] * width), 1),
+    )
+    left, top = round((width - inner[0]) * 0.5), round((height - inner[1]) * 0.5)
+    return left, top, left + inner[0], top + inner[1]
 
 
 def _border(pixels: np.ndarray) -> np.ndarray:
