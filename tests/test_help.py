@@ -1,16 +1,21 @@
 """Help: every key with its value, what it takes and what it is, in lines that fit a terminal."""
 
+import contextlib
 import importlib
 import re
+import sys
 
 import pytest
 from conftest import CONFIGS, ROOT, command
 
+import zoo
 from zoo import found
+from zoo.__main__ import main
+from zoo.config import help_text
 from zoo.config.options import comments_of
 from zoo.schema import Option, allowed_by, check_value, table
 
-COMMANDS = [name for name in found.names("zoo.commands") if name not in ("train", "compare")]
+COMMANDS = [name for name in found.names("zoo.commands") if name != "train"]
 SCRIPTS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
 
 
@@ -70,12 +75,57 @@ def test_every_key_of_a_command_is_told_and_its_default_obeys_its_rule(name):
             check_value(key, option.default, option.default, option.rule)
 
 
+@pytest.mark.parametrize("name", ["train", *COMMANDS])
+def test_every_commands_help_fits_a_terminal(name, capsys, monkeypatch):
+    """Its usage, too, as ``zoo …`` and as a script, whose names are longer; each names itself as it was started."""
+    script = ROOT / ("train.py" if name == "train" else f"scripts/{name}.py")
+    for started in ("/bin/zoo", str(script)):
+        monkeypatch.setattr(sys, "argv", [started, "--help"])
+        with contextlib.suppress(SystemExit):
+            found.find("zoo.commands", name, "command", "commands").main()
+        said = capsys.readouterr().out
+        assert not [line for line in said.splitlines() if len(line) > 80]
+        assert ("python " in said) == (started != "/bin/zoo")
+
+
+@pytest.mark.parametrize("name", ["train", *COMMANDS])
+def test_every_command_tells_the_version(name, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["zoo", name, "--version"])
+    main()
+    assert capsys.readouterr().out == f"{zoo.__version__}\n"
+
+
+def test_the_help_of_a_training_begins_with_what_else_there_is():
+    head = help_text([], CONFIGS).partition("== Groups")[0]
+    for told in ("--version", "-sc install=bash", "-m model=cnn,rnn", "python -m zoo --help"):
+        assert told in head
+
+
+def test_the_help_of_a_multirun_is_that_of_its_first_job():
+    text = help_text(["-m", "model=lenet,mlp", "seed=3,4", "--help"], CONFIGS)
+    assert "\nmodel=lenet\n" in text
+    assert re.search(r"^  seed +3 ", text, re.M)
+    with pytest.raises(zoo.ConfigError, match="no steps"):
+        help_text(["-m", "seed=interval(0,1)", "--help"], CONFIGS)
+
+
+def test_a_training_is_told_defaults_that_are_null_or_empty():
+    text = help_text(["model=probe", "data=table"], CONFIGS)
+    for key, value in {
+        "resume": "null",
+        "trainer.profiler": "null",
+        "model.encoder": "null",
+        "data.drop": "[]",
+    }.items():
+        assert re.search(rf"^  {re.escape(key)} +{re.escape(value)}( |$)", text, re.M), key
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_every_scripts_help_fits_a_terminal(name):
     said = command(f"scripts/{name}.py", "--help")
     assert said.returncode == 0, said.stderr
-    assert not [line for line in said.stdout.splitlines() if len(line) > 80 and not line.startswith("python ")]
+    assert not [line for line in said.stdout.splitlines() if len(line) > 80]
     assert "{" not in re.sub(r"\{[\w,]+\}", "", said.stdout.replace("{0", ""))
 
 

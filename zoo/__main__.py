@@ -11,6 +11,7 @@ from pathlib import Path
 import zoo
 from zoo import found
 from zoo.command import command
+from zoo.files import CONFIGS
 
 FIRST = ("train", "evaluate", "predict", "sample")  # of all commands, in this order
 USAGE = """\
@@ -45,8 +46,12 @@ def main() -> None:
         name, sys.argv[1:] = (sys.argv[1], sys.argv[2:]) if sys.argv[1:] else ("--help", [])
     if name in ("-h", "--help"):
         print(usage())
-    elif name == "--version":
+    elif "--version" in (name, *sys.argv[1:]):
         print(zoo.__version__)
+    elif "-sc" in (name, *sys.argv[1:]):
+        from zoo import config
+
+        print(config.complete(sys.argv[1:], CONFIGS))
     else:
         found.find("zoo.commands", name, "command", "commands").main()
 

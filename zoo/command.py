@@ -118,7 +118,8 @@ def parse(arguments: Sequence[str], options: Mapping[str, Option], usage: str) -
         ConfigError: an unknown key, a wrong value, or a missing one.
     """
     if {"-h", "--help"} & set(arguments):
-        text = terminal.as_typed(usage.strip().replace("{options}", table(options)))
+        told = {key: option._replace(said=terminal.as_typed(option.said)) for key, option in options.items()}
+        text = terminal.as_typed(usage.strip()).replace("{options}", table(told))
         print("\n\n".join(_filled(paragraph) for paragraph in text.split("\n\n")))
         sys.exit(0)
     values, files = {key: option.default for key, option in options.items()}, []

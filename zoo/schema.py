@@ -180,9 +180,10 @@ def _bounds(interval: str) -> tuple[float, float]:
 # What there is to know, for whoever types
 
 
-def table(options: Mapping[str, Option]) -> str:
-    """Lines of at most 80 characters: keys, their defaults, and what they are and take."""
-    texts = {key: typed(option.default) if _is_value(option) else "" for key, option in options.items()}
+def table(options: Mapping[str, Option], all_typed: bool = False) -> str:
+    """Lines of at most 80 characters: keys, their defaults, and what they are and take. ``all_typed``: whether defaults
+    that stand for none, such as null, are told, too, as they can be typed."""
+    texts = {key: typed(option.default) if all_typed or _is_value(option) else "" for key, option in options.items()}
     keys = max(map(len, texts), default=0)
     places = max((len(text) for text in texts.values() if len(text) <= WIDEST), default=0)
     indent = " " * (2 + keys + 2 + places + 2)

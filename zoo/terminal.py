@@ -139,8 +139,10 @@ def typed(name: str) -> str:
 
 
 def as_typed(text: str) -> str:
-    """``text`` with the scripts that it names as commands, where no script was started."""
-    return text if _is_script() else re.sub(r"(?:python )?(?:scripts/(\w+)|\b(train))\.py\b", _command, text)
+    """``text`` with the scripts, and the module, that it names as commands, where no script was started."""
+    if _is_script():
+        return text
+    return re.sub(r"(?:python )?(?:scripts/(\w+)|\b(train))\.py\b", _command, text).replace("python -m zoo", "zoo")
 
 
 def _is_script() -> bool:

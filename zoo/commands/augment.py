@@ -1,6 +1,7 @@
 """Write a labelled set of images, recordings, rows or texts with a generative model of p(x | class).
 
-python scripts/augment.py ckpt=<file or run directory> out=<folder> [key=value …]
+python scripts/augment.py ckpt=<file or run directory> out=<folder>
+    [key=value …]
 
 {options}
 

@@ -1,18 +1,8 @@
 """Measure what textbooks claim of generative and discriminative models: a report.
 
-python scripts/compare.py [suite=textbook|quick] [claims=…] [out=report] [jobs=1]
+python scripts/compare.py [key=value …]
 
-  suite   textbook (default): MNIST, Fashion-MNIST and spoken digits, 3½ hours
-          on two cores; quick, a small run: the embedded digits, less than 5
-          minutes
-  claims  all (default), one of those below, or a list:
-          claims=[anomalies,gating]
-  out     where index.html, figures/, numbers.csv, claims.json and models.json
-          are written; out/work keeps every measurement and every trained model,
-          so that the same command goes on after it was stopped
-  jobs    1 (default); more: processes that share the cores, for what measures
-          no time. Small models gain by it; sums in another order may differ in
-          the last digits
+{options}
 
 With -m each claim is a job of a Hydra multirun, which any launcher fans out:
 
@@ -33,19 +23,40 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from zoo import config as configuration
-from zoo.command import command, fail, late_help
+from zoo.command import command, fail, late_help, parse
 from zoo.errors import ConfigError, ZooError, did_you_mean
 from zoo.files import CONFIGS, user_path
-from zoo.plain import read_yaml
-from zoo.terminal import as_typed
+from zoo.schema import Option
 from zoo.textbook import claims
 
 MOST = 256  # processes
-KEYS = ("suite", "claims", "out", "jobs")
+OPTIONS: dict[str, Option] = {
+    "suite": Option(
+        "textbook",
+        "MNIST, Fashion-MNIST and spoken digits, 3½ hours on two cores; quick, a small run: the embedded digits, less "
+        "than 5 minutes",
+        [*claims.SUITES],
+    ),
+    "claims": Option("all", "one of those below, or a list: claims=[anomalies,gating]"),
+    "out": Option(
+        "report",
+        "where index.html, figures/, numbers.csv, claims.json and models.json are written; out/work keeps every "
+        "measurement and every trained model, so that the same command goes on after it was stopped",
+    ),
+    "jobs": Option(
+        1,
+        "more: processes that share the cores, for what measures no time. Small models gain by it; sums in another "
+        "order may differ in the last digits",
+        f"[1, {MOST}]",
+    ),
+}
+DEFAULTS = {key: option.default for key, option in OPTIONS.items()}
+ConfigStore.instance().store(name="compare_options", node=DEFAULTS)  # which configs/compare.yaml begins with
 
 
 def checked(values: Mapping[str, Any]) -> tuple[str, list[str], Path, int]:
@@ -67,13 +78,13 @@ def checked(values: Mapping[str, Any]) -> tuple[str, list[str], Path, int]:
 
 def read(words: list[str]) -> dict[str, Any]:
     """What the command line sets, over the defaults; claims that are swept over are a list. Raises ``ConfigError``."""
-    values = {key: read_yaml(CONFIGS / "compare.yaml")[key] for key in KEYS}
+    values: dict[str, Any] = dict(DEFAULTS)
     for word in words:
         key, equals, value = word.partition("=")
         if word.startswith("-") or key.startswith(("hydra.", "hydra/")):
             continue
-        if not equals or key not in KEYS:
-            raise ConfigError(f"unknown key {key!r}: {did_you_mean(key, KEYS, 'valid keys')}")
+        if not equals or key not in OPTIONS:
+            raise ConfigError(f"unknown key {key!r}: {did_you_mean(key, OPTIONS, 'valid keys')}")
         several = key == "claims" and ("," in value or value.startswith("["))
         values[key] = [name.strip() for name in value.strip("[]").split(",") if name.strip()] if several else value
     return values
@@ -96,7 +107,7 @@ def job(config: DictConfig) -> None:
 def main() -> None:
     if {"-h", "--help"} & set(sys.argv[1:]):
         lines = (f"  {name}" for name in claims.names())
-        return print(as_typed((__doc__ or "").replace("{claims}", "\n".join(lines)).strip()))
+        parse(["--help"], OPTIONS, (__doc__ or "").replace("{claims}", "\n".join(lines)))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are
     configuration.check_words(sys.argv[1:])
     values = read(sys.argv[1:])

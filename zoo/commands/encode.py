@@ -1,6 +1,7 @@
 """What a model makes of examples: their codes, as numbers for other programs.
 
-python scripts/encode.py ckpt=<file or run directory> [files or folders] [key=value …]
+python scripts/encode.py ckpt=<file or run directory> [files or folders]
+    [key=value …]
 
 {options}
 

@@ -1,6 +1,7 @@
 """Paths from picture to picture, or from recording to recording, through a model's latent space.
 
-python scripts/interpolate.py ckpt=<file or run directory> [<first> <last>] [key=value …]
+python scripts/interpolate.py ckpt=<file or run directory> [<first> <last>]
+    [key=value …]
 
 {options}
 

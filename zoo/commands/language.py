@@ -1,6 +1,7 @@
 """Models of the next token, and hidden Markov models, on one page: nats and bits per token of the same test text.
 
-python scripts/language.py [data=tiny_shakespeare] [models=unigram,ngram,gpt] [key=value …]
+python scripts/language.py [data=tiny_shakespeare] [models=unigram,ngram,gpt]
+    [key=value …]
 
 {options}
 

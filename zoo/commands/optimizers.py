@@ -1,6 +1,7 @@
 """Muon beside AdamW: what a model reaches after as many seconds of training with each, at the rates that suit it best.
 
-python scripts/optimizers.py [models=cnn,gpt] [seconds=40] [seeds=3] [key=value …]
+python scripts/optimizers.py [models=cnn,gpt] [seconds=40] [seeds=3]
+    [key=value …]
 
 {options}
 

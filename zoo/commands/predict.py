@@ -1,6 +1,7 @@
 """Which class each picture or recording belongs to, or each row of a table, or each text.
 
-python scripts/predict.py ckpt=<file or run directory> <files or folders> [key=value …]
+python scripts/predict.py ckpt=<file or run directory> <files or folders>
+    [key=value …]
 python scripts/predict.py ckpt=<file or run directory> text="…" [key=value …]
 
 {options}

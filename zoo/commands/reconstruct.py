@@ -1,6 +1,7 @@
 """What remains of pictures, or recordings, after a model has encoded and decoded them: a picture, and how near it is.
 
-python scripts/reconstruct.py ckpt=<file or run directory> [files or folders] [key=value …]
+python scripts/reconstruct.py ckpt=<file or run directory> [files or folders]
+    [key=value …]
 
 {options}
 

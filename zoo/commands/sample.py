@@ -1,8 +1,10 @@
 """Draw from a generative model: images as a grid in PNG and as .npz, recordings as a WAV file, too, rows of a table or
 texts as a CSV file; or let a language model go on with a text, which is printed as it comes.
 
-python scripts/sample.py ckpt=<file or run directory> [n=64] [label=3] [seed=0] [key=value …]
-python scripts/sample.py ckpt=<file or run directory> prompt="ROMEO:" [length=500] [key=value …]
+python scripts/sample.py ckpt=<file or run directory> [n=64] [label=3]
+    [seed=0] [key=value …]
+python scripts/sample.py ckpt=<file or run directory> prompt="ROMEO:"
+    [length=500] [key=value …]
 
 {options}
 

@@ -1,6 +1,7 @@
 """How well models of tables tell two classes apart, beside scikit-learn's on the same folds: areas under ROC curves.
 
-python scripts/tables.py [data=german_credit,heart_disease] [models=mlp,vae] [key=value …]
+python scripts/tables.py [data=german_credit,heart_disease] [models=mlp,vae]
+    [key=value …]
 
 {options}
 """

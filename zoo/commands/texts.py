@@ -1,6 +1,7 @@
 """How often models of texts are right, beside scikit-learn's on the same folds: accuracy, and F1 of the second class.
 
-python scripts/texts.py [data=sms_spam,sentence_polarity] [models=naive_bayes,nbsvm] [key=value …]
+python scripts/texts.py [data=sms_spam,sentence_polarity]
+    [models=naive_bayes,nbsvm] [key=value …]
 
 {options}
 

@@ -6,6 +6,7 @@ Composing and checking the configuration imports neither torch nor Lightning, so
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import sys
@@ -44,7 +45,7 @@ def job(composed: DictConfig) -> None:
             del settings["resume"]
             if hydra_config.runtime.choices["hydra/launcher"] == sweep.BASIC:
                 with sweep.arguments(words):
-                    _train(settings, None, target)
+                    _train(settings, None, target, sweep.heading(hydra_config.job.num))
             else:
                 sweep.apart(settings, target, words)
         return
@@ -59,11 +60,11 @@ def job(composed: DictConfig) -> None:
         sys.exit(fail(error))
 
 
-def _train(settings: dict[str, Any], resume: Path | None, target: Path | None) -> None:
+def _train(settings: dict[str, Any], resume: Path | None, target: Path | None, heading: str = "") -> None:
     # Lightning would start further processes through Hydra's output directory; ours read the run directory
     HydraConfig.instance().cfg = None
     if not processes.number():  # before torch is imported, which takes seconds
-        announce(settings, resume, target)
+        announce(settings, resume, heading)
     from zoo.run.train import take_part, train
 
     with limits():
@@ -83,7 +84,7 @@ def _job_name(directory: str, number: int, words: list[str]) -> str:
         key, _, value = word.partition("=")
         if key not in common:
             found.append(value if key in configuration.GROUPS else key.rpartition(".")[2] + value)
-    return "-".join(re.sub(r"[^\w.]+", "_", word, flags=re.ASCII) for word in found)[:80]
+    return "-".join(re.sub(r"[^\w.]+", "_", word, flags=re.ASCII).strip("_") for word in found)[:80]
 
 
 @command
@@ -98,6 +99,8 @@ def main() -> None:
 
 
 def compose() -> None:
+    if "-sc" in sys.argv[1:]:
+        return print(configuration.complete(sys.argv[1:], CONFIGS))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us as they are
     configuration.add_found_options(CONFIGS)
     try:
@@ -116,10 +119,20 @@ def compose() -> None:
                 )
             sys.argv[1:] = configuration.check_sweep(sys.argv[1:], CONFIGS)
             return _multirun()
+        if {"-c", "--cfg"} & {word.partition("=")[0] for word in sys.argv[1:]}:
+            return _show()
         with late_help():
             job()
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(configuration.explain(error, sys.argv[1:], CONFIGS)) from error
+
+
+def _show() -> None:
+    """Print what Hydra does for ``--cfg``, but for the rules of options: they are no settings."""
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), late_help():
+        job()
+    print(re.sub(rf"^( *){configuration.RULES}:.*\n(?:\1 .*\n)*", "", shown.getvalue(), flags=re.MULTILINE), end="")
 
 
 def _multirun() -> None:

@@ -1,6 +1,7 @@
 """From the command line to a checked configuration, without importing torch."""
 
 from zoo.config.checking import checked, checked_words, going_on, resumed, settings, worker_run
+from zoo.config.completion import complete
 from zoo.config.grid import check_sweep
 from zoo.config.help import composed, help_text
 from zoo.config.hints import explain
@@ -16,6 +17,7 @@ __all__ = [
     "check_words",
     "checked",
     "checked_words",
+    "complete",
     "composed",
     "explain",
     "going_on",

@@ -62,6 +62,12 @@ def check_sweep(arguments: Sequence[str], configs: Path) -> list[str]:
     return words
 
 
+def first_job(arguments: Sequence[str], configs: Path) -> list[str]:
+    """The words of a multirun's first job; those of one run as they are. Raises ``ConfigError`` for what is no grid."""
+    words = [word for number, word in enumerate(arguments) if is_override(arguments, number)]
+    return [_values(_grid(word, configs))[0] if parsed(word).is_sweep_override() else word for word in words]
+
+
 def _grid(word: str, configs: Path) -> str:
     """A word of a multirun, with ``glob(…)`` spelled out. Raises ``ConfigError`` for what a grid has no place for."""
     override = parsed(word)

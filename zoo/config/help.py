@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
+from zoo.config.grid import first_job
 from zoo.config.options import GROUPS, OVERLAYS, add_found_options, comments_of, flat, options_of, rules_of
 from zoo.schema import WIDTH, Option, table
 
@@ -20,6 +21,8 @@ Go on:          python train.py resume=<run directory>
 Show it all:    python train.py model=cnn --cfg job
 The keys of:    python train.py model=vae data=digits --help
 All commands:   python -m zoo --help
+Version:        python train.py --version
+Tab completion: eval "$(python train.py -sc install=bash)", in bash
 
 == Groups: group=option ==
 {groups}
@@ -35,13 +38,19 @@ def composed(arguments: Iterable[str], configs: Path) -> DictConfig:
         return compose("train", list(arguments))
 
 
-def help_text(arguments: list[str], configs: Path) -> str:
+def values_of(arguments: Sequence[str], configs: Path) -> dict[str, Any]:
+    """What ``arguments`` select, with the rules, not checked; those of a multirun, in its first job. Raises
+    ``HydraException`` as Hydra does."""
+    values: Any = OmegaConf.to_container(composed(first_job(arguments, configs), configs), resolve=True)
+    return values
+
+
+def help_text(arguments: Sequence[str], configs: Path) -> str:
     """The answer to ``--help``: all groups, and the keys that the other ``arguments`` select, with their values.
 
     Hydra's own answer composes once for each of a hundred options. Raises ``HydraException`` as it does.
     """
-    words = [word for word in arguments if not word.startswith("-")]
-    values: Any = OmegaConf.to_container(composed(words, configs), resolve=True)
+    values = values_of(arguments, configs)
     groups = []
     for group in (*GROUPS, *OVERLAYS):
         options = sorted(name for name in options_of(group, configs) if not name.startswith("_"))
@@ -60,7 +69,7 @@ def _blocks(values: Mapping[str, Any], configs: Path) -> Iterator[str]:
     rules = dict(rules_of(values))
     said = comments_of(configs / "train.yaml")
     own = {key: value for key, value in values.items() if not isinstance(value, dict)}
-    yield table({key: Option(value, said.get(key, ""), rules.get(key)) for key, value in own.items()})
+    yield table({key: Option(value, said.get(key, ""), rules.get(key)) for key, value in own.items()}, all_typed=True)
     for group in ("model", "data", "learner", "trainer", "logger"):
         name = values[group].get("name", "")
         files = options_of(group, configs)
@@ -71,4 +80,4 @@ def _blocks(values: Mapping[str, Any], configs: Path) -> Iterator[str]:
             for key, value in flat(values[group], f"{group}.")
             if key != f"{group}.name"
         }
-        yield "\n".join(filter(None, [f"{group}={name}" if name else group, table(found)]))
+        yield "\n".join(filter(None, [f"{group}={name}" if name else group, table(found, all_typed=True)]))

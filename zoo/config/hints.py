@@ -15,19 +15,28 @@ from zoo.config.options import GROUPS, OVERLAYS, content_of, keys_of, learner_of
 from zoo.errors import did_you_mean
 from zoo.plain import read_yaml
 
-MOVED = {  # names from elsewhere that users will try
+SEARCH = "A search is python scripts/tune.py, see its --help"
+EARLY = "training ends early by patience=…, epochs without a better learner.monitor"
+RATES = "which learning rate suits is found by python scripts/rate.py, see its --help"
+MOVED = {  # names from elsewhere that users will try: the key that it is here, or else a sentence
     "trainer.gradient_clip_val": "learner.clip",
     "trainer.accumulate_grad_batches": "learner.accumulate",
     "learner.accumulate": "learner.accumulate",
-    "trainer.callbacks": "Python: Trainer(callbacks=…)",
-    "trainer.logger": "the group logger",
+    "trainer.callbacks": "callbacks are given in Python, to a Trainer of your own",
+    "trainer.logger": "it is the group logger here: logger=…",
+    "trainer.early_stopping": EARLY,
+    "early_stopping": EARLY,
+    "trainer.patience": EARLY,
+    "learner.patience": EARLY,
+    "trainer.auto_lr_find": RATES,
+    "trainer.lr_find": RATES,
+    "lr_find": RATES,
     "model.lr": "learner.optimizer.lr",
-    "model.classify_weight": "model=m2",
+    "model.classify_weight": "it is an option of model=m2",
     "learner.lr": "learner.optimizer.lr",
     "trainer.seed": "seed",
-    "data.seed": "seed, or data.split_seed",
+    "data.seed": "it is called seed here, or data.split_seed",
 }
-SEARCH = "A search is python scripts/tune.py, see its --help"
 PLUGINS = {  # Hydra's own groups, and what is to be installed for an option
     "hydra/launcher": {"joblib": "joblib-launcher", "submitit": "submitit-launcher", "ray": "ray-launcher"},
     "hydra/job_logging": {"colorlog": "colorlog"},
@@ -133,10 +142,10 @@ def hint_at(key: str, keys: set[str], choice: Mapping[str, str], configs: Path) 
 
 
 def _moved(key: str, known: set[str]) -> str:
-    """What a name from elsewhere is called here, where the chosen learner has such a thing."""
+    """What is here in the place of a name from elsewhere; a key is called so where the chosen learner has it."""
     target = MOVED[key]
-    if target.startswith("model="):
-        return f"it is an option of {target}"
+    if " " in target:
+        return target
     if target.startswith("learner.") and target not in known:
         why = ": it sums no gradients over batches, data.batch_size is what counts" if "accumulate" in target else ""
         return f"the chosen learner has no {target.partition('.')[2]}{why}"

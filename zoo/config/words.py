@@ -16,7 +16,7 @@ from zoo.terminal import quoted
 
 FLAGS = (  # without --experimental-rerun: it reads a pickle, which can run code
     "-h", "--help", "--hydra-help", "--version", "-c", "--cfg", "--resolve", "-p", "--package", "-r", "--run", "-m",
-    "--multirun", "-sc", "--shell-completion", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir",
+    "--multirun", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir",
     "-i", "--info",
 )  # fmt: skip
 VALUED = ("-p", "--package", "-c", "--cfg", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir",
