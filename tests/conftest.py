@@ -48,7 +48,7 @@ def run_train(runs: Path | None, *overrides: str, figures: bool = False) -> Path
 def left(run: Path) -> set[str]:
     """The names of what a run has left in its directory, but for TensorBoard's files."""
     names = {path.name for path in run.iterdir()}
-    return {name for name in names if not re.match(r"events\.|projector_config|\d+$", name)}
+    return {name for name in names if not re.match(r"events\.|projector", name)}
 
 
 def run_script(name: str, *words: object) -> None:

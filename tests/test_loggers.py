@@ -6,8 +6,11 @@ import sys
 from unittest import mock
 
 import pytest
+import yaml
 from conftest import run_train
 from lightning.pytorch.loggers import CSVLogger
+
+from zoo.run.board import hyperparameters
 
 TINY = ("model=mlp", "model.hidden_sizes=[8]", "data=digits", "experiment=debug", "data.train_size=100")
 MADE = {"wandb": "WandbLogger", "mlflow": "MLFlowLogger"}
@@ -23,6 +26,18 @@ def test_csv_has_every_point(tmp_path):
         own = list(csv.DictReader(file))
     validated = [float(row["val/accuracy"]) for row in rows if row["val/accuracy"]]
     assert validated == pytest.approx([float(row["val/accuracy"]) for row in own], rel=1e-5)
+
+
+def test_csv_has_what_was_configured_and_what_came_out(tmp_path):
+    run = run_train(tmp_path, *TINY, "logger=csv", "patience=7")
+    summary = json.loads((run / "summary.json").read_text())
+    told = yaml.safe_load((run / "csv" / "part1" / "hparams.yaml").read_text())
+    assert told == hyperparameters(summary["config"])
+    assert (told["model"], told["option/model.hidden_sizes"], told["option/patience"]) == ("mlp", "[8]", 7)
+    with (run / "csv" / "part1" / "metrics.csv").open(newline="") as file:
+        *_, last = csv.DictReader(file)
+    assert int(last["step"]) == summary["steps"]
+    assert float(last["test/accuracy"]) == summary["test"]["accuracy"]
 
 
 def test_csv_of_a_run_that_goes_on_is_a_part_of_its_own(tmp_path):
@@ -51,8 +66,13 @@ def test_a_package_that_is_there_is_told_the_options_and_the_runs_name(name, wor
     assert run.name in (told.get("name"), told.get("run_name"))
     if name == "mlflow" and not words[0].startswith("logger.tracking"):
         assert told["tracking_uri"] == f"sqlite:///{(tmp_path / 'mlruns.db').resolve()}"
-    logged = [key for call in logger.return_value.log_metrics.call_args_list for key in call.kwargs["metrics"]]
-    assert {"val/accuracy", "train/loss"} <= set(logged)
+    calls = logger.return_value.log_metrics.call_args_list
+    logged = {key for call in calls for key in (*call.args, *call.kwargs.values())[0]}
+    assert {"val/accuracy", "train/loss", "step/loss"} <= logged
+    summary = json.loads((run / "summary.json").read_text())
+    logger.return_value.log_hyperparams.assert_called_once_with(hyperparameters(summary["config"]))
+    assert calls[-1].kwargs["metrics"]["test/nll"] == summary["test"]["nll"]
+    assert calls[-1].kwargs["step"] == summary["steps"]
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])

@@ -5,10 +5,11 @@ import json
 from unittest import mock
 
 import pytest
-from conftest import command, run_train
+from conftest import command, left, run_train
 
 import zoo
 from zoo.learners.classification import ClassificationLearner
+from zoo.run.trainer import DEAREST
 
 TINY = ("model=mlp", "model.hidden_sizes=[8]", "data=digits", "trainer=cpu", "logger=none", "data.train_size=100")
 
@@ -88,9 +89,48 @@ def test_patience_needs_validation(words, reason, tmp_path, capsys):
     assert reason in capsys.readouterr().err
 
 
+def test_a_single_epoch_is_one(tmp_path, capsys):
+    with figures([0.5, 0.4]):
+        run = run_train(tmp_path, *TINY, "patience=1", "trainer.max_epochs=7")
+    assert "val/accuracy was no better for 1 epoch: training has ended" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        run_train(None, f"resume={run}")
+    assert "1 epoch was no better" in capsys.readouterr().err
+
+
 def test_a_profile_is_told(tmp_path):
+    """The dearest actions, in a table that fits a terminal; all of them in a file."""
     done = command("train.py", *TINY, "trainer.profiler=simple", "trainer.max_epochs=1", f"runs={tmp_path}")
     assert done.returncode == 0, done.stderr
-    said = done.stdout + done.stderr
-    assert "Profiler Report" in said
-    assert "training_step" in said
+    assert done.stderr == ""
+    (run,) = tmp_path.iterdir()
+    assert f"the whole profile is in {run / 'profile'}\n" in done.stdout
+    lines = done.stdout.splitlines()
+    rows = [line.split() for line in lines[lines.index(next(line for line in lines if "─" in line)) + 1 :]][:DEAREST]
+    assert rows[0][0] == "run_training_epoch"
+    seconds = [float(row[1]) for row in rows]
+    assert seconds == sorted(seconds, reverse=True)
+    assert all(row[2].endswith("%") and int(row[3]) > 0 for row in rows)
+    assert not lines[lines.index(next(line for line in lines if "─" in line)) + 1 + DEAREST].strip()
+    assert max(len(line) for line in lines if str(run) not in line) <= 80
+    assert "[Strategy]SingleDeviceStrategy.training_step" in (run / "profile" / "fit-simple.txt").read_text()
+
+
+@pytest.mark.parametrize("name", ["advanced", "pytorch"])
+def test_a_long_profile_is_a_file(name, tmp_path, capsys):
+    run = run_train(tmp_path, *TINY, f"trainer.profiler={name}", "trainer.max_epochs=1")
+    said = capsys.readouterr().out
+    assert "Profiler Report" not in said
+    assert f"the whole profile is in {run / 'profile'}\n" in said
+    assert "Profiler Report" in (run / "profile" / f"fit-{name}.txt").read_text()
+    assert left(run) == {"best.ckpt", "last.ckpt", "config.yaml", "metrics.csv", "summary.json", "profile"}
+
+
+@pytest.mark.parametrize("name", ["simple", "advanced", "pytorch"])
+def test_a_profile_of_a_trial_leaves_nothing(name, tmp_path, capsys):
+    with pytest.raises(FileNotFoundError):  # there is no run directory to return
+        run_train(tmp_path / "runs", *TINY, f"trainer.profiler={name}", "trainer.fast_dev_run=true")
+    assert not (tmp_path / "runs").exists()
+    said = capsys.readouterr().out
+    assert ("run_training_epoch" in said) == (name == "simple")
+    assert "whole profile" not in said

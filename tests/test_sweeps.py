@@ -243,8 +243,41 @@ def test_names_of_jobs_fit_a_path(tmp_path):
     jobs = enumerate(itertools.product(*choices, ["trainer=cpu"]))
     names = [train._job_name(str(tmp_path), number, list(job)) for number, job in jobs]
     assert len(set(names)) == 8
-    assert names[0] == "000-seed0-mlp-path_a_b_"
+    assert names[0] == "000-seed0-mlp-path_a_b"
     assert all(re.fullmatch(r"[\w.-]{4,80}", name, re.ASCII) for name in names)
+
+
+def test_a_narrow_table_leaves_columns_out_and_breaks_none(tmp_path, capsys, monkeypatch):
+    """The figures that matter least; what was swept is whole. No column of ``table.json`` is."""
+    swept = {"model": ["model=mlp", "model=naive_bayes"], "seed": ["seed=1", "seed=2"]}
+    test = {"accuracy": 0.9, "nll": 0.5, "ece": 0.1, "log_prob": -214.9, "bits_per_dim": 0.395}
+    summary = {"last_epoch": {"val/accuracy": 0.9}, "test": test, "seconds": {"fit": 0.5}}
+    for number in range(4):
+        (tmp_path / f"{number:03}").mkdir()
+        (tmp_path / f"{number:03}" / "summary.json").write_text(json.dumps(summary))
+    least = ["ece", "bits/dim", "nll", "s", "val"]
+    for width, count in ((85, 0), (84, 1), (77, 1), (76, 2), (46, 5)):
+        monkeypatch.setenv("COLUMNS", str(width))
+        sweep.print_table(tmp_path, swept)
+        said = capsys.readouterr().out
+        _, _, head, *lines = said.splitlines()
+        every = ("val", "test", "nll", "ece", "log p(x)", "bits/dim", "s")
+        names = [name for name in every if name not in least[:count]]
+        assert " ".join(head.split()) == " ".join(["run model seed", *names])
+        assert max(map(len, lines)) <= width
+        assert sum("naive_bayes" in line for line in lines) == 3
+        said = " ".join(said.split())
+        assert (f"left out for want of room: {', '.join(least[:count])}; table.json" in said) == (count > 0)
+    assert json.loads((tmp_path / "table.json").read_text())["jobs"][0]["ece"] == 0.1
+
+
+def test_the_heading_of_a_job_says_which_of_how_many_it_is(multirun):
+    said = multirun("model=mlp,logistic_regression", "seed=3,4", job=done)[1]
+    assert [line for line in said.splitlines() if " of 4" in line] == [
+        "1 of 4: model=mlp seed=3", "2 of 4: model=mlp seed=4", "3 of 4: model=logistic_regression seed=3",
+        "4 of 4: model=logistic_regression seed=4",
+    ]  # fmt: skip
+    assert "\n1 of 1\n" in multirun("seed=3", job=done)[1]
 
 
 # Folds

@@ -25,7 +25,9 @@ from rich.table import Table
 
 import zoo
 import zoo.schema
-from zoo import command, config, files, plain, terminal
+from zoo import command, config, files, found, plain, terminal
+from zoo.config.completion import completions
+from zoo.inspect import progress
 from zoo.run.announce import announce
 
 ENCODINGS = ["utf-8", "cp1252", "ascii", "latin-1", "cp437"]
@@ -57,17 +59,45 @@ def test_a_training_says_what_it_is_before_anything_slow_is_imported():
 
 
 @pytest.mark.parametrize(
-    ("trainer", "resume", "target", "expected"),
+    ("trainer", "resume", "heading", "expected"),
     [
-        ({"max_epochs": 1, "max_steps": -1}, None, None, "m on d: 1 epoch\n"),
-        ({"max_epochs": 1200, "max_steps": 5}, None, None, "m on d: 1,200 epochs, 5 steps at most\n"),
-        ({"max_epochs": 2, "max_steps": -1}, Path("runs/a"), None, "m on d: 2 epochs, going on in runs/a\n"),
-        ({"max_epochs": 2, "max_steps": -1}, None, Path("sweep/001-x"), "\n001-x\nm on d: 2 epochs\n"),
+        ({"max_epochs": 1, "max_steps": -1}, None, "", "m on d: 1 epoch\n"),
+        ({"max_epochs": 1200, "max_steps": 5}, None, "", "m on d: 1,200 epochs, 5 steps at most\n"),
+        ({"max_epochs": 2, "max_steps": -1}, Path("runs/a"), "", "m on d: 2 epochs, going on in runs/a\n"),
+        ({"max_epochs": 2, "max_steps": -1}, None, "2 of 4: a=1\n", "\n2 of 4: a=1\\n\nm on d: 2 epochs\n"),
     ],
 )
-def test_the_first_line(trainer, resume, target, expected, capsys):
-    announce({"model": {"name": "m"}, "data": {"name": "d"}, "trainer": trainer}, resume, target)
+def test_the_first_line(trainer, resume, heading, expected, capsys):
+    announce({"model": {"name": "m"}, "data": {"name": "d"}, "trainer": trainer}, resume, heading)
     assert capsys.readouterr().out == expected
+
+
+@pytest.mark.parametrize(("path", "name"), [("my/pictures/", "pictures"), ("a\nb.2023", "a\\nb.2023")])
+def test_the_first_line_names_ones_own_folder(path, name, capsys):
+    trainer = {"max_epochs": 1, "max_steps": -1}
+    announce({"model": {"name": "vae"}, "data": {"name": "image_folder", "path": path}, "trainer": trainer})
+    assert capsys.readouterr().out == f"vae on image_folder ({name}): 1 epoch\n"
+
+
+@pytest.mark.parametrize(
+    ("model", "values", "expected"),
+    [
+        ("mlp", {"train/loss": 0.17219, "val/accuracy": 0.965, "val/nll": 0.1126},
+         "loss 0.1722  val accuracy 96.50%  val nll 0.1126"),
+        ("gmm", {"train/log_likelihood": 1268.978, "val/log_likelihood": 1241.93, "val/accuracy": 0.99, "val/nll": 0.1},
+         "log p(x,y) 1268.98  val log p(x,y) 1241.93 nats  val accuracy 99.00%"),
+        ("gmm", {"train/log_likelihood": -12689.78, "val/log_likelihood": -12419.3, "val/accuracy": 0.99},
+         "val log p(x,y) -12419.30 nats  val accuracy 99.00%"),
+        ("vae", {"train/loss": 10212.81, "train/log_likelihood": -10212.81, "val/log_likelihood": -99.5},
+         "log p(x) ≥ -10212.81  val log p(x) ≥ -99.5000 nats"),
+        ("vae", {"train/loss": 10212.81, "train/log_likelihood": -10212.81}, "log p(x) ≥ -10212.81 nats"),
+        ("vae", {"train/loss": 410.5, "train/log_likelihood": -512.25}, "loss 410.50  log p(x) ≥ -512.25 nats"),
+        ("gpt", {"train/loss": 2.5, "train/log_likelihood": -99.5, "val/nats_per_token": 2.25, "val/accuracy": 1.0},
+         "loss 2.5000  val nats/token 2.2500  val accuracy 100.00%"),
+    ],
+)  # fmt: skip
+def test_the_line_of_an_epoch_has_units(model, values, expected):
+    assert progress._line(7, values, zoo.create(model)) == f"epoch   7  {expected}"
 
 
 # Printing
@@ -216,11 +246,9 @@ def test_yaml_comes_back_as_it_was(value, tmp_path):
 
 
 def test_csv_comes_back_as_it_was(tmp_path):
-    from zoo.inspect.progress import Progress
-
-    progress = Progress(tmp_path / "metrics.csv", terminal.console(quiet=True))
-    progress._rows = [{"epoch": "1", **{f"val/{name}": "0.5" for name in NAMES}}, {"epoch": "2"}]
-    progress._write()
+    shown = progress.Progress(tmp_path / "metrics.csv", terminal.console(quiet=True))
+    shown._rows = [{"epoch": "1", **{f"val/{name}": "0.5" for name in NAMES}}, {"epoch": "2"}]
+    shown._write()
     with (tmp_path / "metrics.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file, strict=True))
     assert list(rows[0]) == ["epoch", *(f"val/{name}".replace("\udce9", "\\xe9") for name in NAMES)]
@@ -384,6 +412,15 @@ def refusal(*words: str) -> str:
         ("hydra/launcher=ray", "pip install hydra-ray-launcher"),
         ("hydra/sweeper=optuna", "scripts/tune.py"),
         ("hydra/launcher=rq", "hydra/launcher=joblib"),
+        ("trainer.early_stopping=3", "ends early by patience=…"),
+        ("+trainer.early_stopping=3", "ends early by patience=…"),
+        ("early_stopping=true", "ends early by patience=…"),
+        ("learner.patience=2", "ends early by patience=…"),
+        ("+trainer.auto_lr_find=true", "found by python scripts/rate.py"),
+        ("lr_find=true", "found by python scripts/rate.py"),
+        ("+trainer.callbacks=x", "'trainer.callbacks': callbacks are given in Python, to a Trainer of your own"),
+        ("trainer.logger=csv", "logger=…"),
+        ("model.classify_weight=1", "it is an option of model=m2"),
     ],
 )
 def test_a_hint_says_what_to_type(words, expected):
@@ -563,6 +600,77 @@ def test_a_locale_without_utf_8_reads_the_yaml(tmp_path):
     assert b"did you mean 'model.alpha'" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("zoo ev", ["evaluate"]),
+        ("/usr/bin/zoo t", ["tables", "texts", "train", "tune"]),
+        ("zoo train mod", ["model.", "model="]),
+        ("zoo train model=c", ["model=cnn"]),
+        ("python train.py model=c", ["model=cnn"]),
+        ("python3 ./train.py data=_", []),
+        ("./train.py se", ["seed="]),
+        ("zoo train model.ch", ["model.channels="]),
+        ("zoo train model.n", []),
+        ("zoo train learner.s", ["learner.schedule."]),
+        ("zoo train model=rnn seed=1 model.cell=", ["model.cell=gru", "model.cell=lstm", "model.cell=vanilla"]),
+        ("zoo train -m model=rnn,mlp runs=~/x data.augment.fl", ["data.augment.flip="]),
+        ("zoo train compile=t", ["compile=true"]),
+        ("zoo train experiment=speed/mnist_99_", ["experiment=speed/mnist_99_4"]),
+        ("zoo tune trials=3 tr", ["trainer.", "trainer=", "trials="]),
+        ("zoo evaluate ck", ["ckpt="]),
+        ("zoo evaluate ckpt=a split=t", ["split=test", "split=train"]),
+        ("python scripts/sample.py ck", ["ckpt="]),
+        ("zoo compare su", ["suite="]),
+        ("python elsewhere/train.py model=c", []),
+        ("python scripts/keep_figures.py ru", []),
+        ("zoo oops se", []),
+        ("zoo train 'a", []),
+        ("python ", []),
+        ("ls m", []),
+        ("", []),
+    ],
+)
+def test_the_tab_key_completes(line, expected, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert sorted(set(completions(line, CONFIGS))) == expected
+
+
+def test_a_shell_completes_words():
+    """Bash, by the function that it evaluates, without torch; where it cannot help, nothing is said."""
+    expected = {
+        "zoo ev": "evaluate", "zoo train model=c": "cnn", "zoo train model.ch": "model.channels=",
+        "python scripts/sample.py ck": "ckpt=", "zoo train model=oops le": "", "python setup.py m": "", "ls m": "",
+    }  # fmt: skip
+    code = (
+        'eval "$0"; COMP_WORDBREAKS=" ="; complete -p zoo python train.py >&2\n'
+        'for COMP_LINE in "$@"; do COMP_POINT=${#COMP_LINE} COMPREPLY=(); _zoo_complete; echo "${COMPREPLY[*]}"; done'
+    )
+    words = ["bash", "-c", code, config.complete(["-sc", "install=bash"], CONFIGS), *expected]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, timeout=120)
+    assert done.stdout.decode().splitlines() == [*expected.values()]
+    assert done.stderr.decode().count("-F _zoo_complete") == len(done.stderr.splitlines()) == 3
+
+
+def test_completion_imports_no_torch():
+    code = (
+        "import os, sys; sys.modules['torch'] = None; from zoo.__main__ import main\n"
+        "for line in sys.argv[1:]:\n    sys.argv[1:] = ['-sc', 'query=bash']; os.environ['COMP_LINE'] = line; main()"
+    )
+    done = python(
+        code, "zoo train mo", *(f"zoo {name} zzz" for name in found.names("zoo.commands")), capture_output=True
+    )
+    assert done.stdout.split() == [b"model.", b"model="]
+    assert done.stderr == b""
+
+
+@pytest.mark.parametrize("words", [["install=zsh"], ["query=bash"], ["uninstall=bash"], []])
+def test_another_shell_is_told_that_there_is_bash(words, monkeypatch):
+    monkeypatch.delenv("COMP_LINE", raising=False)
+    with pytest.raises(zoo.ConfigError, match='bash alone, after eval "\\$\\(zoo train -sc install=bash\\)"'):
+        config.complete(["-sc", *words], CONFIGS)
+
+
 @pytest.fixture(scope="module")
 def digits_run(tmp_path_factory):
     """A run whose folder needs quotation marks, of a training with a profiler, into a stream of ASCII."""
@@ -581,7 +689,7 @@ def test_a_run_into_ascii(digits_run):
     done.stdout.decode("ascii")
     strict((run / "summary.json").read_text("utf-8"))
     assert yaml.safe_load((run / "config.yaml").read_text("utf-8"))["runs"] == str(run.parent)
-    assert b"Profiler Report" in done.stderr + done.stdout
+    assert b"the whole profile is in" in done.stdout
     evaluate = next(line for line in done.stdout.decode().splitlines() if "evaluate.py" in line)
     assert shlex.split(evaluate)[-1] == f"ckpt={run}/best.ckpt"
 

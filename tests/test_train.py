@@ -13,17 +13,21 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import ROOT, command, left, run_script, run_train
+from conftest import CONFIGS, ROOT, command, left, run_script, run_train
 from lightning.pytorch.callbacks import ModelCheckpoint
 from PIL import Image
+from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import zoo
+from zoo import config
 from zoo.data.splits import load_splits
 from zoo.learners._gradient import GradientLearner
 from zoo.run.board import hyperparameters
+from zoo.run.record import run_directory
+from zoo.run.train import build
 
 TINY = ("model=mlp", "model.hidden_sizes=[16]", "data=digits", "experiment=debug")
 
@@ -116,8 +120,8 @@ def test_tensorboard_shows_the_run(run):
     assert sorted(plugins) == sorted(
         ["_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info"]
     )
-    assert (run / "projector_config.pbtxt").is_file()
-    assert len(next((run).rglob("tensors.tsv")).read_text().splitlines()) == 359
+    codes = re.search(r'tensor_path: "(projector/.*)"', (run / "projector_config.pbtxt").read_text())[1]
+    assert len((run / codes).read_text().splitlines()) == 359
 
 
 def text_of(shown: EventAccumulator, tag: str) -> str:
@@ -136,6 +140,14 @@ def test_tensorboard_tells_what_was_run_and_what_came_out(run):
     assert not [key for key in start if "root" in key or "dropout" in key or "logger" in key or "accelerator" in key]
     assert sorted(start)[:2] == ["data", "model"]  # which TensorBoard sorts them by
     assert dict(hyperparameters(summary["config"])).keys() == set(start)
+
+
+def test_hyperparameters_have_what_was_changed_beside_the_groups(run):
+    settings = json.loads((run / "summary.json").read_text())["config"]
+    usual = hyperparameters(settings)
+    assert not [key for key in usual if "." not in key and key not in ("data", "model", "seed")]
+    told = hyperparameters({**settings, "patience": 3, "compile": True, "runs": "elsewhere"})
+    assert told == {**usual, "option/patience": 3, "option/compile": True}
 
 
 def test_tensorboard_has_a_layout_and_curves_of_precision_by_recall(run):
@@ -232,6 +244,18 @@ def _bytes(data: bytes):
 
 def test_loss_curve_has_a_point_every_n_steps(run):
     assert [event.step for event in events(run).Scalars("loss/step")] == [2, 4, 6, 8, 10]
+
+
+@pytest.mark.parametrize(
+    ("words", "every"),
+    [(("trainer.max_epochs=8",), 2), (("trainer.max_epochs=8", "learner.accumulate=2"), 1), ((), 1),
+     (("trainer.max_epochs=500", "trainer.max_steps=61"), 3), (("trainer.max_epochs=500",), 50)],
+)  # fmt: skip
+def test_a_short_loss_curve_has_twenty_points(words, every, tmp_path):
+    """Of 40 steps, five an epoch; of 2,500 it has one every 50."""
+    settings = config.settings([*TINY, "logger=none", *words], CONFIGS)
+    _, _, trainer = build(settings, tmp_path, Console(quiet=True))
+    assert trainer.log_every_n_steps == every
 
 
 def test_mistakes_can_be_left_out(tmp_path):
@@ -381,8 +405,7 @@ def test_first_command(tmp_path):
     accuracy = float(re.search(r"test accuracy ([\d.]+)%", result.stdout)[1])
     assert accuracy >= 99.0
     tensorboard, evaluate, load = result.stdout.splitlines()[-3:]
-    run = Path(tensorboard.removeprefix("tensorboard --logdir "))
-    assert list(run.glob("events.*"))
+    assert list(Path(tensorboard.removeprefix("tensorboard --logdir ")).glob("*-cnn-digits/events.*"))
     pasted = command(*evaluate.split()[1:])
     assert f"accuracy {accuracy:.2f}%" in pasted.stdout
     code = load.removeprefix('python -c "').removesuffix('"')
@@ -397,7 +420,7 @@ def test_multirun(tmp_path):
     (sweep,) = tmp_path.iterdir()
     names = sorted(path.name for path in sweep.iterdir() if path.is_dir())
     assert names == ["000-mlp-seed1", "001-mlp-seed2", "002-logistic_regression-seed1", "003-logistic_regression-seed2"]
-    assert all(f"\n{name}\n" in result.stdout for name in names)  # a heading each
+    assert "\n2 of 4: model=mlp seed=2\nmlp on digits" in result.stdout  # a heading each
     table = result.stdout[result.stdout.index(f"\n{sweep}\n") :].splitlines()[2:]
     assert [line.split()[:3] for line in table if line[1:4].isdigit()] == [
         ["000", "mlp", "1"], ["001", "mlp", "2"], ["002", "logistic_regression", "1"],
@@ -419,10 +442,17 @@ def test_multirun_goes_on_after_a_failure(tmp_path):
     assert (sweep / "001-train_size50" / "summary.json").is_file()
 
 
+@pytest.mark.parametrize(("path", "name"), [("scans.2023", "scans.2023"), ("scans.2023/rows.csv", "rows")])
+def test_a_run_is_named_after_ones_own_folder_or_file(path, name, tmp_path):
+    (tmp_path / "scans.2023").mkdir()
+    (tmp_path / "scans.2023" / "rows.csv").touch()
+    settings = {"runs": str(tmp_path), "model": {"name": "m"}, "data": {"name": "d", "path": str(tmp_path / path)}}
+    with run_directory(settings, None, None) as run:
+        assert run.name.endswith(f"-m-d-{name}")
+
+
 def test_eight_jobs_in_the_same_second(tmp_path):
     """Run directories are unique without luck."""
-    from zoo.run.record import run_directory
-
     settings = {"runs": str(tmp_path), "model": {"name": "a b"}, "data": {"name": "c=d,[e]"}}
     from concurrent.futures import ThreadPoolExecutor
 

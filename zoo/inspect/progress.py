@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Progress_
 
 from zoo import terminal
+from zoo.base.generative import has_classes
 from zoo.errors import DataError
 from zoo.files import write_text
 from zoo.plain import read_rows
@@ -22,14 +25,15 @@ from zoo.plain import read_rows
 REFRESH_SECONDS = 0.5
 SHOWN = {
     "train/loss": "loss",
-    "train/log_likelihood": "log-likelihood",
+    "train/log_likelihood": "log p",
     "train/d_loss": "discriminator",
     "train/g_loss": "generator",
     "val/nats_per_token": "val nats/token",
-    "val/log_likelihood": "val",
+    "val/log_likelihood": "val log p",
     "val/accuracy": "val accuracy",
     "val/nll": "val nll",
 }
+LEAST = ("val/nll", "train/loss", "train/log_likelihood")  # what a line leaves out first, where not all fits
 WIDTH = 80  # columns of a line, at most
 
 
@@ -94,7 +98,7 @@ class Progress(Checkpoint):
         epoch, last = trainer.current_epoch + 1, trainer.max_epochs or 0
         values = {key: float(value) for key, value in sorted(trainer.callback_metrics.items())}
         if self._bar is not None or epoch % max(1, last // 10) == 0 or epoch == last or trainer.should_stop:
-            self.console.print(_line(epoch, values), highlight=False)
+            self.console.print(_line(epoch, values, getattr(pl_module, "model", None)), highlight=False)
         if not getattr(trainer, "fast_dev_run", False):
             texts = {key: f"{value:.6g}" for key, value in values.items()}
             self._rows.append({"epoch": str(epoch), "step": str(trainer.global_step), **texts})
@@ -125,14 +129,26 @@ class Progress(Checkpoint):
         self._stop()
 
 
-def _line(epoch: int, values: dict[str, float]) -> str:
-    """The epoch's most important values, as many as fit."""
+def _line(epoch: int, values: Mapping[str, float], model: Any) -> str:
+    """The epoch's most important values, as many as fit: accuracies in percent, densities of an example in nats, of the
+    class, too, where the model is one of p(x, y), and marked where they are bounds."""
+    shown = {key: values[key] for key in SHOWN if key in values}
+    if {"train/loss", "val/nats_per_token"} <= shown.keys():  # the loss is in nats per token, too
+        shown = {key: value for key, value in shown.items() if not key.endswith("/log_likelihood")}
+    loss, likelihood = (shown.get(f"train/{name}", math.nan) for name in ("loss", "log_likelihood"))
+    if math.isclose(loss, -likelihood, rel_tol=1e-5):
+        del shown["train/loss"]
+    bound = getattr(getattr(model, "density", None), "kind", "") == "lower bound"
+    density = f"log p({'x,y' if has_classes(model) else 'x'}){' ≥' if bound else ''}"
+    words = {}
+    for key, value in shown.items():
+        digits = 4 if abs(value) < 100 else 2  # densities are products over pixels
+        number = f"{value:.2%}" if key.endswith("accuracy") else f"{value:.{digits}f}"
+        words[key] = f"{SHOWN[key].replace('log p', density)} {number}"
+    for key in [key for key in words if key.endswith("/log_likelihood")][-1:]:  # of both
+        words[key] += " nats"
     line = f"epoch {epoch:>3}"
-    if {"train/loss", "val/nats_per_token"} <= values.keys():  # the loss is in nats per token, too
-        values = {key: value for key, value in values.items() if not key.endswith("/log_likelihood")}
-    for key, label in SHOWN.items():
-        if key in values:
-            digits = 4 if abs(values[key]) < 100 else 2  # log-likelihoods are summed over pixels
-            word = f"  {label} {values[key]:.{digits}f}"
-            line += word if len(line) + len(word) <= WIDTH else ""
-    return line
+    for key in (*LEAST, *SHOWN):
+        if len("  ".join([line, *words.values()])) > WIDTH:
+            words.pop(key, None)
+    return "  ".join([line, *words.values()])

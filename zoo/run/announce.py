@@ -9,8 +9,8 @@ from typing import Any
 from zoo.terminal import printable
 
 
-def announce(settings: Mapping[str, Any], resume: Path | None = None, target: Path | None = None) -> None:
-    """Say what is about to be trained, on what and for how long; of a job of a multirun, in ``target``, under its name.
+def announce(settings: Mapping[str, Any], resume: Path | None = None, heading: str = "") -> None:
+    """Say what is about to be trained, on what and for how long; of a job of a multirun, under a heading.
 
     Nothing that is slow to import is needed for it.
     """
@@ -18,7 +18,9 @@ def announce(settings: Mapping[str, Any], resume: Path | None = None, target: Pa
     length = f"{epochs:,} epoch{'' if epochs == 1 else 's'}"
     if steps >= 0:
         length += f", {steps:,} step{'' if steps == 1 else 's'} at most"
-    line = f"{settings['model']['name']} on {settings['data']['name']}: {length}"
+    path = settings["data"].get("path")  # of one's own pictures, or tables
+    which = f" ({Path(path).name})" if path else ""
+    line = f"{settings['model']['name']} on {settings['data']['name']}{which}: {length}"
     if resume:
         line += f", going on in {resume}"
-    print(printable(line if target is None else f"\n{target.name}\n{line}", keep="\n"), flush=True)
+    print(f"\n{printable(heading)}\n{printable(line)}" if heading else printable(line), flush=True)

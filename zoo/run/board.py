@@ -12,12 +12,13 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from zoo.config.options import flat, options_of, read_option
 from zoo.files import CONFIGS
 from zoo.inspect import markdown
+from zoo.plain import read_yaml
 from zoo.terminal import printable
 
 # of training and validation: these are drawn side by side, before all others
 FIRST = ("accuracy", "loss", "log_likelihood", "nats_per_token")
 MOVED = {"images_per_second": "time/images_per_second", "latent/active_units": "val/active_units"}
-PLACES = ("data.root", "trainer.accelerator", "trainer.devices")  # which change nothing of what comes out
+PLACES = ("data.root", "runs", "trainer.accelerator", "trainer.devices")  # which change nothing of what comes out
 OLD_FOLDER = "tensorboard"  # of earlier versions, within the run's
 
 
@@ -57,8 +58,7 @@ class Board(TensorBoardLogger):
         rows = [(key, f"{value:.6g}" if isinstance(value, float) else str(value)) for key, value in metrics.items()]
         rows += [(f"seconds of {key}", f"{value:.1f}") for key, value in summary["seconds"].items()]
         self.experiment.add_text("run/summary", markdown.table(["", summary["data"]], rows), step)
-        figures = {f"test/{key}": value for key, value in metrics.items() if isinstance(value, float)}
-        self.log_hyperparams(hyperparameters(summary["config"]), figures, step=step)
+        self.log_hyperparams(hyperparameters(summary["config"]), figures(summary), step=step)
         self.finalize("success")
 
 
@@ -68,10 +68,19 @@ def tag_of(name: str) -> str:
     return f"{value}/{stage}" if stage in ("train", "val", "step") and value in FIRST else MOVED.get(name, name)
 
 
+def figures(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of the test, by the names that every logger has them by."""
+    return {f"test/{key}": value for key, value in summary["test"].items() if isinstance(value, float)}
+
+
 def hyperparameters(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What runs differ in: model and data, which TensorBoard shows first, since it sorts by name, the seed, and, as
     ``option/<key>``, what is not what the option's own file says."""
     found = {key: settings[key]["name"] for key in ("data", "model")}
+    usual = read_yaml(CONFIGS / "train.yaml")
+    for key, value in settings.items():
+        if not isinstance(value, Mapping) and key not in (*PLACES, "seed") and value != usual.get(key):
+            found[f"option/{key}"] = value
     for group in ("data", "model", "learner", "trainer"):
         name = settings[group].get("name", "auto")
         files = options_of(group, CONFIGS)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from zoo import checkpoint, registry
-from zoo.checkpoint import WEIGHTS
 from zoo.base.model import Model, evaluating
+from zoo.checkpoint import WEIGHTS
 from zoo.data import kinds
 from zoo.errors import ConfigError
 from zoo.files import PRETRAINED, json_text, whole_file, write_text, yaml_text

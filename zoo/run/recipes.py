@@ -14,6 +14,7 @@ from zoo.plain import read_json
 
 OF_ONE_MACHINE = (  # words of a command that change no figure
     "runs", "resume", "data.root", "data.path", "logger", "hydra", "trainer.accelerator", "trainer.devices",
+    "trainer.log_every_n_steps", "trainer.profiler",
 )  # fmt: skip
 TRAINED_BY = ("model", "data", "learner", "trainer")  # groups of options that do
 

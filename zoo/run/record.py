@@ -24,6 +24,7 @@ from zoo.errors import ConfigError
 from zoo.files import remove_unfinished, user_path
 from zoo.inspect import kinds
 from zoo.inspect.figures import (
+    PROJECTOR,
     classifier_figures,
     keep,
     rendered,
@@ -35,7 +36,7 @@ from zoo.inspect.figures import (
 from zoo.inspect.latents import draw_latents
 from zoo.inspect.samples import each_epoch
 from zoo.run import machine
-from zoo.run.board import Board
+from zoo.run.board import Board, figures
 from zoo.run.checkpoints import Checkpoints
 from zoo.run.curves import join_curves
 from zoo.tasks import sample_quality
@@ -60,7 +61,8 @@ def run_directory(settings: Settings, resume: Path | None, target: Path | None) 
         return
     parts = [settings["model"]["name"], settings["data"]["name"]]
     if settings["data"].get("path"):  # which of one's own pictures, or tables
-        parts.append(Path(settings["data"]["path"]).stem)
+        path = Path(settings["data"]["path"])
+        parts.append(path.name if path.is_dir() else path.stem)
     names = "-".join(re.sub(r"[^\w.]+", "_", part, flags=re.ASCII).strip("_")[:40] or "data" for part in parts)
     wanted = target or user_path(settings["runs"]) / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{names}"
     made = not wanted.parent.exists()
@@ -164,7 +166,7 @@ def draw(
 ) -> None:
     """What a generative model has learnt, and what a classifier does on the test split, as files in ``run/figures``; in
     TensorBoard that, single examples of the test split, recordings to be heard, codes, the summary, and the
-    hyperparameters beside the figures of the test."""
+    hyperparameters beside the figures of the test, which are all that any other logger is told."""
     shown, log_proba, test = kinds.find(model.spec.kind), evaluation.log_proba, data.splits.test
     drawn: dict[str, Figure | str] = {}
     if isinstance(model, Latent):  # TensorBoard has had these each epoch; the files are to show what is kept
@@ -179,10 +181,13 @@ def draw(
         keep(run / "figures", name.rpartition("/")[2], picture)
     board = trainer.logger
     if not isinstance(board, Board):
+        if board is not None:
+            board.log_metrics(metrics=figures(summary), step=step)
+            board.finalize("success")
         return
     options, writer = settings["logger"], board.experiment
     for path in Path(board.log_dir).iterdir():  # embeddings of what was kept before
-        if re.fullmatch(r"\d+", path.name):
+        if path.name == PROJECTOR or re.fullmatch(r"\d+", path.name):  # a number: by an earlier version
             shutil.rmtree(path)
         elif path.name == "projector_config.pbtxt":
             path.unlink()
@@ -194,7 +199,7 @@ def draw(
                 keep(run, "mistakes", mistakes)
         write_precision_recall(writer, step, log_proba, test.labels, model.spec)
     if options["embeddings"] and capability.can(model, "encode"):
-        write_codes(writer, step, model, test, options["embeddings"])
+        write_codes(writer, model, test, options["embeddings"])
     if options.get("graph"):  # which a run that is older than this key has not
         write_graph(writer, model, test)
     if each_epoch(model):  # which TensorBoard has had each epoch, too
@@ -224,7 +229,7 @@ def report(console: Console, run: Path, summary: Mapping[str, Any], model: Model
     kept, code = checkpoint.locate(run), f"import zoo; model = zoo.load({str(run)!r})"
     for line in (
         *(
-            [f"tensorboard --logdir {shlex.quote(str(run))}"]
+            [f"tensorboard --logdir {shlex.quote(str(run.parent))}"]  # in which the run has its name
             if summary["config"]["logger"]["name"] == "tensorboard"
             else []
         ),

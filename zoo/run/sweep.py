@@ -19,7 +19,7 @@ import sys
 import textwrap
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import read_write
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.table import Column, Table
 
 from zoo.command import command, limits
@@ -41,6 +42,7 @@ FAILED = "failed.txt"  # in a job's directory
 TABLE = "table.json"  # in a sweep's directory: its numbers
 REPLICATES = ("data.fold", "seed")  # jobs that differ in one of them alone have a mean
 STOPPED = "stopped"  # in a sweep's directory: no further job begins
+REASON = 20  # columns of a terminal, at least, for why a job failed
 BASIC = "basic"  # the launcher that runs one job after the other in this process
 
 
@@ -100,6 +102,13 @@ def choices(words: Sequence[str]) -> dict[str, list[str]]:
             values = [override.input_line or ""]
         found[override.key_or_group] = values
     return found
+
+
+def heading(number: int) -> str:
+    """Of a job of the multirun that has begun: which of how many it is, and what it is told that others are not."""
+    sweep = _begun[-1]
+    swept = itertools.product(*(words for words in sweep.choices.values() if len(words) > 1))
+    return f"{number + 1} of {sweep.jobs}: {' '.join(next(itertools.islice(swept, number, None)))}".rstrip(": ")
 
 
 def _let_jobs_end(*_: Any) -> None:
@@ -252,30 +261,45 @@ def print_table(directory: Path, choices: Mapping[str, Sequence[str]] | None = N
     found = [{figure.key: figure.of(summary) for figure in FIGURES} for summary in read]
     done = zip(runs, found, reasons, strict=True)
     means = _means(choices or {}, {_number(run)[0]: values for run, values, reason in done if not reason})
-    # jobs that do not classify, or are no densities, leave columns empty; those that all leave so are not shown
-    figures = [figure for figure in FIGURES if figure.form and any(values[figure.key] is not None for values in found)]
+    whole = [mean for mean in means if not mean.lacking]
     swept = {key: words for key, words in (choices or {}).items() if len(words) > 1}
-    heads = [Column(name, overflow="fold") for name in ("run", *(key.rpartition(".")[2] for key in swept))]
-    heads += [Column(figure.name, justify="right", overflow="fold") for figure in figures]
-    if any(reasons):
-        heads.append(Column("failed", overflow="fold", min_width=20))
-    table = Table(*heads, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     told = list(itertools.product(*swept.values()))
-    for run, values, reason in zip(runs, found, reasons, strict=True):
-        number, name = _number(run)
+    rows = [("run", *(key.rpartition(".")[2] for key in swept))]  # what they begin with, below their headings
+    for number, name in map(_number, runs):
         if swept and 0 <= number < len(told):
-            first = [f"{number:03}", *(printable(word.partition("=")[2]) for word in told[number])]
+            rows.append((f"{number:03}", *(printable(word.partition("=")[2]) for word in told[number])))
         else:
-            first = [printable(name), *("" for _ in swept)]
-        cells = ["" if (value := values[figure.key]) is None else format(value, figure.form) for figure in figures]
-        table.add_row(*first, *cells, *([printable(reason)] if any(reasons) else []))
-    table.add_section()
-    for mean in means:
-        if not mean.lacking:
-            of = dict(word.lstrip("+~").split("=", 1) for word in mean.words)
-            table.add_row("mean\n± s.e.", *(printable(of.get(key, "")) for key in swept), *mean.cells(figures))
-    console().print(printable(directory), soft_wrap=True)
-    console().print(table)
+            rows.append((printable(name), *("" for _ in swept)))
+    for mean in whole:
+        of = dict(word.lstrip("+~").split("=", 1) for word in mean.words)
+        rows.append(("mean\n± s.e.", *(printable(of.get(key, "")) for key in swept)))
+    # jobs that do not classify, or are no densities, leave columns empty; those that all leave so are not shown
+    columns = {
+        figure.key: [figure.name, *(figure.cell(values) for values in found), *(mean.cell(figure) for mean in whole)]
+        for figure in FIGURES
+        if figure.form and any(values[figure.key] is not None for values in found)
+    }
+    screen, left_out = console(), []
+    room = screen.width - _width(zip(*rows, strict=True)) - any(reasons) * (REASON + 2) - 1
+    for key in LEAST:
+        if key in columns and len(columns) > 1 and _width(columns.values()) > room:
+            left_out.append(columns.pop(key)[0])
+    fits = _width(columns.values()) <= room
+    table = Table(
+        *(Column(head, overflow="fold", no_wrap=fits) for head in rows[0]),
+        *(Column(head, justify="right", no_wrap=True) for head, *_ in columns.values()),
+        *[Column("failed", overflow="fold", min_width=REASON)] * any(reasons),
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    why = [["", *map(printable, reasons), *("" for _ in whole)]] * any(reasons)
+    for number, row in enumerate(rows[1:], 1):
+        cells = (column[number] for column in (*columns.values(), *why))
+        table.add_row(*row, *cells, end_section=number == len(runs))
+    screen.print(printable(directory), soft_wrap=True)
+    screen.print(table)
+    if left_out:
+        screen.print(f"left out for want of room: {', '.join(left_out)}; {TABLE} there has all")
     for mean in means:
         if mean.lacking:
             console().print(
@@ -291,6 +315,11 @@ def print_table(directory: Path, choices: Mapping[str, Sequence[str]] | None = N
     except ZooError as error:  # the table above is what matters
         console().print(printable(error))
     return len(runs), sum(map(bool, reasons))
+
+
+def _width(columns: Iterable[Sequence[str]]) -> int:
+    """How wide columns are, by their widest lines, with what Rich puts between them."""
+    return sum(2 + max(cell_len(line) for cell in column for line in cell.split("\n")) for column in columns)
 
 
 def _number(run: Path) -> tuple[int, str]:
@@ -335,6 +364,11 @@ class Figure:
         value = values.get(self.key)
         return value if isinstance(value, (int, float)) else None
 
+    def cell(self, values: Mapping[str, float | None]) -> str:
+        """Of a run's row in the table."""
+        value = values[self.key]
+        return "" if value is None else format(value, self.form)
+
 
 FIGURES = (
     Figure("val", "last_epoch", "val/accuracy", ".2%"),
@@ -349,6 +383,8 @@ FIGURES = (
     # for programs: the table has no room for them
     *(Figure(key, "test", key) for key in ("macro_f1", "average_precision", "f1", "brier", "cost")),
 )
+# keys of figures that the table leaves out, one after the other, until the others fit
+LEAST = ("ece", "bits_per_dim", "nll", "fit", "frechet_ratio", "val/accuracy", "auroc", "log_prob")
 
 
 @dataclass(frozen=True)
@@ -369,13 +405,9 @@ class Mean:
     def of(self) -> str:
         return f"of {' '.join(self.words)}" if self.words else ""
 
-    def cells(self, figures: Sequence[Figure]) -> list[str]:
-        """Of its row in the table: the means above their errors."""
-        cells = []
-        for figure in figures:
-            mean = self.values.get(figure.key)
-            cells.append("" if mean is None else "\n".join(format(value, figure.form) for value in mean))
-        return cells
+    def cell(self, figure: Figure) -> str:
+        """Of its row in the table: the mean above its error."""
+        return "\n".join(format(value, figure.form) for value in self.values.get(figure.key, ()))
 
     def to_dict(self) -> dict[str, Any]:
         figures = {key: {"mean": mean, "se": error} for key, (mean, error) in self.values.items()}

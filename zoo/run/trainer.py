@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
+import math
 import os
+import re
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,18 +19,25 @@ import lightning.pytorch as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, WandbLogger
+from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.table import Column, Table
 
 from zoo.errors import ConfigError, did_you_mean
 from zoo.learners.batchnorm import SynchronizedBatchNorm
-from zoo.run.board import Board
+from zoo.run import processes
+from zoo.run.board import Board, hyperparameters
 from zoo.run.checkpoints import WholeFiles
+from zoo.terminal import printable
 
 # Trainer arguments that this module sets
 OURS = (
     "callbacks", "logger", "default_root_dir", "enable_checkpointing", "enable_progress_bar", "enable_model_summary",
     "plugins",
 )  # fmt: skip
+PROFILE = "profile"  # in a run's directory: the report of a profiler
+DEAREST = 12  # actions that are told of it
 NEEDLESS_WARNINGS = (
     "`LightningModule.configure_optimizers` returned `None`",  # EM has none
     "The number of training batches",  # fewer batches than log_every_n_steps: the curve has an epoch's points
@@ -35,6 +45,9 @@ NEEDLESS_WARNINGS = (
     "Checkpoint directory .* exists and is not empty",  # the run directory is ours
     "Be aware that when using `ckpt_path`",  # of an earlier version, whose callback had another name
     "Total length of `list` across ranks is zero",  # val_size=0
+    "The PyTorch Profiler default schedule will be overridden",  # by fewer than five steps
+    "Warning: Profiler clears events at the end of each cycle",
+    "The PyTorchProfiler failed to export trace",  # of a training that keeps nothing
     "`isinstance\\(treespec, LeafSpec\\)`",
     "You called `self.log\\('.*', ..., logger=True\\)` but have no logger",
     "You passed `Trainer\\(accelerator='cpu', precision='16-mixed'\\)`",  # which is an error here
@@ -54,6 +67,10 @@ def build_trainer(settings: dict[str, Any], run: Path, callbacks: list[L.Callbac
     plugins: list[Any] = [WholeFiles()]
     if options.pop("sync_batchnorm", False):
         plugins.append(SynchronizedBatchNorm())
+    if options["log_every_n_steps"] == "auto":  # which train.build sets, once it is known how many there are
+        options["log_every_n_steps"] = None
+    kept = not options["fast_dev_run"] and not processes.number()
+    options["profiler"] = _profiler(options.get("profiler"), run / PROFILE if kept else None)
     logger = _logger(dict(settings["logger"]), run)
     try:
         trainer = L.Trainer(
@@ -95,14 +112,39 @@ def _logger(options: dict[str, Any], run: Path) -> Any:
 
 
 def reach_logger(trainer: L.Trainer, settings: Mapping[str, Any], console: Console) -> None:
-    """Begin with a logger that reaches out to a server, once all else is known to fit: a run is there before the first
-    step. Raises ``ConfigError`` where it does not answer."""
-    name = settings["logger"]["name"]
-    if name in ("wandb", "mlflow") and trainer.is_global_zero:
-        if settings["logger"].get("tracking_uri"):
-            console.print(f"waiting for {settings['logger']['tracking_uri']}", soft_wrap=True)
-        with _reaching(name):
-            _ = trainer.logger.experiment  # type: ignore[union-attr]
+    """Tell a logger the hyperparameters, once all else is known to fit: a server has a run before the first step.
+    TensorBoard has them at the end, beside what came out. Raises ``ConfigError`` where it does not answer."""
+    if trainer.logger is None or isinstance(trainer.logger, Board):
+        return
+    if settings["logger"].get("tracking_uri"):
+        console.print(f"waiting for {settings['logger']['tracking_uri']}", soft_wrap=True)
+    with _reaching(settings["logger"]["name"]):
+        trainer.logger.log_hyperparams(hyperparameters(settings))
+
+
+def _profiler(name: str | None, folder: Path | None) -> Profiler | None:
+    """What measures a training, and writes its report into ``folder`` if there is one."""
+    options: dict[str, Any] = {} if folder is None else {"dirpath": folder, "filename": name}
+    if name == "pytorch":
+        return PyTorchProfiler(export_to_chrome=folder is not None, **options)
+    return {"simple": SimpleProfiler, "advanced": AdvancedProfiler}[name](**options) if name else None
+
+
+def tell_profile(trainer: L.Trainer, console: Console) -> None:
+    """Where the report of a training's profiler lies, and of ``simple`` the actions that took the most."""
+    profiler: Any = trainer.profiler  # type: ignore[attr-defined]
+    if isinstance(profiler, SimpleProfiler):
+        passed = time.perf_counter() - profiler.start_time
+        found = [(math.fsum(times), len(times), action) for action, times in profiler.recorded_durations.items()]
+        heads = [Column("action", overflow="ellipsis", no_wrap=True, max_width=46)]
+        heads += [Column(name, justify="right", no_wrap=True) for name in ("seconds", "share", "calls")]
+        table = Table(*heads, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for seconds, calls, action in sorted(found, reverse=True)[:DEAREST]:
+            name = re.sub(r"^\[\w+\]\.?", "", action)  # without the kind of what does it
+            table.add_row(name, f"{seconds:.3f}", f"{seconds / passed:.1%}", f"{calls:,}")
+        console.print(table)
+    if getattr(profiler, "filename", None):
+        console.print(printable(f"the whole profile is in {profiler.dirpath}"), soft_wrap=True)
 
 
 @contextlib.contextmanager
@@ -152,7 +194,6 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", message)
         for logger in loggers:
             logger.setLevel(logging.WARNING)
-        logging.getLogger("lightning.pytorch.profilers.profiler").setLevel(logging.INFO)  # what +trainer.profiler tells
         try:
             yield
         finally:
