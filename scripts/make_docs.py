@@ -91,7 +91,6 @@ def model_page(name: str) -> str:
         f"# {name}",
         markdown(inspect.getdoc(module) or ""),
         "## Options",
-        f"`configs/model/{name}.yaml`, each to be set as `model.<key>=<value>`:",
         options_table(CONFIGS / "model" / f"{name}.yaml"),
         f"## Asked\n\n{asked}",
         trainings(name),
@@ -103,12 +102,13 @@ def model_page(name: str) -> str:
 def options_table(path: Path) -> str:
     """The keys of a model's YAML, with what it says of them."""
     content, said = read_yaml(path), comments_of(path)
-    rows = ["| key | default | allowed | |", "| --- | --- | --- | --- |"]
+    rows = [f"`configs/model/{path.name}`, each to be set as `model.<key>=<value>`:", ""]
+    rows += ["| key | default | allowed | |", "| --- | --- | --- | --- |"]
     for key, value in content.items():
         if key not in ("defaults", "name", RULES):
             cells = (f"`{key}`", f"`{typed(value)}`", allowed_by(content.get(RULES, {}).get(key)), said.get(key, ""))
             rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(rows) if len(rows) > 2 else "None."
+    return "\n".join(rows) if len(rows) > 4 else "None."
 
 
 def trainings(name: str) -> str:
@@ -120,7 +120,9 @@ def trainings(name: str) -> str:
         lines.append((f"model={name} data={data}{own}", path))
     for path in sorted((CONFIGS / "experiment").rglob("*.yaml")):
         if {"override /model": name} in defaults(path):
-            lines.append((f"experiment={path.relative_to(CONFIGS / 'experiment').with_suffix('')}", path))
+            chosen = any("override /data" in entry for entry in defaults(path) if isinstance(entry, dict))
+            words = f"experiment={path.relative_to(CONFIGS / 'experiment').with_suffix('')}"
+            lines.append((words if chosen else f"{words} data=mnist", path))
     said = [line for words, path in lines for line in (*comment(path), f"zoo train {words}")]
     return "## Trained by\n\n```bash\n" + "\n".join(said) + "\n```" if said else ""
 
@@ -140,7 +142,7 @@ def comment(path: Path) -> list[str]:
     """What a recipe's file says of itself, in its first lines, as comments of 80 columns at most."""
     lines = [line for line in path.read_text("utf-8").splitlines() if "@package" not in line]
     said = " ".join(line.removeprefix("# ") for line in itertools.takewhile(lambda line: line.startswith("# "), lines))
-    said = said.partition(": python")[0]
+    said = re.sub(r": (python|experiment=).*", "", said)
     return textwrap.wrap(said, COLUMNS, initial_indent="# ", subsequent_indent="# ")
 
 
@@ -152,7 +154,10 @@ def weights(name: str) -> str:
         if path.is_file():
             rows.append(f"| `{folder.name}` | {figures(read_json(path, ConfigError))} |")
         if (DOCS / "models" / f"{folder.name}.png").is_file():
-            pictures.append(f"\n![samples of {folder.name}]({folder.name}.png)")
+            what = "samples of" if "frechet_ratio" in read_json(path, ConfigError) else "the worst mistakes of"
+            pictures.append(f"\n{what.capitalize()} `{folder.name}`:\n\n![{what} {folder.name}]({folder.name}.png)")
+        if (drawn := DOCS / "models" / f"{folder.name}.txt").is_file():
+            pictures.append(f"\n`{folder.name}` goes on:\n\n```text\n{drawn.read_text('utf-8').strip()}\n```")
     head = ["## Released\n", "| `zoo.load(…)` | |", "| --- | --- |"]
     return "\n".join([*head, *rows, *pictures]) if rows or pictures else ""
 
@@ -162,8 +167,10 @@ def figures(metrics: Mapping[str, Any]) -> str:
     said = []
     if "accuracy" in metrics:
         said.append(f"accuracy {metrics['accuracy']:.2%}")
-    if "log_prob" in metrics:
-        said.append(f"log p(x) {bound(metrics)}{metrics['log_prob']:.2f} nats")
+    if "nats_per_token" in metrics:
+        said.append(f"{metrics['nats_per_token']:.3f} nats per token")
+    elif "log_prob" in metrics:
+        said.append(f"log p(x) {bound(metrics)}{metrics['log_prob']:.2f} nats".replace("-", "−"))
     if "frechet_ratio" in metrics:
         said.append(f"Fréchet ratio {metrics['frechet_ratio']:.2f} of {metrics['samples']:,} samples")
     return ", ".join(said)
@@ -334,6 +341,29 @@ def quick_recipe(words: str, row: list[str]) -> list[str]:
     return [row[0], row[1], f"{statistics.mean(accuracy):.2f}", seeds, shown(way["median"])]
 
 
+def folds(words: str, row: list[str]) -> list[str]:
+    """A model, by its name in the first cell, beside scikit-learn's in brackets: means over folds, of what
+    ``scripts/tables.py json=…`` or ``texts.py`` has written. ``words``: that file, and a column's measure and data,
+    ``AUROC:german_credit``; a cell is empty where neither was measured."""
+    file, *columns = words.split()
+    found = read_json(REPOSITORY / file, ConfigError)["results"]
+    cells = [row[0]]
+    for column in columns:
+        measure, _, data = column.partition(":")
+        of = {
+            entry["whose"]: statistics.mean(entry["values"][measure])
+            for entry in found
+            if (entry["data"], entry["model"]) == (data, row[0].strip("`"))
+        }
+        told = {
+            whose: f"{mean:.4f}".removeprefix("0") if measure == "AUROC" else f"{100 * mean:.2f}"
+            for whose, mean in of.items()
+        }
+        both = [told.get("zoo"), f"({told['scikit-learn']})" if "scikit-learn" in told else None]
+        cells.append(" ".join(filter(None, both)))
+    return cells
+
+
 def shown(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
@@ -398,6 +428,7 @@ SPREAD = ("accuracy", "log_prob")  # told with what the seeds vary by
 FORMS = {
     "accuracy": "{:.2f}", "synthetic_accuracy": "{:.1f}", "copies": "{:.1f}", "nll": "{:.3f}", "ece": "{:.3f}",
     "seconds": "{:,.0f}", "parameters": "{:,.0f}", "log_prob": "{:,.2f}", "bits_per_dim": "{:.3f}", "modes": "{:.0f}",
+    "nats_per_token": "{:.3f}",
     "frechet_ratio": "{:.2f}", "precision": "{:.3f}", "recall": "{:.3f}",
 }  # fmt: skip
 WHOLE: dict[str, Callable[[], str]] = {
@@ -409,7 +440,7 @@ WHOLE: dict[str, Callable[[], str]] = {
 }
 FILLED: dict[str, Callable[[str, list[str]], list[str]]] = {
     "findings": finding, "voices": voices, "benchmarks": benchmark, "quick_recipes": quick_recipe, "runs": runs,
-    "profile": profile,
+    "profile": profile, "folds": folds,
 }  # fmt: skip
 
 

@@ -6,7 +6,8 @@ python scripts/make_picture.py [root=…]
 
 docs/picture.png, README's: what each generative model of pictures draws, an image of each
 class; halves of digits that one of them completes; and how strange pictures are to it.
-docs/models/<model>-<data>.png: more samples of each.
+docs/models/<model>-<data>.png: more samples of each, or of a model that only tells classes
+apart its worst mistakes on test images; .txt: what models of running text go on with.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ KNOWN, STRANGE = 5, 5  # pictures of digits, and of clothes
 CALIBRATED = 1_000  # digits that the score is fitted to, and as many that the threshold is chosen by
 WIDTH = 9.0  # inches
 ROWS = 4  # of samples on a model's page
+MISTAKES = 24  # of a classifier
+PROMPT, LENGTH = "ROMEO:", 400  # characters that models of running text are given, and go on with
 BLUE, ORANGE, GREY = "#3070b3", "#d95f02", "#555555"
 
 
@@ -48,6 +51,41 @@ def samples() -> dict[str, dict[str, Tensor]]:
             labels = torch.arange(10).repeat(ROWS) if has_classes(loaded) else None
             drawn = zoo.sample(loaded, 10 * ROWS, labels, torch.Generator().manual_seed(0))
             found.setdefault(model, {})[data] = drawn.unflatten(0, (ROWS, 10))
+    return found
+
+
+def mistaken(root: str | None) -> dict[str, bytes]:
+    """By the name of each released model that tells classes apart and draws nothing, its worst mistakes, as PNG."""
+    import zoo
+    from zoo import capability
+    from zoo.data.splits import load_splits
+    from zoo.inspect import kinds
+    from zoo.inspect.figures import rendered
+    from zoo.inspect.grids import png
+
+    found = {}
+    for name in zoo.list_models(pretrained=True):
+        data = name.partition("-")[2]
+        if data in DATA and not capability.can(model := zoo.load(name), "sample"):
+            test = load_splits(data, root).test
+            figure: Any = kinds.find("image").mistakes(model, test, zoo.classify(model, test.x()), MISTAKES)
+            found[name] = png(rendered(figure))
+    return found
+
+
+def told() -> dict[str, str]:
+    """By the name of each released model of running text, how it goes on."""
+    import torch
+
+    import zoo
+    from zoo.data.kinds import tokens
+
+    found = {}
+    for name in zoo.list_models(pretrained=True):
+        if name.endswith("-tiny_shakespeare"):
+            model = zoo.load(name)
+            drawn = zoo.forecast(model, PROMPT, LENGTH, torch.Generator().manual_seed(0))
+            (found[name],) = tokens.text_of(drawn, model.spec)
     return found
 
 
@@ -88,7 +126,7 @@ def suspected(root: str | None) -> tuple[Tensor, list[float], float]:
 @command
 def main() -> None:
     options = parse_values(sys.argv[1:], OPTIONS, __doc__ or "")
-    from zoo.files import REPOSITORY, write_bytes
+    from zoo.files import REPOSITORY, write_bytes, write_text
     from zoo.inspect.figures import blank, rendered
     from zoo.inspect.grids import grid, mosaic, png
 
@@ -96,11 +134,15 @@ def main() -> None:
     for model, of in drawn.items():
         for data, images in of.items():
             write_bytes(REPOSITORY / "docs" / "models" / f"{model}-{data}.png", png(grid(images)))
+    for name, picture in mistaken(options["root"]).items():
+        write_bytes(REPOSITORY / "docs" / "models" / f"{name}.png", picture)
+    for name, text in told().items():
+        write_text(REPOSITORY / "docs" / "models" / f"{name}.txt", text + "\n")
     figure = blank(WIDTH, 1.1 + 0.46 * len(drawn) + 2.6)
     parts: Any = figure.subfigures(2, 1, height_ratios=[0.55 + 0.46 * len(drawn), 2.75])
     above, below = parts
     axes = above.subplots(len(drawn), len(DATA), squeeze=False)
-    above.suptitle("What the models draw, an image of each class", fontsize=10, fontweight="bold")
+    above.suptitle("What the models draw, a class a column; a VAE knows none", fontsize=10, fontweight="bold")
     for cell, title in zip(axes[0], DATA.values(), strict=True):
         cell.set_title(title, fontsize=9, color=GREY)
     for row, (model, strips) in zip(axes, drawn.items(), strict=True):

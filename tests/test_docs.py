@@ -1,5 +1,6 @@
 """The documentation: its pages are what the code says, its links lead somewhere, its lists are complete."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -86,6 +87,18 @@ def test_a_docstring_becomes_markdown():
     assert said == "One, `x`, see `zoo.a`.\n\n    y = 2 x\n\n**References**\n\n- A 2000, B.\n- C 2001, D."
 
 
+def test_folds_are_means_beside_scikit_learns(tmp_path, monkeypatch):
+    rows = [
+        {"data": "a", "model": "svm", "whose": "zoo", "values": {"AUROC": [0.5, 0.7], "F1": [0.9]}},
+        {"data": "a", "model": "svm", "whose": "scikit-learn", "values": {"AUROC": [0.25, 0.75], "F1": [0.8]}},
+        {"data": "b", "model": "svm", "whose": "scikit-learn", "values": {"AUROC": [1.0], "F1": [1.0]}},
+    ]
+    (tmp_path / "folds.json").write_text(json.dumps({"results": rows}))
+    monkeypatch.setattr(make_docs, "REPOSITORY", tmp_path)
+    found = make_docs.folds("folds.json AUROC:a F1:a AUROC:b AUROC:c", ["`svm`", "old"])
+    assert found == ["`svm`", ".6000 (.5000)", "90.00 (80.00)", "(1.0000)", ""]
+
+
 def test_references_of_a_sentence_are_a_list():
     for title in ("Reference", "References"):
         said = make_docs.markdown(f"One.\n\n{title}: A (2000),\nB; C (2001).")
@@ -95,5 +108,6 @@ def test_references_of_a_sentence_are_a_list():
 def test_options_are_told_with_what_they_may_be(tmp_path):
     path = Path(tmp_path / "m.yaml")
     path.write_text('name: m\nwidth: 8 # of a layer\nkind: a\n\n_allowed_:\n  width: "[1, inf)"\n  kind: [a, b]\n')
-    rows = make_docs.options_table(path).splitlines()[2:]
+    said, _, _, _, *rows = make_docs.options_table(path).splitlines()
+    assert said == "`configs/model/m.yaml`, each to be set as `model.<key>=<value>`:"
     assert rows == ["| `width` | `8` | ≥ 1 | of a layer |", "| `kind` | `a` | a, b |  |"]

@@ -1,9 +1,11 @@
 """Sources of data: found by their file's name, all with the same interface, and one file is enough for a new one."""
 
 import inspect
+import re
 import shutil
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from sklearn.datasets import load_breast_cancer
 
 import zoo
 from zoo import found
+from zoo.__main__ import main as zoo_command
 from zoo.config import settings
 from zoo.data import kinds, sources
 from zoo.data.splits import Loaded, Split, load_splits
@@ -166,3 +169,19 @@ def test_kind_of_a_source_is_that_of_its_splits(monkeypatch):
     monkeypatch.setattr(source, "load", lambda root: Loaded(rows, rows))
     splits = load_splits("breast_cancer")
     assert splits.train.kind == splits.test.kind == splits.spec.kind == "table"
+
+
+def test_the_source_that_the_documentation_adds(tmp_path, monkeypatch, capsys):
+    page = (ROOT / "docs" / "add_data.md").read_text()
+    code, options, line = (re.search(rf"```{kind}\n(.*?)```", page, re.S)[1] for kind in ("python", "yaml", "bash"))
+    module = types.ModuleType("zoo.data.sources.mine")
+    exec(code, module.__dict__)
+    names = found.names
+    monkeypatch.setattr(found, "names", lambda of: sorted([*names(of), *["mine"] * (of == "zoo.data.sources")]))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    (tmp_path / "configs" / "data").mkdir(parents=True)
+    (tmp_path / "configs" / "data" / "mine.yaml").write_text(options)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [*line.split(), "trainer.fast_dev_run=true"])
+    zoo_command()
+    assert "went through everything" in capsys.readouterr().out

@@ -23,16 +23,20 @@ from zoo.__main__ import main as zoo_command
 from zoo.data.splits import load_splits
 
 PAGES = [ROOT / "README.md", *sorted(set((ROOT / "docs").rglob("*.md")) - {ROOT / "docs" / "index.md"})]
-HOURS = ("compare", "benchmark", "optimizers", "language", "tune")  # scripts
+HOURS = ("compare", "benchmark", "optimizers", "language", "tune", "kills", "fuzz")  # scripts
 NOT_HERE = {  # commands that need what this machine may not have
     "pip": "installing is .ci/run's",
     "uv": "installing is .ci/run's",
     "tensorboard": "a server",
     "pytest": "all of this",
+    ".ci/full": "hours, and the tests are among it",
+    "tests/replicas.py": "minutes; tests/test_many.py runs some of it",
+    "--nnodes": "another machine",
     "trainer=gpu": "a GPU",
     "logger=wandb": "a package that nothing else needs",
     "logger=mlflow": "a package that nothing else needs",
     "eval": "a shell",
+    "data=mine": "a file in the package: tests/test_sources.py puts one there",
     "data=card_fraud": "data that nobody but its owners may hand on",
 }
 DIGITS = ("data=digits", "data.train_size=300", "logger=none", "trainer.max_epochs=1")
@@ -69,7 +73,7 @@ def told() -> list[tuple[str, str]]:
     found = []
     for page in PAGES:
         for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.S):
-            for line in block.splitlines():
+            for line in block.replace("\\\n", "").splitlines():
                 parts = re.sub(r"(^|\s+)#.*", "", line).split(" && ")
                 found += [(page.stem, part.strip()) for part in parts if part.strip()]
     return found

@@ -57,7 +57,8 @@ def locate(path: str | Path) -> Path:
         if name in released():
             return PRETRAINED / name
         is_name = name == path.name and not path.suffix
-        hint = f", nor is there a released model of that name: {did_you_mean(name, released(), 'models')}"
+        shelf = [own for own in released() if not own.startswith("features-")]  # which measure samples
+        hint = f", nor is there a released model of that name: {did_you_mean(name, shelf, 'models')}"
         raise CheckpointError(f"{path} does not exist{hint if is_name else ''}")
     if path.is_dir() and not (path / ENTRY).is_file():
         for name in ("best.ckpt", "last.ckpt"):

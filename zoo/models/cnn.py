@@ -1,5 +1,7 @@
 """A small convolutional network in the modern manner.
 
+    h_0 = x,    h_l = ReLU(BatchNorm(MaxPool(K_l * h_{l-1}))),    p(y | x) = softmax(W pool(h_L) + b)
+
 Each stage is Conv 3×3, MaxPool 2, BatchNorm, ReLU, in that order: pooling first leaves a quarter of the pixels for the
 normalisation and the rectifier to touch, and both commute with the maximum up to the sign of the norm's scale. The
 remaining map is averaged to at most 4×4, so the head's size does not grow with the image. Where seconds count, one 5×5

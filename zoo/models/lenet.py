@@ -1,5 +1,7 @@
 """LeCun's convolutional network, with rectifiers and without normalisation: the one whose features measure samples.
 
+    h_0 = x,    h_l = MaxPool(ReLU(K_l * h_{l-1} + b_l)),    e = ReLU(U h_2 + c),    p(y | x) = softmax(W e + b)
+
 Conv 5×5, ReLU, MaxPool 2, twice, then a fully connected layer whose rectified units are the features, and a linear
 head. An image's features are a smooth function of that image alone, with no statistics of a batch in them, which is
 what distances between sets of images are computed from; see ``pretrained/features-*`` and ``zoo.metrics.frechet``.

@@ -10,7 +10,7 @@ times, and so does the bound of a labelled image: a label weighs r α. The paper
 With a few, the bounds pull q towards a partition that is none of classes before the labels are heard, and r α has to be
 a hundred times larger, see the experiment; its error of 12 % with 100 labels is not reached.
 
-``python train.py experiment=semi_supervised_m2_mnist``
+``zoo train experiment=semi_supervised_m2_mnist``
 
 Reference: Kingma, Mohamed, Rezende & Welling (2014), Semi-supervised learning with deep generative models, eq. 6 to 9.
 """

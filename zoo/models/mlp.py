@@ -1,5 +1,7 @@
 """Multilayer perceptron: alternating affine maps and rectifiers on the flattened pixels, or a text's weighted counts.
 
+    h_0 = x,    h_l = ReLU(BatchNorm(W_l h_{l-1} + b_l)),    p(y | x) = softmax(W h_L + b)
+
 Each hidden layer is Linear, BatchNorm, ReLU, Dropout: normalisation makes large steps safe, dropout is what lets a
 wide network generalise on 60,000 images.
 

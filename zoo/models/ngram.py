@@ -1,7 +1,11 @@
 """Interpolated n-grams: the next token is as probable as it was after the last n - 1 ones, in so far as they were seen.
 
-Counted in seconds, by modified Kneser–Ney smoothing, see :mod:`zoo.base.grams`: what every network has to be better
-than. ``order=1`` knows how frequent each token is alone, and with classes it is naive Bayes.
+    p(x_t | c) = max(n(c x_t) - D, 0) / n(c) + g(c) p(x_t | c'),    c = x_{t-n+1} … x_{t-1},    c' = x_{t-n+2} … x_{t-1}
+
+with counts n, discounts D of one, two, and three or more occurrences, and g(c) what makes it sum to one; orders below
+the highest count in how many contexts a token was seen. Counted in seconds, by modified Kneser–Ney smoothing, see
+:mod:`zoo.base.grams`: what every network has to be better than. ``order=1`` knows how frequent each token is alone, and
+with classes it is naive Bayes.
 
 References: Kneser & Ney (1995), Improved backing-off for m-gram language modeling; Chen & Goodman (1999), An empirical
 study of smoothing techniques for language modeling.

@@ -7,7 +7,7 @@ mixture, features of a network; and p(y | e) any classifier of the zoo, which ta
 and one pixel. Codes are standardised one by one, by the mean and variance of training batches, since their scales may
 differ by orders of magnitude (He et al. 2022, Masked Autoencoders Are Scalable Vision Learners, A.1).
 
-``python train.py model=probe model.encoder=runs/<a VAE's run> data=mnist data.train_size=100``
+``zoo train model=probe model.encoder=runs/<a VAE's run> data=mnist data.train_size=100``
 
 Reference: Alain & Bengio (2016), Understanding Intermediate Layers Using Linear Classifier Probes.
 """

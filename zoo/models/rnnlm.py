@@ -5,7 +5,7 @@
 The token before the first one is the class, or that there is none (Graves 2013, Generating sequences with recurrent
 neural networks). The state is all that generation has to keep, however long the text has become.
 
-On two CPU cores ``python train.py model=rnnlm data=tiny_shakespeare`` takes nine minutes to 1.43 nats per character,
+On two CPU cores ``zoo train model=rnnlm data=tiny_shakespeare`` takes nine minutes to 1.43 nats per character,
 its matrices trained by Muon: at equal tokens AdamW was far behind.
 
 References: Mikolov et al. (2010), Recurrent neural network based language model; Zaremba, Sutskever & Vinyals (2014),
