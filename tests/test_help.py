@@ -12,7 +12,8 @@ import zoo
 from zoo import found
 from zoo.__main__ import main
 from zoo.config import help_text
-from zoo.config.options import comments_of
+from zoo.config.options import comments_of, flat
+from zoo.plain import read_yaml
 from zoo.schema import Option, allowed_by, check_value, table
 
 COMMANDS = [name for name in found.names("zoo.commands") if name != "train"]
@@ -137,3 +138,12 @@ def test_no_comment_of_an_option_is_lost(group):
         behind = [line for line in text.splitlines() if re.match(r"\s*\w+:.* # ", line)]
         own = comments_of(path)
         assert len([line for line in behind if line.partition(" # ")[2] in own.values()]) == len(behind), path
+
+
+@pytest.mark.parametrize("group", ["model", "learner", "trainer", "logger"])
+def test_every_option_says_what_it_is(group):
+    """Its name alone is no help."""
+    for path in (CONFIGS / group).glob("*.yaml"):
+        said, keys = comments_of(path), {key for key, _ in flat(read_yaml(path), "")}
+        silent = {key for key in keys if not said.get(key) and key.rpartition(".")[2] not in ("name", "defaults")}
+        assert not {key for key in silent if not key.startswith("_allowed_")}, path

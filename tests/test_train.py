@@ -176,15 +176,6 @@ def tensor_of(event) -> np.ndarray:
     return make_ndarray(event.tensor_proto)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU's library to ask")
-def test_no_step_looks_for_a_library_of_gpus(monkeypatch):
-    parameter = torch.nn.Parameter(torch.ones(2))
-    optimizer = torch.optim.AdamW([parameter], fused=True)
-    parameter.grad = torch.ones(2)
-    monkeypatch.setattr(torch.cuda, "_raw_device_count_nvml", lambda: pytest.fail("looked for"))
-    optimizer.step()
-
-
 def test_gradient_norms_are_those_of_all_parameters(tmp_path, monkeypatch):
     """Before they are clipped."""
     norms, hook = [], GradientLearner.on_before_optimizer_step

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -26,10 +25,6 @@ from zoo.learners._means import EpochMeans
 
 AUROC = "val/auroc"  # of two classes
 START_BATCH = 4096  # images at a time while the start is looked for, at most
-if not torch.cuda.is_available():
-    # Lightning has torch ask NVIDIA's library whether there is a GPU, so that asking spoils no fork; AdamW asks each
-    # step, which takes as long as a tenth of a small network's step to look for a library that is not there
-    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 LARGER_IS_BETTER = ("accuracy", "auroc", "log_likelihood")
 
 
