@@ -187,7 +187,7 @@ def test_what_show_refuses(shape, columns, reason):
         ([torch.rand(1, 8, 8), torch.rand(1, 9, 9)], "of one size, not a list"),
         (zoo.create("naive_bayes"), "not a NaiveBayes"),
     ],
-    ids=str,
+    ids=["levels", "missing", "path", "sizes", "model"],
 )
 def test_what_show_takes_for_no_images(images, reason):
     with pytest.raises(zoo.DataError, match=re.escape(reason)):
