@@ -170,7 +170,7 @@ class Ending(Checkpoint):
         ({"max_epochs": 100, "max_steps": 7}, [5, 7], [5, 7]),
         ({"max_epochs": 100, "callbacks": [Ending(8)]}, [5, 8], [5]),  # which nobody knew when it was logged
     ],
-    ids=str,
+    ids=["45", "41", "20", "steps", "ended"],
 )
 def test_a_long_training_is_drawn_some_times_and_at_its_end(limits, drawn, logged, tmp_path, monkeypatch):
     data = zoo.ImageDataModule("digits", val_size=0.1, train_size=20, batch_size=50)
