@@ -604,4 +604,4 @@ def test_photographs_train_a_model_of_ink(digits, tmp_path):
 
 def test_a_model_of_mnist_says_how_its_pictures_stand(classifier):
     assert classifier.spec.settings == {"invert": "auto", "frame": "ink"}
-    assert zoo.load(ROOT / "pretrained" / "cnn-fashion_mnist").spec.settings == {"invert": "auto"}
+    assert zoo.load(ROOT / "pretrained" / "cnn-fashion_mnist").spec.settings == {"invert": "auto", "frame": "picture"}
