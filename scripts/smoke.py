@@ -72,7 +72,7 @@ def smoke(name: str, folder: Any) -> str:
 
     data = next(SMALLEST[kind] for kind in registry.model_class(name).takes if kind in SMALLEST)
     words = [f"model={name}", f"data={data}"]
-    assert "batch_size:" in train(*words, "--help")
+    assert " data.batch_size " in train(*words, "--help")
     train(*words, "trainer.max_epochs=1", "trainer.limit_train_batches=1", f"runs={folder / 'runs'}")
     (run,) = (folder / "runs").iterdir()
     model = zoo.load(run)

@@ -319,3 +319,8 @@ def test_an_unknown_name_is_refused(name, said, tmp_path, monkeypatch):
     with pytest.raises(zoo.CheckpointError) as error:
         zoo.load(name)
     assert str(error.value).startswith(said)
+
+
+def test_what_is_run_with_all_packages_runs_with_these(capsys):
+    run_script("smoke.py", "models=naive_bayes")
+    assert "1 passed, 0 failed" in capsys.readouterr().out
