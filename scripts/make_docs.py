@@ -119,8 +119,8 @@ def trainings(name: str) -> str:
         own = " data.path=pictures" if data == "image_folder" else ""
         lines.append((f"model={name} data={data}{own}", path))
     for path in sorted((CONFIGS / "experiment").rglob("*.yaml")):
-        if {"override /model": name} in defaults(path):
-            chosen = any("override /data" in entry for entry in defaults(path) if isinstance(entry, dict))
+        if {"override /model": name} in (groups := defaults(path)):
+            chosen = any("override /data" in entry for entry in groups if isinstance(entry, dict))
             words = f"experiment={path.relative_to(CONFIGS / 'experiment').with_suffix('')}"
             lines.append((words if chosen else f"{words} data=mnist", path))
     said = [line for words, path in lines for line in (*comment(path), f"zoo train {words}")]
@@ -150,11 +150,12 @@ def weights(name: str) -> str:
     """The released weights of a model, with what their cards say."""
     rows, pictures = [], []
     for folder in sorted(PRETRAINED.glob(f"{name}-*")):
-        path = folder / "metrics.json"
-        if path.is_file():
-            rows.append(f"| `{folder.name}` | {figures(read_json(path, ConfigError))} |")
+        metrics = {}
+        if (folder / "metrics.json").is_file():
+            metrics = read_json(folder / "metrics.json", ConfigError)
+            rows.append(f"| `{folder.name}` | {figures(metrics)} |")
         if (DOCS / "models" / f"{folder.name}.png").is_file():
-            what = "samples of" if "frechet_ratio" in read_json(path, ConfigError) else "the worst mistakes of"
+            what = "samples of" if "frechet_ratio" in metrics else "the worst mistakes of"
             pictures.append(f"\n{what.capitalize()} `{folder.name}`:\n\n![{what} {folder.name}]({folder.name}.png)")
         if (drawn := DOCS / "models" / f"{folder.name}.txt").is_file():
             pictures.append(f"\n`{folder.name}` goes on:\n\n```text\n{drawn.read_text('utf-8').strip()}\n```")

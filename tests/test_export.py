@@ -84,6 +84,11 @@ def test_a_folder_for_the_hub(tmp_path, monkeypatch, capsys):
     text = (tmp_path / "mine" / "README.md").read_text()
     assert "trained by `zoo train data=digits model=naive_bayes seed=0`" in text
     assert str(tmp_path) not in text + (tmp_path / "mine" / "config.json").read_text()
+    assert "license" not in yaml.safe_load(text.split("---\n")[1])  # which whoever trained it chooses
+    entry = json.loads((tmp_path / "mine" / "config.json").read_text())
+    (tmp_path / "mine" / "config.json").write_text(json.dumps(entry | {"training": {"by": "somebody"}}))
+    run_script("export.py", "ckpt=mine", "format=hf", "out=theirs")
+    assert "trained by" not in (tmp_path / "theirs" / "README.md").read_text()
     x = torch.rand(5, 1, 28, 28)
     assert torch.equal(zoo.classify(zoo.load("mine"), x), zoo.classify(zoo.load(run), x))
 

@@ -77,7 +77,7 @@ def main() -> None:
         from zoo.run.cards import for_hub
 
         name = "-".join(filter(None, (model.name, source.get("name"))))
-        print(printable(for_hub(options["ckpt"], user_path(out) if out else folder / name, options["ema"])))
+        print(printable(for_hub(model, source, options["ckpt"], user_path(out) if out else folder / name)))
         return
     require_numbers(model)
     located = checkpoint.locate(options["ckpt"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,14 +91,14 @@ def release(
     """
     summary = ended(run)
     model, source = registry.load_with_source(run)
-    training = {
-        "recipe": checked_recipe(summary, recipe),
-        "seconds": summary["seconds"]["fit"],
-        "alone": alone,
-        "machine": machine_of(summary),
-    }
+    training = _training(summary, checked_recipe(summary, recipe)) | {"alone": alone}
     to = to or PRETRAINED / f"{model.name}-{source['name']}"
     return checkpoint.save(model, to, training=training, data=source, half=half)
+
+
+def _training(summary: Mapping[str, Any], recipe: Sequence[str]) -> dict[str, Any]:
+    """How a run's weights came about."""
+    return {"recipe": [*recipe], "seconds": summary["seconds"]["fit"], "machine": machine_of(summary)}
 
 
 def make_card(folder: Path, root: str | None = None, again: bool = True) -> dict[str, Any]:
@@ -159,43 +159,44 @@ def make_card(folder: Path, root: str | None = None, again: bool = True) -> dict
     return metrics
 
 
-def for_hub(ckpt: str | Path, to: Path, ema: bool = True) -> Path:
+def for_hub(model: Model, source: Mapping[str, Any], ckpt: str | Path, to: Path) -> Path:
     """Put a model into a folder that may be pushed to the Hugging Face Hub as it is: weights as they are kept,
     ``config.json``, and a card with what the hub reads of it, the figures that were measured, and how it was trained.
 
     Args:
-        ckpt: what ``zoo.load`` reads.
+        model, source: what :func:`zoo.registry.load_with_source` has read from ``ckpt``.
+        ckpt: a file, a run directory, or a released model.
         to: the folder to make, whose name the card takes for the repository's.
-        ema: see :func:`zoo.registry.load`.
 
     Raises:
         CheckpointError: see :func:`zoo.checkpoint.save`.
     """
-    model, source = registry.load_with_source(ckpt, ema)
-    located, training, half = checkpoint.locate(ckpt), None, False
-    data = source.get("name", "")
-    run = located.parent / "summary.json"
+    located = checkpoint.locate(ckpt)
+    metrics: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    half = False
     if located.is_dir():
-        training = checkpoint.released_config(located).get("training")
+        training = checkpoint.released_config(located).get("training", {})
         half = any(value.dtype == torch.float16 for value in checkpoint.read_tensors(located / WEIGHTS).values())
-        metrics = read_json(located / METRICS, ConfigError) if (located / METRICS).is_file() else {}
-    else:
-        summary = read_json(run, ConfigError) if run.is_file() else {}
-        metrics = summary.get("test", {})
-        if summary:
-            training = {"recipe": recipe_of(summary["command"]), "seconds": summary["seconds"]["fit"]}
-            training["machine"] = machine_of(summary)
-    told = [*lines_of(metrics)]
-    if training:
+        if (located / METRICS).is_file():
+            metrics = read_json(located / METRICS, ConfigError)
+    elif (located.parent / "summary.json").is_file():
+        summary = ended(located.parent)
+        metrics, training = summary["test"], _training(summary, recipe_of(summary["command"]))
+    told = lines_of(metrics)
+    if {"recipe", "machine"} <= training.keys():  # others may say something else of theirs
         told.append(f"trained by `zoo train {' '.join(training['recipe'])}` on {training['machine']}")
     card = HUB_CARD.format(
-        header=yaml_text(header(model, to.name, data, metrics), default_flow_style=False),
+        header=yaml_text(
+            header(model, to.name, source.get("name", ""), metrics, located.parent == PRETRAINED),
+            default_flow_style=False,
+        ),
         name=to.name,
         about=_about(model),
         parameters=model.num_parameters,
         figures="\n".join(f"- {line}" for line in told),
     )
-    return checkpoint.save(model, to, card=card, training=training, data=source, half=half)
+    return checkpoint.save(model, to, card=card, training=training, data=dict(source), half=half)
 
 
 def _about(model: Model) -> str:
@@ -217,14 +218,16 @@ def answers(model: Model) -> dict[str, Tensor]:
     return told
 
 
-def header(model: Model, name: str, data: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """What a hub reads of a card, as YAML: https://huggingface.co/docs/hub/model-cards."""
+def header(model: Model, name: str, data: str, metrics: Mapping[str, Any], shelf: bool = True) -> dict[str, Any]:
+    """What a hub reads of a card, as YAML: https://huggingface.co/docs/hub/model-cards. ``shelf``: whether the weights
+    are the zoo's, under its license; whoever has trained others says under which."""
     kind = model.spec.kind
     names = {"accuracy": "accuracy", "f1": "f1", "auroc": "roc_auc", "frechet_ratio": "frechet_ratio"}
     values = [{"type": name, "value": round(float(metrics[key]), 5)} for key, name in names.items() if key in metrics]
     classifies = "accuracy" in metrics
     task = TASKS.get(kind, "text-classification") if classifies else f"unconditional-{kind}-generation"
-    found: dict[str, Any] = {"library_name": LIBRARY, "license": "mit", "tags": ["pytorch", model.name]}
+    license = {"license": "mit"} if shelf else {}
+    found: dict[str, Any] = {"library_name": LIBRARY, **license, "tags": ["pytorch", model.name]}
     if data:
         found["datasets"] = [data]
     if classifies or kind == "image":
