@@ -101,12 +101,23 @@ def test_words_of_one_machine_are_left_out():
         ("model=naive_bayes data=digits seed=1", "seed"),
         ("model=cnn data=digits", "model.name"),
         ("model=naive_bayes data=digits data.batch_size=7", "data.batch_size"),
+        ("model=naive_bayes data=digits data.augment.shift=1", "data.augment.shift"),
     ],
 )
 def test_a_recipe_trains_what_was_trained(run, tmp_path, recipe, key):
     with pytest.raises(ConfigError, match=f"trains with {key}="):
         cards.release(run, tmp_path / "m", recipe=recipe)
     assert not (tmp_path / "m").exists()
+
+
+def test_an_option_that_came_later_says_nothing_against_a_run(run, tmp_path):
+    older = tmp_path / "run"
+    shutil.copytree(run, older)
+    summary = json.loads((older / "summary.json").read_text())
+    del summary["config"]["data"]["augment"]["rotate"]
+    del summary["config"]["data"]["min_batches"]
+    (older / "summary.json").write_text(json.dumps(summary))
+    assert cards.release(older, tmp_path / "m").is_dir()
 
 
 def test_a_run_that_went_on_is_released_by_the_words_that_began_it(run, tmp_path):

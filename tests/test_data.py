@@ -16,12 +16,14 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain, pairwise, product
 from typing import ClassVar
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
+from torchvision.transforms.v2.functional import InterpolationMode, affine
 
 from zoo import download
 from zoo.base.fill import local_mean
@@ -1256,10 +1258,12 @@ def test_augment_does_nothing_by_itself():
     "options",
     [
         {"shift": 1},
+        {"rotate": 15},
+        {"scale": 0.2},
         {"flip": True},
         {"erase": 0.5},
         {"hide": 0.5},
-        {"shift": 2, "flip": True, "erase": 1.0, "hide": 0.9},
+        {"shift": 2, "rotate": 180, "scale": 0.5, "flip": True, "erase": 1.0, "hide": 0.9},
     ],
     ids=str,
 )
@@ -1280,13 +1284,48 @@ def test_augmentation_is_drawn_anew_each_epoch_and_spares_the_data(options):
 
 @pytest.mark.parametrize(
     "options",
-    [{"shift": -1}, {"erase": 1.5}, {"erase": -0.1}, {"erase": float("nan")}, {"hide": 1}, {"hide": -0.1}],
+    [
+        {"shift": -1},
+        {"rotate": -1},
+        {"rotate": 181},
+        {"scale": 1},
+        {"scale": -0.1},
+        {"erase": 1.5},
+        {"erase": -0.1},
+        {"erase": float("nan")},
+        {"hide": 1},
+        {"hide": -0.1},
+    ],
     ids=str,
 )
 def test_impossible_augmentation_is_refused(options):
     with pytest.raises(ConfigError) as error:
         Augment(**options)
     short(error, f"data.augment.{next(iter(options))}", next(iter(options.values())))
+
+
+@pytest.mark.parametrize("size", [(28, 28), (20, 31)])
+def test_a_turn_is_that_of_torchvision(size):
+    """By angles and factors that are drawn evenly, of each image its own; black moves in from outside."""
+    x = torch.randint(256, (300, 2, *size), dtype=torch.uint8, generator=generator())
+    found = Augment(rotate=40, scale=0.3)(x, generator())
+    u = torch.rand(2, len(x), generator=generator()) * 2 - 1
+    assert float(u.min()) < -0.9
+    assert float(u.max()) > 0.9
+    for one, turned, angle, size in zip(x, found, (40 * u[0]).tolist(), (-0.3 * u[1]).exp().tolist(), strict=True):
+        expected = affine(one.float(), -angle, [0, 0], size, [0.0], InterpolationMode.BILINEAR)
+        assert (turned - expected).abs().max() < 0.51  # rounded
+    assert torch.equal(Augment(rotate=1e-4)(x, generator()), x)
+
+
+def test_a_quarter_turn_moves_pixels_to_others():
+    x = torch.zeros(1, 1, 5, 5, dtype=torch.uint8)
+    x[..., 0, 1] = 200
+    ends = [torch.full((2, 1), value) for value in (0.0, 1.0)]
+    with mock.patch("torch.rand", side_effect=ends):
+        one, other = (Augment(rotate=90)(x, generator())[0, 0] for _ in ends)
+    assert {tuple(map(int, place.nonzero()[0])) for place in (one, other)} == {(1, 4), (3, 0)}
+    assert one.max() == other.max() == 200
 
 
 @pytest.mark.parametrize("shape", [(9, 1, 6, 9), (12, 3, 9, 4)])

@@ -194,6 +194,20 @@ def test_both_rates_follow_a_schedule():
     assert rates[-1, 0] < 1e-6
 
 
+def test_a_rise_of_one_step_is_none_by_zero():
+    """torch divides by the steps of the rise less one, here by 0.05 · 20 - 1."""
+    optimizer = build_optimizer(network(), "SGD", lr=1.0)
+    schedule = build_schedule(optimizer, 20, "OneCycleLR", pct_start=0.05, div_factor=10, cycle_momentum=False)
+    rates = []
+    for _ in range(20):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step() if len(rates) < 20 else None
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[1:] == sorted(rates[1:], reverse=True)
+    assert rates[1] > 0.9
+
+
 def test_one_rate_is_enough():
     optimizer = build_optimizer(network(), "Muon", lr=0.01)
     assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.01]

@@ -8,12 +8,13 @@ from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from zoo.base.fill import local_mean
 from zoo.data import kinds
 from zoo.errors import ConfigError
 
-OF_KIND = {"image": ("shift", "flip", "erase", "hide"), "sound": ("shift", "pace", "warp", "masks")}
+OF_KIND = {"image": ("shift", "rotate", "scale", "flip", "erase", "hide"), "sound": ("shift", "pace", "warp", "masks")}
 MASKED = 0.2  # of the columns, or rows, that a mask hides at most
 
 
@@ -24,6 +25,8 @@ class Augment:
     Attributes:
         shift: of pictures: move by up to that many pixels each way, black moving in; of recordings: by up to that many
             columns earlier or later, the first or the last one being held.
+        rotate: turn by up to that many degrees each way about the middle, black turning in.
+        scale: make larger or smaller by up to that share: 0.1 is a factor from e^-0.1 to e^0.1.
         flip: mirror left and right with probability one half.
         erase: probability that a random rectangle (2–33 % of the area, aspect 0.3–3.3) becomes noise
             (Zhong et al. 2020, Random Erasing Data Augmentation).
@@ -41,6 +44,8 @@ class Augment:
     """
 
     shift: int = 0
+    rotate: float = 0.0
+    scale: float = 0.0
     flip: bool = False
     erase: float = 0.0
     hide: float = 0.0
@@ -51,11 +56,13 @@ class Augment:
     def __post_init__(self) -> None:
         if self.shift < 0:
             raise ConfigError(f"data.augment.shift must be at least 0 pixels, not {self.shift}")
+        if not 0 <= self.rotate <= 180:
+            raise ConfigError(f"data.augment.rotate is an angle from 0 to 180 degrees, not {self.rotate}")
         if not 0 <= self.erase <= 1:
             raise ConfigError(f"data.augment.erase is a probability, from 0 to 1, not {self.erase}")
         if not 0 <= self.hide < 1:
             raise ConfigError(f"data.augment.hide is a share below 1 of an image's pixels, not {self.hide}")
-        for name in ("pace", "warp"):
+        for name in ("scale", "pace", "warp"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"data.augment.{name} is a share from 0 to below 1, not {getattr(self, name)}")
         if self.masks < 0:
@@ -92,6 +99,8 @@ class Augment:
         alone."""
         if x.is_floating_point():
             return self._spoken(x, generator)
+        if self.rotate or self.scale:
+            x = self._turned(x, generator)
         if self.flip or self.shift:
             x = self._moved(x, generator)
         if self.erase:
@@ -129,6 +138,17 @@ class Augment:
         return x.masked_fill(missing[:, None, None], math.nan) if gaps else x
 
     # Pictures
+
+    def _turned(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Turned and scaled about the middle, on the planes between four pixels: where each pixel comes from."""
+        batch, _, height, width = x.shape
+        u = torch.rand(2, batch, generator=generator, device=x.device) * 2 - 1
+        angle, shrink = math.radians(self.rotate) * u[0], (self.scale * u[1]).exp()
+        cos, sin, zero = shrink * angle.cos(), shrink * angle.sin(), torch.zeros_like(angle)
+        # rows and columns go from -1 to 1 whatever their number: a turn is one in pixels
+        to = torch.stack([cos, -sin * (height / width), zero, sin * (width / height), cos, zero], 1).view(batch, 2, 3)
+        grid = F.affine_grid(to, list(x.shape), align_corners=False)
+        return F.grid_sample(x.float(), grid, align_corners=False).round_().to(torch.uint8)
 
     def _moved(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Mirror and shift together: each row of pixels is a piece of the row that it comes from, in a padded image or

@@ -234,7 +234,10 @@ def build_schedule(
         options.setdefault("cycle_momentum", False)
     if cls is lr_scheduler.ReduceLROnPlateau:
         options.setdefault("mode", monitored)
+    steps: Any = options.get("total_steps")
     try:
+        if cls is lr_scheduler.OneCycleLR and options.get("pct_start", 0.3) * steps == 1:
+            options["pct_start"] = 1.5 / steps  # of a rise of one step it takes 0 / 0
         return cls(optimizer, **options)
     except (TypeError, ValueError, ArithmeticError) as error:
         raise ConfigError(f"learner.schedule: {name}: {error}") from error

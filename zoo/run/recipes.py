@@ -39,13 +39,10 @@ def checked_recipe(summary: Mapping[str, Any], recipe: str | None = None) -> lis
     """The words of ``recipe``, or of a run's command, once it is known that they train what the run trained.
 
     A run that was ended and went on has a command that only says so, and options may have other values by now. Raises
-    ``ConfigError`` where that is so.
+    ``ConfigError`` where that is so. An option that there was not yet when the run began says nothing against it.
     """
     words = recipe_of(recipe or summary["command"])
-    wanted, had = (
-        {"seed": of["seed"]} | {f"{group}.{key}": of[group][key] for group in TRAINED_BY for key in of[group]}
-        for of in (configuration.settings(words, CONFIGS), summary["config"])
-    )
+    wanted, had = (_trained_with(config) for config in (configuration.settings(words, CONFIGS), summary["config"]))
     for key, value in wanted.items():
         if key not in OF_ONE_MACHINE and key in had and had[key] != value:
             raise ConfigError(
@@ -53,6 +50,13 @@ def checked_recipe(summary: Mapping[str, Any], recipe: str | None = None) -> lis
                 "words that train it as recipe='model=… data=…'"
             )
     return words
+
+
+def _trained_with(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a configuration says of training, by the key that is typed."""
+    found = {f"{group}.{key}": value for group in TRAINED_BY for key, value in config[group].items()}
+    augment = found.pop("data.augment", {})
+    return {"seed": config["seed"]} | found | {f"data.augment.{key}": value for key, value in augment.items()}
 
 
 def machine_of(summary: Mapping[str, Any]) -> str:
