@@ -451,13 +451,13 @@ OBSERVED_IN_SEQUENCES = {
 }  # fmt: skip
 OBSERVED_IN_BAGS = {"svm.loss": "squared_hinge", "nbsvm.loss": "hinge", "nbsvm.alpha": "3", "nbsvm.beta": "0.9"}
 OBSERVED_IN_MODEL = {
-    "svm.kernel": "linear", "svm.num_features": "64", "svm.bandwidth": "0.7", "svm.seed": "3",
-    "mlp.hidden_sizes": "[5]", "mlp.dropout": "0.9",
+    "svm.kernel": "linear", "svm.num_features": "64", "svm.bandwidth": "0.7", "svm.seed": "3", "svm.mirror": "true",
+    "mlp.hidden_sizes": "[5]", "mlp.dropout": "0.9", "mlp.mirror": "true",
     "cnn.channels": "[4]", "cnn.blocks": "1", "cnn.stem": "valid", "cnn.grid": "[1, 1]", "cnn.dropout": "0.9",
     "cnn.mirror": "true", "cnn.shifts": "true",
     "lenet.channels": "[4, 6]", "lenet.num_features": "30", "lenet.dropout": "0.9",
     "rnn.cell": "gru", "rnn.reads": "columns", "rnn.hidden_size": "7", "rnn.num_layers": "2",
-    "rnn.bidirectional": None, "rnn.dropout": "0.9",
+    "rnn.bidirectional": None, "rnn.dropout": "0.9", "rnn.mirror": "true",
     "probe.classifier": "mlp",
     "naive_bayes.emission": "gaussian", "naive_bayes.threshold": "0.2", "naive_bayes.alpha": "7",
     "naive_bayes.var_smoothing": "0.5",

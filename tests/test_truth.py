@@ -131,6 +131,32 @@ def test_cnn_averages_the_logits_of_its_views_in_evaluation_alone(mirror, shifts
         torch.testing.assert_close(model.train()(x), plain.train()(x))
 
 
+@pytest.mark.parametrize("name", ["mlp", "rnn", "svm"])
+def test_a_mirror_image_counts_as_much_in_evaluation_alone(name):
+    spec = zoo.DataSpec((2, 9, 11), 5)
+    plain, x = settle(zoo.create(name, spec), spec)
+    model = zoo.create(name, spec, mirror=True)
+    model.load_state_dict(plain.state_dict())
+    with torch.no_grad():
+        for own, other in zip(model.buffers(), plain.buffers(), strict=True):  # some are drawn, and not stored
+            own.copy_(other)
+        expected = (plain.eval()(x) + plain(x.flip(3))) / 2
+        torch.testing.assert_close(model.eval()(x), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(model(x), model(x.flip(3)), rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(model(x), plain(x), atol=1e-3)
+        torch.manual_seed(0)
+        kept = model.train()(x)
+        torch.manual_seed(0)
+        torch.testing.assert_close(kept, plain.train()(x))
+
+
+def test_only_pictures_have_mirror_images():
+    with pytest.raises(ValueError, match="mirror=true is of pictures"):
+        zoo.create("mlp", zoo.DataSpec((1, 1, 4), 2, kind="table"), mirror=True)
+    with pytest.raises(ValueError, match="mirror=true is of kernel=rbf"):
+        zoo.create("svm", zoo.DataSpec((1, 9, 11), 5), kernel="linear", mirror=True)
+
+
 # --- recurrent network -----------------------------------------------------------------------------------------------
 
 

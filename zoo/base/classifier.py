@@ -66,6 +66,7 @@ class Classifier(Model):
         normalize: examples to what the model is about: normalised values, or weighted counts.
         weighting: of counts, where the data says ``auto``: see :mod:`zoo.base.bag`.
         margins: whether logits are margins, which a temperature makes log-probabilities of whenever it is trained.
+        mirror: whether pictures are evaluated together with their mirror images, see :meth:`views`.
         asked_otherwise: whether these are others in eval mode than in training.
         temperature: what logits are divided by to become log-probabilities, a scalar: 1 but of a calibrated model.
     """
@@ -80,9 +81,12 @@ class Classifier(Model):
     learns_from_gaps = True
     takes: tuple[str, ...] = ("grey", "real", "mixed", "binary")
 
-    def __init__(self, spec: DataSpec) -> None:
+    def __init__(self, spec: DataSpec, mirror: bool = False) -> None:
         super().__init__()
+        if mirror and spec.kind != "image":
+            raise ValueError("mirror=true is of pictures, which have mirror images")
         self.spec = spec
+        self.mirror = mirror
         self.normalize = Bag(spec, self.weighting) if spec.values == "counts" else Normalize(spec)
         self.register_buffer("temperature", torch.ones(()), persistent=self.margins)
 
@@ -108,8 +112,21 @@ class Classifier(Model):
         return torch.where(within[:, None, None], filled, math.nan)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Examples ``(B, C, H, W)`` to logits ``(B, K)``."""
+        """Examples ``(B, C, H, W)`` to logits ``(B, K)``: in evaluation, the mean over an example's views."""
+        if self.training:
+            return self.logits(x)
+        logits = [self.logits(view) for view in self.views(x)]
+        return torch.stack(logits).mean(0) if len(logits) > 1 else logits[0]
+
+    def logits(self, x: Tensor) -> Tensor:
+        """One view of each example ``(B, C, H, W)`` to logits ``(B, K)``."""
         return self.head(self.features(x))
+
+    def views(self, x: Tensor) -> list[Tensor]:
+        """What evaluation asks of examples ``(B, C, H, W)``, each of the same shape: themselves, and with ``mirror``
+        their left-right mirror images, too. That is for data whose classes survive the reflection, which is what
+        flipped training images assume; predictions take twice as long."""
+        return [x, x.flip(3)] if self.mirror else [x]
 
     def loss(self, logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """The training criterion, averaged over the batch: cross-entropy in nats."""

@@ -38,8 +38,7 @@ class CNN(Classifier):
         grid: rows and columns of the map before the head, at most: what is in one cell of it is averaged. One column of
             a recording's is all of its time.
         dropout: probability that a feature before the head is zeroed in training, in [0, 1).
-        mirror: in evaluation, average the logits of each image and its left-right mirror. For data whose classes
-            survive the reflection, which is what flipped training images assume too; predictions take twice as long.
+        mirror: average the logits of each image and its mirror image, see :meth:`zoo.Classifier.views`.
         shifts: in evaluation, average the logits of each image and of its copies moved by one pixel up, down, left and
             right; predictions take five times as long, ten times with ``mirror``.
     """
@@ -57,7 +56,7 @@ class CNN(Classifier):
         mirror: bool = False,
         shifts: bool = False,
     ) -> None:
-        super().__init__(spec)
+        super().__init__(spec, mirror)
         in_channels, height, width = spec.shape
         smallest = 2 ** len(channels) + (3 if stem == "valid" else 0)
         if not channels or any(count < 1 for count in channels) or not 0 <= dropout < 1:
@@ -89,7 +88,6 @@ class CNN(Classifier):
             height, width = rows, columns
             layers.append(nn.AdaptiveAvgPool2d((height, width)))
         self.body = nn.Sequential(*layers).to(memory_format=torch.channels_last)
-        self.mirror = mirror
         self.shifts = shifts
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(in_channels * height * width, spec.num_classes)
@@ -98,13 +96,9 @@ class CNN(Classifier):
         x = self.normalize(x).contiguous(memory_format=torch.channels_last)
         return self.dropout(self.body(x).flatten(1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            return super().forward(x)
-        views = [x, x.flip(3)] if self.mirror else [x]
-        if self.shifts:
-            views += [moved for view in views for moved in neighbours(view)]
-        return torch.stack([super(CNN, self).forward(view) for view in views]).mean(0)
+    def views(self, x: Tensor) -> list[Tensor]:
+        views = super().views(x)
+        return views + [moved for view in views for moved in neighbours(view)] if self.shifts else views
 
 
 class Residual(nn.Module):

@@ -31,7 +31,7 @@ class LogisticRegression(Classifier):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor) -> Tensor:
         return self.normalize.affine(self.head, x)
 
     def features(self, x: Tensor) -> Tensor:

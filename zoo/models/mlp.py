@@ -28,14 +28,17 @@ class MLP(Classifier):
         spec: shape and classes of the data.
         hidden_sizes: width of each hidden layer; empty makes it logistic regression.
         dropout: probability that a hidden unit is zeroed in training, in [0, 1).
+        mirror: average the logits of each image and its mirror image, see :meth:`zoo.Classifier.views`.
     """
 
     head: nn.Linear
     lighter = "a smaller data.image_size or data.vocabulary, or narrower model.hidden_sizes, make it fit"
     takes = (*Classifier.takes, "counts")
 
-    def __init__(self, spec: DataSpec, hidden_sizes: tuple[int, ...] = (512, 512), dropout: float = 0.3) -> None:
-        super().__init__(spec)
+    def __init__(
+        self, spec: DataSpec, hidden_sizes: tuple[int, ...] = (512, 512), dropout: float = 0.3, mirror: bool = False
+    ) -> None:
+        super().__init__(spec, mirror)
         if any(size < 1 for size in hidden_sizes) or not 0 <= dropout < 1:
             raise ValueError("hidden_sizes must be positive and dropout in [0, 1)")
         widths = [math.prod(spec.shape), *hidden_sizes]
@@ -47,7 +50,7 @@ class MLP(Classifier):
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], spec.num_classes)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor) -> Tensor:
         return self.head(self.features(x)) if len(self.body) else self.normalize.affine(self.head, x)
 
     def features(self, x: Tensor) -> Tensor:

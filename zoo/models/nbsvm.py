@@ -71,7 +71,7 @@ class NBSVM(SVM):
         self.ratio.copy_(first - second)
         self.initialized.fill_(True)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor) -> Tensor:
         weight = self.head.weight if self.training else self.interpolated()
         return self.normalize.mapped(self.ratio * weight, x) + self.head.bias
 

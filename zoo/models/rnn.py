@@ -39,6 +39,7 @@ class RNN(Classifier):
         bidirectional: read from both ends.
         dropout: probability of zeroing a feature between layers and before the head, in [0, 1).
         forget_bias: added to the bias of an LSTM's forget gates at the start; 0 leaves torch's start.
+        mirror: average the logits of each image and its mirror image, see :meth:`zoo.Classifier.views`.
     """
 
     takes = (*Classifier.takes, "tokens")
@@ -59,8 +60,9 @@ class RNN(Classifier):
         bidirectional: bool = True,
         dropout: float = 0.1,
         forget_bias: float = 0.0,
+        mirror: bool = False,
     ) -> None:
-        super().__init__(spec)
+        super().__init__(spec, mirror)
         texts = spec.values == "tokens"
         if texts and reads not in READS:
             raise ValueError(f"reads={reads} is of pictures: a text is read symbol by symbol")

@@ -61,6 +61,7 @@ class SVM(Classifier):
         bandwidth: sigma over the typical distance of two examples (RBF only).
         seed: draws the projection; it is drawn again at loading and not stored (RBF only).
         loss: ``"hinge"`` or ``"squared_hinge"``.
+        mirror: average the margins of each image and its mirror image, see :meth:`zoo.Classifier.views` (RBF only).
     """
 
     head: nn.Linear
@@ -76,10 +77,13 @@ class SVM(Classifier):
         bandwidth: float = 0.3,
         seed: int = 0,
         loss: str = "hinge",
+        mirror: bool = False,
     ) -> None:
-        super().__init__(spec)
+        super().__init__(spec, mirror)
         if kernel not in ("linear", "rbf"):
             raise ValueError(f"kernel must be linear or rbf, not {kernel!r}")
+        if mirror and kernel == "linear":
+            raise ValueError("mirror=true is of kernel=rbf: what each pixel adds to a margin is that of one picture")
         if num_features < 1 or bandwidth <= 0:
             raise ValueError("num_features must be at least 1 and bandwidth positive")
         if loss not in LOSSES:
@@ -105,8 +109,8 @@ class SVM(Classifier):
             self.register_buffer("frequencies", frequencies, persistent=False)
             self.register_buffer("phases", phases, persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.normalize.affine(self.head, x) if self.kernel == "linear" else super().forward(x)
+    def logits(self, x: Tensor) -> Tensor:
+        return self.normalize.affine(self.head, x) if self.kernel == "linear" else super().logits(x)
 
     def features(self, x: Tensor) -> Tensor:
         pixels = self.normalize(x).flatten(1)
