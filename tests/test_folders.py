@@ -13,7 +13,8 @@ import torch
 from conftest import CONFIGS, ROOT
 from PIL import Image
 
-from zoo import config
+import zoo
+from zoo import capability, config
 from zoo.data import folders, kinds
 from zoo.data.datamodule import ImageDataModule
 from zoo.data.decoded import RECORD, set_apart
@@ -262,6 +263,33 @@ def test_a_folder_of_test_pictures_is_used_whole(split, classes, tmp_path):
     assert noted(splits, "val/ is taken for the test split") == (split == "val/")
 
 
+def test_pictures_of_no_class_lie_in_no_folders(tmp_path):
+    fill(tmp_path / "in", ".", count=40)
+    fill(tmp_path / "in", "empty", count=0)
+    (tmp_path / "in" / "notes.txt").touch()
+    (tmp_path / "in" / "empty").mkdir()
+    splits = load(tmp_path, val_size=0)
+    assert splits.spec.class_names == ("picture",)
+    assert len(splits.train) + len(splits.test) == 40
+    assert len(splits.test)
+    assert noted(splits, "40 pictures without folders of classes are one class")
+    assert noted(splits, "2 left out", "1 × .txt", "1 × empty folder")
+    for name in ("gmm", "vae", "dcgan"):
+        assert not capability.can(zoo.create(name, splits.spec), "classify")
+    for name in ("naive_bayes", "m2"):
+        with pytest.raises(ValueError, match="tells classes apart, and the data has one alone, picture"):
+            zoo.create(name, splits.spec)
+    with pytest.raises(ZooError, match="one class, picture, and mlp tells classes apart"):
+        zoo.train("model=mlp", "data=image_folder", f"data.path={tmp_path / 'in'}", f"runs={tmp_path / 'runs'}")
+
+
+def test_pictures_beside_folders_of_classes_are_none_of_them(tmp_path):
+    fill(tmp_path / "in", ".", "a", "b", count=5)
+    splits = load(tmp_path)
+    assert splits.spec.class_names == ("a", "b")
+    assert noted(splits, "5 × beside the folders of classes")
+
+
 @pytest.mark.parametrize("split", ["test", "val"])
 def test_nothing_is_trained_on_a_test_split(split, tmp_path):
     fill(tmp_path / "in", f"{split}/a", f"{split}/b")
@@ -286,8 +314,8 @@ def test_nothing_is_trained_on_a_test_split(split, tmp_path):
         (["train/train/a", "train/train/b", "test/test/a", "test/test/b"], ["splits stand above"]),
         (["train/a", "train/b", "test/a", "test/dog"], ["different classes", "learn dog from; train/ alone has b"]),
         (["train/a", "train/b", "val/dog", "test/a"], ["different classes", "val/", "dog"]),
-        (["train/a", "test/a"], ["1 class folder;", "at least two", "two folders of any names"]),
-        (["a"], ["1 class folder;", "at least two", "two folders of any names"]),
+        (["train/a", "test/a"], ["1 class folder;", "at least two", "without classes lie in no folders"]),
+        (["a"], ["1 class folder;", "at least two", "without classes lie in no folders"]),
     ],
     ids=lambda value: " ".join(value),
 )

@@ -42,22 +42,27 @@ class Generative(Model):
 
     Args:
         spec: the data.
-        conditional: whether there are classes.
+        conditional: whether there are classes, if the data has more than one.
 
     Attributes:
         groups: how many distributions of examples there are: one a class, or one.
         log_prior: log p(y), ``(K,)``; None where there are no classes.
         partly_labelled: which of the methods that training calls, ``statistics`` and ``losses``, take examples whose
             class is hidden, too, where there are classes: their label is negative.
+        needs_classes: whether there is nothing to learn where the data has one class alone.
     """
 
     log_prior: Tensor | None
     partly_labelled: tuple[str, ...] = ()
+    needs_classes = False
     option = "conditional"  # of the constructor, whose being false means that there are no classes
 
     def __init__(self, spec: DataSpec, conditional: bool) -> None:
         super().__init__()
+        if self.needs_classes and spec.num_classes == 1:
+            raise ValueError(f"it tells classes apart, and the data has one alone, {spec.class_names[0]}")
         self.spec = spec
+        conditional = conditional and spec.num_classes > 1
         self.groups = spec.num_classes if conditional else 1
         self.register_buffer("log_prior", torch.full((self.groups,), -math.log(self.groups)) if conditional else None)
 

@@ -60,7 +60,7 @@ class Language(ByGroup):
     unless = ": hmm can"
 
     def __init__(self, spec: DataSpec, conditional: bool, patch: Sequence[int] = (1, 1)) -> None:
-        super().__init__(spec, conditional and spec.num_classes > 1)
+        super().__init__(spec, conditional)
         self.patches = None if spec.values == "tokens" else BinaryPatches(spec.shape, patch)
         self.context, self.end, self.unknown = spec.context, spec.token(END), spec.token(UNKNOWN)
         if self.patches is None:

@@ -75,7 +75,7 @@ def load(
         DataError: a folder that is none or is not understood, see :func:`zoo.data.folders.layout`, a file that cannot
             be read (named), or a cache that cannot be written.
     """
-    found = folders.layout(path, suffixes, root / ".cache", noun)
+    found = folders.layout(path, suffixes, root / ".cache", noun, alone=True)
     cache = root / ".cache" / f"{path.resolve().name[:40]}-{_key(path, found.files, options)[:16]}"
     if not cache.is_dir():
         _decode(cache, [file for _, _, file in found.files], decode, noun)

@@ -2,6 +2,7 @@
 
     root/<class>/…                                  no splits
     root/train/<class>/…, root/test/<class>/…       the splits are the user's; val/ may be one, too
+    root/…                                          files alone, of no class: they are one, a picture, say
 
 A split holds folders of classes, a class holds files, also in folders of its own. Splits go by their usual names, see
 :func:`split_of`, behind what the names of all of them begin with: ``20news-bydate-train``, ``20news-bydate-test``.
@@ -27,6 +28,7 @@ _WORDS = {
     "val": "validation|validate|valid|val|devel|dev",
     "test": "testing|test|tst|evaluation|eval",
 }
+_LOOSE = "beside the folders of classes"
 _BESIDE = "(?:dataset|data|images|image|imgs|img|pictures|samples|sample|split|set)"
 _NAMES = {
     split: re.compile(rf"(?:{_BESIDE}[-_. ]*)?(?:{words})[-_. ]*(?:{_BESIDE}[-_. ]*)?\d*", re.IGNORECASE)
@@ -73,9 +75,9 @@ def class_name(folder: Path) -> str:
     return unicodedata.normalize("NFC", legible(folder.name))
 
 
-def layout(path: Path, suffixes: Sequence[str], own: Path, noun: str = "picture") -> Layout:
+def layout(path: Path, suffixes: Sequence[str], own: Path, noun: str = "picture", alone: bool = False) -> Layout:
     """The splits and classes in ``path``, of files that end in ``suffixes``. ``own`` is a folder of ours to pass over,
-    ``noun`` what a file is called.
+    ``noun`` what a file is called, and ``alone`` says whether files without folders of classes will do.
 
     Raises:
         DataError: no directory, too few classes, one without a file, one that train has not, or folders that may mean
@@ -86,6 +88,13 @@ def layout(path: Path, suffixes: Sequence[str], own: Path, noun: str = "picture"
     folders, counts = _folders(path, suffixes, own)
     splits, rest = _splits(path, folders)
     content = {folder: _content(folder, suffixes, [path]) for folder in rest}
+    loose = [entry for entry in entries(path) if _is_example(entry, suffixes)] if alone else []
+    if loose and not splits and not any(inside.files for inside in content.values()):
+        del counts[_LOOSE]
+        counts += sum((inside.others or Counter({"empty folder": 1}) for inside in content.values()), Counter[str]())
+        note = f"{len(loose):,} {noun}s without folders of classes are one class: models of p(x) learn from them"
+        files = tuple(("train", 0, file) for file in loose)
+        return Layout((noun,), files, {}, (note, *filter(None, [sentence(counts)])))
     notes: list[str] = []
     if splits:
         _count_beside(path, splits, content, counts, noun)
@@ -105,7 +114,7 @@ def layout(path: Path, suffixes: Sequence[str], own: Path, noun: str = "picture"
         classes[split] = _classes(contents)
         counts += sum((content.others for content in contents.values()), Counter[str]())
     called = {split: legible(folder.name) for split, folder in splits.items()}
-    names = _class_names(path, classes, splits, noun)
+    names = _class_names(path, classes, splits, noun, alone)
     files = tuple(
         (split, label, file) for split, found in classes.items() for label, name in enumerate(names)
         for file in found.get(name, ())
@@ -127,11 +136,15 @@ def _folders(path: Path, suffixes: Sequence[str], own: Path | None = None) -> tu
             others["hidden"] += os.path.realpath(entry) != passed
         elif os.path.isdir(entry):
             folders.append(entry)
-        elif entry.suffix.lower() in suffixes and os.path.isfile(entry):
-            others["beside the folders of classes"] += 1
+        elif _is_example(entry, suffixes):
+            others[_LOOSE] += 1
         else:
             others[suffix_of(entry)] += 1
     return folders, +others
+
+
+def _is_example(entry: Path, suffixes: Sequence[str]) -> bool:
+    return not is_hidden(entry.name) and entry.suffix.lower() in suffixes and os.path.isfile(entry)
 
 
 def _splits(path: Path, folders: Sequence[Path]) -> tuple[dict[str, Path], list[Path]]:
@@ -233,7 +246,7 @@ def _classes(contents: Mapping[Path, _Content]) -> dict[str, list[Path]]:
 
 
 def _class_names(
-    path: Path, classes: Mapping[str, Mapping[str, list[Path]]], splits: Mapping[str, Path], noun: str
+    path: Path, classes: Mapping[str, Mapping[str, list[Path]]], splits: Mapping[str, Path], noun: str, alone: bool
 ) -> tuple[str, ...]:
     """The sorted names of all classes, once each has a file, and train has those of other splits."""
     for split, inside in classes.items():
@@ -245,17 +258,17 @@ def _class_names(
     for split, there in known.items():
         if there - names:
             train = legible(splits["train"].name)
-            alone = f"; {train}/ alone has {some(sorted(names - there))}" if names - there else ""
+            more = f"; {train}/ alone has {some(sorted(names - there))}" if names - there else ""
             raise DataError(
                 f"{path}: {train}/ and {legible(splits[split].name)}/ have different classes:\n"
-                f"{train}/ has nothing to learn {some(sorted(there - names))} from{alone}"
+                f"{train}/ has nothing to learn {some(sorted(there - names))} from{more}"
             )
     if len(names) < (2 if "train" in classes else 1):
         place = splits.get("train", path)
         folders = f"{len(names)} class folder{'' if len(names) == 1 else 's'}"
+        without = f":\n{noun}s without classes lie in no folders, for a model that looks at no class, such as vae"
         raise DataError(
-            f"{place} holds {folders}; it must hold one folder a class, at least two:\n{noun}s without classes go into "
-            "two folders of any names, for a model that looks at no class, such as vae"
+            f"{place} holds {folders}; it must hold one folder a class, at least two{without if alone else ''}"
         )
     return tuple(sorted(names))
 

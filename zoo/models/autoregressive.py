@@ -79,7 +79,7 @@ class Autoregressive(ByGroup):
         mixtures: int = 5,
         particles: int = 32,
     ) -> None:
-        super().__init__(spec, conditional and spec.num_classes > 1)
+        super().__init__(spec, conditional)
         likelihood = "bernoulli" if likelihood == "auto" else likelihood
         allowed = ("bernoulli",) if spec.values == "binary" else ("bernoulli", "discretized_logistic")
         if likelihood not in allowed:

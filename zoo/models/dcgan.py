@@ -255,7 +255,7 @@ class DCGAN(Latent):
             )
         self.loss, self.gradient_penalty, self.r1, self.r2, self.r1_every = loss, gradient_penalty, r1, r2, r1_every
         self.shift, self.cutout = shift, cutout
-        classes = spec.num_classes if conditional else 0
+        classes = 0 if self.log_prior is None else spec.num_classes
         stages = max(1, math.ceil(math.log2(max(spec.shape[1:]) / SMALLEST)))
         self.generator = Generator(spec.shape, classes, latent_dim, channels, stages)
         self.discriminator = Discriminator(

@@ -88,7 +88,7 @@ class FlowMatching(Latent):
         dropout: float = 0.0,
         time_mean: float = 0.0,
     ) -> None:
-        super().__init__(spec, conditional and spec.num_classes > 1)
+        super().__init__(spec, conditional)
         if solver not in ode.SOLVERS:
             raise ValueError(f"solver must be {', '.join(ode.SOLVERS)}, not {solver!r}")
         if steps < 1 or not 0 <= guidance < math.inf:

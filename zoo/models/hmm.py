@@ -88,7 +88,7 @@ class HMM(Density):
         smoothing: float = 1.0,
     ) -> None:
         self.tokens = tokens = spec.values == "tokens"
-        super().__init__(spec, per_class and not (tokens and spec.num_classes == 1))
+        super().__init__(spec, per_class)
         if tokens and reads != "auto":
             raise ValueError(f"reads={reads} is of pictures: a text is read symbol by symbol, reads=auto")
         self.reading = Steps(spec.shape, "pixels" if tokens else reads, spec.kind)

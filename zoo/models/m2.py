@@ -44,6 +44,7 @@ class M2(VAE):
     """
 
     takes = ("grey", "binary")
+    needs_classes = True
     learns_from_gaps = False
     partly_labelled = ("losses",)
     classes_by_joint = False

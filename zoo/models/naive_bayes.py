@@ -69,6 +69,7 @@ class NaiveBayes(Density):
         var_smoothing: share of the largest pixel variance that is added to all variances (Gaussian).
     """
 
+    needs_classes = True
     learns_from_gaps = True
     partly_labelled = ("statistics", "losses")
     takes = ("grey", "real", "mixed", "binary", "counts")

@@ -142,7 +142,7 @@ class VAE(Density, Latent):
             self.log_likelihood_of, outputs, of = LIKELIHOODS[likelihood]
             output = (outputs * spec.shape[0], *spec.shape[1:])
         self.density = Likelihood("lower bound", of)
-        classes = spec.num_classes if conditional else 0
+        classes = 0 if self.log_prior is None else spec.num_classes
         self.encoder: nn.Module
         self.decoder: nn.Module
         if network == "mlp":
