@@ -707,7 +707,7 @@ def test_options_are_kept_as_plain_data():
     """Numbers of numpy and torch come out of sweeps; a checkpoint must not hold them."""
     spec = zoo.DataSpec((np.int64(1), 2, 3), torch.tensor(3), mean=np.array([0.5]), std=[np.float32(0.5)])
     model = zoo.create("mlp", spec, hidden_sizes=(np.int64(4), torch.tensor(5)), dropout=np.float64(0.25))
-    assert model.config["options"] == {"hidden_sizes": [4, 5], "dropout": 0.25}
+    assert model.config["options"] == {"hidden_sizes": [4, 5], "dropout": 0.25, "mirror": False}
     assert json.loads(json.dumps(model.config)) == model.config
     assert type(model.config["options"]["dropout"]) is float
     assert zoo.DataSpec.from_dict(model.config["spec"]) == spec
