@@ -832,15 +832,17 @@ def broken(folder, what):
         path = folder
         for name in ("train", "val"):
             pictures(folder / name)
-    elif what == "no classes":
+    elif what == "no picture at all":
         path = folder
         shutil.rmtree(folder)
-        save(folder / "0.png", blob())
+        folder.mkdir()
+        (folder / "notes.txt").touch()
     return path
 
 
 @pytest.mark.parametrize(
-    "what", ["text", "truncated", "truncated jpeg", "empty", "no image", "one class", "train alone", "no classes"]
+    "what",
+    ["text", "truncated", "truncated jpeg", "empty", "no image", "one class", "train alone", "no picture at all"],
 )
 def test_a_bad_folder_is_refused_and_leaves_nothing(what, tmp_path):
     path = broken(pictures(tmp_path / "in"), what)

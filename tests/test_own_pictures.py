@@ -26,6 +26,18 @@ def run(tmp_path_factory):
     return run_train(tmp_path_factory.mktemp("runs"), *words, "logger=none")
 
 
+def test_a_model_of_p_x_learns_from_pictures_that_lie_in_no_folders(tmp_path):
+    """Two will do, of which one trains and one tests: nothing is said of how far real ones are apart."""
+    for number, image in enumerate(load_splits("digits").test.images[:2]):
+        Image.fromarray(image[0].numpy()).save(tmp_path / f"{number}.png")
+    words = ("model=vae", "model.hidden_sizes=[8]", "data=image_folder", f"data.path={tmp_path}", "experiment=debug")
+    ended = run_train(tmp_path / "runs", *words, "data.min_batches=1", "logger=none")
+    assert zoo.load(ended).spec.class_names == ("picture",)
+    summary = json.loads((ended / "summary.json").read_text())
+    assert "log_prob" in summary["test"]
+    assert "accuracy" not in summary["test"]
+
+
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     """Two digits in colour, and one whose upper half is transparent."""

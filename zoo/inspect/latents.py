@@ -44,9 +44,9 @@ class LatentPictures(Checkpoint):
 
     The pictures are files in ``folder``, the latest ones, and in TensorBoard ``model/<name>``, all of them. Logged
     with them: ``samples/diversity``, the mean distance of two samples (of the same class where there are classes) over
-    that of two real images; with ``classify`` ``samples/modes_covered``, how many classes samples fall into; of a model
-    with an encoder ``latent/active_units``, and in TensorBoard a histogram ``latent/kl`` of the KL divergence of each
-    dimension from a standard normal, in nats.
+    that of two real images, where there are two; with ``classify`` ``samples/modes_covered``, how many classes samples
+    fall into; of a model with an encoder ``latent/active_units``, and in TensorBoard a histogram ``latent/kl`` of the
+    KL divergence of each dimension from a standard normal, in nats.
 
     Warnings, each once in a run, are lines on the console and texts in TensorBoard: :func:`posterior_collapse`,
     :func:`mode_collapse`, :func:`saturation`.
@@ -159,7 +159,8 @@ class LatentPictures(Checkpoint):
         if labels is None:
             labels, classes = torch.zeros(count), torch.zeros(len(x))
         diversity = spread(samples[:COMPARED], labels[:COMPARED]) / max(spread(x, classes), 1e-12)
-        values, covered = {"samples/diversity": diversity}, None
+        values: dict[str, float] = {} if math.isnan(diversity) else {"samples/diversity": diversity}
+        covered = None
         real = class_shares(self.shown.labels, model.spec.num_classes)
         if self.classify is not None:
             covered = modes_covered(class_shares(self.classify(samples), len(real)), real)
