@@ -265,7 +265,6 @@ def test_a_folder_of_test_pictures_is_used_whole(split, classes, tmp_path):
 
 def test_pictures_of_no_class_lie_in_no_folders(tmp_path):
     fill(tmp_path / "in", ".", count=40)
-    fill(tmp_path / "in", "empty", count=0)
     (tmp_path / "in" / "notes.txt").touch()
     (tmp_path / "in" / "empty").mkdir()
     splits = load(tmp_path, val_size=0)

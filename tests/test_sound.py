@@ -384,7 +384,12 @@ def test_what_is_changed_stays_in_its_place():
     ("words", "kind", "channels", "said"),
     [
         ({"flip": True}, "sound", 1, "data.augment.flip is not for recordings, which have shift, pace, warp, masks"),
-        ({"pace": 0.1}, "image", 1, "pace is not for images, which have shift, rotate, scale, flip, erase, hide"),
+        (
+            {"pace": 0.1},
+            "image",
+            1,
+            "data.augment.pace is not for images, which have shift, rotate, scale, flip, erase, hide",
+        ),
         ({"warp": 0.1}, "sound", 3, "data.augment.warp is for spectra, data.features=log_mel"),
         ({"masks": 1}, "table", 1, "data.augment changes pictures and recordings"),
     ],

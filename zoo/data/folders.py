@@ -88,8 +88,8 @@ def layout(path: Path, suffixes: Sequence[str], own: Path, noun: str = "picture"
     folders, counts = _folders(path, suffixes, own)
     splits, rest = _splits(path, folders)
     content = {folder: _content(folder, suffixes, [path]) for folder in rest}
-    loose = [entry for entry in entries(path) if _is_example(entry, suffixes)] if alone else []
-    if loose and not splits and not any(inside.files for inside in content.values()):
+    if alone and counts[_LOOSE] and not splits and not any(inside.files for inside in content.values()):
+        loose = [entry for entry in entries(path) if _is_example(entry, suffixes)]
         del counts[_LOOSE]
         counts += sum((inside.others or Counter({"empty folder": 1}) for inside in content.values()), Counter[str]())
         note = f"{len(loose):,} {noun}s without folders of classes are one class: models of p(x) learn from them"
